@@ -1,0 +1,70 @@
+#include "base/executor.h"
+
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace portico {
+
+ThreadPool::ThreadPool(Options options) {
+  const int count =
+      options.threads > 0 ? options.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  threads_.reserve(count);
+  for (int i = 0; i < count; ++i) {
+    threads_.emplace_back([this, name = absl::StrCat(options.name.substr(0, 12), "-", i), nice = options.nice] {
+      pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+      if (nice > 0) setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), nice);
+      Work();
+    });
+  }
+}
+
+ThreadPool::~ThreadPool() { Stop(); }
+
+void ThreadPool::Schedule(Task task) {
+  bool wake;
+  {
+    MutexLock lock(&mutex_);
+    queue_.push_back(std::move(task));
+    wake = idle_ > 0;
+  }
+  if (wake) wake_.NotifyOne();
+}
+
+void ThreadPool::Stop() {
+  {
+    MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  wake_.NotifyAll();
+  for (std::thread& thread : threads_) {
+    if (thread.joinable()) thread.join();
+  }
+}
+
+void ThreadPool::Work() {
+  mutex_.Lock();
+  while (true) {
+    while (queue_.empty() && !stopping_) {
+      ++idle_;
+      wake_.Wait(&mutex_);
+      --idle_;
+    }
+    if (queue_.empty()) break;
+    Task task = std::move(queue_.front());
+    queue_.pop_front();
+    mutex_.Unlock();
+    task();
+    task = nullptr;  // Whatever it owns goes before the lock is taken again.
+    mutex_.Lock();
+  }
+  mutex_.Unlock();
+}
+
+}  // namespace portico

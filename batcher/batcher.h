@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "base/clock.h"
+#include "base/executor.h"
+#include "base/metric.h"
+#include "base/request_context.h"
+#include "base/tensor.h"
+
+namespace portico {
+
+/// Rows of many requests around one function over batches. Stands in front of a segment: gathers the rows of all waiting
+/// requests (of all callers, all products), runs once, scatters the results.
+///
+/// A run starts as soon as a worker is free: the first waiting call schedules a run on the executor, and everything that is
+/// there when the run begins goes with it, up to max_batch_rows. Batches grow while workers are busy, and only then (or
+/// for max_delay where set). Calls join when the inner shapes of their `rows` inputs agree and their shared inputs are
+/// equal. A call alone is passed on without a copy; a joined batch is gathered with exactly one.
+///
+/// Dropped before they run: calls whose deadline has passed (DEADLINE_EXCEEDED) or that were cancelled (CANCELLED).
+/// Refused at once: calls beyond max_queue_rows (RESOURCE_EXHAUSTED, naming the queue, its limit and its fill).
+///
+/// Thread-safe. The destructor waits until nothing is queued or running.
+class Batcher {
+ public:
+  using Done = absl::AnyInvocable<void(absl::StatusOr<std::vector<Tensor>>)>;
+  /// Called on a worker, possibly on several at once. Output dim 0 = rows where outputs count rows.
+  using Function = absl::AnyInvocable<absl::StatusOr<std::vector<Tensor>>(absl::Span<const Tensor>) const>;
+
+  struct Options {
+    /// "digit:1/segment_0": for messages and spans.
+    std::string name;
+    /// Per input: whether dim 0 counts rows. All false: nothing is ever joined.
+    std::vector<bool> row_inputs;
+    /// Whether every output's dim 0 counts rows. False: nothing is ever joined.
+    bool row_outputs = false;
+    /// Rows a joined run may hold; a call with more runs alone. 1: nothing is joined.
+    int64_t max_batch_rows = 64;
+    /// Rows that may wait.
+    int64_t max_queue_rows = 16384;
+    /// How long an underfull batch may wait for more. 0: not at all.
+    absl::Duration max_delay = absl::ZeroDuration();
+    /// Runs at the same time; at least 1.
+    int max_running = 1;
+  };
+
+  /// `executor`, `clock` and `metrics` are not owned and must outlive the batcher.
+  Batcher(Options options, Function function, Executor& executor, const Clock& clock, MetricRegistry& metrics);
+  ~Batcher();
+  Batcher(const Batcher&) = delete;
+  Batcher& operator=(const Batcher&) = delete;
+
+  /// Never blocks. `done` runs once, on a worker, or inside the call when refused. REQUIRES: as many inputs as row_inputs,
+  /// those that count rows of rank ≥ 1 and with one number of rows.
+  void Submit(Ref<const RequestContext> context, std::vector<Tensor> inputs, Done done);
+
+ private:
+  class Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace portico

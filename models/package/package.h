@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/digest.h"
+#include "models/package/model.h"
+#include "models/package/signature.h"
+
+namespace portico {
+
+/// How a servable's segments are batched; `servable.yaml: batching:`.
+struct BatchingOptions {
+  /// Rows a joined run may hold. 1: never join.
+  int64_t max_batch_size = 64;
+  /// How long an underfull batch may wait for more rows. 0: it starts as soon as a worker is free.
+  int64_t max_delay_us = 0;
+  /// Rows that may wait in front of a segment; more are refused with RESOURCE_EXHAUSTED.
+  int64_t max_queue_rows = 16384;
+  /// Runs of one segment at the same time. 0: as many as workers.
+  int max_running = 0;
+};
+
+/// A servable version as it lies on disk: BASE/<int64>/model.onnx and, optionally, servable.yaml beside it.
+///
+/// servable.yaml, every key optional, unknown keys refused with file and line:
+///   signatures:
+///     serving_default:
+///       inputs:  {image: {tensor: input_0, axis: rows}}     # name callers use → tensor of the graph (default: same name)
+///       outputs: {probabilities: {tensor: y}}
+///   batching: {max_batch_size: 64, max_delay_us: 0, max_queue_rows: 16384, max_running: 0}
+///   intra_op_threads: 1
+struct Package {
+  std::string name;
+  int64_t version = 0;
+  std::string folder;
+  Model model;
+  /// At least one; `serving_default` first where there is one.
+  std::vector<Signature> signatures;
+  BatchingOptions batching;
+  int intra_op_threads = 1;
+  Digest digest;
+  /// Signatures whose axis kinds servable.yaml declares (no inference needed).
+  bool axes_declared = false;
+
+  const Signature* FindSignature(absl::string_view signature) const;
+};
+
+/// Reads version folder `folder` (".../<version>"). Errors name the file, what is wrong and the remedy.
+absl::StatusOr<Package> LoadPackage(const std::string& name, const std::string& folder, WeightStore& store);
+
+/// The version folders of `base`, rising. Names that are not numbers are ignored; leading zeros are fine. NOT_FOUND when
+/// `base` is missing.
+struct VersionFolder {
+  int64_t version;
+  std::string folder;
+};
+absl::StatusOr<std::vector<VersionFolder>> ListVersions(const std::string& base);
+
+}  // namespace portico

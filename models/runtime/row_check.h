@@ -1,0 +1,37 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "models/package/signature.h"
+#include "models/runtime/session.h"
+
+namespace portico {
+
+/// Whether the rows of many requests may be joined in front of a session, and which of its tensors count rows.
+struct RowAxes {
+  bool joinable = false;
+  /// Why not, for the log; empty where joinable.
+  std::string reason;
+  /// Per input of the session: kRows or kShared.
+  std::vector<AxisKind> inputs;
+  /// Per output; all kRows where joinable.
+  std::vector<AxisKind> outputs;
+};
+
+/// Decides by the rule of the design: inputs and outputs share one symbolic dim 0, and a check shows that joining then
+/// splitting equals separate runs (generated inputs, 2 and 3 rows against 5, several draws). `row_symbol`: the symbol that
+/// counts rows where the caller knows it (a declared axis), or empty: the inputs' common one. Runs the session a few times.
+RowAxes InferRowAxes(Session& session, const std::string& row_symbol);
+
+/// A value for every input of `specs`, symbols in `extents` (others take 3), plausible for what models expect: floats
+/// around 0, small non-negative integers, short words, both booleans. Deterministic by `seed`.
+std::vector<Tensor> GenerateInputs(const std::vector<TensorSpec>& specs,
+                                   const std::vector<std::pair<std::string, int64_t>>& extents, uint64_t seed);
+
+/// OK when the tensors are equal within what their dtype allows (absolute plus relative for floats; NaN equals NaN; other
+/// types exactly); otherwise FAILED_PRECONDITION that names the first difference and the largest.
+absl::Status CompareTensors(const Tensor& got, const Tensor& want);
+
+}  // namespace portico

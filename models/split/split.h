@@ -1,0 +1,52 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "models/package/model.h"
+#include "models/split/plan.h"
+
+namespace portico {
+
+/// A model that came out of a split: the product that remains, or a part.
+struct SplitModel {
+  std::string name;
+  Model model;
+  Digest digest;
+};
+
+/// Cuts the parts of `plan` out of `model` and puts `ai.portico.Remote` nodes in their place. First the product, then the
+/// parts, inner ones before the parts that use them. Types at a cut are learnt by exposing the tensor as a graph output and
+/// asking ONNX Runtime. INVALID_ARGUMENT (naming part and tensor) when a tensor is not there, a part is empty or not convex,
+/// parts overlap without nesting, or a tensor inside a part is used outside and is not among its outputs.
+absl::StatusOr<std::vector<SplitModel>> Split(const Model& model, const SplitPlan& plan, WeightStore& store);
+
+struct VerifyOptions {
+  /// Rows of the generated inputs of each round.
+  std::vector<int64_t> rows = {0, 1, 7};
+  uint64_t seed = 1;
+  /// Recorded inputs to use instead of generated ones, each in the order of the graph's inputs.
+  std::vector<std::vector<Tensor>> samples;
+};
+
+struct VerifyReport {
+  int rounds = 0;
+  /// Rounds that the unsplit model itself refused (0 rows, say), with its message.
+  std::vector<std::string> skipped;
+  /// Largest difference to the original with graph optimisation on; reported, not judged.
+  double optimized_max_difference = 0;
+};
+
+/// Runs original and split models in this process, optimisation off, and compares. FAILED_PRECONDITION when an output differs
+/// beyond its dtype's tolerance or no round could run.
+absl::StatusOr<VerifyReport> VerifySplit(const Model& original, const std::vector<SplitModel>& split,
+                                         const VerifyOptions& options);
+
+/// Writes each model as OUT/<name>/<version>/model.onnx: verified first, into a temporary folder, then renamed; nothing is
+/// written when verification fails. An existing folder of the same digest is left as it is; of another digest it is
+/// ALREADY_EXISTS. `version` ≥ 1.
+absl::Status WriteSplit(const std::vector<SplitModel>& split, const std::string& out, int64_t version);
+
+}  // namespace portico

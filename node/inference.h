@@ -1,0 +1,86 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "base/gate.h"
+#include "base/metric.h"
+#include "base/mutex.h"
+#include "base/request_context.h"
+#include "node/servables/servables.h"
+
+namespace portico {
+
+/// Where every frontend's requests go in, whichever API they came by: admission, checks against the signature, metrics, spans, and the run itself.
+/// Thread-safe.
+///
+///   resolve:   auto servable = inference.servables().Resolve(ref);       (once per request)
+///   translate: tensors of the wire → inputs in the signature's order     (OrderInputs)
+///   run:       inference.Run(servable, signature, context, inputs, done)
+class Inference {
+ public:
+  struct Options {
+    /// Requests that may be inside at once, and the bytes of their inputs. Full: RESOURCE_EXHAUSTED.
+    int64_t max_requests = 65536;
+    int64_t max_bytes = int64_t{4} << 30;
+    /// Of both limits, the share that requests of hop 0 may fill; the rest is reserved in equal steps for deeper hops, so that deeper work
+    /// never waits for what shallower work holds.
+    double hop0_share = 0.75;
+    /// Said in spans.
+    std::string node_name = "node";
+  };
+
+  /// What each API counts its requests under; a metric label.
+  enum class Api { kTfsGrpc, kTfsRest, kPeer };
+
+  using Done = OpDone;
+
+  /// References are not owned and must outlive it.
+  Inference(Options options, Servables& servables, const Clock& clock, MetricRegistry& metrics);
+  ~Inference();
+
+  Servables& servables() { return servables_; }
+  const Clock& clock() const { return clock_; }
+  const std::string& node_name() const { return options_.node_name; }
+
+  /// Checks `inputs` (in the signature's order) against the signature: INVALID_ARGUMENT naming input, got, want. Then runs. `done` gets the
+  /// signature's outputs in order; it may run inside the call. `servable` is held until then. UNAVAILABLE once draining.
+  void Run(Api api, std::shared_ptr<const Servable> servable, const Signature& signature, Ref<const RequestContext> context,
+           std::vector<Tensor> inputs, Done done);
+
+  /// Refuses new requests, waits for those inside. False when `timeout` passed first.
+  bool Drain(absl::Duration timeout);
+  bool draining() const { return draining_.load(std::memory_order_relaxed); }
+  int64_t in_flight() const { return requests_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Call;
+  struct Series;
+  absl::Status Admit(const RequestContext& context, int64_t bytes);
+  void Leave(int64_t bytes);
+  Series& SeriesFor(const Servable& servable, const Signature& signature, Api api);
+
+  const Options options_;
+  Servables& servables_;
+  const Clock& clock_;
+  MetricRegistry& metrics_;
+  Gate gate_;
+  std::atomic<bool> draining_{false};
+  std::atomic<int64_t> requests_{0};
+  std::atomic<int64_t> bytes_{0};
+  Gauge& in_flight_gauge_;
+  mutable Mutex mutex_;
+  absl::flat_hash_map<std::string, std::unique_ptr<Series>> series_ ABSL_GUARDED_BY(mutex_);
+};
+
+/// `named` in the order of the signature's inputs. INVALID_ARGUMENT with the messages of the TensorFlow Serving API ("input size does
+/// not match signature: …") when one is missing, extra or given twice.
+absl::StatusOr<std::vector<Tensor>> OrderInputs(const Signature& signature, std::vector<NamedTensor> named);
+
+}  // namespace portico

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "node/inference.h"
+#include "router/revision.h"
+#include "transport/transport.h"
+
+namespace portico {
+
+/// A serving process: the composition root. Everything a node is made of is assembled in node.cc, in the order of the life of a request.
+class Node {
+ public:
+  struct Options {
+    /// Said in spans, logs and HELLO.
+    std::string name = "node";
+    /// Models and their base folders.
+    std::vector<std::pair<std::string, std::string>> models;
+    /// Addresses HOST:PORT, port 0: the system chooses; empty: no such listener.
+    std::string grpc;
+    std::string http;
+    /// Peer endpoint, zmq+tcp://…; empty: none.
+    std::string peer;
+    /// Worker threads; 0: one per core.
+    int workers = 0;
+    /// Who serves what elsewhere: target → peer endpoints.
+    std::map<std::string, std::vector<std::string>> peers;
+    RoutePolicy default_policy;
+    std::map<std::string, RoutePolicy> policies;
+    /// Keys of the peer protocol; empty: plain, loopback and Unix sockets only.
+    TransportSecurity listen_security;
+    TransportSecurity call_security;
+    Inference::Options inference;
+    /// How long Stop() waits for requests in hand.
+    absl::Duration drain_timeout = absl::Seconds(30);
+  };
+
+  /// What `revision` says of one node.
+  static absl::StatusOr<Options> OptionsFor(const Revision& revision, const std::string& node, int replica);
+
+  /// Binds the listeners, then loads the models. Returns when every model is loaded or has failed; a model that fails to load is
+  /// logged and reported by status and readiness, the others serve. An error means that nothing serves (an address taken, …).
+  static absl::StatusOr<std::unique_ptr<Node>> Start(Options options);
+  /// Stops.
+  virtual ~Node() = default;
+
+  /// As bound; empty where there is no such listener.
+  virtual const std::string& grpc_address() const = 0;
+  virtual const std::string& http_address() const = 0;
+  virtual const std::string& peer_endpoint() const = 0;
+  /// OK when every model is available; else which is not, and why.
+  virtual absl::Status Ready() const = 0;
+  virtual Inference& inference() = 0;
+  /// Drains: not ready, no new requests, those in hand finish (at most drain_timeout), listeners close.
+  virtual void Stop() = 0;
+};
+
+}  // namespace portico

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/metric.h"
+
+namespace portico {
+
+/// Metrics kept by prometheus-cpp. Thread-safe; making a series locks, changing one does not.
+class PrometheusMetrics : public MetricRegistry {
+ public:
+  static std::unique_ptr<PrometheusMetrics> Create();
+  /// The text exposition format of all series.
+  virtual std::string Expose() const = 0;
+};
+
+}  // namespace portico

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "base/clock.h"
+#include "base/executor.h"
+#include "base/metric.h"
+#include "models/graph/graph.h"
+#include "models/package/package.h"
+#include "remote_op/portal.h"
+
+namespace portico {
+
+/// One loaded version of a model, ready to answer: a graph per signature, its segments behind batchers, its portals bound to the
+/// router. Immutable and thread-safe. Held (shared_ptr) by each request that uses it, so that unloading never pulls it away.
+class Servable {
+ public:
+  struct Dependencies {
+    Executor& workers;
+    int worker_count;
+    Router& router;
+    const Clock& clock;
+    MetricRegistry& metrics;
+  };
+
+  /// Makes sessions and checks which rows may be joined (runs the segments a few times). Contacts nobody. `package.model`'s
+  /// weights stay shared with the store it was loaded with.
+  static absl::StatusOr<std::shared_ptr<const Servable>> Load(Package package, const Dependencies& dependencies);
+  ~Servable();
+
+  const std::string& name() const { return name_; }
+  int64_t version() const { return version_; }
+  const Digest& digest() const { return digest_; }
+  const std::vector<Signature>& signatures() const { return signatures_; }
+  /// nullptr when there is no such signature. "" means serving_default.
+  const Signature* FindSignature(absl::string_view signature) const;
+  uint64_t weight_bytes() const { return weight_bytes_; }
+  /// Portals whose target cannot be reached now, "target: reason" each; empty: healthy.
+  std::vector<std::string> Degraded() const;
+
+  /// Runs the signature on inputs in its order, checked against it by the caller. Called through Inference.
+  void Run(const Signature& signature, Ref<const RequestContext> context, std::vector<Tensor> inputs,
+           OpDone done) const;
+
+ private:
+  struct Function;
+  Servable();
+
+  std::string name_;
+  int64_t version_ = 0;
+  Digest digest_;
+  uint64_t weight_bytes_ = 0;
+  std::vector<Signature> signatures_;
+  /// One per signature.
+  std::vector<std::unique_ptr<Function>> functions_;
+};
+
+}  // namespace portico

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace portico {
+
+/// How calls to a target are made; `policies:` of mesh.yaml. (Retries, hedging and health come with them.)
+struct RoutePolicy {
+  /// Upper limit of one call; the request's own deadline is often sooner. Zero: the request's own alone.
+  absl::Duration timeout = absl::ZeroDuration();
+  /// A name of the table in router/policies/policy.h.
+  std::string balance = "p2c";
+};
+
+/// One immutable, consistent picture of a mesh: which models there are and who serves them where. Nodes read it from a file
+/// that `portico up` (or a controller) writes; the data path needs nothing else.
+struct Revision {
+  struct Model {
+    std::string name;
+    /// Base folder with the version folders; absolute.
+    std::string path;
+  };
+  struct Node {
+    std::string name;
+    int replica = 0;
+    std::vector<std::string> serve;
+    /// Where its peers reach it: `zmq+tcp://…`, `zmq+ipc://…`, `grpc://…`.
+    std::string peer;
+    /// Client addresses HOST:PORT; empty: no such listener.
+    std::string grpc;
+    std::string http;
+    /// Worker threads; 0: one per core.
+    int workers = 0;
+
+    /// "hub/0".
+    std::string id() const;
+  };
+
+  uint64_t number = 0;
+  std::string mesh;
+  std::vector<Model> models;
+  std::vector<Node> nodes;
+  RoutePolicy default_policy;
+  /// By target.
+  std::map<std::string, RoutePolicy> policies;
+
+  const Model* FindModel(absl::string_view name) const;
+  const Node* FindNode(absl::string_view name, int replica) const;
+  const RoutePolicy& PolicyFor(const std::string& target) const;
+};
+
+/// As YAML, for people to read and ReadRevision() to read back.
+std::string FormatRevision(const Revision& revision);
+/// INVALID_ARGUMENT with file and line for what FormatRevision() would not have written.
+absl::StatusOr<Revision> ReadRevision(const std::string& path);
+
+}  // namespace portico

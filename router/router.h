@@ -1,0 +1,69 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "base/clock.h"
+#include "base/metric.h"
+#include "base/request_context.h"
+#include "base/servable_ref.h"
+#include "base/tensor.h"
+#include "router/resolver.h"
+#include "router/revision.h"
+#include "transport/transport.h"
+
+namespace portico {
+
+/// What a portal calls.
+struct RouteTarget {
+  ServableRef servable;
+  std::string signature;
+  /// The target's input names in the order of the tensors; empty: by position (a digest is known).
+  std::vector<std::string> input_names;
+};
+
+/// Chooses where a call goes, makes it, and learns from the answer. Owns the channels: one per endpoint, shared by all targets.
+/// Thread-safe. Channels are made at the first call that needs them (or Warm()), never at construction.
+class Router {
+ public:
+  struct Options {
+    /// Said in HELLO and in messages.
+    PeerState self;
+    /// Keys of the calling side, per transport scheme's need.
+    TransportSecurity security;
+    RoutePolicy default_policy;
+    std::map<std::string, RoutePolicy> policies;
+  };
+  /// A reply whose code is OK; its tensors are unchecked against any signature. Errors have passed FromInnerHop().
+  using Done = absl::AnyInvocable<void(absl::StatusOr<PeerMessage>)>;
+
+  /// `transport`, `resolver`, `clock` and `metrics` are not owned and must outlive the router. INVALID_ARGUMENT for a policy name that is
+  /// not in the table.
+  static absl::StatusOr<std::unique_ptr<Router>> Create(Options options, Transport& transport, const Resolver& resolver,
+                                                        const Clock& clock, MetricRegistry& metrics);
+  /// Completes calls in flight with CANCELLED.
+  ~Router();
+
+  /// Picks a connected replica that holds target.servable.digest (where given and where the replica has said what it holds), calls it with the sooner of
+  /// the context's deadline and the policy's timeout, hop + 1. Spans of the reply are added to `context->spans`.
+  /// UNAVAILABLE when nobody serves the target or no replica is connected (the message names endpoints and their state);
+  /// INTERNAL when the hop count is used up. `done` may run inside the call.
+  void Call(const RouteTarget& target, const Ref<const RequestContext>& context, absl::Span<const Tensor> tensors,
+            Done done);
+
+  /// Begins to connect to the target's endpoints.
+  void Warm(const RouteTarget& target);
+  /// OK when a replica that could take the call is connected; else UNAVAILABLE with the reason.
+  absl::Status Health(const RouteTarget& target) const;
+
+ private:
+  class Impl;
+  explicit Router(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace portico
