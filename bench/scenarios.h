@@ -1,0 +1,14 @@
+#pragma once
+
+#include <vector>
+
+#include "bench/report.h"
+
+namespace portico::bench {
+
+/// One function per file of this folder; main.cc runs those whose name begins with NAME.
+std::vector<Scenario> PortalZmqScenarios();
+std::vector<Scenario> PredictGrpcScenarios();
+std::vector<Scenario> ExecutorScenarios();
+
+}  // namespace portico::bench
