@@ -6,12 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "base/gate.h"
 #include "base/metric.h"
-#include "base/mutex.h"
 #include "base/request_context.h"
 #include "node/servables/servables.h"
 
@@ -36,9 +34,7 @@ class Inference {
     std::string node_name = "node";
   };
 
-  /// What each API counts its requests under; a metric label.
-  enum class Api { kTfsGrpc, kTfsRest, kPeer };
-
+  using Api = RequestApi;
   using Done = OpDone;
 
   /// References are not owned and must outlive it.
@@ -60,23 +56,19 @@ class Inference {
   int64_t in_flight() const { return requests_.load(std::memory_order_relaxed); }
 
  private:
-  struct Call;
-  struct Series;
+  class Call;
   absl::Status Admit(const RequestContext& context, int64_t bytes);
   void Leave(int64_t bytes);
-  Series& SeriesFor(const Servable& servable, const Signature& signature, Api api);
 
   const Options options_;
   Servables& servables_;
   const Clock& clock_;
-  MetricRegistry& metrics_;
   Gate gate_;
   std::atomic<bool> draining_{false};
   std::atomic<int64_t> requests_{0};
   std::atomic<int64_t> bytes_{0};
   Gauge& in_flight_gauge_;
-  mutable Mutex mutex_;
-  absl::flat_hash_map<std::string, std::unique_ptr<Series>> series_ ABSL_GUARDED_BY(mutex_);
+  Counter& refused_;
 };
 
 /// `named` in the order of the signature's inputs. INVALID_ARGUMENT with the messages of the TensorFlow Serving API ("input size does

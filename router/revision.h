@@ -56,6 +56,11 @@ struct Revision {
   const RoutePolicy& PolicyFor(const std::string& target) const;
 };
 
+class YamlNode;
+/// The policy that `from` (`{timeout, balance}`) says; keys it leaves out keep `base`'s. INVALID_ARGUMENT with file, line and
+/// `subject` for an unknown key, a bad duration or a balance policy that is not in the table.
+absl::StatusOr<RoutePolicy> ReadRoutePolicy(const YamlNode& from, absl::string_view subject, RoutePolicy base);
+
 /// As YAML, for people to read and ReadRevision() to read back.
 std::string FormatRevision(const Revision& revision);
 /// INVALID_ARGUMENT with file and line for what FormatRevision() would not have written.

@@ -1,5 +1,10 @@
 #pragma once
 
+#include <cstdint>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/mutex.h"
 #include "node/inference.h"
 #include "transport/transport.h"
 
@@ -16,6 +21,8 @@ class PeerFrontend final : public CallHandler {
 
  private:
   struct Call;
+  void Forget(const std::pair<uint64_t, uint64_t>& key);
+
   Inference& inference_;
   Mutex mutex_;
   /// Calls in hand by (connection, call id), so that a cancel finds them.

@@ -12,6 +12,7 @@
 #include "base/metric.h"
 #include "models/graph/graph.h"
 #include "models/package/package.h"
+#include "node/servables/request_series.h"
 #include "remote_op/portal.h"
 
 namespace portico {
@@ -43,13 +44,17 @@ class Servable {
   /// Portals whose target cannot be reached now, "target: reason" each; empty: healthy.
   std::vector<std::string> Degraded() const;
 
-  /// Runs the signature on inputs in its order, checked against it by the caller. Called through Inference.
+  /// Where requests of the signature are counted.
+  RequestSeries& series(const Signature& signature) const;
+
+  /// REQUIRES of both: `signature` is one of signatures(). Runs it on inputs in its order, checked against it by the caller. Called through Inference.
   void Run(const Signature& signature, Ref<const RequestContext> context, std::vector<Tensor> inputs,
            OpDone done) const;
 
  private:
   struct Function;
   Servable();
+  const Function& FunctionOf(const Signature& signature) const;
 
   std::string name_;
   int64_t version_ = 0;

@@ -28,7 +28,7 @@ class Servables {
     absl::Status status;
   };
 
-  Servables(Servable::Dependencies dependencies) : dependencies_(dependencies) {}  // NOLINT
+  explicit Servables(Servable::Dependencies dependencies) : dependencies_(dependencies) {}
 
   /// Loads the highest version below `base`. Blocks: call it on a thread that may load. A failure is kept as the version's status
   /// and returned; models that serve already are not disturbed. ALREADY_EXISTS for a name that was added before.
@@ -46,13 +46,20 @@ class Servables {
   std::vector<std::shared_ptr<const Servable>> Available() const;
   /// Names that were added, sorted.
   std::vector<std::string> Names() const;
+  /// OK when every name that was added has a version that is available; else UNAVAILABLE with which has not, and why.
+  absl::Status Ready() const;
 
  private:
   struct Entry {
     std::string base;
+    /// Why there is no version at all.
+    absl::Status failure;
     std::map<int64_t, VersionStatus> statuses;
     std::map<int64_t, std::shared_ptr<const Servable>> available;
   };
+
+  absl::Status LoadVersion(const std::string& name, const VersionFolder& folder);
+  void SetStatus(const std::string& name, VersionStatus status);
 
   const Servable::Dependencies dependencies_;
   WeightStore weights_;

@@ -1,0 +1,33 @@
+# make demo | make test | make bench: each installs what it needs first (deploy/install.sh), then builds.
+SHELL := /bin/bash
+.PHONY: help install build demo test bench format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make build                     install what is needed, build build/portico"
+	@echo "make demo [ONCE=1]             split two models, serve them on three nodes, answer real images"
+	@echo "make test                      all tests, sanitizers, layering; ends with how many passed and failed"
+	@echo "make bench [NAME=…] [JSON=f]   scenarios beside their baselines, e.g. make bench NAME=portal.zmq"
+	@echo "make format                    clang-format over the sources"
+
+install:
+	@deploy/install.sh
+
+build: install
+	@tests/tools/configure.sh release
+	@cmake --build build
+
+demo: build
+	@build/portico_digits_demo --source examples/digits --portico build/portico $(if $(ONCE),--once)
+
+test: install
+	@tests/tools/run_all.sh
+
+bench: build
+	@build/portico_bench $(NAME) $(if $(JSON),--json $(JSON))
+
+format:
+	@git ls-files '*.h' '*.cc' | xargs clang-format -i
+
+clean:
+	@rm -rf build

@@ -1,0 +1,216 @@
+#include "node/inference.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+
+namespace portico {
+namespace {
+
+/// Rows of a request: dim 0 of its first input that counts rows.
+int64_t RowsOf(const Signature& signature, absl::Span<const Tensor> inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (signature.inputs[i].axis == AxisKind::kRows) return inputs[i].rows();
+  }
+  return 1;
+}
+
+/// Each input against its declaration, and extents of one symbol against each other across inputs.
+absl::Status CheckInputs(const Signature& signature, absl::Span<const Tensor> inputs) {
+  struct Bound {
+    const std::string* symbol;
+    int64_t extent;
+    size_t input;
+  };
+  absl::InlinedVector<Bound, 8> bounds;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const TensorSpec& spec = signature.inputs[i];
+    RETURN_IF_ERROR(spec.Check("input", inputs[i]));
+    for (size_t d = 0; d < spec.dims.size(); ++d) {
+      const Dim& dim = spec.dims[d];
+      if (dim.symbol.empty()) continue;
+      const int64_t extent = inputs[i].shape()[d];
+      const auto bound =
+          std::find_if(bounds.begin(), bounds.end(), [&](const Bound& b) { return *b.symbol == dim.symbol; });
+      if (bound == bounds.end()) {
+        bounds.push_back({&dim.symbol, extent, i});
+      } else if (bound->extent != extent) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "input '", spec.name, "': got ", extent, " for '", dim.symbol, "' in ", ShapeString(inputs[i].shape()),
+            ", want ", bound->extent, " as in input '", signature.inputs[bound->input].name, "'"));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+int64_t BytesOf(absl::Span<const Tensor> tensors) {
+  int64_t bytes = 0;
+  for (const Tensor& tensor : tensors) bytes += static_cast<int64_t>(tensor.bytes().size());
+  return bytes;
+}
+
+}  // namespace
+
+/// One request inside: what has to be given back when it finishes.
+class Inference::Call {
+ public:
+  Call(Inference& inference, Api api, std::shared_ptr<const Servable> servable, const Signature& signature,
+       Ref<const RequestContext> context, int64_t bytes, int64_t rows, Done done)
+      : inference_(inference),
+        api_(api),
+        servable_(std::move(servable)),
+        signature_(signature),
+        context_(std::move(context)),
+        bytes_(bytes),
+        rows_(rows),
+        start_(inference.clock_.Now()),
+        done_(std::move(done)) {}
+
+  void Finish(absl::StatusOr<std::vector<Tensor>> outputs) {
+    const absl::Duration latency = inference_.clock_.Now() - start_;
+    servable_->series(signature_).Finished(api_, outputs.status(), latency, rows_);
+    if (context_->trace.sampled) {
+      Span span;
+      span.span_id = NewSpanId();
+      span.parent_span_id = context_->trace.parent_span_id;
+      span.name = absl::StrCat("model ", servable_->name());
+      span.node = inference_.node_name();
+      span.start = start_;
+      span.duration = latency;
+      context_->spans.Add(std::move(span));
+    }
+    done_(std::move(outputs));
+    done_ = nullptr;
+    inference_.Leave(bytes_);
+  }
+
+ private:
+  Inference& inference_;
+  const Api api_;
+  const std::shared_ptr<const Servable> servable_;
+  const Signature& signature_;
+  const Ref<const RequestContext> context_;
+  const int64_t bytes_;
+  const int64_t rows_;
+  const absl::Time start_;
+  Done done_;
+};
+
+Inference::Inference(Options options, Servables& servables, const Clock& clock, MetricRegistry& metrics)
+    : options_(std::move(options)),
+      servables_(servables),
+      clock_(clock),
+      in_flight_gauge_(metrics.NewGauge("portico_requests_in_flight", "Requests inside this node.", {})),
+      refused_(metrics.NewCounter("portico_requests_refused_total", "Requests refused because the node was full.", {})) {}
+
+Inference::~Inference() = default;
+
+absl::Status Inference::Admit(const RequestContext& context, int64_t bytes) {
+  if (context.hop > RequestContext::kMaxHops) {
+    return absl::FailedPreconditionError(absl::StrCat("request: got hop ", context.hop, ", want at most ",
+                                                      RequestContext::kMaxHops, "; the mesh's portals form a cycle"));
+  }
+  // Hop h may fill this share of each limit: shallow work leaves room for the deeper work it waits for.
+  const double share = options_.hop0_share + (1 - options_.hop0_share) * context.hop / RequestContext::kMaxHops;
+  const auto max_requests = static_cast<int64_t>(static_cast<double>(options_.max_requests) * share);
+  const auto max_bytes = static_cast<int64_t>(static_cast<double>(options_.max_bytes) * share);
+  const int64_t requests = requests_.fetch_add(1, std::memory_order_relaxed) + 1;
+  const int64_t total = bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  if (requests <= max_requests && total <= max_bytes) return absl::OkStatus();
+  requests_.fetch_sub(1, std::memory_order_relaxed);
+  bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  refused_.Increment();
+  if (requests > max_requests) {
+    return absl::ResourceExhaustedError(absl::StrCat("node '", options_.node_name, "': got ", requests - 1,
+                                                     " requests inside, want at most ", max_requests, " at hop ",
+                                                     context.hop, "; try again later or add replicas"));
+  }
+  return absl::ResourceExhaustedError(absl::StrCat("node '", options_.node_name, "': got ", total,
+                                                   " bytes of inputs inside, want at most ", max_bytes, " at hop ",
+                                                   context.hop, "; try again later or add replicas"));
+}
+
+void Inference::Leave(int64_t bytes) {
+  requests_.fetch_sub(1, std::memory_order_relaxed);
+  bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  in_flight_gauge_.Add(-1);
+  gate_.Leave();
+}
+
+void Inference::Run(Api api, std::shared_ptr<const Servable> servable, const Signature& signature,
+                    Ref<const RequestContext> context, std::vector<Tensor> inputs, Done done) {
+  const auto refuse = [&](absl::Status status) {
+    servable->series(signature).Finished(api, status, absl::ZeroDuration(), 0);
+    done(std::move(status));
+  };
+  if (absl::Status status = CheckInputs(signature, inputs); !status.ok()) return refuse(std::move(status));
+  if (!gate_.Enter()) {
+    return refuse(absl::UnavailableError(
+        absl::StrCat("node '", options_.node_name, "': shutting down; send the request to another replica")));
+  }
+  const int64_t bytes = BytesOf(inputs);
+  if (absl::Status status = Admit(*context, bytes); !status.ok()) {
+    gate_.Leave();
+    return refuse(std::move(status));
+  }
+  in_flight_gauge_.Add(1);
+  const Servable& running = *servable;
+  auto call = std::make_unique<Call>(*this, api, std::move(servable), signature, context, bytes,
+                                     RowsOf(signature, inputs), std::move(done));
+  running.Run(signature, std::move(context), std::move(inputs),
+              [call = std::move(call)](absl::StatusOr<std::vector<Tensor>> outputs) {
+                call->Finish(std::move(outputs));
+              });
+}
+
+bool Inference::Drain(absl::Duration timeout) {
+  draining_.store(true, std::memory_order_relaxed);
+  gate_.Close();
+  return gate_.Drain(timeout);
+}
+
+absl::StatusOr<std::vector<Tensor>> OrderInputs(const Signature& signature, std::vector<NamedTensor> named) {
+  const auto has = [&](absl::string_view name) {
+    return std::any_of(named.begin(), named.end(), [&](const NamedTensor& n) { return n.name == name; });
+  };
+  std::vector<Tensor> ordered(signature.inputs.size());
+  bool fits = named.size() == signature.inputs.size();
+  for (NamedTensor& input : named) {
+    const int index = signature.InputIndex(input.name);
+    if (index < 0 || ordered[static_cast<size_t>(index)].valid()) {
+      fits = false;
+      continue;
+    }
+    // The names stay where they are: a message may need them.
+    ordered[static_cast<size_t>(index)] = std::move(input.tensor);
+  }
+  if (fits) return ordered;
+  std::vector<std::string> sent, wanted, extra, missing;
+  for (const NamedTensor& input : named) {
+    sent.push_back(input.name);
+    if (signature.InputIndex(input.name) < 0) extra.push_back(input.name);
+  }
+  for (const TensorSpec& spec : signature.inputs) {
+    wanted.push_back(spec.name);
+    if (!has(spec.name)) missing.push_back(spec.name);
+  }
+  for (std::vector<std::string>* names : {&sent, &wanted, &extra, &missing}) std::sort(names->begin(), names->end());
+  if (named.size() != signature.inputs.size()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "input size does not match signature: ", named.size(), "!=", signature.inputs.size(), " len({",
+        absl::StrJoin(sent, ","), "}) != len({", absl::StrJoin(wanted, ","), "}). Sent extra: {",
+        absl::StrJoin(extra, ","), "}. Missing but required: {", absl::StrJoin(missing, ","), "}."));
+  }
+  if (missing.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("inputs: got one of {", absl::StrJoin(sent, ","), "} twice, want each once"));
+  }
+  return absl::InvalidArgumentError(absl::StrCat("input '", missing[0], "': missing; the request has inputs {",
+                                                 absl::StrJoin(sent, ","), "}, the signature wants {",
+                                                 absl::StrJoin(wanted, ","), "}"));
+}
+
+}  // namespace portico

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/metric.h"
+#include "base/mutex.h"
+
+namespace portico {
+
+/// Which API a request came by; a metric label.
+enum class RequestApi { kTfsGrpc, kTfsRest, kPeer };
+inline constexpr size_t kNumRequestApis = 3;
+
+/// The metric series of one signature of one servable version: requests by API and code, latency by API. Made when the
+/// servable is loaded, so that a request looks nothing up. Thread-safe.
+class RequestSeries {
+ public:
+  /// `labels` name the model, version and signature. `metrics` is not owned and must outlive it.
+  RequestSeries(MetricRegistry& metrics, MetricLabels labels);
+
+  /// Counts a finished request.
+  void Finished(RequestApi api, const absl::Status& status, absl::Duration latency, int64_t rows);
+
+ private:
+  struct OfApi {
+    Counter* ok = nullptr;
+    Counter* rows = nullptr;
+    Histogram* latency = nullptr;
+  };
+  MetricRegistry& metrics_;
+  const MetricLabels labels_;
+  std::array<OfApi, kNumRequestApis> apis_;
+};
+
+}  // namespace portico

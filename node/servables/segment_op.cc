@@ -1,0 +1,110 @@
+#include "node/servables/segment_op.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "batcher/batcher.h"
+
+namespace portico {
+namespace {
+
+bool CountsRows(const TensorSpec& spec, const std::string& symbol) {
+  return !spec.dims.empty() && spec.dims[0].symbol == symbol;
+}
+
+/// What servable.yaml says is taken at its word; only the graph's own symbols decide which inner tensors follow.
+RowAxes DeclaredAxes(const Session& session, const std::string& symbol) {
+  RowAxes axes;
+  bool any = false;
+  for (const TensorSpec& input : session.inputs()) {
+    const bool rows = CountsRows(input, symbol);
+    axes.inputs.push_back(rows ? AxisKind::kRows : AxisKind::kShared);
+    any |= rows;
+  }
+  for (const TensorSpec& output : session.outputs()) {
+    if (!CountsRows(output, symbol)) {
+      axes.reason = absl::StrCat("output '", output.name, "' has no dim 0 '", symbol, "'");
+    }
+  }
+  if (!any) axes.reason = absl::StrCat("no input has dim 0 '", symbol, "'");
+  axes.joinable = axes.reason.empty();
+  axes.outputs.assign(session.outputs().size(), axes.joinable ? AxisKind::kRows : AxisKind::kShared);
+  return axes;
+}
+
+class BatchedSegment final : public SegmentOp {
+ public:
+  BatchedSegment(std::unique_ptr<Session> session, RowAxes axes, const Options& options, Executor& workers,
+                 const Clock& clock, MetricRegistry& metrics)
+      : name_(options.name),
+        session_(std::move(session)),
+        axes_(std::move(axes)),
+        batcher_(BatcherOptions(options, axes_),
+                 [session = session_.get()](absl::Span<const Tensor> inputs) { return session->Run(inputs); }, workers,
+                 clock, metrics) {}
+
+  void Run(const Ref<const RequestContext>& context, std::vector<Tensor> inputs, OpDone done) override {
+    if (absl::Status status = CheckRows(inputs); !status.ok()) {
+      done(std::move(status));
+      return;
+    }
+    batcher_.Submit(context, std::move(inputs), std::move(done));
+  }
+
+  const RowAxes& axes() const override { return axes_; }
+
+ private:
+  static Batcher::Options BatcherOptions(const Options& options, const RowAxes& axes) {
+    Batcher::Options result;
+    result.name = options.name;
+    for (const AxisKind kind : axes.inputs) result.row_inputs.push_back(axes.joinable && kind == AxisKind::kRows);
+    result.row_outputs = axes.joinable;
+    result.max_batch_rows = options.batching.max_batch_size;
+    result.max_queue_rows = options.batching.max_queue_rows;
+    result.max_delay = absl::Microseconds(options.batching.max_delay_us);
+    result.max_running = options.batching.max_running > 0 ? std::min(options.batching.max_running, options.workers)
+                                                          : options.workers;
+    return result;
+  }
+
+  /// Tensors that came through a portal may disagree with those that did not.
+  absl::Status CheckRows(absl::Span<const Tensor> inputs) const {
+    if (!axes_.joinable) return absl::OkStatus();
+    int64_t rows = -1;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (axes_.inputs[i] != AxisKind::kRows) continue;
+      const int64_t own = inputs[i].shape().empty() ? -1 : inputs[i].rows();
+      if (rows == -1) rows = own;
+      if (own != rows || own < 0) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "segment '", name_, "': input '", session_->inputs()[i].name, "': got shape ", ShapeString(inputs[i].shape()),
+            ", want ", rows, " rows as its other inputs have"));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  const std::string name_;
+  const std::unique_ptr<Session> session_;
+  const RowAxes axes_;
+  Batcher batcher_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SegmentOp>> SegmentOp::Create(SegmentSpec spec, const Options& options, Executor& workers,
+                                                             const Clock& clock, MetricRegistry& metrics) {
+  Session::Options session_options;
+  session_options.intra_op_threads = options.intra_op_threads;
+  session_options.name = options.name;
+  ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
+                   Session::Create(spec.model, std::move(spec.weights), session_options));
+  RowAxes axes = options.declared_row_symbol.empty() ? InferRowAxes(*session, "")
+                                                     : DeclaredAxes(*session, options.declared_row_symbol);
+  return std::make_unique<BatchedSegment>(std::move(session), std::move(axes), options, workers, clock, metrics);
+}
+
+}  // namespace portico

@@ -1,0 +1,127 @@
+#include "node/servables/servable.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "node/servables/segment_op.h"
+
+namespace portico {
+namespace {
+
+/// The symbol of dim 0 of the inputs that servable.yaml declares as rows; empty where it declares none.
+std::string DeclaredRowSymbol(const Signature& signature) {
+  for (const TensorSpec& input : signature.inputs) {
+    if (input.axis == AxisKind::kRows && !input.dims.empty()) return input.dims[0].symbol;
+  }
+  return "";
+}
+
+void LogAxes(const std::string& segment, const RowAxes& axes) {
+  if (!axes.joinable) {
+    LogInfo(absl::StrCat("segment '", segment, "': rows of different requests are not joined: ", axes.reason));
+  }
+}
+
+}  // namespace
+
+struct Servable::Function {
+  std::unique_ptr<Graph> graph;
+  /// Owned by the graph.
+  std::vector<const Portal*> portals;
+  std::unique_ptr<RequestSeries> series;
+};
+
+Servable::Servable() = default;
+Servable::~Servable() = default;
+
+absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, const Dependencies& dependencies) {
+  std::shared_ptr<Servable> servable(new Servable);
+  servable->name_ = package.name;
+  servable->version_ = package.version;
+  servable->digest_ = package.digest;
+  servable->weight_bytes_ = package.model.weight_bytes();
+  servable->signatures_ = std::move(package.signatures);
+  for (Signature& signature : servable->signatures_) {
+    const std::string where = absl::StrCat(package.name, ":", package.version, "/", signature.name);
+    ASSIGN_OR_RETURN(GraphPlan plan, Partition(package.model, signature));
+    auto function = std::make_unique<Function>();
+    std::vector<std::unique_ptr<AsyncOp>> ops;
+    bool joined = true;
+    for (PlanStep& step : plan.steps) {
+      if (step.portal != nullptr) {
+        ASSIGN_OR_RETURN(std::unique_ptr<Portal> portal, NewPortal(*step.portal, dependencies.router));
+        function->portals.push_back(portal.get());
+        ops.push_back(std::move(portal));
+        continue;
+      }
+      SegmentOp::Options options;
+      options.name = absl::StrCat(where, "/", step.segment->name);
+      options.batching = package.batching;
+      options.intra_op_threads = package.intra_op_threads;
+      options.workers = dependencies.worker_count;
+      if (package.axes_declared) options.declared_row_symbol = DeclaredRowSymbol(signature);
+      // The op takes model bytes and weights; the plan keeps what people want to know of the segment.
+      SegmentSpec spec = std::move(*step.segment);
+      step.segment->name = spec.name;
+      step.segment->num_nodes = spec.num_nodes;
+      ASSIGN_OR_RETURN(std::unique_ptr<SegmentOp> op,
+                       SegmentOp::Create(std::move(spec), options, dependencies.workers, dependencies.clock,
+                                         dependencies.metrics));
+      LogAxes(options.name, op->axes());
+      joined &= op->axes().joinable;
+      ops.push_back(std::move(op));
+    }
+    if (joined && !package.axes_declared) {
+      // Every segment's rows may be joined, so the signature's inputs with that symbolic dim 0 count rows.
+      for (std::vector<TensorSpec>* specs : {&signature.inputs, &signature.outputs}) {
+        for (TensorSpec& spec : *specs) {
+          if (!spec.dims.empty() && !spec.dims[0].symbol.empty()) spec.axis = AxisKind::kRows;
+        }
+      }
+    }
+    function->graph = std::make_unique<Graph>(std::move(plan), std::move(ops), dependencies.clock);
+    function->series = std::make_unique<RequestSeries>(
+        dependencies.metrics, MetricLabels{{"model", package.name},
+                                           {"version", absl::StrCat(package.version)},
+                                           {"signature", signature.name}});
+    servable->functions_.push_back(std::move(function));
+  }
+  return servable;
+}
+
+const Signature* Servable::FindSignature(absl::string_view signature) const {
+  if (signature.empty()) signature = kDefaultSignature;
+  for (const Signature& candidate : signatures_) {
+    if (candidate.name == signature) return &candidate;
+  }
+  return nullptr;
+}
+
+std::vector<std::string> Servable::Degraded() const {
+  std::vector<std::string> degraded;
+  for (const auto& function : functions_) {
+    for (const Portal* portal : function->portals) {
+      const absl::Status health = portal->Health();
+      if (!health.ok()) degraded.push_back(absl::StrCat(portal->Target(), ": ", health.message()));
+    }
+  }
+  return degraded;
+}
+
+const Servable::Function& Servable::FunctionOf(const Signature& signature) const {
+  const auto index = static_cast<size_t>(&signature - signatures_.data());
+  PORTICO_CHECK(index < functions_.size());
+  return *functions_[index];
+}
+
+RequestSeries& Servable::series(const Signature& signature) const { return *FunctionOf(signature).series; }
+
+void Servable::Run(const Signature& signature, Ref<const RequestContext> context, std::vector<Tensor> inputs,
+                   OpDone done) const {
+  FunctionOf(signature).graph->Run(std::move(context), std::move(inputs), std::move(done));
+}
+
+}  // namespace portico

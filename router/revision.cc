@@ -1,0 +1,200 @@
+#include "router/revision.h"
+
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "router/policies/policy.h"
+#include "router/yaml_node.h"
+#include "yaml-cpp/yaml.h"
+
+namespace portico {
+namespace {
+
+constexpr int64_t kMaxReplica = 65535;
+constexpr int64_t kMaxWorkers = 65535;
+
+void EmitPolicy(YAML::Emitter& out, const RoutePolicy& policy) {
+  out << YAML::Flow << YAML::BeginMap;
+  out << YAML::Key << "timeout" << YAML::Value << absl::FormatDuration(policy.timeout);
+  out << YAML::Key << "balance" << YAML::Value << policy.balance << YAML::EndMap;
+}
+
+/// Text where the key is there, else empty.
+absl::StatusOr<std::string> OptionalText(const YamlNode& map, absl::string_view key, absl::string_view subject) {
+  const YamlNode* value = map.Find(key);
+  if (value == nullptr) return std::string();
+  return value->Text(absl::StrCat(subject, ": ", key));
+}
+
+absl::StatusOr<std::string> RequiredText(const YamlNode& map, absl::string_view key, absl::string_view subject) {
+  const YamlNode* value = map.Find(key);
+  if (value == nullptr) return map.Error(absl::StrCat(subject, ": got no '", key, "', want one"));
+  return value->Text(absl::StrCat(subject, ": ", key));
+}
+
+absl::StatusOr<Revision::Model> ReadModel(const YamlNode& from) {
+  RETURN_IF_ERROR(from.CheckMap("model", {"name", "path"}));
+  Revision::Model model;
+  ASSIGN_OR_RETURN(model.name, RequiredText(from, "name", "model"));
+  const std::string subject = absl::StrCat("model '", model.name, "'");
+  ASSIGN_OR_RETURN(model.path, RequiredText(from, "path", subject));
+  if (model.path[0] != '/') {
+    return from.Error(absl::StrCat(subject, ": path: got '", model.path, "', want an absolute path"));
+  }
+  return model;
+}
+
+absl::StatusOr<Revision::Node> ReadNode(const YamlNode& from) {
+  RETURN_IF_ERROR(from.CheckMap("node", {"name", "replica", "serve", "peer", "grpc", "http", "workers"}));
+  Revision::Node node;
+  ASSIGN_OR_RETURN(node.name, RequiredText(from, "name", "node"));
+  const std::string subject = absl::StrCat("node '", node.name, "'");
+  if (const YamlNode* replica = from.Find("replica")) {
+    ASSIGN_OR_RETURN(node.replica, replica->Integer(absl::StrCat(subject, ": replica"), 0, kMaxReplica));
+  }
+  if (const YamlNode* workers = from.Find("workers")) {
+    ASSIGN_OR_RETURN(node.workers, workers->Integer(absl::StrCat(subject, ": workers"), 0, kMaxWorkers));
+  }
+  if (const YamlNode* serve = from.Find("serve")) {
+    RETURN_IF_ERROR(serve->CheckList(absl::StrCat(subject, ": serve")));
+    for (const YamlNode& item : serve->items()) {
+      ASSIGN_OR_RETURN(std::string model, item.Text(absl::StrCat(subject, ": serve")));
+      node.serve.push_back(std::move(model));
+    }
+  }
+  ASSIGN_OR_RETURN(node.peer, OptionalText(from, "peer", subject));
+  ASSIGN_OR_RETURN(node.grpc, OptionalText(from, "grpc", subject));
+  ASSIGN_OR_RETURN(node.http, OptionalText(from, "http", subject));
+  return node;
+}
+
+/// Nodes are there once, and serve models that are there.
+absl::Status CheckNodes(const YamlNode& from, const Revision& revision) {
+  std::set<std::string> ids;
+  for (size_t i = 0; i < revision.nodes.size(); ++i) {
+    const Revision::Node& node = revision.nodes[i];
+    const YamlNode& where = from.items()[i];
+    if (!ids.insert(node.id()).second) {
+      return where.Error(absl::StrCat("node '", node.id(), "': is there twice"));
+    }
+    for (const std::string& model : node.serve) {
+      if (revision.FindModel(model) != nullptr) continue;
+      return where.Error(absl::StrCat("node '", node.id(), "': got model '", model, "' to serve, want one of 'models'"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string Revision::Node::id() const { return absl::StrCat(name, "/", replica); }
+
+const Revision::Model* Revision::FindModel(absl::string_view name) const {
+  for (const Model& model : models) {
+    if (model.name == name) return &model;
+  }
+  return nullptr;
+}
+
+const Revision::Node* Revision::FindNode(absl::string_view name, int replica) const {
+  for (const Node& node : nodes) {
+    if (node.name == name && node.replica == replica) return &node;
+  }
+  return nullptr;
+}
+
+const RoutePolicy& Revision::PolicyFor(const std::string& target) const {
+  const auto found = policies.find(target);
+  return found == policies.end() ? default_policy : found->second;
+}
+
+absl::StatusOr<RoutePolicy> ReadRoutePolicy(const YamlNode& from, absl::string_view subject, RoutePolicy base) {
+  RETURN_IF_ERROR(from.CheckMap(subject, {"timeout", "balance"}));
+  if (const YamlNode* timeout = from.Find("timeout")) {
+    ASSIGN_OR_RETURN(base.timeout, timeout->Duration(absl::StrCat(subject, ": timeout")));
+  }
+  if (const YamlNode* balance = from.Find("balance")) {
+    ASSIGN_OR_RETURN(base.balance, balance->Text(absl::StrCat(subject, ": balance")));
+    if (const auto policy = NewBalancePolicy(base.balance); !policy.ok()) {
+      return balance->Error(absl::StrCat(subject, ": balance: ", policy.status().message()));
+    }
+  }
+  return base;
+}
+
+std::string FormatRevision(const Revision& revision) {
+  YAML::Emitter out;
+  out << YAML::Comment("One immutable picture of a mesh, written for its nodes; change mesh.yaml instead.");
+  out << YAML::BeginMap;
+  out << YAML::Key << "revision" << YAML::Value << revision.number;
+  out << YAML::Key << "mesh" << YAML::Value << revision.mesh;
+  out << YAML::Key << "models" << YAML::Value << YAML::BeginSeq;
+  for (const Revision::Model& model : revision.models) {
+    out << YAML::Flow << YAML::BeginMap << YAML::Key << "name" << YAML::Value << model.name;
+    out << YAML::Key << "path" << YAML::Value << model.path << YAML::EndMap;
+  }
+  out << YAML::EndSeq << YAML::Key << "nodes" << YAML::Value << YAML::BeginSeq;
+  for (const Revision::Node& node : revision.nodes) {
+    out << YAML::BeginMap << YAML::Key << "name" << YAML::Value << node.name;
+    out << YAML::Key << "replica" << YAML::Value << node.replica;
+    out << YAML::Key << "serve" << YAML::Value << YAML::Flow << node.serve;
+    if (!node.peer.empty()) out << YAML::Key << "peer" << YAML::Value << node.peer;
+    if (!node.grpc.empty()) out << YAML::Key << "grpc" << YAML::Value << node.grpc;
+    if (!node.http.empty()) out << YAML::Key << "http" << YAML::Value << node.http;
+    if (node.workers != 0) out << YAML::Key << "workers" << YAML::Value << node.workers;
+    out << YAML::EndMap;
+  }
+  out << YAML::EndSeq << YAML::Key << "default_policy" << YAML::Value;
+  EmitPolicy(out, revision.default_policy);
+  out << YAML::Key << "policies" << YAML::Value << YAML::BeginMap;
+  for (const auto& [target, policy] : revision.policies) {
+    out << YAML::Key << target << YAML::Value;
+    EmitPolicy(out, policy);
+  }
+  out << YAML::EndMap << YAML::EndMap;
+  return absl::StrCat(out.c_str(), "\n");
+}
+
+absl::StatusOr<Revision> ReadRevision(const std::string& path) {
+  ASSIGN_OR_RETURN(const YamlNode root, ReadYaml(path));
+  RETURN_IF_ERROR(root.CheckMap("revision", {"revision", "mesh", "models", "nodes", "default_policy", "policies"}));
+  Revision revision;
+  const YamlNode* number = root.Find("revision");
+  const YamlNode* models = root.Find("models");
+  const YamlNode* nodes = root.Find("nodes");
+  if (number == nullptr || models == nullptr || nodes == nullptr) {
+    return root.Error("revision: got no 'revision', 'models' or 'nodes', want all three");
+  }
+  ASSIGN_OR_RETURN(revision.number, number->Integer("revision", 0, INT64_MAX));
+  ASSIGN_OR_RETURN(revision.mesh, OptionalText(root, "mesh", "revision"));
+  RETURN_IF_ERROR(models->CheckList("models"));
+  for (const YamlNode& item : models->items()) {
+    ASSIGN_OR_RETURN(Revision::Model model, ReadModel(item));
+    if (revision.FindModel(model.name) != nullptr) {
+      return item.Error(absl::StrCat("model '", model.name, "': is there twice"));
+    }
+    revision.models.push_back(std::move(model));
+  }
+  RETURN_IF_ERROR(nodes->CheckList("nodes"));
+  for (const YamlNode& item : nodes->items()) {
+    ASSIGN_OR_RETURN(Revision::Node node, ReadNode(item));
+    revision.nodes.push_back(std::move(node));
+  }
+  RETURN_IF_ERROR(CheckNodes(*nodes, revision));
+  if (const YamlNode* policy = root.Find("default_policy")) {
+    ASSIGN_OR_RETURN(revision.default_policy, ReadRoutePolicy(*policy, "default_policy", RoutePolicy()));
+  }
+  if (const YamlNode* policies = root.Find("policies")) {
+    RETURN_IF_ERROR(policies->CheckMap("policies", {}));
+    for (const YamlEntry& entry : policies->entries()) {
+      ASSIGN_OR_RETURN(RoutePolicy policy, ReadRoutePolicy(entry.value, absl::StrCat("policy '", entry.key, "'"),
+                                                           revision.default_policy));
+      revision.policies.emplace(entry.key, std::move(policy));
+    }
+  }
+  return revision;
+}
+
+}  // namespace portico

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Everything that `make test` runs: layering, clang's thread-safety analysis, all tests of the release build, the unit tests under
+# AddressSanitizer (with UBSan) and ThreadSanitizer. Goes on after a failure and ends with how many tests passed and failed.
+# PORTICO_SANITIZERS=0 leaves the sanitizer builds out.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+
+results=build/test_results
+rm -rf "$results"
+mkdir -p "$results"
+passed=0
+failed=0
+failures=()
+
+step() { printf '\n== %s (%s)\n' "$1" "$(date +%T)"; }
+
+# record NAME STATUS: one check that is no GoogleTest.
+record() {
+  if [ "$2" = 0 ]; then passed=$((passed + 1)); else failed=$((failed + 1)); failures+=("$1"); fi
+}
+
+# collect PRESET DIR: adds up the GoogleTest results below DIR; a binary without a result file counts as one failure.
+collect() {
+  local counts
+  counts=$(python3 tests/tools/count_results.py "$1" "$2") || true
+  printf '%s\n' "$counts" | sed '1d'
+  read -r p f <<<"$(head -n 1 <<<"$counts")"
+  passed=$((passed + p))
+  failed=$((failed + f))
+  [ "$f" = 0 ] || failures+=("$1: $f")
+}
+
+run_preset() {
+  local preset=$1 dir=$2 jobs=$3
+  step "build $preset"
+  if ! tests/tools/configure.sh "$preset" || ! cmake --build "$dir"; then record "build $preset" 1; return; fi
+  step "test $preset"
+  rm -rf "$dir/test_results"
+  mkdir -p "$dir/test_results"
+  ctest --test-dir "$dir" --output-on-failure -j "$jobs" --no-tests=error
+  collect "$preset" "$dir"
+}
+
+step "layering"
+python3 tests/tools/layering.py
+record layering $?
+
+run_preset release build 2
+
+step "clang thread-safety analysis"
+tests/tools/thread_safety.sh build
+record "thread safety" $?
+
+if [ "${PORTICO_SANITIZERS:-1}" != 0 ]; then
+  export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+  export TSAN_OPTIONS="suppressions=$PWD/tests/tools/tsan.supp halt_on_error=1 second_deadlock_stack=1"
+  export LSAN_OPTIONS="suppressions=$PWD/tests/tools/lsan.supp print_suppressions=0"
+  run_preset asan build/asan 2
+  run_preset tsan build/tsan 2
+fi
+
+printf '\n'
+for failure in "${failures[@]+"${failures[@]}"}"; do printf 'failed: %s\n' "$failure"; done
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" = 0 ]
