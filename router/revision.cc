@@ -129,7 +129,7 @@ std::string FormatRevision(const Revision& revision) {
   out << YAML::Comment("One immutable picture of a mesh, written for its nodes; change mesh.yaml instead.");
   out << YAML::BeginMap;
   out << YAML::Key << "revision" << YAML::Value << revision.number;
-  out << YAML::Key << "mesh" << YAML::Value << revision.mesh;
+  if (!revision.mesh.empty()) out << YAML::Key << "mesh" << YAML::Value << revision.mesh;
   out << YAML::Key << "models" << YAML::Value << YAML::BeginSeq;
   for (const Revision::Model& model : revision.models) {
     out << YAML::Flow << YAML::BeginMap << YAML::Key << "name" << YAML::Value << model.name;

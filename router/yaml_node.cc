@@ -76,6 +76,8 @@ class YamlTreeBuilder {
             absl::StrCat("key '", name, "': is there twice, first in line ", first->second, "; rename or remove one"));
       }
       ASSIGN_OR_RETURN(YamlNode value, Build(pair.second));
+      // A list or map in block style begins one line below the key that people look for.
+      if (value.kind() != YamlNode::Kind::kText) value.line_ = key.line();
       node->entries_.push_back({name, key.line(), std::move(value)});
     }
     return absl::OkStatus();

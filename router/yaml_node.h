@@ -25,6 +25,7 @@ class YamlNode {
   enum class Kind { kNothing, kText, kList, kMap };
 
   Kind kind() const { return kind_; }
+  /// Where it begins; of a list or map that has a key, the key's line.
   int line() const { return line_; }
   /// Of a map, in the file's order, keys unique.
   const std::vector<YamlEntry>& entries() const { return entries_; }
@@ -62,7 +63,7 @@ class YamlNode {
 
 struct YamlEntry {
   std::string key;
-  /// Of the key; the value may begin further down.
+  /// Of the key; text may begin further down.
   int line = 1;
   YamlNode value;
 };

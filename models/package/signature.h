@@ -38,13 +38,14 @@ struct TensorSpec {
   std::string name;
   /// The tensor of the graph that it stands for.
   std::string graph_name;
+  /// kInvalid: not known before the model has run (an output whose type the model leaves out); any dtype fits.
   DType dtype = DType::kInvalid;
   /// False: the rank is not known and `dims` is empty.
   bool has_rank = true;
   std::vector<Dim> dims;
   AxisKind axis = AxisKind::kShared;
 
-  /// "float32[N,64]"; "float32[...]" without a rank.
+  /// "float32[N,64]"; "float32[...]" without a rank, "any[...]" without a dtype.
   std::string ToString() const;
   /// INVALID_ARGUMENT "input 'x': got int64[2], want float32[N,64]; ..." when dtype, rank or a fixed extent differs.
   /// `what` is "input" or "output". Equal symbols within one tensor are compared too.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace portico {
 
@@ -16,6 +17,8 @@ namespace portico {
 ///       outputs: [features]        # tensors at which the part ends
 ///       inputs: [image]            # tensors at which it begins; default: as far back as the graph goes
 ///       parts: [...]               # a nested split of the part itself
+///
+/// A part begins at the outputs of its sibling parts in any case: what another part computes is not computed twice.
 struct PartPlan {
   std::string name;
   std::vector<std::string> inputs;
@@ -30,7 +33,14 @@ struct SplitPlan {
   std::vector<PartPlan> parts;
 };
 
-/// Errors read "plan.yaml:3: part 'x': got ..., want ...".
+/// Errors read "plan.yaml:3: part 'x': got ..., want ...". `product` is empty where the file names none.
 absl::StatusOr<SplitPlan> ReadSplitPlan(const std::string& path);
+
+/// Checks names (of folders, each once), and that every part has outputs. Split() does so too.
+absl::Status CheckSplitPlan(const SplitPlan& plan);
+
+/// INVALID_ARGUMENT unless `name` can be a servable's folder below another one: segments of letters, digits, ".", "_" and
+/// "-" between slashes, none of them empty, ".", ".." or (but for the first) a number, which would look like a version.
+absl::Status CheckServableName(absl::string_view name);
 
 }  // namespace portico

@@ -1,0 +1,242 @@
+#include "deploy/mesh.h"
+
+#include <filesystem>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/status_macros.h"
+#include "deploy/address.h"
+#include "deploy/mesh_portals.h"
+#include "router/yaml_node.h"
+
+namespace portico {
+namespace {
+
+constexpr int kMaxReplicas = 256;
+constexpr int kMaxWorkers = 4096;
+constexpr size_t kMaxNameBytes = 64;
+
+/// Names go into file names, URLs and metrics.
+bool IsName(absl::string_view name) {
+  return !name.empty() && name.size() <= kMaxNameBytes && name[0] != '.' && name[0] != '-' &&
+         absl::c_all_of(name, [](char c) { return absl::ascii_isalnum(c) || c == '_' || c == '-' || c == '.'; });
+}
+
+/// `name` or `publisher/name`.
+bool IsModelName(absl::string_view name) {
+  const std::vector<absl::string_view> parts = absl::StrSplit(name, '/');
+  return parts.size() <= 2 && absl::c_all_of(parts, IsName);
+}
+
+/// Reads one mesh file: a method per section, in the file's order.
+class MeshReader {
+ public:
+  explicit MeshReader(const std::string& path) : folder_(std::filesystem::path(path).parent_path()) {}
+
+  absl::StatusOr<Revision> Read(const YamlNode& root) {
+    RETURN_IF_ERROR(root.CheckMap("mesh file", {"mesh", "models", "nodes", "policies"}));
+    for (const absl::string_view key : {"mesh", "models", "nodes"}) {
+      if (root.Find(key) == nullptr) {
+        return root.Error(absl::StrCat("mesh file: got no '", key, "', want the keys mesh, models and nodes; add '", key, ":'"));
+      }
+    }
+    ASSIGN_OR_RETURN(revision_.mesh, root.Find("mesh")->Text("mesh"));
+    RETURN_IF_ERROR(ReadModels(*root.Find("models")));
+    RETURN_IF_ERROR(ReadNodes(*root.Find("nodes")));
+    if (const YamlNode* policies = root.Find("policies")) RETURN_IF_ERROR(ReadPolicies(*policies));
+    RETURN_IF_ERROR(CheckPortals(revision_, *root.Find("models")));
+    return std::move(revision_);
+  }
+
+ private:
+  /// A listener that the file asks for, and who asks for it.
+  struct Claim {
+    Address address;
+    std::string who;
+    int line;
+  };
+
+  absl::Status ReadModels(const YamlNode& models) {
+    RETURN_IF_ERROR(models.CheckMap("models", {}));
+    for (const YamlEntry& entry : models.entries()) RETURN_IF_ERROR(ReadModel(entry.key, entry.value));
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadModel(const std::string& name, const YamlNode& from) {
+    const std::string subject = absl::StrCat("model '", name, "'");
+    if (!IsModelName(name) || name == "default") {
+      return from.Error(absl::StrCat(subject, ": got a name that is no good, want NAME or PUBLISHER/NAME of letters, digits, _, - "
+                                     "and ., at most 64 each, and not 'default'; rename it"));
+    }
+    RETURN_IF_ERROR(from.CheckMap(subject, {"path"}));
+    const YamlNode* path = from.Find("path");
+    if (path == nullptr) {
+      return from.Error(absl::StrCat(subject, ": got no 'path', want the folder with its version folders; add {path: FOLDER}"));
+    }
+    ASSIGN_OR_RETURN(const std::string text, path->Text(absl::StrCat(subject, ": path")));
+    std::error_code error;
+    const auto absolute = std::filesystem::absolute(folder_ / text, error).lexically_normal();
+    if (error || !std::filesystem::is_directory(absolute, error)) {
+      return path->Error(absl::StrCat(subject, ": path: got '", text, "', which is no folder, want the folder with version folders (",
+                                      absolute.string(), "/1/model.onnx); relative paths start at the mesh file"));
+    }
+    revision_.models.push_back({name, absolute.string()});
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadNodes(const YamlNode& nodes) {
+    RETURN_IF_ERROR(nodes.CheckMap("nodes", {}));
+    if (nodes.entries().empty()) return nodes.Error("nodes: got none, want at least one");
+    for (const YamlEntry& entry : nodes.entries()) RETURN_IF_ERROR(ReadNode(entry.key, entry.value));
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadNode(const std::string& name, const YamlNode& from) {
+    const std::string subject = absl::StrCat("node '", name, "'");
+    if (!IsName(name)) {
+      return from.Error(absl::StrCat(subject, ": got a name that is no good, want letters, digits, _, - and ., at most 64; rename it"));
+    }
+    RETURN_IF_ERROR(from.CheckMap(subject, {"serve", "replicas", "grpc", "http", "peer", "workers"}));
+    Revision::Node node;
+    node.name = name;
+    RETURN_IF_ERROR(ReadServe(subject, from, &node));
+    int64_t replicas = 1;
+    if (const YamlNode* value = from.Find("replicas")) {
+      ASSIGN_OR_RETURN(replicas, value->Integer(absl::StrCat(subject, ": replicas"), 1, kMaxReplicas));
+    }
+    if (const YamlNode* value = from.Find("workers")) {
+      ASSIGN_OR_RETURN(node.workers, value->Integer(absl::StrCat(subject, ": workers"), 0, kMaxWorkers));
+    }
+    ASSIGN_OR_RETURN(node.grpc, ReadListener(subject, "grpc", from, replicas));
+    ASSIGN_OR_RETURN(node.http, ReadListener(subject, "http", from, replicas));
+    ASSIGN_OR_RETURN(node.peer, ReadPeer(subject, from, replicas));
+    for (; node.replica < replicas; ++node.replica) revision_.nodes.push_back(node);
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadServe(const std::string& subject, const YamlNode& from, Revision::Node* node) {
+    const YamlNode* serve = from.Find("serve");
+    if (serve == nullptr) {
+      return from.Error(absl::StrCat(subject, ": got no 'serve', want the models it serves; add serve: [MODEL]"));
+    }
+    RETURN_IF_ERROR(serve->CheckList(absl::StrCat(subject, ": serve")));
+    if (serve->items().empty()) {
+      return serve->Error(absl::StrCat(subject, ": serve: got an empty list, want at least one model; name one or remove the node"));
+    }
+    for (const YamlNode& item : serve->items()) {
+      ASSIGN_OR_RETURN(std::string model, item.Text(absl::StrCat(subject, ": serve")));
+      if (revision_.FindModel(model) == nullptr) {
+        return item.Error(absl::StrCat(subject, ": serve: got '", model, "', want one of 'models' (", ModelNames(),
+                                       "); add it there or mend the name"));
+      }
+      if (absl::c_linear_search(node->serve, model)) {
+        return item.Error(absl::StrCat(subject, ": serve: got '", model, "' twice, want it once; remove one"));
+      }
+      node->serve.push_back(std::move(model));
+    }
+    return absl::OkStatus();
+  }
+
+  /// Address of the client listener `key`; empty where the node has none.
+  absl::StatusOr<std::string> ReadListener(const std::string& node, absl::string_view key, const YamlNode& from, int64_t replicas) {
+    const YamlNode* value = from.Find(key);
+    if (value == nullptr) return std::string();
+    const std::string subject = absl::StrCat(node, ": ", key);
+    ASSIGN_OR_RETURN(const std::string text, value->Text(subject));
+    const absl::StatusOr<Address> address = ParseAddress(text);
+    if (!address.ok()) return value->Error(absl::StrCat(subject, ": ", address.status().message()));
+    if (replicas > 1 && address->port != 0) {
+      return value->Error(absl::StrCat(subject, ": got port ", address->port, " for ", replicas,
+                                       " replicas, which can't share it, want 0; the system then chooses one for each"));
+    }
+    RETURN_IF_ERROR(ClaimAddress(*value, subject, *address));
+    return address->ToString();
+  }
+
+  /// The peer endpoint as it stands; empty where `portico up` is to choose.
+  absl::StatusOr<std::string> ReadPeer(const std::string& node, const YamlNode& from, int64_t replicas) {
+    const YamlNode* value = from.Find("peer");
+    if (value == nullptr) return std::string();
+    const std::string subject = absl::StrCat(node, ": peer");
+    ASSIGN_OR_RETURN(const std::string text, value->Text(subject));
+    if (replicas > 1) {
+      return value->Error(absl::StrCat(subject, ": got '", text, "' for ", replicas,
+                                       " replicas, which can't share it, want none; leave it out and each gets its own"));
+    }
+    absl::string_view rest = text;
+    if (absl::ConsumePrefix(&rest, "zmq+ipc://") && absl::StartsWith(rest, "/")) {
+      if (!absl::c_linear_search(ipc_peers_, text)) {
+        ipc_peers_.push_back(text);
+        return text;
+      }
+      return value->Error(absl::StrCat(subject, ": got '", text, "', which another node has, want one of its own; change either"));
+    }
+    if (absl::ConsumePrefix(&rest, "zmq+tcp://") || absl::ConsumePrefix(&rest, "grpc://")) {
+      const absl::StatusOr<Address> address = ParseAddress(rest);
+      if (address.ok() && address->port != 0 && absl::StrContains(rest, ':')) {
+        RETURN_IF_ERROR(ClaimAddress(*value, subject, *address));
+        return text;
+      }
+    }
+    return value->Error(absl::StrCat(subject, ": got '", text, "', want zmq+tcp://HOST:PORT, zmq+ipc:///PATH or grpc://HOST:PORT with "
+                                     "a fixed port; or leave it out and one is chosen"));
+  }
+
+  absl::Status ClaimAddress(const YamlNode& where, const std::string& who, const Address& address) {
+    for (const Claim& claim : claims_) {
+      if (!claim.address.ClashesWith(address)) continue;
+      return where.Error(absl::StrCat(who, ": got ", address.ToString(), ", which clashes with ", claim.address.ToString(), " of ",
+                                      claim.who, " in line ", claim.line, "; want a free port, or 0 to let the system choose"));
+    }
+    claims_.push_back({address, who, where.line()});
+    return absl::OkStatus();
+  }
+
+  /// What a target's policy leaves out is as in `default`, wherever that stands in the file.
+  absl::Status ReadPolicies(const YamlNode& policies) {
+    RETURN_IF_ERROR(policies.CheckMap("policies", {}));
+    if (const YamlNode* value = policies.Find("default")) {
+      ASSIGN_OR_RETURN(revision_.default_policy, ReadRoutePolicy(*value, "policy 'default'", RoutePolicy()));
+    }
+    for (const YamlEntry& entry : policies.entries()) {
+      if (entry.key == "default") continue;
+      const std::string subject = absl::StrCat("policy '", entry.key, "'");
+      if (revision_.FindModel(entry.key) == nullptr) {
+        return entry.value.Error(absl::StrCat(subject, ": got a target that is no model, want 'default' or one of 'models' (",
+                                              ModelNames(), "); mend the name"));
+      }
+      ASSIGN_OR_RETURN(revision_.policies[entry.key], ReadRoutePolicy(entry.value, subject, revision_.default_policy));
+    }
+    return absl::OkStatus();
+  }
+
+  std::string ModelNames() const {
+    if (revision_.models.empty()) return "none";
+    return absl::StrJoin(revision_.models, ", ", [](std::string* out, const Revision::Model& model) { out->append(model.name); });
+  }
+
+  const std::filesystem::path folder_;
+  Revision revision_;
+  std::vector<Claim> claims_;
+  std::vector<std::string> ipc_peers_;
+};
+
+}  // namespace
+
+absl::StatusOr<MeshFile> ReadMeshFile(const std::string& path) {
+  ASSIGN_OR_RETURN(const YamlNode root, ReadYaml(path));
+  MeshFile mesh;
+  mesh.path = path;
+  ASSIGN_OR_RETURN(mesh.revision, MeshReader(path).Read(root));
+  return mesh;
+}
+
+}  // namespace portico

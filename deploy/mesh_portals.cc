@@ -1,0 +1,134 @@
+#include "deploy/mesh_portals.h"
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+#include "models/graph/graph_plan.h"
+#include "models/package/package.h"
+
+namespace portico {
+namespace {
+
+/// What the check needs of a model, without its weights.
+struct ModelFacts {
+  std::string folder;
+  Digest digest;
+  std::vector<std::string> signatures;
+  std::vector<PortalSpec> portals;
+};
+
+using Facts = std::map<std::string, ModelFacts>;
+
+absl::StatusOr<ModelFacts> ReadFacts(const Revision::Model& model) {
+  ASSIGN_OR_RETURN(const std::vector<VersionFolder> versions, ListVersions(model.path));
+  if (versions.empty()) {
+    return absl::NotFoundError(absl::StrCat("path: got '", model.path, "' without a version folder, want one such as '",
+                                            model.path, "/1' with a model.onnx; check the path or write the package there"));
+  }
+  WeightStore store;
+  ASSIGN_OR_RETURN(const Package package, LoadPackage(model.name, versions.back().folder, store));
+  ModelFacts facts;
+  facts.folder = package.folder;
+  facts.digest = package.digest;
+  for (const Signature& signature : package.signatures) {
+    facts.signatures.push_back(signature.name);
+    ASSIGN_OR_RETURN(GraphPlan plan, Partition(package.model, signature));
+    for (PlanStep& step : plan.steps) {
+      if (step.portal != nullptr) facts.portals.push_back(std::move(*step.portal));
+    }
+  }
+  return facts;
+}
+
+bool IsServed(const Revision& revision, const std::string& model) {
+  return absl::c_any_of(revision.nodes,
+                        [&](const Revision::Node& node) { return absl::c_linear_search(node.serve, model); });
+}
+
+/// The message of what is wrong with one portal; OK when nothing is.
+absl::Status CheckTarget(const Revision& revision, const Facts& facts, const PortalSpec& portal) {
+  const auto target = facts.find(portal.target);
+  if (target == facts.end()) {
+    return absl::InvalidArgumentError(absl::StrCat("got target '", portal.target, "', want a model of this mesh; add '",
+                                                   portal.target, "' to 'models' and to the 'serve' of a node"));
+  }
+  if (!IsServed(revision, portal.target)) {
+    return absl::InvalidArgumentError(absl::StrCat("got target '", portal.target,
+                                                   "', which no node serves; add it to the 'serve' of a node"));
+  }
+  if (!portal.digest.empty() && portal.digest != target->second.digest) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "got digest ", portal.digest.Short(), " for target '", portal.target, "', want ", target->second.digest.Short(),
+        ", the digest of '", target->second.folder, "'; use the packages of one split, or split the model again"));
+  }
+  if (!absl::c_linear_search(target->second.signatures, portal.signature)) {
+    return absl::InvalidArgumentError(absl::StrCat("got signature '", portal.signature, "' of target '", portal.target,
+                                                   "', want one of ", absl::StrJoin(target->second.signatures, ", ")));
+  }
+  return absl::OkStatus();
+}
+
+/// Depth-first search for a chain of portals that comes back. Targets are known to exist.
+class CycleSearch {
+ public:
+  explicit CycleSearch(const Facts& facts) : facts_(facts) {}
+
+  /// "a → b → a" when a cycle can be reached from `model`, else empty.
+  std::string From(const std::string& model) {
+    const auto on_path = absl::c_find(path_, model);
+    if (on_path != path_.end()) {
+      std::vector<std::string> cycle(on_path, path_.end());
+      cycle.push_back(model);
+      return absl::StrJoin(cycle, " → ");
+    }
+    if (!visited_.emplace(model, true).second) return "";
+    path_.push_back(model);
+    for (const PortalSpec& portal : facts_.at(model).portals) {
+      if (std::string cycle = From(portal.target); !cycle.empty()) return cycle;
+    }
+    path_.pop_back();
+    return "";
+  }
+
+ private:
+  const Facts& facts_;
+  std::map<std::string, bool> visited_;
+  std::vector<std::string> path_;
+};
+
+}  // namespace
+
+absl::Status CheckPortals(const Revision& revision, const YamlNode& models) {
+  const auto error = [&models](const std::string& model, absl::string_view message) {
+    return models.Find(model)->Error(absl::StrCat("model '", model, "': ", message));
+  };
+  Facts facts;
+  for (const Revision::Model& model : revision.models) {
+    absl::StatusOr<ModelFacts> read = ReadFacts(model);
+    if (!read.ok()) return error(model.name, read.status().message());
+    facts.emplace(model.name, *std::move(read));
+  }
+  for (const Revision::Model& model : revision.models) {
+    for (const PortalSpec& portal : facts.at(model.name).portals) {
+      if (absl::Status status = CheckTarget(revision, facts, portal); !status.ok()) {
+        return error(model.name, absl::StrCat("portal '", portal.node_name, "': ", status.message()));
+      }
+    }
+  }
+  CycleSearch search(facts);
+  for (const Revision::Model& model : revision.models) {
+    if (const std::string cycle = search.From(model.name); !cycle.empty()) {
+      return error(model.name, absl::StrCat("got portals that call in a circle, ", cycle,
+                                            ", want none that come back; split so that no part calls its caller"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace portico

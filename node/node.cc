@@ -1,0 +1,217 @@
+#include "node/node.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/allocator.h"
+#include "base/executor.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "node/frontend/admin.h"
+#include "node/frontend/http_routes.h"
+#include "node/frontend/http_server.h"
+#include "node/frontend/peer_frontend.h"
+#include "node/frontend/tfs_grpc.h"
+#include "node/frontend/tfs_rest.h"
+#include "node/observe/metrics.h"
+#include "node/observe/traces.h"
+#include "node/servables/servables.h"
+#include "router/static_resolver.h"
+
+namespace portico {
+namespace {
+
+/// Where a node's own portals reach the node itself.
+constexpr char kSelfEndpoint[] = "inproc://self";
+
+/// Differs at every start.
+uint64_t NewIncarnation() {
+  std::random_device random;
+  return uint64_t{random()} << 32 | random() | 1;
+}
+
+/// Everything of a node, in the order of the life of a request from the inside out: what is declared later may use what is
+/// declared earlier, and goes first.
+class NodeImpl final : public Node {
+ public:
+  explicit NodeImpl(Options options)
+      : options_(std::move(options)),
+        clock_(Clock::Real()),
+        metrics_(PrometheusMetrics::Create()),
+        workers_({.threads = options_.workers, .name = "worker"}),
+        transport_(NewTransports({}, clock_)),
+        resolver_(options_.peers) {}
+
+  ~NodeImpl() override { Stop(); }
+
+  absl::Status Start() {
+    RETURN_IF_ERROR(Assemble());
+    RETURN_IF_ERROR(Bind());
+    LoadModels();
+    for (const auto& listener : listeners_) listener->Announce(Self());
+    return absl::OkStatus();
+  }
+
+  const std::string& grpc_address() const override { return grpc_ == nullptr ? none_ : grpc_->address(); }
+  const std::string& http_address() const override { return http_ == nullptr ? none_ : http_->address(); }
+  const std::string& peer_endpoint() const override { return peer_endpoint_; }
+  absl::Status Ready() const override {
+    if (inference_->draining()) return absl::UnavailableError(absl::StrCat("node '", options_.name, "': shutting down"));
+    return servables_->Ready();
+  }
+  Inference& inference() override { return *inference_; }
+
+  void Stop() override {
+    if (stopped_ || inference_ == nullptr) return;
+    stopped_ = true;
+    for (const auto& listener : listeners_) listener->GoAway();
+    if (!inference_->Drain(options_.drain_timeout)) {
+      LogWarning(absl::StrCat("node '", options_.name, "': ", inference_->in_flight(), " requests still inside after ",
+                              absl::FormatDuration(options_.drain_timeout), "; stopping anyway"));
+    }
+    // Answers that are on their way out get a moment; nothing new comes in.
+    if (grpc_ != nullptr) grpc_->Stop(absl::Seconds(2));
+    if (http_ != nullptr) http_->Stop(absl::Seconds(2));
+    listeners_.clear();
+    router_.reset();
+    workers_.Stop();
+  }
+
+ private:
+  /// What HELLO says of this node now.
+  PeerState Self() const {
+    PeerState self;
+    self.connected = true;
+    self.node = options_.name;
+    self.incarnation = incarnation_;
+    if (servables_ == nullptr) return self;
+    for (const auto& servable : servables_->Available()) {
+      self.served.push_back({servable->name(), servable->version(), servable->digest()});
+    }
+    return self;
+  }
+
+  absl::Status Assemble() {
+    Router::Options router;
+    router.self = Self();
+    router.security = options_.call_security;
+    router.default_policy = options_.default_policy;
+    router.policies = options_.policies;
+    ASSIGN_OR_RETURN(router_, Router::Create(std::move(router), *transport_, resolver_, clock_, *metrics_));
+    servables_ = std::make_unique<Servables>(
+        Servable::Dependencies{workers_, workers_.size(), *router_, clock_, *metrics_});
+    Inference::Options inference = options_.inference;
+    inference.node_name = options_.name;
+    inference_ = std::make_unique<Inference>(std::move(inference), *servables_, clock_, *metrics_);
+    peer_frontend_ = std::make_unique<PeerFrontend>(*inference_);
+    rest_ = std::make_unique<TfsRestFrontend>(*inference_, traces_);
+    admin_ = std::make_unique<Admin>([this] { return Ready(); }, *servables_, *metrics_, traces_);
+    return absl::OkStatus();
+  }
+
+  absl::Status Bind() {
+    RETURN_IF_ERROR(Listen(kSelfEndpoint));
+    if (!options_.peer.empty()) {
+      RETURN_IF_ERROR(Listen(options_.peer));
+      peer_endpoint_ = listeners_.back()->endpoint();
+    }
+    if (!options_.http.empty()) {
+      HttpServer::Options http;
+      http.address = options_.http;
+      ASSIGN_OR_RETURN(http_, HttpServer::Start(std::move(http), HttpRoutes(*admin_, *rest_)));
+    }
+    if (!options_.grpc.empty()) {
+      TfsGrpcFrontend::Options grpc;
+      grpc.address = options_.grpc;
+      ASSIGN_OR_RETURN(grpc_, TfsGrpcFrontend::Start(std::move(grpc), *inference_, traces_));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Listen(const std::string& endpoint) {
+    ListenOptions listen;
+    listen.security = options_.listen_security;
+    listen.self = Self();
+    ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, transport_->Listen(endpoint, *peer_frontend_, std::move(listen)));
+    listeners_.push_back(std::move(listener));
+    return absl::OkStatus();
+  }
+
+  /// On a niced thread of its own, so that a node that serves already would not feel it.
+  void LoadModels() {
+    ThreadPool loader({.threads = 1, .name = "loader", .nice = 10});
+    for (const auto& [name, base] : options_.models) {
+      loader.Schedule([this, &name, &base] {
+        const absl::Status status = servables_->Add(name, base);
+        if (!status.ok()) LogError(status.message());
+      });
+    }
+    loader.Stop();
+  }
+
+  const Options options_;
+  const std::string none_;
+  const uint64_t incarnation_ = NewIncarnation();
+  const Clock& clock_;
+  const std::unique_ptr<PrometheusMetrics> metrics_;
+  TraceRing traces_;
+  ThreadPool workers_;
+  const std::unique_ptr<Transport> transport_;
+  const StaticResolver resolver_;
+  std::unique_ptr<Router> router_;
+  std::unique_ptr<Servables> servables_;
+  std::unique_ptr<Inference> inference_;
+  std::unique_ptr<PeerFrontend> peer_frontend_;
+  std::unique_ptr<TfsRestFrontend> rest_;
+  std::unique_ptr<Admin> admin_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::string peer_endpoint_;
+  std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<TfsGrpcFrontend> grpc_;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+absl::StatusOr<Node::Options> Node::OptionsFor(const Revision& revision, const std::string& node, int replica) {
+  const Revision::Node* own = revision.FindNode(node, replica);
+  if (own == nullptr) {
+    std::string known;
+    for (const Revision::Node& other : revision.nodes) absl::StrAppend(&known, known.empty() ? "" : ", ", other.id());
+    return absl::NotFoundError(absl::StrCat("node '", node, "/", replica, "': not in mesh '", revision.mesh,
+                                            "', which has ", known));
+  }
+  Options options;
+  options.name = own->id();
+  options.grpc = own->grpc;
+  options.http = own->http;
+  options.peer = own->peer;
+  options.workers = own->workers;
+  options.default_policy = revision.default_policy;
+  options.policies = revision.policies;
+  for (const std::string& served : own->serve) {
+    const Revision::Model* model = revision.FindModel(served);
+    if (model == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat("node '", own->id(), "': serves '", served,
+                                                     "', which is not among the models of mesh '", revision.mesh, "'"));
+    }
+    options.models.emplace_back(model->name, model->path);
+  }
+  for (const Revision::Node& other : revision.nodes) {
+    for (const std::string& served : other.serve) {
+      options.peers[served].push_back(&other == own ? kSelfEndpoint : other.peer);
+    }
+  }
+  return options;
+}
+
+absl::StatusOr<std::unique_ptr<Node>> Node::Start(Options options) {
+  TuneAllocator();
+  auto node = std::make_unique<NodeImpl>(std::move(options));
+  RETURN_IF_ERROR(node->Start());
+  return node;
+}
+
+}  // namespace portico
