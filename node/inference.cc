@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "base/status_macros.h"
 
 namespace portico {
@@ -118,11 +119,20 @@ absl::Status Inference::Admit(const RequestContext& context, int64_t bytes) {
   const double share = options_.hop0_share + (1 - options_.hop0_share) * context.hop / RequestContext::kMaxHops;
   const auto max_requests = static_cast<int64_t>(static_cast<double>(options_.max_requests) * share);
   const auto max_bytes = static_cast<int64_t>(static_cast<double>(options_.max_bytes) * share);
-  const int64_t requests = requests_.fetch_add(1, std::memory_order_relaxed) + 1;
   const int64_t total = bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-  if (requests <= max_requests && total <= max_bytes) return absl::OkStatus();
-  requests_.fetch_sub(1, std::memory_order_relaxed);
+  // Counted before draining_ is read, and Drain() sets draining_ before it reads the count: one of the two sees the other.
+  const int64_t requests = requests_.fetch_add(1, std::memory_order_seq_cst) + 1;
+  const bool draining = draining_.load(std::memory_order_seq_cst);
+  if (!draining && requests <= max_requests && total <= max_bytes) {
+    in_flight_gauge_.Add(1);
+    return absl::OkStatus();
+  }
   bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  requests_.fetch_sub(1, std::memory_order_release);
+  if (draining) {
+    return absl::UnavailableError(
+        absl::StrCat("node '", options_.node_name, "': shutting down; send the request to another replica"));
+  }
   refused_.Increment();
   if (requests > max_requests) {
     return absl::ResourceExhaustedError(absl::StrCat("node '", options_.node_name, "': got ", requests - 1,
@@ -135,10 +145,9 @@ absl::Status Inference::Admit(const RequestContext& context, int64_t bytes) {
 }
 
 void Inference::Leave(int64_t bytes) {
-  requests_.fetch_sub(1, std::memory_order_relaxed);
-  bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   in_flight_gauge_.Add(-1);
-  gate_.Leave();
+  bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  requests_.fetch_sub(1, std::memory_order_release);  // Last: Drain() may return, and this object go.
 }
 
 void Inference::Run(Api api, std::shared_ptr<const Servable> servable, const Signature& signature,
@@ -148,16 +157,8 @@ void Inference::Run(Api api, std::shared_ptr<const Servable> servable, const Sig
     done(std::move(status));
   };
   if (absl::Status status = CheckInputs(signature, inputs); !status.ok()) return refuse(std::move(status));
-  if (!gate_.Enter()) {
-    return refuse(absl::UnavailableError(
-        absl::StrCat("node '", options_.node_name, "': shutting down; send the request to another replica")));
-  }
   const int64_t bytes = BytesOf(inputs);
-  if (absl::Status status = Admit(*context, bytes); !status.ok()) {
-    gate_.Leave();
-    return refuse(std::move(status));
-  }
-  in_flight_gauge_.Add(1);
+  if (absl::Status status = Admit(*context, bytes); !status.ok()) return refuse(std::move(status));
   const Servable& running = *servable;
   auto call = std::make_unique<Call>(*this, api, std::move(servable), signature, context, bytes,
                                      RowsOf(signature, inputs), std::move(done));
@@ -168,9 +169,14 @@ void Inference::Run(Api api, std::shared_ptr<const Servable> servable, const Sig
 }
 
 bool Inference::Drain(absl::Duration timeout) {
-  draining_.store(true, std::memory_order_relaxed);
-  gate_.Close();
-  return gate_.Drain(timeout);
+  draining_.store(true, std::memory_order_seq_cst);
+  // Shutdown alone looks at the count, so that no request pays for waking it.
+  const absl::Time until = absl::Now() + timeout;
+  while (requests_.load(std::memory_order_seq_cst) > 0) {
+    if (absl::Now() >= until) return false;
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  return true;
 }
 
 absl::StatusOr<std::vector<Tensor>> OrderInputs(const Signature& signature, std::vector<NamedTensor> named) {

@@ -8,7 +8,6 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "base/gate.h"
 #include "base/metric.h"
 #include "base/request_context.h"
 #include "node/servables/servables.h"
@@ -63,7 +62,6 @@ class Inference {
   const Options options_;
   Servables& servables_;
   const Clock& clock_;
-  Gate gate_;
   std::atomic<bool> draining_{false};
   std::atomic<int64_t> requests_{0};
   std::atomic<int64_t> bytes_{0};

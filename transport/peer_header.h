@@ -6,6 +6,7 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "base/tensor.h"
 
 namespace portico {
@@ -92,6 +93,24 @@ struct PeerLimits {
 
 /// Appends the header in protobuf's wire format. Fields at their default are left out.
 void EncodeHeader(const PeerHeader& header, std::string* out);
+
+/// What a transport fills into a caller's header.
+struct PeerEnvelope {
+  PeerHeader::Kind kind = PeerHeader::Kind::kUnknown;
+  uint64_t call_id = 0;
+  uint64_t timeout_us = 0;
+  /// Their dtypes, shapes and bytes; names are those of `header.tensors`, by position.
+  absl::Span<const Tensor> tensors;
+};
+
+/// As above, with the envelope's values in place of the header's own: spares a transport the copy of a caller's header.
+/// REQUIRES: header.tensors is empty or has one entry per tensor.
+void EncodeHeader(const PeerHeader& header, const PeerEnvelope& envelope, std::string* out);
+
+/// INVALID_ARGUMENT when a message of these tensors would be refused by a peer with these limits. Senders check, so that a message
+/// that is too large fails its own call and not its connection. `what` names the message in the error.
+absl::Status CheckSendable(absl::string_view what, const PeerHeader& header, absl::Span<const Tensor> tensors,
+                           const PeerLimits& limits);
 
 /// INVALID_ARGUMENT for what is not a Header, of a protocol this build does not speak, or beyond `limits`; unknown fields are
 /// skipped. Checks that each tensor's bytes fit its dtype and shape (strings: at least the offsets).

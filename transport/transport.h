@@ -11,6 +11,7 @@
 #include "absl/types/span.h"
 #include "base/clock.h"
 #include "base/deadline.h"
+#include "base/digest.h"
 #include "base/tensor.h"
 #include "transport/peer_header.h"
 

@@ -71,6 +71,17 @@ size_t EditDistance(absl::string_view a, absl::string_view b) {
 
 }  // namespace
 
+std::vector<std::string> TensorsRead(const onnx::NodeProto& node) {
+  std::vector<std::string> used(node.input().begin(), node.input().end());
+  ForEachBody(node, [&](const onnx::GraphProto& body) { AddCaptured(body, &used); });
+  absl::flat_hash_set<std::string> seen;
+  std::vector<std::string> distinct;
+  for (std::string& name : used) {
+    if (!name.empty() && seen.insert(name).second) distinct.push_back(std::move(name));
+  }
+  return distinct;
+}
+
 absl::StatusOr<GraphIndex> GraphIndex::Create(const onnx::GraphProto& graph) {
   GraphIndex index(graph);
   RETURN_IF_ERROR(index.Connect());
@@ -91,12 +102,7 @@ absl::Status GraphIndex::Connect() {
   outputs_.resize(graph_->node_size());
   for (int i = 0; i < num_nodes(); ++i) {
     const onnx::NodeProto& node = graph_->node(i);
-    std::vector<std::string> used(node.input().begin(), node.input().end());
-    ForEachBody(node, [&](const onnx::GraphProto& body) { AddCaptured(body, &used); });
-    absl::flat_hash_set<absl::string_view> seen;
-    for (const std::string& name : used) {
-      if (!name.empty() && seen.insert(name).second) inputs_[i].push_back(name);
-    }
+    inputs_[i] = TensorsRead(node);
     for (const std::string& name : inputs_[i]) readers_[name].push_back(i);
     for (const std::string& name : node.output()) {
       if (name.empty()) continue;

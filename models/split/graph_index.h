@@ -10,7 +10,6 @@
 #include "absl/types/span.h"
 
 namespace onnx {
-class AttributeProto;
 class GraphProto;
 class NodeProto;
 }  // namespace onnx
@@ -80,5 +79,8 @@ void ForEachBody(const Node& node, const Visit& visit) {
     for (const auto& body : attribute.graphs()) visit(body);
   }
 }
+
+/// Distinct tensors that `node` reads, those captured by its bodies included.
+std::vector<std::string> TensorsRead(const onnx::NodeProto& node);
 
 }  // namespace portico

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace portico {
+
+/// What a node process says of itself in its status file: written whole by `portico serve`, read by `portico up` and by people's scripts.
+struct NodeStatus {
+  struct Model {
+    std::string name;
+    /// 0 where no version could be found.
+    int64_t version = 0;
+    /// "AVAILABLE", "END", ...
+    std::string state;
+    /// Why it does not serve; empty where it does.
+    std::string error;
+  };
+
+  std::string node;
+  int replica = 0;
+  int64_t pid = 0;
+  bool ready = false;
+  /// As bound; empty where there is no such listener.
+  std::string grpc;
+  std::string http;
+  std::string peer;
+  std::vector<Model> models;
+};
+
+/// One JSON object, with a newline.
+std::string FormatNodeStatus(const NodeStatus& status);
+/// NOT_FOUND when there is no such file (yet); INVALID_ARGUMENT for what FormatNodeStatus() would not have written.
+absl::StatusOr<NodeStatus> ReadNodeStatus(const std::string& path);
+
+}  // namespace portico

@@ -1,0 +1,118 @@
+#include "deploy/run_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/status_macros.h"
+
+namespace portico {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// With the 0 at its end, sun_path holds 108.
+constexpr size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;
+
+absl::StatusOr<std::string> NewTemporaryFolder() {
+  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+  std::error_code error;
+  const bool usable = runtime != nullptr && fs::is_directory(runtime, error) && access(runtime, W_OK) == 0;
+  std::string path = absl::StrCat(usable ? runtime : "/tmp", "/portico-XXXXXX");
+  if (mkdtemp(path.data()) == nullptr) return ErrnoStatus(errno, "make folder", path);
+  return path;
+}
+
+absl::StatusOr<std::string> GivenFolder(const std::string& path) {
+  std::error_code error;
+  const fs::path absolute = fs::absolute(path, error).lexically_normal();
+  if (!error) fs::create_directories(absolute.parent_path(), error);
+  if (error) return ErrnoStatus(error.value(), "make run folder", path);
+  if (mkdir(absolute.c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus(errno, "make run folder", path);
+  return absolute.string();
+}
+
+/// The highest N of N.yaml in `folder`; 0 where there is none.
+uint64_t HighestRevision(const std::string& folder) {
+  uint64_t highest = 0;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+    uint64_t number = 0;
+    if (entry.path().extension() == ".yaml" && absl::SimpleAtoi(entry.path().stem().string(), &number)) {
+      highest = std::max(highest, number);
+    }
+  }
+  return highest;
+}
+
+std::string FileStem(const Revision::Node& node) { return absl::StrCat(node.name, "-", node.replica); }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RunFolder>> RunFolder::Open(const std::string& path) {
+  ASSIGN_OR_RETURN(std::string absolute, path.empty() ? NewTemporaryFolder() : GivenFolder(path));
+  std::unique_ptr<RunFolder> folder(new RunFolder(std::move(absolute), path.empty()));
+  RETURN_IF_ERROR(folder->Lock());
+  for (const char* inner : {"/revisions", "/status"}) {
+    const std::string made = folder->path_ + inner;
+    if (mkdir(made.c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus(errno, "make folder", made);
+  }
+  return folder;
+}
+
+RunFolder::~RunFolder() {
+  std::error_code ignored;
+  if (temporary_) fs::remove_all(path_, ignored);
+  if (lock_ >= 0) close(lock_);
+}
+
+absl::Status RunFolder::Lock() {
+  const std::string file = path_ + "/lock";
+  lock_ = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (lock_ < 0) return ErrnoStatus(errno, "open", file);
+  if (flock(lock_, LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("run folder '", path_, "': got one that a running mesh holds; stop that 'portico up', or name another folder"));
+}
+
+std::string RunFolder::StatusFile(const Revision::Node& node) const {
+  return absl::StrCat(status_folder(), "/", FileStem(node), ".json");
+}
+
+absl::Status RunFolder::AssignPeers(Revision* revision) const {
+  for (Revision::Node& node : revision->nodes) {
+    if (!node.peer.empty()) continue;
+    const std::string socket = absl::StrCat(path_, "/", FileStem(node), ".sock");
+    if (socket.size() > kMaxSocketPath) {
+      return absl::InvalidArgumentError(absl::StrCat("run folder '", path_, "': got ", socket.size(), " bytes for socket '", socket,
+                                                     "', want at most ", kMaxSocketPath, "; give a shorter --run-folder"));
+    }
+    node.peer = absl::StrCat("zmq+ipc://", socket);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunFolder::Publish(Revision* revision) const {
+  revision->number = HighestRevision(path_ + "/revisions") + 1;
+  const std::string document = absl::StrCat("revisions/", revision->number, ".yaml");
+  RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(path_, "/", document), FormatRevision(*revision)));
+  const std::string link = path_ + "/current.new";
+  unlink(link.c_str());
+  if (symlink(document.c_str(), link.c_str()) != 0) return ErrnoStatus(errno, "make link", link);
+  if (rename(link.c_str(), current().c_str()) != 0) return ErrnoStatus(errno, "rename to", current());
+  return absl::OkStatus();
+}
+
+}  // namespace portico

@@ -1,0 +1,39 @@
+#include "deploy/signal_fd.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+namespace portico {
+
+SignalFd::SignalFd(std::initializer_list<int> signals) {
+  sigset_t mask;
+  sigemptyset(&mask);
+  for (const int number : signals) sigaddset(&mask, number);
+  PORTICO_CHECK(pthread_sigmask(SIG_BLOCK, &mask, &old_mask_) == 0);
+  fd_ = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
+  PORTICO_CHECK(fd_ >= 0);
+}
+
+SignalFd::~SignalFd() {
+  close(fd_);
+  pthread_sigmask(SIG_SETMASK, &old_mask_, nullptr);
+}
+
+int SignalFd::Next() {
+  signalfd_siginfo info;
+  return read(fd_, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
+}
+
+int SignalFd::Wait() {
+  for (;;) {
+    if (const int number = Next(); number != 0) return number;
+    pollfd wanted{fd_, POLLIN, 0};
+    poll(&wanted, 1, -1);
+  }
+}
+
+}  // namespace portico

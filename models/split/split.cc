@@ -1,0 +1,217 @@
+#include "models/split/split.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+#include "models/graph/graph_plan.h"
+#include "models/runtime/session.h"
+#include "models/split/cut.h"
+#include "models/split/graph_index.h"
+#include "models/split/submodel.h"
+#include "onnx/onnx_pb.h"
+
+namespace portico {
+namespace {
+
+using TensorTypes = absl::flat_hash_map<std::string, TensorSpec>;
+
+/// A portal can't be run here, so what is around it could not be verified.
+template <typename Nodes>
+absl::Status RefusePortals(const Nodes& nodes) {
+  for (const onnx::NodeProto& node : nodes) {
+    if (node.domain() == kPorticoDomain) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("portal '", node.name(), "' (", node.op_type(),
+                       "): a model that has portals can't be split again; split the original, with a plan of "
+                       "several or nested parts"));
+    }
+    absl::Status status;
+    ForEachBody(node, [&](const onnx::GraphProto& body) { status.Update(RefusePortals(body.node())); });
+    RETURN_IF_ERROR(status);
+  }
+  return absl::OkStatus();
+}
+
+/// Dtype and shape of each of `tensors`, by exposing them as outputs of the graph and asking ONNX Runtime.
+absl::StatusOr<TensorTypes> LearnTypes(const Model& model, const GraphIndex& index, std::vector<std::string> tensors) {
+  std::sort(tensors.begin(), tensors.end());
+  tensors.erase(std::unique(tensors.begin(), tensors.end()), tensors.end());
+  std::erase_if(tensors, [&](const std::string& name) { return index.IsInput(name) || index.IsOutput(name); });
+  ASSIGN_OR_RETURN(const RunnableModel runnable, MakeRunnable(model, tensors));
+  Session::Options options;
+  options.optimize = false;
+  options.name = "types at the cuts";
+  absl::StatusOr<std::unique_ptr<Session>> session = Session::Create(runnable.proto, runnable.weights, options);
+  if (!session.ok()) {
+    return WithContext(absl::StrCat("learning types with the tensors at cuts (", absl::StrJoin(tensors, ", "),
+                                    ") as outputs; only dense tensors can be cut"),
+                       session.status());
+  }
+  TensorTypes types;
+  for (const std::vector<TensorSpec>* specs : {&(*session)->inputs(), &(*session)->outputs()}) {
+    for (TensorSpec spec : *specs) {
+      spec.graph_name = spec.name;
+      types[spec.name] = std::move(spec);
+    }
+  }
+  return types;
+}
+
+void AddString(absl::string_view name, absl::string_view value, onnx::NodeProto* node) {
+  auto* attribute = node->add_attribute();
+  attribute->set_name(std::string(name));
+  attribute->set_type(onnx::AttributeProto::STRING);
+  attribute->set_s(std::string(value));
+}
+
+void AddStrings(absl::string_view name, const std::vector<std::string>& values, onnx::NodeProto* node) {
+  auto* attribute = node->add_attribute();
+  attribute->set_name(std::string(name));
+  attribute->set_type(onnx::AttributeProto::STRINGS);
+  for (const std::string& value : values) attribute->add_strings(value);
+}
+
+/// A shape as portals declare it: "N,64".
+std::string PortalShape(const TensorSpec& spec) {
+  if (!spec.has_rank) return "...";
+  return absl::StrJoin(spec.dims, ",", [](std::string* out, const Dim& dim) {
+    const bool plain = !dim.symbol.empty() && absl::ascii_isalpha(static_cast<unsigned char>(dim.symbol[0])) &&
+                       std::all_of(dim.symbol.begin(), dim.symbol.end(),
+                                   [](unsigned char c) { return absl::ascii_isalnum(c) || c == '_'; });
+    if (dim.extent >= 0) {
+      absl::StrAppend(out, dim.extent);
+    } else {
+      absl::StrAppend(out, plain ? dim.symbol : "?");
+    }
+  });
+}
+
+/// Splits one model; splits inside its parts go through a Splitter of their own.
+class Splitter {
+ public:
+  Splitter(const Model& model, const std::string& product, const std::vector<PartPlan>& parts, WeightStore& store)
+      : model_(model), product_(product), parts_(parts), store_(store) {}
+
+  absl::StatusOr<std::vector<SplitModel>> Run() {
+    ASSIGN_OR_RETURN(const GraphIndex index, GraphIndex::Create(model_.proto().graph()));
+    ASSIGN_OR_RETURN(const CutGraph cut_graph, CutParts(index, parts_));
+    std::vector<std::string> tensors;
+    for (const Cut& cut : cut_graph.cuts) {
+      tensors.insert(tensors.end(), cut.inputs.begin(), cut.inputs.end());
+      tensors.insert(tensors.end(), cut.outputs.begin(), cut.outputs.end());
+    }
+    ASSIGN_OR_RETURN(types_, LearnTypes(model_, index, std::move(tensors)));
+
+    std::vector<SplitModel> models;
+    std::vector<Digest> digests;
+    for (const Cut& cut : cut_graph.cuts) {
+      ASSIGN_OR_RETURN(std::vector<SplitModel> part, MakePart(index, cut));
+      digests.push_back(part.back().digest);
+      std::move(part.begin(), part.end(), std::back_inserter(models));
+    }
+    ASSIGN_OR_RETURN(SplitModel product, MakeProduct(index, cut_graph, digests));
+    models.insert(models.begin(), std::move(product));
+    return models;
+  }
+
+ private:
+  /// The part last, behind what it was split into.
+  absl::StatusOr<std::vector<SplitModel>> MakePart(const GraphIndex& index, const Cut& cut) {
+    auto graph = std::make_unique<onnx::GraphProto>();
+    graph->set_name(cut.plan->name);
+    for (const std::string& input : cut.inputs) SetValueInfo(types_[input], graph->add_input());
+    for (const std::string& output : cut.outputs) SetValueInfo(types_[output], graph->add_output());
+    for (const int node : cut.nodes) *graph->add_node() = index.node(node);
+    ASSIGN_OR_RETURN(Model model, CompleteModel(model_, index, std::move(graph), store_));
+    if (cut.plan->parts.empty()) {
+      std::vector<SplitModel> result;
+      ASSIGN_OR_RETURN(const Digest digest, ModelDigest(model));
+      result.push_back({cut.plan->name, std::move(model), digest});
+      return result;
+    }
+    absl::StatusOr<std::vector<SplitModel>> result =
+        Splitter(model, cut.plan->name, cut.plan->parts, store_).Run();
+    if (!result.ok()) return WithContext(absl::StrCat("inside part '", cut.plan->name, "'"), result.status());
+    std::rotate(result->begin(), result->begin() + 1, result->end());
+    return result;
+  }
+
+  absl::StatusOr<SplitModel> MakeProduct(const GraphIndex& index, const CutGraph& cut_graph,
+                                         const std::vector<Digest>& digests) {
+    const onnx::GraphProto& original = model_.proto().graph();
+    auto graph = std::make_unique<onnx::GraphProto>();
+    graph->set_name(original.name());
+    graph->set_doc_string(original.doc_string());
+    for (const auto& input : original.input()) {
+      if (index.IsInput(input.name())) *graph->add_input() = input;
+    }
+    *graph->mutable_output() = original.output();
+    absl::flat_hash_set<std::string> names;
+    for (const auto& node : original.node()) names.insert(node.name());
+    for (const CutStep& step : cut_graph.steps) {
+      if (step.cut < 0) {
+        *graph->add_node() = index.node(step.node);
+        continue;
+      }
+      const Cut& cut = cut_graph.cuts[step.cut];
+      std::string name = cut.plan->name;
+      for (int i = 2; !names.insert(name).second; ++i) name = absl::StrCat(cut.plan->name, "_", i);
+      SetPortal(cut, name, digests[step.cut], graph->add_node());
+      for (const std::string& output : cut.outputs) {
+        if (!index.IsOutput(output)) SetValueInfo(types_[output], graph->add_value_info());
+      }
+    }
+    ASSIGN_OR_RETURN(Model model, CompleteModel(model_, index, std::move(graph), store_));
+    ASSIGN_OR_RETURN(const Digest digest, ModelDigest(model));
+    return SplitModel{product_, std::move(model), digest};
+  }
+
+  /// See PortalSpec for the attributes.
+  void SetPortal(const Cut& cut, const std::string& name, const Digest& digest, onnx::NodeProto* node) {
+    node->set_domain(std::string(kPorticoDomain));
+    node->set_op_type("Remote");
+    node->set_name(name);
+    for (const std::string& input : cut.inputs) node->add_input(input);
+    for (const std::string& output : cut.outputs) node->add_output(output);
+    AddString("target", cut.plan->name, node);
+    AddString("signature", kDefaultSignature, node);
+    AddString("digest", digest.Hex(), node);
+    AddStrings("input_names", cut.inputs, node);
+    AddStrings("output_names", cut.outputs, node);
+    auto* dtypes = node->add_attribute();
+    dtypes->set_name("output_dtypes");
+    dtypes->set_type(onnx::AttributeProto::INTS);
+    std::vector<std::string> shapes;
+    for (const std::string& output : cut.outputs) {
+      dtypes->add_ints(static_cast<int64_t>(types_[output].dtype));
+      shapes.push_back(PortalShape(types_[output]));
+    }
+    AddStrings("output_shapes", shapes, node);
+  }
+
+  const Model& model_;
+  const std::string& product_;
+  const std::vector<PartPlan>& parts_;
+  WeightStore& store_;
+  TensorTypes types_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::vector<SplitModel>> Split(const Model& model, const SplitPlan& plan, WeightStore& store) {
+  RETURN_IF_ERROR(CheckSplitPlan(plan));
+  absl::Status portals = RefusePortals(model.proto().graph().node());
+  for (const auto& function : model.proto().functions()) portals.Update(RefusePortals(function.node()));
+  RETURN_IF_ERROR(portals);
+  return Splitter(model, plan.product, plan.parts, store).Run();
+}
+
+}  // namespace portico

@@ -1,0 +1,75 @@
+#include "transport/event_thread.h"
+
+#include "base/check.h"
+
+namespace portico {
+
+EventThread::EventThread(const Clock& clock) : clock_(clock), thread_([this] { Run(); }) {}
+
+EventThread::~EventThread() {
+  {
+    MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  wake_.NotifyOne();
+  thread_.join();
+}
+
+void EventThread::Post(Task task) {
+  MutexLock lock(&mutex_);
+  tasks_.push_back(std::move(task));
+  wake_.NotifyOne();
+}
+
+EventThread::Timer EventThread::At(absl::Time when, Task task) {
+  MutexLock lock(&mutex_);
+  const Timer timer(when, next_timer_++);
+  if (timers_.emplace(timer, std::move(task)).first == timers_.begin()) wake_.NotifyOne();
+  return timer;
+}
+
+void EventThread::Drop(const Timer& timer) {
+  std::map<Timer, Task>::node_type dropped;  // Destroyed after the lock is gone: what a task captured may run code.
+  MutexLock lock(&mutex_);
+  dropped = timers_.extract(timer);
+}
+
+void EventThread::Flush() {
+  PORTICO_CHECK(std::this_thread::get_id() != thread_.get_id());
+  Mutex mutex;
+  CondVar reached;
+  bool done = false;
+  Post([&] {
+    MutexLock lock(&mutex);
+    done = true;
+    reached.NotifyOne();
+  });
+  MutexLock lock(&mutex);
+  while (!done) reached.Wait(&mutex);
+}
+
+void EventThread::Run() {
+  mutex_.Lock();
+  while (!stopping_) {
+    Task task;
+    if (!tasks_.empty()) {
+      task = std::move(tasks_.front());
+      tasks_.pop_front();
+    } else if (timers_.empty()) {
+      wake_.Wait(&mutex_);
+      continue;
+    } else if (const absl::Duration left = timers_.begin()->first.first - clock_.Now(); left > absl::ZeroDuration()) {
+      wake_.WaitFor(&mutex_, left);
+      continue;
+    } else {
+      task = std::move(timers_.extract(timers_.begin()).mapped());
+    }
+    mutex_.Unlock();
+    task();
+    task = nullptr;  // Whatever it owns goes before the lock is taken again.
+    mutex_.Lock();
+  }
+  mutex_.Unlock();
+}
+
+}  // namespace portico
