@@ -15,9 +15,13 @@ constexpr uint64_t kMaxFileBytes = 16 << 20;
 
 using JsonWriter = rapidjson::Writer<rapidjson::StringBuffer>;
 
+void WriteText(JsonWriter& out, const std::string& value) {
+  out.String(value.data(), static_cast<rapidjson::SizeType>(value.size()));
+}
+
 void WriteText(JsonWriter& out, const char* key, const std::string& value) {
   out.Key(key);
-  out.String(value.data(), static_cast<rapidjson::SizeType>(value.size()));
+  WriteText(out, value);
 }
 
 std::string Text(std::string_view text) { return std::string(text); }
@@ -38,6 +42,9 @@ NodeStatus Parse(const simdjson::dom::element& root) {
     model.version = from["version"].get_int64();
     model.state = Text(from["state"].get_string());
     model.error = Text(from["error"].get_string());
+  }
+  for (const simdjson::dom::element from : root["degraded"].get_array()) {
+    status.degraded.push_back(Text(from.get_string()));
   }
   return status;
 }
@@ -69,6 +76,10 @@ std::string FormatNodeStatus(const NodeStatus& status) {
     WriteText(out, "error", model.error);
     out.EndObject();
   }
+  out.EndArray();
+  out.Key("degraded");
+  out.StartArray();
+  for (const std::string& portal : status.degraded) WriteText(out, portal);
   out.EndArray();
   out.EndObject();
   return absl::StrCat(buffer.GetString(), "\n");

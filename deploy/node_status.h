@@ -29,6 +29,8 @@ struct NodeStatus {
   std::string http;
   std::string peer;
   std::vector<Model> models;
+  /// Portals whose target cannot be reached now, "MODEL: target: reason" each.
+  std::vector<std::string> degraded;
 };
 
 /// One JSON object, with a newline.

@@ -5,6 +5,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace portico {
@@ -28,11 +30,13 @@ int SignalFd::Next() {
   return read(fd_, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
 }
 
-int SignalFd::Wait() {
+int SignalFd::Wait(absl::Duration timeout) {
+  const bool forever = timeout == absl::InfiniteDuration();
+  const int timeout_ms = forever ? -1 : static_cast<int>(absl::ToInt64Milliseconds(std::min(timeout, absl::Hours(1))));
   for (;;) {
     if (const int number = Next(); number != 0) return number;
     pollfd wanted{fd_, POLLIN, 0};
-    poll(&wanted, 1, -1);
+    if (poll(&wanted, 1, timeout_ms) == 0) return 0;
   }
 }
 

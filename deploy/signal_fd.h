@@ -3,6 +3,8 @@
 #include <csignal>
 #include <initializer_list>
 
+#include "absl/time/time.h"
+
 namespace portico {
 
 /// Signals as a file descriptor. Blocks `signals` in the calling thread and in threads it starts later, so make it before any other
@@ -18,8 +20,8 @@ class SignalFd {
   int fd() const { return fd_; }
   /// A pending signal, or 0 when there is none. Never blocks.
   int Next();
-  /// Blocks until there is a signal.
-  int Wait();
+  /// Blocks until there is a signal. 0 when `timeout` passed first.
+  int Wait(absl::Duration timeout = absl::InfiniteDuration());
 
  private:
   int fd_;

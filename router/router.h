@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,6 +39,8 @@ class Router {
     TransportSecurity security;
     RoutePolicy default_policy;
     std::map<std::string, RoutePolicy> policies;
+    /// Uniform draws for balancing, from any thread; empty: one generator per thread.
+    std::function<uint64_t()> random;
   };
   /// A reply whose code is OK; its tensors are unchecked against any signature. Errors have passed FromInnerHop().
   using Done = absl::AnyInvocable<void(absl::StatusOr<PeerMessage>)>;
@@ -45,7 +49,8 @@ class Router {
   /// not in the table.
   static absl::StatusOr<std::unique_ptr<Router>> Create(Options options, Transport& transport, const Resolver& resolver,
                                                         const Clock& clock, MetricRegistry& metrics);
-  /// Completes calls in flight with CANCELLED.
+  /// Completes calls in flight with CANCELLED. REQUIRES: no other thread is inside Call(); completions may call it and are
+  /// refused.
   ~Router();
 
   /// Picks a connected replica that holds target.servable.digest (where given and where the replica has said what it holds), calls it with the sooner of
@@ -57,7 +62,8 @@ class Router {
 
   /// Begins to connect to the target's endpoints.
   void Warm(const RouteTarget& target);
-  /// OK when a replica that could take the call is connected; else UNAVAILABLE with the reason.
+  /// OK when a replica that could take the call is connected; else UNAVAILABLE with the reason. Begins to connect where
+  /// nobody has yet.
   absl::Status Health(const RouteTarget& target) const;
 
  private:

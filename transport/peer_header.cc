@@ -266,6 +266,9 @@ absl::Status CheckHeader(const PeerHeader& header, const PeerLimits& limits) {
   if (!header.digest.empty() && header.digest.size() != kDigestBytes) {
     return absl::InvalidArgumentError(absl::StrCat("header: got a digest of ", header.digest.size(), " bytes, want ", kDigestBytes));
   }
+  if (header.version < -1) {
+    return absl::InvalidArgumentError(absl::StrCat("header: got version ", header.version, ", want 0 or more, or none"));
+  }
   uint64_t total = 0;
   for (const TensorMeta& tensor : header.tensors) {
     total += tensor.bytes;

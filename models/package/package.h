@@ -41,6 +41,7 @@ struct Package {
   std::vector<Signature> signatures;
   BatchingOptions batching;
   int intra_op_threads = 1;
+  /// ModelDigest; where servable.yaml leaves outputs of the graph out, that counts too.
   Digest digest;
   /// Signatures whose axis kinds servable.yaml declares (no inference needed).
   bool axes_declared = false;

@@ -27,6 +27,16 @@ class WeightStore::Entries {
     const Tensor tensor_;
   };
 
+  /// Keeps a weight alive for the tensors over it.
+  class Origin final : public TensorOrigin {
+   public:
+    explicit Origin(std::shared_ptr<const Weight> weight)
+        : TensorOrigin(weight->tensor().bytes().size()), weight_(std::move(weight)) {}
+
+   private:
+    const std::shared_ptr<const Weight> weight_;
+  };
+
   /// The weight of that digest: the one alive, or a new one over `tensor`.
   static std::shared_ptr<const Weight> FindOrAdd(const std::shared_ptr<Entries>& self, const Digest& digest,
                                                  Tensor tensor) {
@@ -61,21 +71,6 @@ class WeightStore::Entries {
   uint64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
-namespace {
-
-/// Keeps a weight alive for the tensors over it.
-template <typename Weight>
-class WeightOrigin final : public TensorOrigin {
- public:
-  explicit WeightOrigin(std::shared_ptr<const Weight> weight)
-      : TensorOrigin(weight->tensor().bytes().size()), weight_(std::move(weight)) {}
-
- private:
-  const std::shared_ptr<const Weight> weight_;
-};
-
-}  // namespace
-
 Digest TensorDigest(const Tensor& tensor) {
   Hasher hasher;
   hasher.Add(static_cast<uint64_t>(tensor.dtype())).Add(tensor.shape().size());
@@ -90,8 +85,7 @@ WeightStore::Interned WeightStore::Intern(Tensor tensor) {
   const Digest digest = TensorDigest(tensor);
   const std::shared_ptr<const Entries::Weight> weight = Entries::FindOrAdd(entries_, digest, std::move(tensor));
   const Tensor& stored = weight->tensor();
-  auto view = Tensor::View(stored.dtype(), stored.shape(), stored.bytes(),
-                           MakeRef<WeightOrigin<Entries::Weight>>(weight));
+  auto view = Tensor::View(stored.dtype(), stored.shape(), stored.bytes(), MakeRef<Entries::Origin>(weight));
   PORTICO_CHECK(view.ok());
   return {*std::move(view), digest};
 }

@@ -11,6 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
+#include "models/graph/dataflow.h"
+#include "models/graph/portal_spec.h"
 #include "onnx/onnx_pb.h"
 
 namespace portico {
@@ -25,24 +27,6 @@ bool IsRandom(const onnx::NodeProto& node) {
     random |= std::any_of(body.node().begin(), body.node().end(), IsRandom);
   });
   return random;
-}
-
-/// Adds the names that `body` reads from the graph around it.
-void AddCaptured(const onnx::GraphProto& body, std::vector<std::string>* names) {
-  absl::flat_hash_set<std::string> own;
-  for (const auto& input : body.input()) own.insert(input.name());
-  for (const auto& initializer : body.initializer()) own.insert(initializer.name());
-  for (const auto& initializer : body.sparse_initializer()) own.insert(initializer.values().name());
-  std::vector<std::string> used;
-  for (const auto& node : body.node()) {
-    own.insert(node.output().begin(), node.output().end());
-    used.insert(used.end(), node.input().begin(), node.input().end());
-    ForEachBody(node, [&](const onnx::GraphProto& inner) { AddCaptured(inner, &used); });
-  }
-  for (const auto& output : body.output()) used.push_back(output.name());
-  for (std::string& name : used) {
-    if (!own.contains(name)) names->push_back(std::move(name));
-  }
 }
 
 bool Computes(const onnx::GraphProto& body, absl::string_view tensor) {
@@ -72,13 +56,15 @@ size_t EditDistance(absl::string_view a, absl::string_view b) {
 }  // namespace
 
 std::vector<std::string> TensorsRead(const onnx::NodeProto& node) {
-  std::vector<std::string> used(node.input().begin(), node.input().end());
-  ForEachBody(node, [&](const onnx::GraphProto& body) { AddCaptured(body, &used); });
-  absl::flat_hash_set<std::string> seen;
   std::vector<std::string> distinct;
-  for (std::string& name : used) {
-    if (!name.empty() && seen.insert(name).second) distinct.push_back(std::move(name));
-  }
+  absl::flat_hash_set<absl::string_view> seen;
+  const auto add = [&](absl::string_view name) {
+    if (!name.empty() && seen.insert(name).second) distinct.emplace_back(name);
+  };
+  for (const std::string& input : node.input()) add(input);
+  ForEachBody(node, [&](const onnx::GraphProto& body) {
+    for (const absl::string_view name : CapturedNames(body)) add(name);
+  });
   return distinct;
 }
 
@@ -91,7 +77,6 @@ absl::StatusOr<GraphIndex> GraphIndex::Create(const onnx::GraphProto& graph) {
 
 absl::Status GraphIndex::Connect() {
   for (const auto& initializer : graph_->initializer()) weights_.insert(initializer.name());
-  for (const auto& initializer : graph_->sparse_initializer()) weights_.insert(initializer.values().name());
   // Up to IR version 3 every initializer is listed as an input too.
   for (const auto& input : graph_->input()) {
     if (!weights_.contains(input.name())) graph_inputs_.insert(input.name());
@@ -171,11 +156,7 @@ bool GraphIndex::IsConstant(absl::string_view tensor) const {
   return producer >= 0 ? constant_[producer] : IsWeight(tensor);
 }
 
-std::string GraphIndex::Describe(int node) const {
-  const onnx::NodeProto& proto = graph_->node(node);
-  if (!proto.name().empty()) return absl::StrCat("node '", proto.name(), "' (", proto.op_type(), ")");
-  return absl::StrCat("the ", proto.op_type(), " that computes '", proto.output_size() > 0 ? proto.output(0) : "", "'");
-}
+std::string GraphIndex::Describe(int node) const { return DescribeNode(graph_->node(node)); }
 
 int GraphIndex::BodyWith(absl::string_view tensor) const {
   for (int i = 0; i < num_nodes(); ++i) {

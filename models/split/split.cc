@@ -48,6 +48,7 @@ absl::StatusOr<TensorTypes> LearnTypes(const Model& model, const GraphIndex& ind
   ASSIGN_OR_RETURN(const RunnableModel runnable, MakeRunnable(model, tensors));
   Session::Options options;
   options.optimize = false;
+  options.prepack = false;
   options.name = "types at the cuts";
   absl::StatusOr<std::unique_ptr<Session>> session = Session::Create(runnable.proto, runnable.weights, options);
   if (!session.ok()) {

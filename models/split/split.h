@@ -1,12 +1,12 @@
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "models/package/model.h"
 #include "models/split/plan.h"
+#include "models/split/sample_inputs.h"
 
 namespace portico {
 
@@ -27,15 +27,15 @@ struct VerifyOptions {
   /// Rows of the generated inputs of each round.
   std::vector<int64_t> rows = {0, 1, 7};
   uint64_t seed = 1;
-  /// Recorded inputs to use instead of generated ones, each in the order of the graph's inputs.
-  std::vector<std::vector<Tensor>> samples;
+  /// Recorded inputs to use instead of generated ones (see ReadSamples()), each in the order of the graph's inputs.
+  std::vector<SampleInputs> samples;
 };
 
 struct VerifyReport {
   int rounds = 0;
   /// Rounds that the unsplit model itself refused (0 rows, say), with its message.
   std::vector<std::string> skipped;
-  /// Largest difference to the original with graph optimisation on; reported, not judged.
+  /// Largest difference between parts and original when both run with graph optimisation on; reported, not judged.
   double optimized_max_difference = 0;
 };
 
@@ -44,9 +44,9 @@ struct VerifyReport {
 absl::StatusOr<VerifyReport> VerifySplit(const Model& original, const std::vector<SplitModel>& split,
                                          const VerifyOptions& options);
 
-/// Writes each model as OUT/<name>/<version>/model.onnx: verified first, into a temporary folder, then renamed; nothing is
-/// written when verification fails. An existing folder of the same digest is left as it is; of another digest it is
-/// ALREADY_EXISTS. `version` ≥ 1.
+/// Writes each model as `out`/<name>/<version>/model.onnx, first into temporary folders, then renamed, parts before the
+/// product: where it fails, nothing that it made remains. An existing folder of the same digest is left as it is; of
+/// another digest it is ALREADY_EXISTS. `version` ≥ 1. REQUIRES: VerifySplit() found nothing.
 absl::Status WriteSplit(const std::vector<SplitModel>& split, const std::string& out, int64_t version);
 
 }  // namespace portico

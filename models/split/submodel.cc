@@ -1,12 +1,10 @@
 #include "models/split/submodel.h"
 
-#include <algorithm>
-
-#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "models/graph/graph_plan.h"
+#include "models/package/tensor_proto.h"
 #include "onnx/onnx_pb.h"
 
 namespace portico {
@@ -15,14 +13,6 @@ namespace {
 constexpr size_t kInlineBytes = 1024;
 
 absl::string_view Domain(absl::string_view domain) { return domain == "ai.onnx" ? "" : domain; }
-
-void SetData(const Tensor& tensor, onnx::TensorProto* proto) {
-  if (tensor.dtype() == DType::kString) {
-    for (uint64_t i = 0; i < tensor.num_elements(); ++i) proto->add_string_data(std::string(tensor.StringAt(i)));
-  } else {
-    proto->set_raw_data(tensor.bytes().data(), tensor.bytes().size());
-  }
-}
 
 /// Adds to a graph what it uses of the graph it was taken from.
 class Completer {
@@ -63,9 +53,6 @@ class Completer {
   void AddWeights() {
     for (const auto& weight : source_.graph().initializer()) {
       if (constants_.contains(weight.name())) *graph_.add_initializer() = weight;
-    }
-    for (const auto& weight : source_.graph().sparse_initializer()) {
-      if (constants_.contains(weight.values().name())) *graph_.add_sparse_initializer() = weight;
     }
   }
 
@@ -136,7 +123,7 @@ absl::StatusOr<Model> CompleteModel(const Model& source, const GraphIndex& index
   // The store has these bytes, so that the model ends up sharing the memory of `source`.
   for (auto& weight : *proto->mutable_graph()->mutable_initializer()) {
     const auto it = source.initializers().find(weight.name());
-    if (it != source.initializers().end()) SetData(it->second.tensor, &weight);
+    if (it != source.initializers().end()) PutTensor(it->second.tensor, weight);
   }
   return Model::FromProto(std::move(proto), "", store);
 }
@@ -149,7 +136,7 @@ absl::StatusOr<RunnableModel> MakeRunnable(const Model& model, const std::vector
     if (it == model.initializers().end()) continue;
     const Tensor& tensor = it->second.tensor;
     if (tensor.dtype() == DType::kString || tensor.bytes().size() <= kInlineBytes) {
-      SetData(tensor, &weight);
+      PutTensor(tensor, weight);
       continue;
     }
     weight.set_data_location(onnx::TensorProto::EXTERNAL);
@@ -158,7 +145,12 @@ absl::StatusOr<RunnableModel> MakeRunnable(const Model& model, const std::vector
     location->set_value("weights");
     runnable.weights.emplace_back(weight.name(), tensor);
   }
-  for (const std::string& tensor : exposed) proto.mutable_graph()->add_output()->set_name(tensor);
+  // With the declared type where there is one: ONNX Runtime tells a scalar from an unknown rank only by it.
+  absl::flat_hash_set<std::string> bare(exposed.begin(), exposed.end());
+  for (const auto& info : model.proto().graph().value_info()) {
+    if (bare.erase(info.name()) > 0) *proto.mutable_graph()->add_output() = info;
+  }
+  for (const std::string& tensor : bare) proto.mutable_graph()->add_output()->set_name(tensor);
   if (proto.ByteSizeLong() > INT32_MAX || !proto.SerializeToString(&runnable.proto)) {
     return absl::InvalidArgumentError("model: got over 2 GiB besides its weights; make constants of it weights");
   }

@@ -11,15 +11,21 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/executor.h"
 
 namespace portico {
 
 /// A request as handlers see it; views live until the reply is given.
 struct HttpRequest {
+  /// Readable bytes behind `body`, for parsers that read ahead.
+  static constexpr size_t kBodyPadding = 64;
+
+  /// GET, HEAD or POST.
   absl::string_view method;
   /// Without the query.
   absl::string_view path;
   absl::string_view query;
+  /// Unpacked where it came as gzip.
   absl::string_view body;
   /// Empty when there is no such header; names compare without case.
   std::function<absl::string_view(absl::string_view name)> header;
@@ -33,7 +39,7 @@ struct HttpReply {
 };
 
 /// HTTP/1.1 over Boost.Beast: one I/O thread, bounded headers, bodies, connections and idle time. A response leaves as one
-/// contiguous write.
+/// contiguous write. Requests of one connection are handled one after the other.
 class HttpServer {
  public:
   struct Options {
@@ -41,23 +47,34 @@ class HttpServer {
     std::string address = "127.0.0.1:0";
     uint64_t max_body_bytes = uint64_t{256} << 20;
     uint32_t max_header_bytes = 16 << 10;
+    /// More are closed as soon as they come.
     uint32_t max_connections = 4096;
+    /// For a connection without a request in hand, and for a request whose bytes stop coming.
     absl::Duration idle_timeout = absl::Seconds(60);
+    /// Where bodies that came as gzip, or over `inline_body_bytes`, are unpacked and handled, so that they don't hold up the I/O
+    /// thread; not owned, must outlive the server. Null: on the I/O thread.
+    Executor* executor = nullptr;
+    uint64_t inline_body_bytes = 64 << 10;
   };
-  /// Exactly once, from any thread.
+  /// From any thread, once. One that is dropped without a call answers 500.
   using Respond = absl::AnyInvocable<void(HttpReply)>;
-  /// On the I/O thread: hands off fast. `request` lives until `respond` was called.
+  /// On the I/O thread (or a task of the executor): hands off fast. `request` lives until `respond` was called.
   using Handler = std::function<void(const HttpRequest& request, Respond respond)>;
 
+  /// UNAVAILABLE when the address is taken.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(Options options, Handler handler);
   virtual ~HttpServer() = default;
 
+  /// HOST:PORT as bound.
   virtual const std::string& address() const = 0;
-  /// Stops accepting, lets requests in hand finish at most `timeout`, then closes.
+  /// Stops accepting, lets requests in hand finish at most `timeout`, then closes. Replies that come later are dropped.
   virtual void Stop(absl::Duration timeout) = 0;
 };
 
 /// 400, 404, ... for a status, by the table of the TensorFlow Serving contract.
 int HttpCode(const absl::Status& status);
+
+/// The reply to a request that failed: HttpCode() and {"error": "..."}.
+HttpReply ErrorReply(const absl::Status& status);
 
 }  // namespace portico

@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "node/inference.h"
+#include "node/observe/traces.h"
 
 namespace portico {
 
@@ -15,8 +16,10 @@ class TfsGrpcFrontend {
   struct Options {
     /// HOST:PORT; port 0 lets the system choose.
     std::string address = "127.0.0.1:0";
-    /// Bytes of one message, in and out.
+    /// Bytes of one message, in and out; also of the tensors that a request may unfold to.
     int max_message_bytes = 256 << 20;
+    /// Where sampled requests leave their spans; not owned, must outlive the frontend; null: nowhere.
+    TraceRing* traces = nullptr;
   };
   /// `inference` is not owned and must outlive it. UNAVAILABLE when the address is taken.
   static absl::StatusOr<std::unique_ptr<TfsGrpcFrontend>> Start(Options options, Inference& inference);

@@ -66,16 +66,13 @@ class Dependencies {
     std::vector<std::string> crossing;
     for (const int i : front) {
       for (const std::string& output : graph_.node(i).output()) {
-        if (used.count(output) != 0 && (constants_.count(i) == 0 || results_.count(output) != 0)) {
-          crossing.push_back(output);
-        }
+        if (used.count(output) != 0 && !constant(i)) crossing.push_back(output);
       }
     }
     return crossing;
   }
 
   bool constant(int node) const { return constants_.count(node) != 0; }
-  bool all_constant() const { return static_cast<int>(constants_.size()) == graph_.node_size(); }
   bool Whole(const std::set<int>& front) const {
     for (int i = 0; i < graph_.node_size(); ++i) {
       if (front.count(i) == 0 && !constant(i)) return false;
@@ -99,7 +96,7 @@ std::vector<SplitPlan> MiddleCuts(const onnx::GraphProto& graph, const std::stri
   const int middle = (graph.node_size() - 1) / 2;
   std::vector<int> nodes;
   for (int i = 0; i < graph.node_size(); ++i) {
-    if (!dependencies.constant(i) || dependencies.all_constant()) nodes.push_back(i);
+    if (!dependencies.constant(i)) nodes.push_back(i);
   }
   std::stable_sort(nodes.begin(), nodes.end(),
                    [middle](int a, int b) { return std::abs(a - middle) < std::abs(b - middle); });
@@ -109,7 +106,7 @@ std::vector<SplitPlan> MiddleCuts(const onnx::GraphProto& graph, const std::stri
     PartPlan plan;
     plan.name = part;
     plan.outputs = dependencies.Crossing(front);
-    if (plan.outputs.empty()) continue;
+    if (plan.outputs.empty()) continue;  // nobody uses it
     (dependencies.Whole(front) ? whole : cuts).push_back({product, {std::move(plan)}});
   }
   std::move(whole.begin(), whole.end(), std::back_inserter(cuts));

@@ -99,18 +99,24 @@ std::string SkipReason(const onnx::GraphProto& graph) {
   return "";
 }
 
-/// FOLDER/input_0.pb, ... for `names`.
+using ValueInfos = std::vector<const onnx::ValueInfoProto*>;
+
+/// FOLDER/input_0.pb, ... for `values`.
 absl::StatusOr<std::vector<NamedTensor>> ReadTensors(const std::string& folder, absl::string_view kind,
-                                                     const std::vector<std::string>& names) {
+                                                     const ValueInfos& values) {
   std::vector<NamedTensor> tensors;
-  for (size_t i = 0; i < names.size(); ++i) {
+  for (size_t i = 0; i < values.size(); ++i) {
     const std::string path = absl::StrCat(folder, "/", kind, "_", i, ".pb");
     ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path, kMaxFileBytes));
     onnx::TensorProto proto;
     if (!proto.ParseFromString(bytes)) return absl::InvalidArgumentError(absl::StrCat(path, ": not a TensorProto"));
+    // The package keeps bfloat16 as the bits it is made of.
+    if (values[i]->type().tensor_type().elem_type() == onnx::TensorProto::BFLOAT16) {
+      proto.set_data_type(onnx::TensorProto::BFLOAT16);
+    }
     absl::StatusOr<Tensor> tensor = TensorFrom(proto);
     if (!tensor.ok()) return WithContext(path, tensor.status());
-    tensors.push_back({names[i], *std::move(tensor)});
+    tensors.push_back({values[i]->name(), *std::move(tensor)});
   }
   return tensors;
 }
@@ -130,11 +136,11 @@ absl::StatusOr<OnnxCase> ReadOnnxCase(const std::string& name, const std::string
   // Old models list their weights among the inputs.
   std::set<std::string> weights;
   for (const onnx::TensorProto& weight : graph.initializer()) weights.insert(weight.name());
-  std::vector<std::string> inputs, outputs;
+  ValueInfos inputs, outputs;
   for (const onnx::ValueInfoProto& input : graph.input()) {
-    if (weights.count(input.name()) == 0) inputs.push_back(input.name());
+    if (weights.count(input.name()) == 0) inputs.push_back(&input);
   }
-  for (const onnx::ValueInfoProto& output : graph.output()) outputs.push_back(output.name());
+  for (const onnx::ValueInfoProto& output : graph.output()) outputs.push_back(&output);
   const std::string data = folder + "/test_data_set_0";
   ASSIGN_OR_RETURN(test.inputs, ReadTensors(data, "input", inputs));
   ASSIGN_OR_RETURN(test.outputs, ReadTensors(data, "output", outputs));

@@ -3,16 +3,17 @@
 #include <gtest/gtest.h>
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <filesystem>
 #include <iterator>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/time/clock.h"
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "tensorflow_serving/predict.grpc.pb.h"
@@ -38,7 +39,7 @@ class SilentPeer final : public CallHandler {
   ~SilentPeer() override {
     std::vector<PeerReply> unanswered;
     {
-      MutexLock lock(mutex_);
+      MutexLock lock(&mutex_);
       unanswered.swap(calls_);
     }
     unanswered.clear();
@@ -48,7 +49,7 @@ class SilentPeer final : public CallHandler {
   const std::string& endpoint() const { return listener_->endpoint(); }
 
   void OnCall(PeerMessage call, PeerReply reply) override {
-    MutexLock lock(mutex_);
+    MutexLock lock(&mutex_);
     calls_.push_back(std::move(reply));
     arrived_.NotifyAll();
   }
@@ -56,10 +57,10 @@ class SilentPeer final : public CallHandler {
   /// Waits until that many calls have come. False when they do not within `timeout`.
   bool Await(size_t calls, absl::Duration timeout) {
     const absl::Time until = absl::Now() + timeout;
-    MutexLock lock(mutex_);
+    MutexLock lock(&mutex_);
     while (calls_.size() < calls) {
       if (absl::Now() >= until) return false;
-      arrived_.WaitFor(mutex_, until - absl::Now());
+      arrived_.WaitFor(&mutex_, until - absl::Now());
     }
     return true;
   }
@@ -72,7 +73,7 @@ class SilentPeer final : public CallHandler {
   std::vector<PeerReply> calls_ ABSL_GUARDED_BY(mutex_);
 };
 
-/// Many Predict calls of one client under way at once, on one thread of its own.
+/// Many Predict calls of one client under way at once. For one thread.
 class HeldCalls {
  public:
   explicit HeldCalls(const std::string& address)
@@ -82,10 +83,17 @@ class HeldCalls {
     (*request_.mutable_inputs())["x"] = ToTensorFlow(Tensor::Of<float>({1, 2}, {1, 2}));
   }
 
+  ~HeldCalls() {
+    for (const auto& call : calls_) call->context.TryCancel();
+    Finish();
+    queue_.Shutdown();
+  }
+
   void Start(int count) {
     for (int i = 0; i < count; ++i) {
       calls_.push_back(std::make_unique<Call>());
       Call& call = *calls_.back();
+      call.context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(2));
       call.reader = stub_->AsyncPredict(&call.context, request_, &queue_);
       call.reader->Finish(&call.response, &call.status, &call);
     }
@@ -93,7 +101,7 @@ class HeldCalls {
 
   /// Waits for all; returns their statuses.
   std::vector<grpc::Status> Finish() {
-    for (size_t i = 0; i < calls_.size(); ++i) {
+    for (; finished_ < calls_.size(); ++finished_) {
       void* tag = nullptr;
       bool ok = false;
       PORTICO_CHECK(queue_.Next(&tag, &ok));
@@ -115,6 +123,7 @@ class HeldCalls {
   tensorflow::serving::PredictRequest request_;
   grpc::CompletionQueue queue_;
   std::vector<std::unique_ptr<Call>> calls_;
+  size_t finished_ = 0;
 };
 
 int64_t Threads() {

@@ -1,5 +1,6 @@
 #include "tests/integration/tensor_difference.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -40,12 +41,16 @@ double FloatAt(const Tensor& tensor, uint64_t index) {
 
 std::string FloatDifference(const Tensor& got, const Tensor& want) {
   const Tolerance tolerance = ToleranceOf(want.dtype());
+  double largest = 1;
+  for (uint64_t i = 0; i < want.num_elements(); ++i) {
+    if (const double b = std::abs(FloatAt(want, i)); std::isfinite(b)) largest = std::max(largest, b);
+  }
   for (uint64_t i = 0; i < want.num_elements(); ++i) {
     const double a = FloatAt(got, i);
     const double b = FloatAt(want, i);
     if (a == b || (std::isnan(a) && std::isnan(b))) continue;
     // Written so that a NaN or an infinity on one side is a difference.
-    if (!(std::abs(a - b) <= tolerance.absolute + tolerance.relative * std::abs(b)) || std::isinf(b)) {
+    if (!(std::abs(a - b) <= tolerance.absolute * largest + tolerance.relative * std::abs(b)) || std::isinf(b)) {
       return absl::StrCat("element ", i, ": got ", a, ", want ", b);
     }
   }
@@ -58,7 +63,7 @@ Tolerance ToleranceOf(DType dtype) {
   switch (dtype) {
     case DType::kFloat:
     case DType::kDouble:
-      return {.relative = 1e-3, .absolute = 1e-5};
+      return {.relative = 1e-3, .absolute = 2e-6};
     case DType::kFloat16:
       return {.relative = 5e-3, .absolute = 1e-3};
     case DType::kBfloat16:

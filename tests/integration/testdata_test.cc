@@ -1,6 +1,6 @@
 // The onnx project's own test models, each served by real nodes and called over gRPC: whole, and cut in two with the front
-// part on another node. testdata/passes.txt says what passes; what no longer does, or is new, fails.
-// PORTICO_UPDATE_TESTDATA=1 rewrites the list from what passed.
+// part on another node. Whatever ONNX Runtime runs must pass; testdata/passes.txt says what that is, so that nothing drops out
+// unseen. PORTICO_UPDATE_TESTDATA=1 rewrites the list.
 
 #include <gtest/gtest.h>
 
@@ -8,11 +8,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
-#include <iterator>
+#include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
@@ -119,7 +121,7 @@ absl::Status CutInTwo(const OnnxCase& test, const std::string& out) {
   ASSIGN_OR_RETURN(const Model model, Model::Load(test.model_path, store));
   const std::string name = ServedName(test);
   VerifyOptions options;
-  options.samples = {test.InputTensors()};
+  options.samples.push_back({test.name, test.InputTensors()});
   absl::Status refused = absl::InvalidArgumentError("no way to cut");
   for (const SplitPlan& plan : MiddleCuts(model.proto().graph(), name, "part/" + name)) {
     absl::StatusOr<std::vector<SplitModel>> split = Split(model, plan, store);
@@ -157,10 +159,28 @@ void ServeCut(absl::Span<const OnnxCase* const> cases, Tally& tally) {
   behind->Stop();
 }
 
-std::vector<std::string> Minus(const std::vector<std::string>& a, const std::vector<std::string>& b) {
-  std::vector<std::string> rest;
-  std::set_difference(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(rest));
-  return rest;
+/// "node/test_abs" of "node/test_abs served".
+std::string NameOf(const std::string& line) { return line.substr(0, line.find(' ')); }
+bool IsSkip(const std::string& line) { return absl::StrContains(line, " skip "); }
+
+/// How what happened departs from the list. A model that is listed as skipped may pass: ONNX Runtime runs some only where the
+/// machine has a locale, say.
+std::string Departures(const std::vector<std::string>& listed, const std::vector<std::string>& happened) {
+  std::set<std::string> skippable;
+  for (const std::string& line : listed) {
+    if (IsSkip(line)) skippable.insert(NameOf(line));
+  }
+  std::string departures;
+  const std::set<std::string> list(listed.begin(), listed.end());
+  const std::set<std::string> done(happened.begin(), happened.end());
+  for (const std::string& line : list) {
+    if (!IsSkip(line) && done.count(line) == 0) absl::StrAppend(&departures, "listed, but did not happen: ", line, "\n");
+  }
+  for (const std::string& line : done) {
+    const bool allowed = list.count(line) != 0 || (!IsSkip(line) && skippable.count(NameOf(line)) != 0);
+    if (!allowed) absl::StrAppend(&departures, "not listed: ", line, "\n");
+  }
+  return departures;
 }
 
 TEST(OnnxTestdata, WhatOnnxRuntimeRunsIsServedWholeAndCut) {
@@ -174,7 +194,12 @@ TEST(OnnxTestdata, WhatOnnxRuntimeRunsIsServedWholeAndCut) {
       continue;
     }
     whole.push_back(&test);
-    if (test.model->graph().node_size() >= 2) cut.push_back(&test);
+    if (test.model->graph().node_size() < 2) continue;
+    if (MiddleCuts(test.model->graph(), "product", "part").empty()) {
+      tally.Skip(test, "cut, depends on no input");
+    } else {
+      cut.push_back(&test);
+    }
   }
   for (size_t i = 0; i < whole.size(); i += kBatch) ServeWhole(absl::MakeConstSpan(whole).subspan(i, kBatch), tally);
   for (size_t i = 0; i < cut.size(); i += kBatch) ServeCut(absl::MakeConstSpan(cut).subspan(i, kBatch), tally);
@@ -189,10 +214,8 @@ TEST(OnnxTestdata, WhatOnnxRuntimeRunsIsServedWholeAndCut) {
   }
   const absl::StatusOr<std::string> file = ReadFile(kPasses, 1 << 20);
   ASSERT_TRUE(file.ok()) << file.status();
-  std::vector<std::string> listed = absl::StrSplit(*file, '\n', absl::SkipEmpty());
-  std::sort(listed.begin(), listed.end());
-  EXPECT_EQ(absl::StrJoin(Minus(listed, lines), "\n"), "") << "listed, but did not happen";
-  EXPECT_EQ(absl::StrJoin(Minus(lines, listed), "\n"), "") << "happened, but is not listed; PORTICO_UPDATE_TESTDATA=1 adds it";
+  const std::vector<std::string> listed = absl::StrSplit(*file, '\n', absl::SkipEmpty());
+  EXPECT_EQ(Departures(listed, lines), "") << "PORTICO_UPDATE_TESTDATA=1 rewrites the list";
 }
 
 }  // namespace

@@ -3,7 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <iterator>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -116,12 +117,7 @@ TEST(TransformerMesh, TwoClientsAtOnceGetWhatTheUnsplitModelGives) {
     const auto split = Split(*model, *plan, store);
     ASSERT_TRUE(split.ok()) << split.status();
     ASSERT_EQ(split->size(), 5u);
-    VerifyOptions options;
-    for (const int64_t rows : {1, 7}) {
-      const std::vector<NamedTensor> inputs = Sentences(rows, 3, rows);
-      options.samples.push_back({inputs[0].tensor, inputs[1].tensor});
-    }
-    const auto verified = VerifySplit(*model, *split, options);
+    const auto verified = VerifySplit(*model, *split, {});
     ASSERT_TRUE(verified.ok()) << verified.status();
     const absl::Status written = WriteSplit(*split, folder.path(), 1);
     ASSERT_TRUE(written.ok()) << written;

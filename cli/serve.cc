@@ -1,0 +1,241 @@
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "cli/commands.h"
+#include "cli/curve_keys.h"
+#include "cli/report_error.h"
+#include "deploy/node_status.h"
+#include "deploy/signal_fd.h"
+#include "node/node.h"
+
+namespace portico {
+namespace {
+
+constexpr absl::Duration kPortalCheckPeriod = absl::Milliseconds(50);
+
+struct ServeFlags {
+  std::string revision;
+  std::string node;
+  int replica = 0;
+  std::vector<std::string> models;
+  std::string model_name;
+  std::string model_base_path;
+  std::string grpc;
+  std::string http;
+  std::string peer;
+  std::vector<std::string> remotes;
+  int workers = 0;
+  std::string status_file;
+  std::string curve_key;
+  std::string curve_allow;
+  std::string curve_server_key;
+  std::string log_level = "info";
+};
+
+/// "NAME=VALUE" in two. `flag` is for the message.
+absl::StatusOr<std::pair<std::string, std::string>> SplitPair(absl::string_view flag, const std::string& text,
+                                                              absl::string_view form) {
+  std::pair<std::string, std::string> pair = absl::StrSplit(text, absl::MaxSplits('=', 1));
+  if (!pair.first.empty() && !pair.second.empty()) return pair;
+  return absl::InvalidArgumentError(absl::StrCat(flag, ": got '", text, "', want ", form));
+}
+
+/// What flags say of a node that no mesh knows.
+absl::StatusOr<Node::Options> StandaloneOptions(const ServeFlags& flags) {
+  Node::Options options;
+  options.name = flags.node.empty() ? "node" : flags.node;
+  for (const std::string& model : flags.models) {
+    ASSIGN_OR_RETURN(auto pair, SplitPair("--model", model, "NAME=BASE, such as digit=packages/digit"));
+    options.models.push_back(std::move(pair));
+  }
+  if (flags.model_name.empty() != flags.model_base_path.empty()) {
+    return absl::InvalidArgumentError("--model_name, --model_base_path: got one, want both; or use --model NAME=BASE");
+  }
+  if (!flags.model_name.empty()) options.models.emplace_back(flags.model_name, flags.model_base_path);
+  if (options.models.empty()) {
+    return absl::InvalidArgumentError(
+        "got nothing to serve, want --model NAME=BASE (repeatable), or --revision FILE --node NAME of a mesh");
+  }
+  options.grpc = flags.grpc;
+  options.http = flags.http;
+  options.peer = flags.peer;
+  if (options.grpc.empty() && options.http.empty() && options.peer.empty()) {
+    options.grpc = "127.0.0.1:8500";
+    options.http = "127.0.0.1:8501";
+  }
+  options.workers = flags.workers;
+  for (const std::string& remote : flags.remotes) {
+    ASSIGN_OR_RETURN(const auto pair, SplitPair("--remote", remote, "TARGET=ENDPOINT[,ENDPOINT]"));
+    for (const absl::string_view endpoint : absl::StrSplit(pair.second, ',')) {
+      options.peers[pair.first].emplace_back(endpoint);
+    }
+  }
+  return options;
+}
+
+absl::StatusOr<Node::Options> MeshOptions(const ServeFlags& flags) {
+  if (flags.node.empty()) return absl::InvalidArgumentError("--revision: got no --node, want which node of it this is");
+  if (!flags.models.empty() || !flags.model_name.empty() || !flags.remotes.empty() || !flags.grpc.empty() ||
+      !flags.http.empty() || !flags.peer.empty() || flags.workers != 0) {
+    return absl::InvalidArgumentError(
+        "--revision: got flags that the revision decides (--model, --grpc, --http, --peer, --remote, --workers), want none; leave them out");
+  }
+  ASSIGN_OR_RETURN(const Revision revision, ReadRevision(flags.revision));
+  return Node::OptionsFor(revision, flags.node, flags.replica);
+}
+
+absl::StatusOr<Node::Options> OptionsFrom(const ServeFlags& flags) {
+  ASSIGN_OR_RETURN(Node::Options options, flags.revision.empty() ? StandaloneOptions(flags) : MeshOptions(flags));
+  if (flags.curve_key.empty() != flags.curve_allow.empty()) {
+    return absl::InvalidArgumentError("--curve-key, --curve-allow: got one, want both: own keys, and who may connect");
+  }
+  if (!flags.curve_key.empty()) {
+    RETURN_IF_ERROR(ReadCurveKeys(flags.curve_key, flags.curve_allow, flags.curve_server_key, &options.listen_security,
+                                  &options.call_security));
+  }
+  return options;
+}
+
+absl::string_view StateName(Servables::State state) {
+  switch (state) {
+    case Servables::State::kStart:
+      return "START";
+    case Servables::State::kLoading:
+      return "LOADING";
+    case Servables::State::kAvailable:
+      return "AVAILABLE";
+    case Servables::State::kUnloading:
+      return "UNLOADING";
+    case Servables::State::kEnd:
+      return "END";
+  }
+  return "UNKNOWN";
+}
+
+/// Portals that don't reach their target now.
+std::vector<std::string> DegradedPortals(Node& node) {
+  std::vector<std::string> portals;
+  for (const auto& servable : node.inference().servables().Available()) {
+    for (const std::string& portal : servable->Degraded()) portals.push_back(absl::StrCat(servable->name(), ": ", portal));
+  }
+  return portals;
+}
+
+NodeStatus StatusOf(Node& node, const ServeFlags& flags, const std::string& name) {
+  NodeStatus status;
+  status.node = flags.node.empty() ? name : flags.node;
+  status.replica = flags.replica;
+  status.pid = getpid();
+  status.ready = node.Ready().ok();
+  status.grpc = node.grpc_address();
+  status.http = node.http_address();
+  status.peer = node.peer_endpoint();
+  status.degraded = DegradedPortals(node);
+  const Servables& servables = node.inference().servables();
+  for (const std::string& model : servables.Names()) {
+    const auto versions = servables.Status({.name = model});
+    if (!versions.ok()) status.models.push_back({model, 0, "END", std::string(versions.status().message())});
+    if (!versions.ok()) continue;
+    for (const Servables::VersionStatus& version : *versions) {
+      status.models.push_back({model, version.version, std::string(StateName(version.state)),
+                               std::string(version.status.message())});
+    }
+  }
+  return status;
+}
+
+/// "serving on grpc 127.0.0.1:8500, http 127.0.0.1:8501".
+void SayAddresses(const NodeStatus& status) {
+  std::vector<std::string> addresses;
+  for (const auto& [kind, address] : {std::pair("grpc", &status.grpc), {"http", &status.http}, {"peer", &status.peer}}) {
+    if (!address->empty()) addresses.push_back(absl::StrCat(kind, " ", *address));
+  }
+  const std::string line = absl::StrCat("serving on ", absl::StrJoin(addresses, ", "), "\n");
+  std::fputs(line.c_str(), stdout);
+  std::fflush(stdout);
+}
+
+absl::Status WriteStatus(const ServeFlags& flags, const NodeStatus& status) {
+  if (flags.status_file.empty()) return absl::OkStatus();
+  return WriteFileAtomically(flags.status_file, FormatNodeStatus(status));
+}
+
+absl::Status Serve(const ServeFlags& flags) {
+  if (!SetLogLevel(flags.log_level)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--log-level: got '", flags.log_level, "', want debug, info, warning, error or off"));
+  }
+  ASSIGN_OR_RETURN(Node::Options options, OptionsFrom(flags));
+  const std::string name = options.name;
+  auto signals = std::make_unique<SignalFd>(std::initializer_list<int>{SIGINT, SIGTERM});
+  ASSIGN_OR_RETURN(const std::unique_ptr<Node> node, Node::Start(std::move(options)));
+  NodeStatus status = StatusOf(*node, flags, name);
+  SayAddresses(status);
+  RETURN_IF_ERROR(WriteStatus(flags, status));
+
+  // Nodes of a mesh start together: whoever waits for the status file wants to know when the portals have reached their targets.
+  int signal = 0;
+  while (signal == 0 && !status.degraded.empty()) {
+    signal = signals->Wait(kPortalCheckPeriod);
+    status.degraded = DegradedPortals(*node);
+    if (status.degraded.empty()) RETURN_IF_ERROR(WriteStatus(flags, status));
+  }
+  if (signal == 0) signal = signals->Wait();
+
+  LogInfo(absl::StrCat("stopping at ", signal == SIGINT ? "SIGINT" : "SIGTERM", "; requests in hand finish"));
+  // A second signal ends the process at once.
+  signals.reset();
+  status.ready = false;
+  RETURN_IF_ERROR(WriteStatus(flags, status));
+  node->Stop();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddServeCommand(CLI::App& app, int& exit_code) {
+  auto flags = std::make_shared<ServeFlags>();
+  CLI::App* command = app.add_subcommand("serve", "Serve models by this process, until SIGTERM or Ctrl-C");
+  command->add_option("--model", flags->models, "A model and the folder of its versions; repeatable")->type_name("NAME=BASE");
+  command->add_option("--model_name", flags->model_name, "As TensorFlow Serving names it")->type_name("NAME");
+  command->add_option("--model_base_path", flags->model_base_path, "As TensorFlow Serving names it")->type_name("BASE");
+  command->add_option("--grpc", flags->grpc, "Address of the gRPC API; port 0: the system chooses")->type_name("HOST:PORT");
+  command->add_option("--http", flags->http, "Address of REST, metrics and health")->type_name("HOST:PORT");
+  command->add_option("--peer", flags->peer, "Where other nodes' portals reach this one")->type_name("ENDPOINT");
+  command->add_option("--remote", flags->remotes, "Who serves a portal's target; repeatable")
+      ->type_name("TARGET=ENDPOINT[,ENDPOINT]");
+  command->add_option("--workers", flags->workers, "Worker threads; 0: one per core")->check(CLI::NonNegativeNumber);
+  command->add_option("--revision", flags->revision, "Serve what a mesh's revision says of --node")->type_name("FILE");
+  command->add_option("--node", flags->node, "Name of this node")->type_name("NAME");
+  command->add_option("--replica", flags->replica, "Which replica of --node this is")->check(CLI::NonNegativeNumber);
+  command->add_option("--status-file", flags->status_file, "Written when ready: addresses and models, as JSON")->type_name("FILE");
+  command->add_option("--curve-key", flags->curve_key, "Own CURVE keys, public then secret, a line each")->type_name("FILE");
+  command->add_option("--curve-allow", flags->curve_allow, "Public keys of the nodes that may connect, a line each")
+      ->type_name("FILE");
+  command->add_option("--curve-server-key", flags->curve_server_key, "Public key of the nodes it calls; default: its own")
+      ->type_name("FILE");
+  command->add_option("--log-level", flags->log_level, "debug, info, warning, error or off")->capture_default_str();
+  command->footer(
+      "Without an address it serves gRPC on 127.0.0.1:8500 and REST on 127.0.0.1:8501.\n"
+      "Example, two nodes by hand:\n"
+      "  portico serve --model hub/digit-encoder=packages/hub/digit-encoder --peer zmq+tcp://127.0.0.1:9000\n"
+      "  portico serve --model digit=packages/digit --grpc 127.0.0.1:8500 --http 127.0.0.1:8501 \\\n"
+      "      --remote hub/digit-encoder=zmq+tcp://127.0.0.1:9000");
+  command->callback([flags, &exit_code] { exit_code = ReportError("serve", Serve(*flags)); });
+}
+
+}  // namespace portico

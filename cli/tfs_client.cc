@@ -1,0 +1,140 @@
+#include "cli/tfs_client.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+#include "grpcpp/grpcpp.h"
+#include "node/frontend/tensor_proto.h"
+#include "node/frontend/tf_dtype.h"
+#include "tensorflow_serving/predict.grpc.pb.h"
+
+namespace portico {
+namespace {
+
+namespace tfs = tensorflow::serving;
+
+/// Replies are the server's to bound; a tensor that is decoded here is at most this.
+constexpr uint64_t kMaxTensorBytes = uint64_t{2} << 30;
+
+/// Keeps a reply's bytes for the tensor that views them.
+class ReplyBytes final : public TensorOrigin {
+ public:
+  explicit ReplyBytes(std::string bytes) : TensorOrigin(bytes.size()), bytes_(std::move(bytes)) {}
+  absl::string_view view() const { return bytes_; }
+
+ private:
+  const std::string bytes_;
+};
+
+absl::StatusOr<tensorflow::TensorProto> ToProto(const NamedTensor& named) {
+  ASSIGN_OR_RETURN(const EncodedTensor encoded, EncodeTensorProto(named.tensor));
+  tensorflow::TensorProto proto;
+  if (!proto.ParseFromString(absl::StrCat(encoded.head, encoded.content.bytes()))) {
+    return absl::InternalError(absl::StrCat("input '", named.name, "': can't be encoded"));
+  }
+  return proto;
+}
+
+absl::StatusOr<Tensor> FromProto(const std::string& name, const tensorflow::TensorProto& proto) {
+  const auto bytes = MakeRef<ReplyBytes>(proto.SerializeAsString());
+  absl::StatusOr<Tensor> tensor = ReadTensorProto(bytes->view(), bytes, kMaxTensorBytes);
+  if (!tensor.ok()) return WithContext(absl::StrCat("output '", name, "'"), tensor.status());
+  return tensor->Aligned();
+}
+
+TensorSpec ToSpec(const std::string& name, const tensorflow::TensorInfo& info) {
+  TensorSpec spec;
+  spec.name = name;
+  spec.graph_name = info.name();
+  spec.dtype = DTypeFromTf(info.dtype()).value_or(DType::kInvalid);
+  spec.has_rank = !info.tensor_shape().unknown_rank();
+  for (const auto& dim : info.tensor_shape().dim()) spec.dims.push_back({.extent = dim.size(), .symbol = dim.name()});
+  return spec;
+}
+
+void Prepare(const TfsClient::CallOptions& options, grpc::ClientContext* context) {
+  context->set_deadline(absl::ToChronoTime(absl::Now() + options.timeout));
+  if (options.trace.sampled) context->AddMetadata("traceparent", FormatTraceparent(options.trace));
+}
+
+absl::Status FromGrpc(const std::string& address, const grpc::Status& status) {
+  if (status.ok()) return absl::OkStatus();
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
+                      absl::StrCat("gRPC at '", address, "': ", status.error_message()));
+}
+
+}  // namespace
+
+struct TfsClient::Stubs {
+  std::unique_ptr<tfs::PredictionService::Stub> prediction;
+};
+
+TfsClient::TfsClient(const std::string& address) : address_(address), stubs_(std::make_unique<Stubs>()) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);
+  arguments.SetMaxSendMessageSize(-1);
+  // A proxy of the surroundings is for the web, not for nodes.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  stubs_->prediction = tfs::PredictionService::NewStub(
+      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
+}
+
+TfsClient::~TfsClient() = default;
+
+absl::StatusOr<TfsClient::Prediction> TfsClient::Predict(const std::string& model, const std::string& signature,
+                                                         absl::Span<const NamedTensor> inputs, const CallOptions& options) {
+  tfs::PredictRequest request;
+  request.mutable_model_spec()->set_name(model);
+  request.mutable_model_spec()->set_signature_name(signature);
+  for (const NamedTensor& input : inputs) {
+    ASSIGN_OR_RETURN((*request.mutable_inputs())[input.name], ToProto(input));
+  }
+  tfs::PredictResponse response;
+  grpc::ClientContext context;
+  Prepare(options, &context);
+  RETURN_IF_ERROR(FromGrpc(address_, stubs_->prediction->Predict(&context, request, &response)));
+
+  Prediction prediction;
+  prediction.version = response.model_spec().version().value();
+  for (const auto& [name, proto] : response.outputs()) {
+    ASSIGN_OR_RETURN(Tensor tensor, FromProto(name, proto));
+    prediction.outputs.push_back({name, std::move(tensor)});
+  }
+  std::sort(prediction.outputs.begin(), prediction.outputs.end(),
+            [](const NamedTensor& a, const NamedTensor& b) { return a.name < b.name; });
+  return prediction;
+}
+
+absl::StatusOr<std::vector<TensorSpec>> TfsClient::Inputs(const std::string& model, const std::string& signature,
+                                                          const CallOptions& options) {
+  tfs::GetModelMetadataRequest request;
+  request.mutable_model_spec()->set_name(model);
+  request.add_metadata_field("signature_def");
+  tfs::GetModelMetadataResponse response;
+  grpc::ClientContext context;
+  Prepare(options, &context);
+  RETURN_IF_ERROR(FromGrpc(address_, stubs_->prediction->GetModelMetadata(&context, request, &response)));
+
+  tfs::SignatureDefMap signatures;
+  const auto packed = response.metadata().find("signature_def");
+  if (packed == response.metadata().end() || !packed->second.UnpackTo(&signatures)) {
+    return absl::InternalError(absl::StrCat("model '", model, "': got metadata without signatures from '", address_, "'"));
+  }
+  const auto found = signatures.signature_def().find(signature.empty() ? std::string(kDefaultSignature) : signature);
+  if (found == signatures.signature_def().end()) {
+    std::vector<std::string> names;
+    for (const auto& [name, unused] : signatures.signature_def()) names.push_back(name);
+    std::sort(names.begin(), names.end());
+    return absl::InvalidArgumentError(absl::StrCat("model '", model, "': got signature '", signature, "', want one of ",
+                                                   absl::StrJoin(names, ", "), "; name one by --signature"));
+  }
+  std::vector<TensorSpec> inputs;
+  for (const auto& [name, info] : found->second.inputs()) inputs.push_back(ToSpec(name, info));
+  std::sort(inputs.begin(), inputs.end(), [](const TensorSpec& a, const TensorSpec& b) { return a.name < b.name; });
+  return inputs;
+}
+
+}  // namespace portico

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "base/span.h"
+#include "base/tensor.h"
+#include "models/package/signature.h"
+
+namespace portico {
+
+/// A client of the TensorFlow Serving API over one gRPC connection, by the generated stubs: what any client of that API does.
+/// Thread-safe.
+class TfsClient {
+ public:
+  struct CallOptions {
+    absl::Duration timeout = absl::Seconds(30);
+    /// Sent as `traceparent` where sampled.
+    TraceContext trace;
+  };
+  struct Prediction {
+    /// By name.
+    std::vector<NamedTensor> outputs;
+    int64_t version = 0;
+  };
+
+  /// `address`: HOST:PORT. Contacts nobody yet.
+  explicit TfsClient(const std::string& address);
+  ~TfsClient();
+
+  /// Blocks. `signature` empty: serving_default. An error has the server's code and message.
+  absl::StatusOr<Prediction> Predict(const std::string& model, const std::string& signature,
+                                     absl::Span<const NamedTensor> inputs, const CallOptions& options);
+
+  /// What a signature takes: name, dtype and shape of each input, by name. Blocks. INVALID_ARGUMENT with the signatures there are
+  /// when there is none of that name.
+  absl::StatusOr<std::vector<TensorSpec>> Inputs(const std::string& model, const std::string& signature,
+                                                 const CallOptions& options);
+
+ private:
+  struct Stubs;
+  const std::string address_;
+  const std::unique_ptr<Stubs> stubs_;
+};
+
+}  // namespace portico

@@ -1,0 +1,73 @@
+#include "models/package/atomic_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/file.h"
+#include "base/status_macros.h"
+
+namespace portico {
+
+AtomicFile::AtomicFile(std::string path, std::string temporary, int fd)
+    : path_(std::move(path)), temporary_(std::move(temporary)), fd_(fd) {}
+
+AtomicFile::AtomicFile(AtomicFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      temporary_(std::move(other.temporary_)),
+      fd_(std::exchange(other.fd_, -1)),
+      size_(other.size_) {}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ < 0) return;
+  close(fd_);
+  unlink(temporary_.c_str());
+}
+
+absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& path) {
+  static std::atomic<uint64_t> sequence{0};
+  std::string temporary = absl::StrCat(path, ".tmp.", getpid(), ".", sequence.fetch_add(1));
+  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (fd < 0) return ErrnoStatus(errno, "create", temporary);
+  return AtomicFile(path, std::move(temporary), fd);
+}
+
+absl::Status AtomicFile::Append(absl::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t wrote = write(fd_, bytes.data(), bytes.size());
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) return ErrnoStatus(errno, "write", temporary_);
+    bytes.remove_prefix(static_cast<size_t>(wrote));
+    size_ += static_cast<uint64_t>(wrote);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> AtomicFile::Align(uint64_t alignment) {
+  static constexpr char kZeros[4096] = {};
+  PORTICO_CHECK(alignment > 0 && alignment <= sizeof(kZeros));
+  RETURN_IF_ERROR(Append({kZeros, static_cast<size_t>((alignment - size_ % alignment) % alignment)}));
+  return size_;
+}
+
+absl::Status AtomicFile::Commit() {
+  if (fsync(fd_) != 0) return ErrnoStatus(errno, "fsync", temporary_);
+  if (rename(temporary_.c_str(), path_.c_str()) != 0) return ErrnoStatus(errno, "rename to", path_);
+  close(std::exchange(fd_, -1));
+  const std::string parent = std::filesystem::path(path_).parent_path().string();
+  const int folder = open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return ErrnoStatus(errno, "open folder of", path_);
+  absl::Cleanup close_folder = [folder] { close(folder); };
+  if (fsync(folder) != 0) return ErrnoStatus(errno, "fsync folder of", path_);
+  return absl::OkStatus();
+}
+
+}  // namespace portico

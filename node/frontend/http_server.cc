@@ -1,0 +1,449 @@
+#include "node/frontend/http_server.h"
+
+#include <algorithm>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/bind_handler.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <chrono>
+#include <optional>
+#include <thread>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/gate.h"
+#include "base/mutex.h"
+#include "base/status_macros.h"
+#include "node/frontend/gunzip.h"
+#include "node/json_text.h"
+
+namespace portico {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using boost::asio::ip::tcp;
+using boost::system::error_code;
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+absl::string_view View(beast::string_view text) { return {text.data(), text.size()}; }
+
+/// A body in one string with HttpRequest::kBodyPadding bytes behind it. Memory grows with what arrives, not with what
+/// Content-Length claims.
+struct PaddedBody {
+  using value_type = std::string;
+  class reader {
+   public:
+    template <bool kRequest, class Fields>
+    reader(http::header<kRequest, Fields>&, value_type& body) : body_(body) {}
+    void init(const boost::optional<uint64_t>& length, error_code& error) {
+      error = {};
+      if (length) body_.reserve(std::min<uint64_t>(*length, 1 << 20) + HttpRequest::kBodyPadding);
+    }
+    template <class Buffers>
+    size_t put(const Buffers& buffers, error_code& error) {
+      error = {};
+      const size_t before = body_.size();
+      for (auto it = asio::buffer_sequence_begin(buffers); it != asio::buffer_sequence_end(buffers); ++it) {
+        const asio::const_buffer piece = *it;
+        body_.append(static_cast<const char*>(piece.data()), piece.size());
+      }
+      return body_.size() - before;
+    }
+    void finish(error_code& error) {
+      error = {};
+      body_.append(HttpRequest::kBodyPadding, '\0');
+    }
+
+   private:
+    value_type& body_;
+  };
+};
+
+class Connection;
+
+/// What connections share. Kept alive by them: a Respond may be called long after the server has gone. All fields but
+/// those of Post() belong to the I/O thread once it runs.
+struct Core {
+  Core(HttpServer::Options opts, HttpServer::Handler on_request)
+      : options(std::move(opts)), handler(std::move(on_request)), acceptor(io), timer(io) {}
+
+  /// Runs `task` on the I/O thread; drops it when the server has stopped.
+  template <typename Task>
+  void Post(Task task) {
+    MutexLock lock(&mutex);
+    if (!stopped) asio::post(io, std::move(task));
+  }
+
+  const HttpServer::Options options;
+  const HttpServer::Handler handler;
+  asio::io_context io{1};
+  tcp::acceptor acceptor;
+  asio::steady_timer timer;
+  absl::flat_hash_set<std::shared_ptr<Connection>> connections;
+  /// Requests in hand.
+  Gate gate;
+  bool draining = false;
+  bool accept_paused = false;
+  std::thread::id io_thread;
+  Mutex mutex;
+  bool stopped ABSL_GUARDED_BY(mutex) = false;
+};
+
+/// One client: Read → OnRead → Handle → Reply → Write → OnWritten, then Read again. On the I/O thread, but for Dispatch().
+class Connection final : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(std::shared_ptr<Core> core, tcp::socket socket) : core_(std::move(core)), socket_(std::move(socket)) {}
+
+  void Start() {
+    error_code ignored;
+    socket_.set_option(tcp::no_delay(true), ignored);
+    core_->connections.insert(shared_from_this());
+    StartRequest();
+  }
+
+  /// Nothing of a request has come, or none of it will be answered.
+  bool idle() const { return state_ == State::kReading || state_ == State::kDiscarding; }
+  /// Waits for its client since `time`; never true while the handler has the request.
+  bool StuckSince(SteadyTime time) const { return state_ != State::kHandling && active_ < time; }
+
+  void Close() {
+    error_code ignored;
+    socket_.close(ignored);
+    core_->connections.erase(shared_from_this());
+  }
+
+  /// From any thread, once per request.
+  void Reply(HttpReply reply) {
+    if (std::this_thread::get_id() == core_->io_thread) return Write(std::move(reply));
+    core_->Post([self = shared_from_this(), reply = std::move(reply)]() mutable { self->Write(std::move(reply)); });
+  }
+
+ private:
+  enum class State { kReading, kHandling, kWriting, kDiscarding };
+
+  void Touch() { active_ = std::chrono::steady_clock::now(); }
+
+  void StartRequest() {
+    state_ = State::kReading;
+    Touch();
+    continued_ = false;
+    parser_.emplace();
+    parser_->header_limit(core_->options.max_header_bytes);
+    parser_->body_limit(core_->options.max_body_bytes);
+    parser_->eager(true);
+    Read();
+  }
+
+  void Read() {
+    http::async_read_some(socket_, buffer_, *parser_, beast::bind_front_handler(&Connection::OnRead, shared_from_this()));
+  }
+
+  void OnRead(error_code error, size_t) {
+    if (error) return OnReadError(error);
+    // A header must be whole within one idle timeout; a body only has to keep coming.
+    if (parser_->is_header_done()) Touch();
+    if (parser_->is_done()) return Handle();
+    if (parser_->is_header_done() && !continued_ && absl::EqualsIgnoreCase(Header("expect"), "100-continue")) {
+      continued_ = true;
+      out_ = "HTTP/1.1 100 Continue\r\n\r\n";
+      sent_ = 0;
+      return WriteSome();
+    }
+    Read();
+  }
+
+  void OnReadError(error_code error) {
+    if (error == http::error::body_limit) {
+      return Refuse(413, absl::StrCat("body: got over ", core_->options.max_body_bytes, " bytes, want at most that"));
+    }
+    if (error == http::error::header_limit) {
+      return Refuse(431, absl::StrCat("header: got over ", core_->options.max_header_bytes, " bytes, want at most that"));
+    }
+    // What is left of HTTP's errors is a malformed request; but a connection that ends is no error.
+    if (error.category() == make_error_code(http::error::bad_method).category() && error != http::error::end_of_stream &&
+        error != http::error::partial_message) {
+      return Refuse(400, absl::StrCat("request: not HTTP/1.1: ", error.message()));
+    }
+    Close();
+  }
+
+  /// Answers what is not worth a handler and closes.
+  void Refuse(int code, absl::string_view message) {
+    keep_alive_ = false;
+    HttpReply reply;
+    reply.code = code;
+    reply.body = ErrorJson(message);
+    Write(std::move(reply));
+  }
+
+  void Handle() {
+    const auto& message = parser_->get();
+    keep_alive_ = message.keep_alive();
+    if (!core_->gate.Enter()) return Refuse(503, "server: shutting down; send the request to another replica");
+    inside_ = true;
+    state_ = State::kHandling;
+    if (message.method() != http::verb::get && message.method() != http::verb::head &&
+        message.method() != http::verb::post) {
+      return Refuse(405, absl::StrCat("method: got ", View(message.method_string()), ", want GET, HEAD or POST"));
+    }
+    const std::string& body = message.body();
+    const absl::string_view encoding = Header("content-encoding");
+    gzip_ = absl::EqualsIgnoreCase(encoding, "gzip") || absl::EqualsIgnoreCase(encoding, "x-gzip");
+    if (!gzip_ && !encoding.empty() && !absl::EqualsIgnoreCase(encoding, "identity")) {
+      return Refuse(415, absl::StrCat("content-encoding: got '", encoding, "', want gzip or none"));
+    }
+    const bool large = gzip_ || body.size() > core_->options.inline_body_bytes;
+    if (!large || core_->options.executor == nullptr) return Dispatch();
+    core_->options.executor->Schedule([self = shared_from_this()] { self->Dispatch(); });
+  }
+
+  /// On the I/O thread or on the executor: nothing else touches the connection meanwhile.
+  void Dispatch() {
+    auto& message = parser_->get();
+    std::string& body = message.body();
+    if (gzip_) {
+      absl::StatusOr<std::string> plain =
+          Gunzip({body.data(), body.size() - HttpRequest::kBodyPadding}, core_->options.max_body_bytes);
+      if (!plain.ok()) {
+        HttpReply reply = ErrorReply(plain.status());
+        if (absl::IsResourceExhausted(plain.status())) reply.code = 413;
+        return Reply(std::move(reply));
+      }
+      body = *std::move(plain);
+      body.append(HttpRequest::kBodyPadding, '\0');
+    }
+    const absl::string_view target = View(message.target());
+    const size_t question = target.find('?');
+    request_.method = View(message.method_string());
+    request_.path = target.substr(0, question);
+    request_.query = question == target.npos ? absl::string_view() : target.substr(question + 1);
+    request_.body = {body.data(), body.size() - HttpRequest::kBodyPadding};
+    request_.header = [this](absl::string_view name) { return Header(name); };
+    core_->handler(request_, Responder(shared_from_this()));
+  }
+
+  absl::string_view Header(absl::string_view name) const {
+    const auto& fields = parser_->get();
+    const auto it = fields.find(beast::string_view(name.data(), name.size()));
+    return it == fields.end() ? absl::string_view() : View(it->value());
+  }
+
+  /// Calls Reply() once: with 500 where nobody else does.
+  class Responder {
+   public:
+    explicit Responder(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
+    Responder(Responder&&) noexcept = default;
+    Responder& operator=(Responder&&) = delete;
+    ~Responder() {
+      if (connection_ != nullptr) (*this)(ErrorReply(absl::InternalError("request: dropped without an answer")));
+    }
+    void operator()(HttpReply reply) {
+      PORTICO_CHECK(connection_ != nullptr);
+      std::exchange(connection_, nullptr)->Reply(std::move(reply));
+    }
+
+   private:
+    std::shared_ptr<Connection> connection_;
+  };
+
+  void Write(HttpReply reply) {
+    keep_alive_ = keep_alive_ && !core_->draining;
+    const bool head = parser_->is_header_done() && parser_->get().method() == http::verb::head;
+    const beast::string_view reason = http::obsolete_reason(http::int_to_status(static_cast<unsigned>(reply.code)));
+    out_.clear();
+    out_.reserve(256 + (head ? 0 : reply.body.size()));
+    absl::StrAppend(&out_, "HTTP/1.1 ", reply.code, " ", View(reason), "\r\nContent-Type: ", reply.content_type,
+                    "\r\nContent-Length: ", reply.body.size(), "\r\n");
+    if (!keep_alive_) out_ += "Connection: close\r\n";
+    else if (parser_->get().version() < 11) out_ += "Connection: keep-alive\r\n";
+    for (const auto& [name, value] : reply.headers) absl::StrAppend(&out_, name, ": ", value, "\r\n");
+    out_ += "\r\n";
+    if (!head) out_ += reply.body;
+    sent_ = 0;
+    state_ = State::kWriting;
+    Touch();
+    WriteSome();
+  }
+
+  void WriteSome() {
+    socket_.async_write_some(asio::buffer(out_.data() + sent_, out_.size() - sent_),
+                             beast::bind_front_handler(&Connection::OnWritten, shared_from_this()));
+  }
+
+  void OnWritten(error_code error, size_t bytes) {
+    Touch();
+    sent_ += bytes;
+    if (!error && sent_ < out_.size()) return WriteSome();
+    if (state_ == State::kReading) return error ? Close() : Read();  // It was the 100 Continue.
+    if (std::exchange(inside_, false)) core_->gate.Leave();
+    if (error) return Close();
+    // A large body's memory is not kept for the next request.
+    if (out_.capacity() > (64 << 10)) out_ = {};
+    if (keep_alive_) return StartRequest();
+    // Closing with unread input would reset the connection under a client that is still reading the answer.
+    state_ = State::kDiscarding;
+    error_code ignored;
+    socket_.shutdown(tcp::socket::shutdown_send, ignored);
+    Discard();
+  }
+
+  void Discard() {
+    buffer_.clear();
+    socket_.async_read_some(buffer_.prepare(16 << 10),
+                            beast::bind_front_handler(&Connection::OnDiscarded, shared_from_this()));
+  }
+
+  /// Not an activity: a client that goes on sending is cut after the idle timeout.
+  void OnDiscarded(error_code error, size_t) { error ? Close() : Discard(); }
+
+  const std::shared_ptr<Core> core_;
+  tcp::socket socket_;
+  beast::flat_buffer buffer_;
+  std::optional<http::request_parser<PaddedBody>> parser_;
+  HttpRequest request_;
+  State state_ = State::kReading;
+  SteadyTime active_;
+  bool continued_ = false;
+  bool gzip_ = false;
+  bool keep_alive_ = true;
+  /// Entered the gate.
+  bool inside_ = false;
+  std::string out_;
+  size_t sent_ = 0;
+};
+
+class BeastServer final : public HttpServer {
+ public:
+  BeastServer(Options options, Handler handler)
+      : core_(std::make_shared<Core>(std::move(options), std::move(handler))), work_(core_->io.get_executor()) {}
+  ~BeastServer() override { Stop(absl::ZeroDuration()); }
+
+  absl::Status Listen() {
+    const std::string& wanted = core_->options.address;
+    const size_t colon = wanted.rfind(':');
+    int port = 0;
+    if (colon == std::string::npos || !absl::SimpleAtoi(wanted.substr(colon + 1), &port) || port < 0 || port > 65535) {
+      return absl::InvalidArgumentError(absl::StrCat("HTTP address '", wanted, "': want HOST:PORT"));
+    }
+    std::string host = wanted.substr(0, colon);
+    if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+    error_code error;
+    tcp::resolver resolver(core_->io);
+    const auto found = resolver.resolve(host, std::to_string(port), tcp::resolver::passive, error);
+    if (error || found.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat("HTTP address '", wanted, "': ", error.message()));
+    }
+    const tcp::endpoint endpoint = *found.begin();
+    tcp::acceptor& acceptor = core_->acceptor;
+    acceptor.open(endpoint.protocol(), error);
+    if (!error) acceptor.set_option(asio::socket_base::reuse_address(true), error);
+    if (!error) acceptor.bind(endpoint, error);
+    if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+    if (error) {
+      return absl::UnavailableError(
+          absl::StrCat("HTTP address '", wanted, "': ", error.message(), "; choose a free port of this machine"));
+    }
+    address_ = absl::StrCat(wanted.substr(0, colon), ":", acceptor.local_endpoint().port());
+    return absl::OkStatus();
+  }
+
+  void Run() {
+    thread_ = std::thread([this] {
+      core_->io_thread = std::this_thread::get_id();
+      Accept();
+      Sweep();
+      core_->io.run();
+    });
+  }
+
+  const std::string& address() const override { return address_; }
+
+  void Stop(absl::Duration timeout) override {
+    if (!thread_.joinable()) return;
+    core_->gate.Close();
+    asio::post(core_->io, [this] {
+      error_code ignored;
+      core_->acceptor.close(ignored);
+      core_->draining = true;
+      CloseWhere([](const Connection& connection) { return connection.idle(); });
+    });
+    core_->gate.Drain(timeout);
+    asio::post(core_->io, [this] {
+      core_->timer.cancel();
+      CloseWhere([](const Connection&) { return true; });
+    });
+    // With every socket closed and no work promised, the thread runs out of things to do.
+    work_.reset();
+    thread_.join();
+    {
+      MutexLock lock(&core_->mutex);
+      core_->stopped = true;
+    }
+    core_->io.restart();
+    core_->io.poll();  // Replies that came in between: their writes fail at once.
+  }
+
+ private:
+  void Accept() {
+    core_->acceptor.async_accept([this](error_code error, tcp::socket socket) {
+      if (error == asio::error::operation_aborted || !core_->acceptor.is_open()) return;
+      if (error) {
+        // Out of file descriptors, most likely: the next sweep tries again.
+        core_->accept_paused = true;
+        return;
+      }
+      if (core_->connections.size() < core_->options.max_connections) {
+        std::make_shared<Connection>(core_, std::move(socket))->Start();
+      }
+      Accept();
+    });
+  }
+
+  /// Closes connections whose clients have gone silent. A timer per connection would cost each request two operations.
+  void Sweep() {
+    const absl::Duration idle = core_->options.idle_timeout;
+    const SteadyTime limit = std::chrono::steady_clock::now() - absl::ToChronoMilliseconds(idle);
+    CloseWhere([limit](const Connection& connection) { return connection.StuckSince(limit); });
+    if (std::exchange(core_->accept_paused, false)) Accept();
+    core_->timer.expires_after(
+        absl::ToChronoMilliseconds(std::clamp(idle / 4, absl::Milliseconds(10), absl::Seconds(5))));
+    core_->timer.async_wait([this](error_code error) {
+      if (!error && !core_->draining) Sweep();
+    });
+  }
+
+  template <typename Condition>
+  void CloseWhere(Condition condition) {
+    std::vector<std::shared_ptr<Connection>> chosen;
+    for (const auto& connection : core_->connections) {
+      if (condition(*connection)) chosen.push_back(connection);
+    }
+    for (const auto& connection : chosen) connection->Close();
+  }
+
+  const std::shared_ptr<Core> core_;
+  asio::executor_work_guard<asio::io_context::executor_type> work_;
+  std::string address_;
+  std::thread thread_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(Options options, Handler handler) {
+  auto server = std::make_unique<BeastServer>(std::move(options), std::move(handler));
+  RETURN_IF_ERROR(server->Listen());
+  server->Run();
+  return server;
+}
+
+}  // namespace portico

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "base/servable_ref.h"
+#include "base/tensor.h"
+#include "models/package/signature.h"
+
+namespace portico {
+
+/// tensorflow.serving.ModelSpec.
+struct ModelSpecView {
+  absl::string_view name;
+  bool has_version = false;
+  int64_t version = 0;
+  absl::string_view label;
+  absl::string_view signature;
+};
+
+/// What `spec` means. INVALID_ARGUMENT without a name; NOT_FOUND for a negative version.
+absl::StatusOr<ServableRef> RefOfModelSpec(const ModelSpecView& spec);
+
+/// A PredictRequest read in place: everything is a view of the message.
+struct PredictRequestView {
+  struct Input {
+    absl::string_view name;
+    /// Serialised; ReadTensorProto() reads it.
+    absl::string_view tensor;
+  };
+
+  bool has_spec = false;
+  ModelSpecView spec;
+  absl::InlinedVector<Input, 4> inputs;
+  absl::InlinedVector<absl::string_view, 4> output_filter;
+};
+
+/// INVALID_ARGUMENT for what is no such message, and for more than 1024 inputs or filters. Of inputs of one name the last
+/// counts.
+absl::StatusOr<PredictRequestView> ReadPredictRequest(absl::string_view message);
+
+/// The inputs' tensors, views of what `origin` keeps alive where possible. INVALID_ARGUMENT "tensor parsing error: NAME: …".
+absl::StatusOr<std::vector<NamedTensor>> ReadPredictInputs(const PredictRequestView& request,
+                                                           const Ref<TensorOrigin>& origin, uint64_t max_bytes);
+
+/// Indexes of the outputs that `filter` names; all of them where it is empty. INVALID_ARGUMENT with the messages of the
+/// TensorFlow Serving API for an unknown or repeated name.
+absl::StatusOr<absl::InlinedVector<int, 8>> SelectOutputs(const Signature& signature,
+                                                          absl::Span<const absl::string_view> filter);
+
+/// A serialised message in which large tensors are left where they are: `bytes` with the bytes of `splices` put in, each
+/// before position `at` of `bytes`, rising.
+struct SplicedMessage {
+  struct Splice {
+    size_t at;
+    Tensor tensor;
+  };
+  /// Tensors below this are copied into `bytes`: a slice of their own would cost more.
+  static constexpr size_t kMinSplice = 8 << 10;
+
+  std::string bytes;
+  std::vector<Splice> splices;
+};
+
+/// A PredictResponse with `outputs[i]` for each i of `selected`. UNIMPLEMENTED for a dtype that TensorFlow does not have.
+absl::StatusOr<SplicedMessage> WritePredictResponse(absl::string_view model, int64_t version, const Signature& signature,
+                                                    absl::Span<const int> selected, absl::Span<const Tensor> outputs);
+
+}  // namespace portico

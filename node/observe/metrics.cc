@@ -1,0 +1,94 @@
+#include "node/observe/metrics.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <map>
+#include <utility>
+
+#include "base/mutex.h"
+
+namespace portico {
+namespace {
+
+class PrometheusCounter final : public Counter {
+ public:
+  explicit PrometheusCounter(prometheus::Counter& counter) : counter_(counter) {}
+  void Add(double amount) override { counter_.Increment(amount); }
+
+ private:
+  prometheus::Counter& counter_;
+};
+
+class PrometheusGauge final : public Gauge {
+ public:
+  explicit PrometheusGauge(prometheus::Gauge& gauge) : gauge_(gauge) {}
+  void Add(double amount) override { gauge_.Increment(amount); }
+  void Set(double value) override { gauge_.Set(value); }
+
+ private:
+  prometheus::Gauge& gauge_;
+};
+
+class PrometheusHistogram final : public Histogram {
+ public:
+  explicit PrometheusHistogram(prometheus::Histogram& histogram) : histogram_(histogram) {}
+  void Observe(double value) override { histogram_.Observe(value); }
+
+ private:
+  prometheus::Histogram& histogram_;
+};
+
+/// The adapters made so far, by the prometheus-cpp object behind them: the same series gives the same object.
+template <typename Adapter, typename Metric>
+class Adapters {
+ public:
+  Adapter& Of(Metric& metric) {
+    std::unique_ptr<Adapter>& adapter = made_[&metric];
+    if (adapter == nullptr) adapter = std::make_unique<Adapter>(metric);
+    return *adapter;
+  }
+
+ private:
+  std::map<const Metric*, std::unique_ptr<Adapter>> made_;
+};
+
+class Metrics final : public PrometheusMetrics {
+ public:
+  Counter& NewCounter(absl::string_view name, absl::string_view help, const MetricLabels& labels) override {
+    MutexLock lock(&mutex_);
+    auto& family = prometheus::BuildCounter().Name(std::string(name)).Help(std::string(help)).Register(registry_);
+    return counters_.Of(family.Add({labels.begin(), labels.end()}));
+  }
+
+  Gauge& NewGauge(absl::string_view name, absl::string_view help, const MetricLabels& labels) override {
+    MutexLock lock(&mutex_);
+    auto& family = prometheus::BuildGauge().Name(std::string(name)).Help(std::string(help)).Register(registry_);
+    return gauges_.Of(family.Add({labels.begin(), labels.end()}));
+  }
+
+  Histogram& NewHistogram(absl::string_view name, absl::string_view help, const MetricLabels& labels,
+                          const std::vector<double>& buckets) override {
+    MutexLock lock(&mutex_);
+    auto& family = prometheus::BuildHistogram().Name(std::string(name)).Help(std::string(help)).Register(registry_);
+    return histograms_.Of(family.Add({labels.begin(), labels.end()}, buckets));
+  }
+
+  std::string Expose() const override { return prometheus::TextSerializer().Serialize(registry_.Collect()); }
+
+ private:
+  Mutex mutex_;
+  prometheus::Registry registry_;
+  Adapters<PrometheusCounter, prometheus::Counter> counters_ ABSL_GUARDED_BY(mutex_);
+  Adapters<PrometheusGauge, prometheus::Gauge> gauges_ ABSL_GUARDED_BY(mutex_);
+  Adapters<PrometheusHistogram, prometheus::Histogram> histograms_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+std::unique_ptr<PrometheusMetrics> PrometheusMetrics::Create() { return std::make_unique<Metrics>(); }
+
+}  // namespace portico

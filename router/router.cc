@@ -1,0 +1,123 @@
+#include "router/router.h"
+
+#include <atomic>
+#include <map>
+#include <random>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "base/mutex.h"
+#include "base/status_macros.h"
+#include "router/channel_pool.h"
+#include "router/policies/policy.h"
+#include "router/replica_set.h"
+#include "router/routed_call.h"
+
+namespace portico {
+namespace {
+
+uint64_t DrawPerThread() {
+  static thread_local std::mt19937_64 generator{std::random_device{}()};
+  return generator();
+}
+
+ChannelOptions OptionsOfChannels(const Router::Options& options) {
+  ChannelOptions channel;
+  channel.self = options.self;
+  channel.security = options.security;
+  return channel;
+}
+
+}  // namespace
+
+class Router::Impl {
+ public:
+  using Policies = std::map<std::string, std::unique_ptr<BalancePolicy>>;
+
+  Impl(Options options, Policies policies, Transport& transport, const Resolver& resolver, const Clock& clock,
+       MetricRegistry& metrics)
+      : options_(std::move(options)),
+        policies_(std::move(policies)),
+        resolver_(resolver),
+        clock_(clock),
+        metrics_(metrics),
+        pool_(transport, OptionsOfChannels(options_)) {
+    if (!options_.random) options_.random = DrawPerThread;
+  }
+  ~Impl() {
+    stopping_.store(true);
+    pool_.Close();
+  }
+
+  void Call(const RouteTarget& target, const Ref<const RequestContext>& context, absl::Span<const Tensor> tensors,
+            Done done) {
+    if (stopping_.load(std::memory_order_relaxed)) {
+      done(absl::CancelledError(absl::StrCat("portal to '", target.servable.name, "': the node is stopping")));
+      return;
+    }
+    auto call = std::make_unique<RoutedCall>(SetFor(target.servable), clock_, context, std::move(done));
+    RoutedCall::Start(std::move(call), target, tensors, options_.random());
+  }
+
+  /// The set of a target; made, and its endpoints connected to, at the first use.
+  ReplicaSet& SetFor(const ServableRef& servable) {
+    // Held for one look-up per call, some 50 ns; sets live as long as the router.
+    MutexLock lock(&mutex_);
+    std::vector<std::unique_ptr<ReplicaSet>>& sets = sets_[servable.name];
+    for (const std::unique_ptr<ReplicaSet>& set : sets) {
+      if (set->target().digest == servable.digest) return *set;
+    }
+    std::vector<Endpoint*> endpoints;
+    for (const std::string& url : resolver_.Resolve(servable.name)) endpoints.push_back(&pool_.Get(url));
+    const auto found = options_.policies.find(servable.name);
+    const RoutePolicy& policy = found == options_.policies.end() ? options_.default_policy : found->second;
+    ServableRef target;
+    target.name = servable.name;
+    target.digest = servable.digest;
+    sets.push_back(std::make_unique<ReplicaSet>(std::move(target), endpoints, *policies_.at(policy.balance),
+                                                policy.timeout, metrics_));
+    return *sets.back();
+  }
+
+ private:
+  Options options_;
+  const Policies policies_;
+  const Resolver& resolver_;
+  const Clock& clock_;
+  MetricRegistry& metrics_;
+  ChannelPool pool_;
+  std::atomic<bool> stopping_{false};
+  Mutex mutex_;
+  /// By name; each name has one set per digest that calls asked for.
+  absl::flat_hash_map<std::string, std::vector<std::unique_ptr<ReplicaSet>>> sets_ ABSL_GUARDED_BY(mutex_);
+};
+
+Router::Router(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Router::~Router() = default;
+
+absl::StatusOr<std::unique_ptr<Router>> Router::Create(Options options, Transport& transport, const Resolver& resolver,
+                                                       const Clock& clock, MetricRegistry& metrics) {
+  Impl::Policies policies;
+  const auto add = [&](const RoutePolicy& policy) -> absl::Status {
+    ASSIGN_OR_RETURN(policies[policy.balance], NewBalancePolicy(policy.balance));
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(WithContext("policy 'default'", add(options.default_policy)));
+  for (const auto& [target, policy] : options.policies) {
+    RETURN_IF_ERROR(WithContext(absl::StrCat("policy '", target, "'"), add(policy)));
+  }
+  return std::unique_ptr<Router>(new Router(
+      std::make_unique<Impl>(std::move(options), std::move(policies), transport, resolver, clock, metrics)));
+}
+
+void Router::Call(const RouteTarget& target, const Ref<const RequestContext>& context, absl::Span<const Tensor> tensors,
+                  Done done) {
+  impl_->Call(target, context, tensors, std::move(done));
+}
+
+void Router::Warm(const RouteTarget& target) { impl_->SetFor(target.servable); }
+
+absl::Status Router::Health(const RouteTarget& target) const { return impl_->SetFor(target.servable).Health(); }
+
+}  // namespace portico

@@ -1,0 +1,449 @@
+#include "router/router.h"
+
+#include <map>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "router/static_resolver.h"
+#include "tests/router/fake_transport.h"
+
+namespace portico {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using Result = absl::StatusOr<PeerMessage>;
+
+Digest DigestOf(char c) { return Sha256(std::string(1, c)); }
+
+class RouterTest : public ::testing::Test {
+ protected:
+  RouterTest() {
+    target_.servable.name = "hub/enc";
+    target_.signature = "serving_default";
+  }
+
+  void Make(std::vector<std::string> endpoints, Router::Options options = {}) {
+    resolver_.emplace(std::map<std::string, std::vector<std::string>>{{"hub/enc", endpoints}, {"hub/other", endpoints}});
+    if (!options.random) options.random = [this] { return random_(); };
+    auto router = Router::Create(std::move(options), transport_, *resolver_, clock_, MetricRegistry::Null());
+    ASSERT_TRUE(router.ok()) << router.status();
+    router_ = *std::move(router);
+  }
+  /// Where the answer of a call is going to be.
+  std::shared_ptr<std::optional<Result>> Call(const RouteTarget& target, Ref<RequestContext> context = MakeRef<RequestContext>(),
+                                              std::vector<Tensor> tensors = {}) {
+    auto result = std::make_shared<std::optional<Result>>();
+    router_->Call(target, Ref<const RequestContext>(context.get()), tensors, [result](Result r) {
+      ASSERT_FALSE(result->has_value());
+      *result = std::move(r);
+    });
+    return result;
+  }
+  absl::Status StatusOfCall(const RouteTarget& target, Ref<RequestContext> context = MakeRef<RequestContext>()) {
+    const auto result = Call(target, std::move(context));
+    return result->has_value() ? (*result)->status() : absl::UnknownError("still out");
+  }
+
+  FakeClock clock_;
+  FakeTransport transport_;
+  std::mt19937_64 random_{7};
+  std::optional<StaticResolver> resolver_;
+  std::unique_ptr<Router> router_;
+  RouteTarget target_;
+};
+
+TEST_F(RouterTest, UnknownPolicyIsRefusedWithItsTarget) {
+  Router::Options options;
+  options.policies["hub/enc"].balance = "roulette";
+  const StaticResolver resolver{std::map<std::string, std::vector<std::string>>()};
+  const auto router = Router::Create(options, transport_, resolver, clock_, MetricRegistry::Null());
+  EXPECT_EQ(router.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(router.status().message(), AllOf(HasSubstr("hub/enc"), HasSubstr("roulette")));
+}
+
+TEST_F(RouterTest, NothingIsContactedBeforeTheFirstCall) {
+  Make({"x://a"});
+  EXPECT_TRUE(transport_.connects.empty());
+  router_->Warm(target_);
+  EXPECT_EQ(transport_.connects["x://a"], 1);
+}
+
+TEST_F(RouterTest, TargetsShareTheChannelOfAnEndpoint) {
+  Make({"x://a"});
+  Call(target_);
+  RouteTarget other = target_;
+  other.servable.name = "hub/other";
+  Call(other);
+  other.servable.digest = DigestOf('1');
+  Call(other);
+  EXPECT_EQ(transport_.connects["x://a"], 1);
+  EXPECT_EQ(transport_.calls.size(), 3u);
+}
+
+TEST_F(RouterTest, WhatTravelsWithARequestIsInTheHeader) {
+  Make({"x://a"});
+  target_.servable.digest = DigestOf('1');
+  target_.servable.version = 4;
+  target_.input_names = {"left", "right"};
+  auto context = MakeRef<RequestContext>();
+  context->deadline = Deadline::In(absl::Seconds(3), clock_);
+  context->tenant = "acme";
+  context->product = "search";
+  context->priority = -2;
+  context->revision = 17;
+  context->hop = 3;
+  context->attempt = 1;
+  context->trace = {.trace_id_high = 1, .trace_id_low = 2, .parent_span_id = 3, .sampled = false};
+  Call(target_, context, {Tensor::Of<float>({1}, {1}), Tensor::Of<float>({1}, {2})});
+  ASSERT_EQ(transport_.calls.size(), 1u);
+  const FakeTransport::Call& call = transport_.calls[0];
+  EXPECT_EQ(call.servable, "hub/enc");
+  EXPECT_EQ(call.digest, DigestOf('1'));
+  EXPECT_EQ(call.header.version, 4);
+  EXPECT_EQ(call.signature, "serving_default");
+  EXPECT_EQ(call.tenant, "acme");
+  EXPECT_EQ(call.product, "search");
+  EXPECT_EQ(call.header.priority, -2);
+  EXPECT_EQ(call.header.revision, 17u);
+  EXPECT_EQ(call.header.hop, 4u);
+  EXPECT_EQ(call.header.attempt, 1u);
+  EXPECT_EQ(call.header.trace_id_high, 1u);
+  EXPECT_EQ(call.header.trace_id_low, 2u);
+  EXPECT_EQ(call.header.parent_span_id, 3u);
+  EXPECT_THAT(call.names, ElementsAre("left", "right"));
+  EXPECT_EQ(call.tensors[1].data<float>()[0], 2);
+}
+
+TEST_F(RouterTest, SoonerOfRequestAndPolicyIsTheDeadline) {
+  Router::Options options;
+  options.policies["hub/enc"].timeout = absl::Seconds(2);
+  Make({"x://a"}, options);
+  auto context = MakeRef<RequestContext>();
+  context->deadline = Deadline::In(absl::Seconds(5), clock_);
+  clock_.now += absl::Seconds(4);  // One second is left, less than the policy's two.
+  Call(target_, context);
+  Call(target_);
+  RouteTarget other = target_;
+  other.servable.name = "hub/other";
+  Call(other);
+  EXPECT_EQ(transport_.calls[0].deadline.Remaining(clock_), absl::Seconds(1));
+  EXPECT_EQ(transport_.calls[1].deadline.Remaining(clock_), absl::Seconds(2));
+  EXPECT_EQ(transport_.calls[2].deadline.Remaining(clock_), absl::Seconds(60)) << "no call is without a deadline";
+}
+
+TEST_F(RouterTest, ExpiredAndCancelledRequestsAreNotSent) {
+  Make({"x://a"});
+  auto late = MakeRef<RequestContext>();
+  late->deadline = Deadline::At(clock_.now);
+  EXPECT_EQ(StatusOfCall(target_, late).code(), absl::StatusCode::kDeadlineExceeded);
+  auto gone = MakeRef<RequestContext>();
+  gone->cancelled = true;
+  EXPECT_EQ(StatusOfCall(target_, gone).code(), absl::StatusCode::kCancelled);
+  EXPECT_TRUE(transport_.calls.empty());
+}
+
+TEST_F(RouterTest, HopBeyondTheLimitIsInternal) {
+  Make({"x://a"});
+  auto context = MakeRef<RequestContext>();
+  context->hop = RequestContext::kMaxHops;
+  EXPECT_EQ(StatusOfCall(target_, context).code(), absl::StatusCode::kInternal);
+  context->hop = RequestContext::kMaxHops - 1;
+  Call(target_, context);
+  EXPECT_EQ(transport_.calls.size(), 1u);
+}
+
+TEST_F(RouterTest, InputNamesThatDoNotFitTheTensorsAreInternal) {
+  Make({"x://a"});
+  target_.input_names = {"left", "right"};
+  EXPECT_EQ(StatusOfCall(target_).code(), absl::StatusCode::kInternal);
+}
+
+TEST_F(RouterTest, TargetThatNobodyServesIsUnavailable) {
+  Make({"x://a"});
+  target_.servable.name = "hub/none";
+  const absl::Status status = StatusOfCall(target_);
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("hub/none"), HasSubstr("serve")));
+}
+
+TEST_F(RouterTest, EndpointThatNobodyCanReadIsNamed) {
+  Make({"garbage"});
+  const absl::Status status = StatusOfCall(target_);
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(status.message(), HasSubstr("garbage"));
+}
+
+TEST_F(RouterTest, ConnectedReplicaIsPreferredToOneThatNeverWas) {
+  Make({"x://a", "x://b", "x://c"});
+  router_->Warm(target_);
+  transport_.Connected("x://b");
+  for (int i = 0; i < 20; ++i) Call(target_);
+  for (const auto& call : transport_.calls) EXPECT_EQ(call.endpoint, "x://b");
+}
+
+TEST_F(RouterTest, FirstCallGoesToAReplicaThatIsStillConnecting) {
+  Make({"x://a"});
+  Call(target_);
+  EXPECT_EQ(transport_.calls.size(), 1u);
+  EXPECT_EQ(router_->Health(target_).code(), absl::StatusCode::kUnavailable) << "usable, but not known to be there";
+}
+
+TEST_F(RouterTest, CallsGoToTheOtherReplicaAfterALossAndBackAfterItsReturn) {
+  Make({"x://a", "x://b"});
+  router_->Warm(target_);
+  transport_.Connected("x://a");
+  transport_.Connected("x://b");
+  transport_.Lost("x://a");
+  for (int i = 0; i < 20; ++i) Call(target_);
+  for (const auto& call : transport_.calls) EXPECT_EQ(call.endpoint, "x://b");
+  transport_.Connected("x://a");
+  transport_.Lost("x://b");
+  Call(target_);
+  EXPECT_EQ(transport_.calls.back().endpoint, "x://a");
+}
+
+TEST_F(RouterTest, WithoutAnyReplicaTheMessageNamesEndpointsAndTheirState) {
+  Make({"x://a", "x://b"});
+  target_.servable.digest = DigestOf('1');
+  router_->Warm(target_);
+  transport_.Connected("x://a");
+  transport_.Connected("x://b", {{"hub/enc", 3, DigestOf('2')}});
+  transport_.Lost("x://a");
+  const absl::Status status = StatusOfCall(target_);
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("x://a (lost"), HasSubstr("x://b"), HasSubstr("node-of-x://b"),
+                                      HasSubstr(DigestOf('2').Short()), HasSubstr(DigestOf('1').Short())));
+  EXPECT_TRUE(transport_.calls.empty());
+  EXPECT_EQ(router_->Health(target_), status);
+}
+
+TEST_F(RouterTest, OnlyReplicasThatHoldTheDigestAreCalled) {
+  Make({"x://a", "x://b", "x://c"});
+  target_.servable.digest = DigestOf('1');
+  router_->Warm(target_);
+  transport_.Connected("x://a", {{"hub/enc", 1, DigestOf('0')}});
+  transport_.Connected("x://b", {{"hub/enc", 1, DigestOf('0')}, {"hub/enc", 2, DigestOf('1')}});
+  transport_.Connected("x://c", {{"hub/else", 1, DigestOf('1')}});
+  EXPECT_TRUE(router_->Health(target_).ok());
+  for (int i = 0; i < 20; ++i) Call(target_);
+  for (const auto& call : transport_.calls) EXPECT_EQ(call.endpoint, "x://b");
+}
+
+TEST_F(RouterTest, ReplicaThatHasNotSaidWhatItHoldsIsTried) {
+  Make({"x://a"});
+  target_.servable.digest = DigestOf('1');
+  router_->Warm(target_);
+  transport_.Connected("x://a", {});
+  Call(target_);
+  EXPECT_EQ(transport_.calls.size(), 1u);
+}
+
+TEST_F(RouterTest, ReplicaIsTakenInAsSoonAsItAnnouncesTheDigest) {
+  Make({"x://a"});
+  target_.servable.digest = DigestOf('1');
+  router_->Warm(target_);
+  transport_.Connected("x://a", {{"hub/enc", 1, DigestOf('0')}});
+  EXPECT_FALSE(router_->Health(target_).ok());
+  transport_.Connected("x://a", {{"hub/enc", 1, DigestOf('0')}, {"hub/enc", 2, DigestOf('1')}});
+  EXPECT_TRUE(router_->Health(target_).ok());
+  Call(target_);
+  EXPECT_EQ(transport_.calls.size(), 1u);
+}
+
+TEST_F(RouterTest, CallsInFlightAreSpreadOverTheReplicas) {
+  Make({"x://a", "x://b", "x://c", "x://d"});
+  router_->Warm(target_);
+  std::map<std::string, int> calls;
+  for (const auto& [endpoint, count] : transport_.connects) transport_.Connected(endpoint);
+  for (int i = 0; i < 400; ++i) Call(target_);  // None is answered.
+  for (const auto& call : transport_.calls) ++calls[call.endpoint];
+  for (const auto& [endpoint, count] : calls) EXPECT_NEAR(count, 100, 4) << endpoint;
+}
+
+TEST_F(RouterTest, SlowReplicaIsAvoidedWhenIdleAndTriedAgainLater) {
+  Make({"x://slow", "x://fast"});
+  router_->Warm(target_);
+  transport_.Connected("x://slow");
+  transport_.Connected("x://fast");
+  const auto call = [&] {
+    Call(target_);
+    const std::string endpoint = transport_.calls.back().endpoint;
+    clock_.now += endpoint == "x://slow" ? absl::Milliseconds(20) : absl::Milliseconds(10);
+    transport_.calls.back().Reply();
+    return endpoint;
+  };
+  call();
+  call();  // Now both are known.
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(call(), "x://fast");
+  int slow = 0;
+  for (int i = 0; i < 6000; ++i) slow += call() == "x://slow";
+  EXPECT_GT(slow, 0) << "what was learned long ago must fade";
+  EXPECT_LT(slow, 60);
+}
+
+TEST_F(RouterTest, FastRefusalsDoNotAttractCalls) {
+  Make({"x://bad", "x://good"});
+  router_->Warm(target_);
+  transport_.Connected("x://bad");
+  transport_.Connected("x://good");
+  PeerHeader refusal;
+  refusal.code = static_cast<uint32_t>(absl::StatusCode::kResourceExhausted);
+  std::map<std::string, int> calls;
+  for (int i = 0; i < 1000; ++i) {
+    Call(target_);
+    FakeTransport::Call& call = transport_.calls.back();
+    ++calls[call.endpoint];
+    clock_.now += call.endpoint == "x://bad" ? absl::Microseconds(100) : absl::Milliseconds(10);
+    call.Reply(call.endpoint == "x://bad" ? refusal : PeerHeader());
+  }
+  EXPECT_GT(calls["x://good"], 950);
+}
+
+TEST_F(RouterTest, ErrorsOfInnerHopsAreMappedAndNameThePortal) {
+  Make({"x://a"});
+  const std::vector<std::pair<absl::StatusCode, absl::StatusCode>> table = {
+      {absl::StatusCode::kUnavailable, absl::StatusCode::kUnavailable},
+      {absl::StatusCode::kDeadlineExceeded, absl::StatusCode::kDeadlineExceeded},
+      {absl::StatusCode::kResourceExhausted, absl::StatusCode::kResourceExhausted},
+      {absl::StatusCode::kCancelled, absl::StatusCode::kCancelled},
+      {absl::StatusCode::kInternal, absl::StatusCode::kInternal},
+      {absl::StatusCode::kNotFound, absl::StatusCode::kInternal},
+      {absl::StatusCode::kInvalidArgument, absl::StatusCode::kInternal},
+      {absl::StatusCode::kFailedPrecondition, absl::StatusCode::kInternal},
+      {absl::StatusCode::kUnimplemented, absl::StatusCode::kInternal},
+      {absl::StatusCode::kPermissionDenied, absl::StatusCode::kInternal},
+      {static_cast<absl::StatusCode>(99), absl::StatusCode::kInternal}};
+  for (const auto& [inner, outer] : table) {
+    for (const bool from_transport : {false, true}) {
+      if (from_transport && static_cast<int>(inner) == 99) continue;
+      const auto result = Call(target_);
+      if (from_transport) {
+        transport_.calls.back().Fail(absl::Status(inner, "the reason"));
+      } else {
+        PeerHeader reply;
+        reply.code = static_cast<uint32_t>(inner);
+        reply.message = "the reason";
+        transport_.calls.back().Reply(reply);
+      }
+      ASSERT_TRUE(result->has_value());
+      EXPECT_EQ((*result)->status().code(), outer);
+      EXPECT_THAT((*result)->status().message(),
+                  AllOf(HasSubstr("portal to 'hub/enc' at x://a: "), HasSubstr("the reason")));
+    }
+  }
+}
+
+TEST_F(RouterTest, PathOfHopsAccumulates) {
+  Make({"x://a"});
+  const auto result = Call(target_);
+  PeerHeader reply;
+  reply.code = static_cast<uint32_t>(absl::StatusCode::kUnavailable);
+  reply.message = "portal to 'hub/inner' at x://z: lost the peer";
+  transport_.calls.back().Reply(reply);
+  EXPECT_EQ((*result)->status().message(), "portal to 'hub/enc' at x://a: portal to 'hub/inner' at x://z: lost the peer");
+}
+
+TEST_F(RouterTest, SpansOfTheInnerHopHangBelowThePortalsOwn) {
+  Make({"x://a"});
+  auto context = MakeRef<RequestContext>();
+  context->trace = {.trace_id_high = 1, .trace_id_low = 2, .parent_span_id = 3, .sampled = true};
+  Call(target_, context);
+  const uint64_t portal_id = transport_.calls.back().header.parent_span_id;
+  EXPECT_NE(portal_id, 3u);
+  clock_.now += absl::Milliseconds(5);
+  PeerHeader reply;
+  reply.spans.push_back({.span_id = 9, .parent_span_id = portal_id, .name = "segment", .node = "hub/0", .start_us = 1'000'000, .duration_ns = 1500});
+  transport_.calls.back().Reply(reply);
+  const std::vector<Span> spans = context->spans.Take();
+  ASSERT_EQ(spans.size(), 2u);
+  EXPECT_EQ(spans[0].name, "portal");
+  EXPECT_EQ(spans[0].span_id, portal_id);
+  EXPECT_EQ(spans[0].parent_span_id, 3u);
+  EXPECT_EQ(spans[0].duration, absl::Milliseconds(5));
+  EXPECT_EQ(spans[1].name, "segment");
+  EXPECT_EQ(spans[1].node, "hub/0");
+  EXPECT_EQ(spans[1].parent_span_id, portal_id);
+  EXPECT_EQ(spans[1].start, absl::FromUnixSeconds(1));
+  EXPECT_EQ(spans[1].duration, absl::Nanoseconds(1500));
+}
+
+TEST_F(RouterTest, UnsampledRequestsLeaveNoSpans) {
+  Make({"x://a"});
+  auto context = MakeRef<RequestContext>();
+  context->trace = {.trace_id_high = 1, .trace_id_low = 2, .parent_span_id = 3, .sampled = false};
+  Call(target_, context);
+  transport_.calls.back().Reply();
+  EXPECT_TRUE(context->spans.Take().empty());
+}
+
+TEST_F(RouterTest, DestructionCancelsWhatIsOutAndRefusesWhatComesFromCompletions) {
+  Make({"x://a", "x://b"});
+  std::vector<absl::StatusCode> codes;
+  for (int i = 0; i < 4; ++i) {
+    router_->Call(target_, MakeRef<RequestContext>(), {}, [this, &codes](Result result) {
+      codes.push_back(result.status().code());
+      router_->Call(target_, MakeRef<RequestContext>(), {}, [&codes](Result again) { codes.push_back(again.status().code()); });
+    });
+  }
+  delete router_.get();  // Not reset(): completions still use the pointer.
+  (void)router_.release();
+  EXPECT_EQ(codes.size(), 8u);
+  for (const absl::StatusCode code : codes) EXPECT_EQ(code, absl::StatusCode::kCancelled);
+}
+
+TEST_F(RouterTest, CallThatTheTransportDropsIsAnsweredWithInternal) {
+  Make({"x://a"});
+  const auto result = Call(target_);
+  transport_.calls.clear();
+  ASSERT_TRUE(result->has_value());
+  EXPECT_EQ((*result)->status().code(), absl::StatusCode::kInternal);
+}
+
+/// Remembers what was counted.
+class RecordingRegistry final : public MetricRegistry {
+ public:
+  struct Series final : Counter, Gauge, Histogram {
+    void Add(double amount) override { value += amount; }
+    void Set(double v) override { value = v; }
+    void Observe(double v) override { value = v; ++observed; }
+    double value = 0;
+    int observed = 0;
+  };
+  Counter& NewCounter(absl::string_view name, absl::string_view, const MetricLabels& labels) override { return Get(name, labels); }
+  Gauge& NewGauge(absl::string_view name, absl::string_view, const MetricLabels& labels) override { return Get(name, labels); }
+  Histogram& NewHistogram(absl::string_view name, absl::string_view, const MetricLabels& labels, const std::vector<double>&) override {
+    return Get(name, labels);
+  }
+  Series& Get(absl::string_view name, const MetricLabels& labels) {
+    std::string key(name);
+    for (const auto& [label, value] : labels) absl::StrAppend(&key, " ", label, "=", value);
+    return series[key];
+  }
+  std::map<std::string, Series> series;
+};
+
+TEST_F(RouterTest, CallsAreCountedByTargetAndCode) {
+  RecordingRegistry registry;
+  const StaticResolver resolver(std::map<std::string, std::vector<std::string>>{{"hub/enc", {"x://a"}}});
+  auto router = *Router::Create({}, transport_, resolver, clock_, registry);
+  for (int i = 0; i < 3; ++i) router->Call(target_, MakeRef<RequestContext>(), {}, [](Result) {});
+  EXPECT_EQ(registry.series["portico_portal_calls_in_flight target=hub/enc"].value, 3);
+  transport_.calls[0].Reply();
+  clock_.now += absl::Seconds(2);
+  transport_.calls[1].Reply();
+  transport_.calls[2].Fail(absl::UnavailableError("lost"));
+  EXPECT_EQ(registry.series["portico_portal_calls_in_flight target=hub/enc"].value, 0);
+  EXPECT_EQ(registry.series["portico_portal_calls_total target=hub/enc code=OK"].value, 2);
+  EXPECT_EQ(registry.series["portico_portal_calls_total target=hub/enc code=UNAVAILABLE"].value, 1);
+  EXPECT_EQ(registry.series["portico_portal_latency_seconds target=hub/enc"].observed, 3);
+  EXPECT_EQ(registry.series["portico_portal_latency_seconds target=hub/enc"].value, 2);
+}
+
+}  // namespace
+}  // namespace portico

@@ -1,0 +1,180 @@
+#include "transport/zmq_reactor.h"
+
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "base/check.h"
+
+namespace portico {
+namespace {
+
+// Bounds the harm of a clock that jumps.
+constexpr int kMaxSleepMs = 1'000;
+constexpr int kEventsAtOnce = 64;
+
+}  // namespace
+
+void ZmqEndpoint::Kick() {
+  pending_.store(true);
+  if (!reactor_.asleep()) return;
+  // Whoever holds the lock looks for pending work again after releasing it, so nothing is left behind when it is taken.
+  while (pending_.load() && socket_mutex_.TryLock()) {
+    pending_.store(false);
+    SendQueued();
+    // Sending may have used up the signal that a message has come in.
+    const bool readable = socket_.Readable();
+    socket_mutex_.Unlock();
+    if (readable) Nudge();
+    if (readable) return;
+  }
+}
+
+void ZmqEndpoint::Nudge() {
+  pending_.store(true);
+  reactor_.Wake();
+}
+
+bool ZmqEndpoint::MoveDue(int64_t at_ns) {
+  int64_t due = due_ns_.load(std::memory_order_relaxed);
+  while (at_ns < due) {
+    if (due_ns_.compare_exchange_weak(due, at_ns)) return true;
+  }
+  return false;
+}
+
+ZmqReactor::ZmqReactor(const Clock& clock)
+    : clock_(clock), epoll_(epoll_create1(EPOLL_CLOEXEC)), event_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+  PORTICO_CHECK(epoll_ >= 0 && event_ >= 0);
+  epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
+  PORTICO_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, event_, &event) == 0);
+  thread_ = std::thread([this] { Run(); });
+  pthread_setname_np(thread_.native_handle(), "zmq-reactor");
+}
+
+ZmqReactor::~ZmqReactor() {
+  Post([this] { stopping_ = true; });
+  thread_.join();
+  PORTICO_CHECK(entries_.empty());
+  close(event_);
+  close(epoll_);
+}
+
+void ZmqReactor::Add(Ref<ZmqEndpoint> endpoint, absl::Span<const int> fds) {
+  for (const int fd : fds) {
+    epoll_event event{.events = EPOLLIN, .data = {.ptr = endpoint.get()}};
+    PORTICO_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0);
+  }
+  entries_.push_back({std::move(endpoint), true});
+}
+
+void ZmqReactor::Remove(ZmqEndpoint& endpoint, absl::Span<const int> fds) {
+  for (const int fd : fds) epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
+  for (Entry& entry : entries_) {
+    if (entry.endpoint.get() == &endpoint) entry.endpoint = nullptr;
+  }
+}
+
+void ZmqReactor::Post(absl::AnyInvocable<void()> task) {
+  {
+    MutexLock lock(&mutex_);
+    tasks_.push_back(std::move(task));
+    has_tasks_.store(true);
+  }
+  Wake();
+}
+
+void ZmqReactor::RunAndWait(absl::AnyInvocable<void()> task) {
+  if (std::this_thread::get_id() == thread_.get_id()) return task();
+  struct Done {
+    Mutex mutex;
+    CondVar changed;
+    bool done ABSL_GUARDED_BY(mutex) = false;
+  } done;
+  Post([&task, &done] {
+    task();
+    MutexLock lock(&done.mutex);
+    done.done = true;
+    done.changed.NotifyAll();
+  });
+  MutexLock lock(&done.mutex);
+  while (!done.done) done.changed.Wait(&done.mutex);
+}
+
+void ZmqReactor::Wake() {
+  if (!asleep_.exchange(false)) return;
+  const uint64_t one = 1;
+  // Fails only when the counter is full, and then the reactor wakes as well.
+  [[maybe_unused]] const ssize_t written = write(event_, &one, sizeof(one));
+}
+
+void ZmqReactor::Run() {
+  while (!stopping_) {
+    Sleep();
+    RunTasks();
+    PumpEndpoints();
+  }
+}
+
+int ZmqReactor::SleepMs() const {
+  if (has_tasks_.load()) return 0;
+  int64_t due = std::numeric_limits<int64_t>::max();
+  for (const Entry& entry : entries_) {
+    if (entry.endpoint->pending()) return 0;
+    due = std::min(due, entry.endpoint->due_ns());
+  }
+  if (due == std::numeric_limits<int64_t>::max()) return kMaxSleepMs;
+  const int64_t left_ns = due - absl::ToUnixNanos(clock_.Now());
+  // Rounded up: to wake before the time would be to wake twice.
+  return left_ns <= 0 ? 0 : static_cast<int>(std::min<int64_t>(left_ns / 1'000'000 + 1, kMaxSleepMs));
+}
+
+void ZmqReactor::Sleep() {
+  // From here on, who adds work tells us or does it; what was added before, SleepMs() sees.
+  asleep_.store(true);
+  const int timeout_ms = SleepMs();
+  epoll_event events[kEventsAtOnce];
+  const int count = epoll_wait(epoll_, events, kEventsAtOnce, timeout_ms);
+  asleep_.store(false);
+  for (int i = 0; i < count; ++i) {
+    const void* endpoint = events[i].data.ptr;
+    if (endpoint == nullptr) {
+      uint64_t value;
+      [[maybe_unused]] const ssize_t got = read(event_, &value, sizeof(value));
+      continue;
+    }
+    for (Entry& entry : entries_) {
+      if (entry.endpoint.get() == endpoint) entry.ready = true;
+    }
+  }
+}
+
+void ZmqReactor::RunTasks() {
+  if (!has_tasks_.load()) return;
+  std::vector<absl::AnyInvocable<void()>> tasks;
+  {
+    MutexLock lock(&mutex_);
+    tasks.swap(tasks_);
+    has_tasks_.store(false);
+  }
+  for (auto& task : tasks) task();
+}
+
+void ZmqReactor::PumpEndpoints() {
+  const absl::Time now = clock_.Now();
+  const int64_t now_ns = absl::ToUnixNanos(now);
+  // By index: an endpoint's callbacks may add endpoints, and may remove any.
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    const Ref<ZmqEndpoint> endpoint = entries_[i].endpoint;
+    if (!endpoint || !(entries_[i].ready || endpoint->pending() || endpoint->due_ns() <= now_ns)) continue;
+    entries_[i].ready = false;
+    endpoint->Pump(now);
+  }
+  std::erase_if(entries_, [](const Entry& entry) { return !entry.endpoint; });
+}
+
+}  // namespace portico
