@@ -14,6 +14,7 @@
 #include "base/metric.h"
 #include "base/request_context.h"
 #include "base/tensor.h"
+#include "base/timer.h"
 
 namespace portico {
 
@@ -23,12 +24,15 @@ namespace portico {
 /// A run starts as soon as a worker is free: the first waiting call schedules a run on the executor, and everything that is
 /// there when the run begins goes with it, up to max_batch_rows. Batches grow while workers are busy, and only then (or
 /// for max_delay where set). Calls join when the inner shapes of their `rows` inputs agree and their shared inputs are
-/// equal. A call alone is passed on without a copy; a joined batch is gathered with exactly one.
+/// equal. A call alone is passed on without a copy; a joined batch is gathered with exactly one. When a joined run fails,
+/// its calls are run one by one, so that one caller's bad rows fail nobody else.
 ///
 /// Dropped before they run: calls whose deadline has passed (DEADLINE_EXCEEDED) or that were cancelled (CANCELLED).
 /// Refused at once: calls beyond max_queue_rows (RESOURCE_EXHAUSTED, naming the queue, its limit and its fill).
+/// When the executor drops a scheduled run, what waits for it fails with UNAVAILABLE.
 ///
-/// Thread-safe. The destructor waits until nothing is queued or running.
+/// Thread-safe. The destructor waits until nothing is queued or running; `done`s may still be under way then, and use
+/// nothing of the batcher. It may run inside a `done`.
 class Batcher {
  public:
   using Done = absl::AnyInvocable<void(absl::StatusOr<std::vector<Tensor>>)>;
@@ -36,7 +40,7 @@ class Batcher {
   using Function = absl::AnyInvocable<absl::StatusOr<std::vector<Tensor>>(absl::Span<const Tensor>) const>;
 
   struct Options {
-    /// "digit:1/segment_0": for messages and spans.
+    /// "digit:1/segment_0": for messages and metrics.
     std::string name;
     /// Per input: whether dim 0 counts rows. All false: nothing is ever joined.
     std::vector<bool> row_inputs;
@@ -44,12 +48,14 @@ class Batcher {
     bool row_outputs = false;
     /// Rows a joined run may hold; a call with more runs alone. 1: nothing is joined.
     int64_t max_batch_rows = 64;
-    /// Rows that may wait.
+    /// Rows that may wait; a call without rows counts as one. A call with more is let in when nothing waits.
     int64_t max_queue_rows = 16384;
     /// How long an underfull batch may wait for more. 0: not at all.
     absl::Duration max_delay = absl::ZeroDuration();
     /// Runs at the same time; at least 1.
     int max_running = 1;
+    /// Ends the delays; not owned, must outlive the batcher. Null: Timer::Real(). Of no use without max_delay.
+    Timer* timer = nullptr;
   };
 
   /// `executor`, `clock` and `metrics` are not owned and must outlive the batcher.

@@ -55,6 +55,13 @@ TensorSpec ToSpec(const std::string& name, const tensorflow::TensorInfo& info) {
   return spec;
 }
 
+std::vector<TensorSpec> ToSpecs(const google::protobuf::Map<std::string, tensorflow::TensorInfo>& infos) {
+  std::vector<TensorSpec> specs;
+  for (const auto& [name, info] : infos) specs.push_back(ToSpec(name, info));
+  std::sort(specs.begin(), specs.end(), [](const TensorSpec& a, const TensorSpec& b) { return a.name < b.name; });
+  return specs;
+}
+
 void Prepare(const TfsClient::CallOptions& options, grpc::ClientContext* context) {
   context->set_deadline(absl::ToChronoTime(absl::Now() + options.timeout));
   if (options.trace.sampled) context->AddMetadata("traceparent", FormatTraceparent(options.trace));
@@ -108,8 +115,8 @@ absl::StatusOr<TfsClient::Prediction> TfsClient::Predict(const std::string& mode
   return prediction;
 }
 
-absl::StatusOr<std::vector<TensorSpec>> TfsClient::Inputs(const std::string& model, const std::string& signature,
-                                                          const CallOptions& options) {
+absl::StatusOr<Signature> TfsClient::FetchSignature(const std::string& model, const std::string& signature,
+                                                    const CallOptions& options) {
   tfs::GetModelMetadataRequest request;
   request.mutable_model_spec()->set_name(model);
   request.add_metadata_field("signature_def");
@@ -131,10 +138,7 @@ absl::StatusOr<std::vector<TensorSpec>> TfsClient::Inputs(const std::string& mod
     return absl::InvalidArgumentError(absl::StrCat("model '", model, "': got signature '", signature, "', want one of ",
                                                    absl::StrJoin(names, ", "), "; name one by --signature"));
   }
-  std::vector<TensorSpec> inputs;
-  for (const auto& [name, info] : found->second.inputs()) inputs.push_back(ToSpec(name, info));
-  std::sort(inputs.begin(), inputs.end(), [](const TensorSpec& a, const TensorSpec& b) { return a.name < b.name; });
-  return inputs;
+  return Signature{found->first, ToSpecs(found->second.inputs()), ToSpecs(found->second.outputs())};
 }
 
 }  // namespace portico

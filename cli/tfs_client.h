@@ -37,10 +37,9 @@ class TfsClient {
   absl::StatusOr<Prediction> Predict(const std::string& model, const std::string& signature,
                                      absl::Span<const NamedTensor> inputs, const CallOptions& options);
 
-  /// What a signature takes: name, dtype and shape of each input, by name. Blocks. INVALID_ARGUMENT with the signatures there are
-  /// when there is none of that name.
-  absl::StatusOr<std::vector<TensorSpec>> Inputs(const std::string& model, const std::string& signature,
-                                                 const CallOptions& options);
+  /// What a signature takes and gives, by name. Blocks. INVALID_ARGUMENT with the signatures there are when there is none of that
+  /// name.
+  absl::StatusOr<Signature> FetchSignature(const std::string& model, const std::string& signature, const CallOptions& options);
 
  private:
   struct Stubs;

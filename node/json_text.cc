@@ -94,7 +94,7 @@ void AppendJsonString(absl::string_view text, std::string* out) {
 }
 
 std::string ErrorJson(absl::string_view message) {
-  std::string json = "{\"error\":";
+  std::string json = "{\"error\": ";
   AppendJsonString(message, &json);
   json.push_back('}');
   return json;

@@ -59,13 +59,16 @@ class ZmqListenerCore final : public ZmqEndpoint {
  private:
   struct Connection {
     ConnectionWatch watch;
+    absl::Time since;
+    /// Null until it has said HELLO.
     Ref<ZmqPeer> peer;
   };
 
   bool ReceiveBatch();
   void OnReceived(ReceivedMessage& received);
-  void OnMessage(Connection& connection, const std::string& routing_id, int fd, PeerMessage message);
-  void OnHello(Connection& connection, const std::string& routing_id, int fd, const PeerHeader& hello);
+  void OnMessage(ZmqPeer& peer, PeerMessage message);
+  /// The first message of a connection has to be a HELLO. False if it is not.
+  bool Greet(Connection& connection, const std::string& routing_id, int fd, const PeerHeader& hello);
   void OnCall(ZmqPeer& peer, PeerMessage message);
   void OnCancel(ZmqPeer& peer, uint64_t call_id);
   void OnEvents();
@@ -73,9 +76,9 @@ class ZmqListenerCore final : public ZmqEndpoint {
   void OnDisconnected(int fd);
   void OnMalformed(const absl::Status& status);
   void CutOverfull();
-  void CheckUnfinished(absl::Time now);
-  /// The connection that a message of `routing_id` came by; null where it has ended.
-  Connection* ConnectionOfMessage(const ReceivedMessage& received, int* fd);
+  void CheckConnections(absl::Time now);
+  /// The descriptor of the connection that a message came by; −1 where it has ended.
+  int FdOf(const ReceivedMessage& received);
   void Queue(ZmqPeer& peer, absl::string_view header, absl::Span<const Tensor> tensors) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void QueueToAll(absl::string_view header);
   bool SendQueued() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(socket_mutex_);
@@ -90,7 +93,9 @@ class ZmqListenerCore final : public ZmqEndpoint {
   /// Peers whose replies pile up.
   std::vector<Ref<ZmqPeer>> overfull_ ABSL_GUARDED_BY(mutex_);
 
-  std::vector<std::pair<Ref<ZmqPeer>, std::vector<Pack>>> sending_ ABSL_GUARDED_BY(socket_mutex_);
+  // Kept between rounds so as not to be allocated each time.
+  std::vector<Ref<ZmqPeer>> sending_to_ ABSL_GUARDED_BY(socket_mutex_);
+  std::vector<Pack> sending_ ABSL_GUARDED_BY(socket_mutex_);
 
   // Only on the reactor's thread.
   CallHandler& handler_;
@@ -100,7 +105,7 @@ class ZmqListenerCore final : public ZmqEndpoint {
   bool leaving_ = false;
   bool stopped_ = false;
   absl::flat_hash_map<int, Connection> connections_;
-  /// To the descriptor. An entry outlives its connection at most until the descriptor's number is used again.
+  /// Routing ids of those that have said HELLO, and the descriptor of each.
   absl::flat_hash_map<std::string, int> peers_;
   std::vector<ReceivedMessage> received_;
   std::vector<PeerMessage> unpacked_;

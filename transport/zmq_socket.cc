@@ -176,6 +176,13 @@ absl::StatusOr<ZmqSocket> ZmqSocket::Router(void* context, const PeerLimits& lim
   return socket;
 }
 
+absl::StatusOr<ZmqSocket> ZmqSocket::Responder(void* context) {
+  ZmqSocket socket(zmq_socket(context, ZMQ_REP));
+  if (socket.handle_ == nullptr) return ZmqError("socket");
+  RETURN_IF_ERROR(socket.Set(ZMQ_LINGER, 0));
+  return socket;
+}
+
 absl::StatusOr<ZmqSocket> ZmqSocket::Monitor(void* context) {
   // Unique within the process; the address of the socket would come again.
   static std::atomic<uint64_t> next{0};
@@ -278,6 +285,12 @@ bool ZmqSocket::Send(absl::string_view routing_id, Pack* pack, const Ref<SendBud
               i + 1 < pack->frames.size() ? ZMQ_SNDMORE : 0);
   }
   return true;
+}
+
+void ZmqSocket::Answer(absl::Span<const absl::string_view> frames) {
+  for (size_t i = 0; i < frames.size(); ++i) {
+    zmq_send(handle_, frames[i].data(), frames[i].size(), ZMQ_DONTWAIT | (i + 1 < frames.size() ? ZMQ_SNDMORE : 0));
+  }
 }
 
 }  // namespace portico

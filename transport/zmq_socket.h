@@ -52,6 +52,8 @@ class ZmqSocket {
   /// A ROUTER; with keys, ZAP is asked under `zap_domain` who may come in.
   static absl::StatusOr<ZmqSocket> Router(void* context, const PeerLimits& limits, const TransportSecurity& security,
                                           const std::string& zap_domain);
+  /// A REP.
+  static absl::StatusOr<ZmqSocket> Responder(void* context);
   ZmqSocket(ZmqSocket&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
   ZmqSocket& operator=(ZmqSocket&& other) noexcept {
     std::swap(handle_, other.handle_);
@@ -77,6 +79,8 @@ class ZmqSocket {
   /// Hands `pack` over; `budget` holds its bytes until they are written. `routing_id` is empty but on a ROUTER. False, and the
   /// pack untouched, while there is no connection.
   bool Send(absl::string_view routing_id, Pack* pack, const Ref<SendBudget>& budget);
+  /// REQUIRES: made by Responder(), a request was received. Sends the frames, copied.
+  void Answer(absl::Span<const absl::string_view> frames);
 
  private:
   explicit ZmqSocket(void* handle) : handle_(handle) {}

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -21,14 +23,23 @@ struct RowAxes {
 };
 
 /// Decides by the rule of the design: inputs and outputs share one symbolic dim 0, and a check shows that joining then
-/// splitting equals separate runs (generated inputs, 2 and 3 rows against 5, several draws). `row_symbol`: the symbol that
-/// counts rows where the caller knows it (a declared axis), or empty: the inputs' common one. Runs the session a few times.
+/// splitting equals separate runs (generated inputs, 2 and 3 rows against 5, 1 and 2 against 3, several draws).
+/// `row_symbol`: the symbol that counts rows where the caller knows it (a declared axis), or empty: the inputs' common one.
+/// Runs the session about ten times.
 RowAxes InferRowAxes(Session& session, const std::string& row_symbol);
 
 /// A value for every input of `specs`, symbols in `extents` (others take 3), plausible for what models expect: floats
 /// around 0, small non-negative integers, short words, both booleans. Deterministic by `seed`.
 std::vector<Tensor> GenerateInputs(const std::vector<TensorSpec>& specs,
                                    const std::vector<std::pair<std::string, int64_t>>& extents, uint64_t seed);
+
+/// How far apart two elements may be: |got - want| <= absolute + relative * |want|. Both 0 for types that are compared
+/// exactly.
+struct Tolerance {
+  double absolute = 0;
+  double relative = 0;
+};
+Tolerance ToleranceOf(DType dtype);
 
 /// OK when the tensors are equal within what their dtype allows (absolute plus relative for floats; NaN equals NaN; other
 /// types exactly); otherwise FAILED_PRECONDITION that names the first difference and the largest.

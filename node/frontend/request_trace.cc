@@ -12,7 +12,7 @@ void RequestTrace::Start(absl::string_view traceparent, const Clock& clock, Requ
 }
 
 std::string RequestTrace::Finish(const std::string& node, const Clock& clock, const RequestContext& context,
-                                 TraceRing* ring) {
+                                 TraceRing& ring) {
   if (!context.trace.sampled) return "";
   Span root;
   root.span_id = context.trace.parent_span_id;
@@ -25,7 +25,7 @@ std::string RequestTrace::Finish(const std::string& node, const Clock& clock, co
   for (Span& span : spans) {
     if (span.node.empty()) span.node = node;
   }
-  if (ring != nullptr) ring->Add(context.trace, std::move(spans));
+  ring.Add(context.trace, std::move(spans));
   return FormatTraceparent(context.trace);
 }
 

@@ -18,9 +18,9 @@ class RequestTrace {
   /// the root span.
   void Start(absl::string_view traceparent, const Clock& clock, RequestContext* context);
 
-  /// Ends the root span and hands all spans of the request to `ring` (may be null). Returns the `traceparent` to answer
+  /// Ends the root span and hands all spans of the request to `ring`. Returns the `traceparent` to answer
   /// with; empty where the request was not sampled. Call it once, when the request has finished.
-  std::string Finish(const std::string& node, const Clock& clock, const RequestContext& context, TraceRing* ring);
+  std::string Finish(const std::string& node, const Clock& clock, const RequestContext& context, TraceRing& ring);
 
  private:
   uint64_t caller_span_id_ = 0;

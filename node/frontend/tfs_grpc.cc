@@ -82,8 +82,9 @@ absl::StatusOr<ServableRef> RefOf(bool has_spec, const ModelSpecView& spec) {
 
 /// What the frontend's calls share.
 struct Shared {
-  Inference& inference;
   const TfsGrpcFrontend::Options options;
+  Inference& inference;
+  TraceRing& traces;
 };
 
 /// One Predict: Start (read, resolve, run) → OnOutputs (write, finish). gRPC calls OnDone last, whatever happened; it frees
@@ -152,7 +153,7 @@ class PredictCall final : public grpc::ServerUnaryReactor {
 
   void Complete(const absl::Status& status) {
     const std::string traceparent = trace_.Finish(shared_.inference.node_name(), shared_.inference.clock(), *context_,
-                                                  shared_.options.traces);
+                                                  shared_.traces);
     if (!traceparent.empty()) call_.AddTrailingMetadata("traceparent", traceparent);
     Finish(ToGrpc(status));  // From here on this call may be gone.
   }
@@ -243,8 +244,8 @@ class ModelService final : public tfs::ModelService::CallbackService {
 
 class TfsGrpcServer final : public TfsGrpcFrontend {
  public:
-  TfsGrpcServer(Options options, Inference& inference)
-      : shared_{inference, std::move(options)}, prediction_(shared_), models_(shared_) {}
+  TfsGrpcServer(Options options, Inference& inference, TraceRing& traces)
+      : shared_{std::move(options), inference, traces}, prediction_(shared_), models_(shared_) {}
   ~TfsGrpcServer() override { Stop(absl::ZeroDuration()); }
 
   absl::Status Listen() {
@@ -288,8 +289,9 @@ class TfsGrpcServer final : public TfsGrpcFrontend {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TfsGrpcFrontend>> TfsGrpcFrontend::Start(Options options, Inference& inference) {
-  auto server = std::make_unique<TfsGrpcServer>(std::move(options), inference);
+absl::StatusOr<std::unique_ptr<TfsGrpcFrontend>> TfsGrpcFrontend::Start(Options options, Inference& inference,
+                                                                        TraceRing& traces) {
+  auto server = std::make_unique<TfsGrpcServer>(std::move(options), inference, traces);
   RETURN_IF_ERROR(server->Listen());
   return server;
 }

@@ -18,11 +18,10 @@ class TfsGrpcFrontend {
     std::string address = "127.0.0.1:0";
     /// Bytes of one message, in and out; also of the tensors that a request may unfold to.
     int max_message_bytes = 256 << 20;
-    /// Where sampled requests leave their spans; not owned, must outlive the frontend; null: nowhere.
-    TraceRing* traces = nullptr;
   };
-  /// `inference` is not owned and must outlive it. UNAVAILABLE when the address is taken.
-  static absl::StatusOr<std::unique_ptr<TfsGrpcFrontend>> Start(Options options, Inference& inference);
+  /// References are not owned and must outlive it. `traces`: where sampled requests leave their spans. UNAVAILABLE when the
+  /// address is taken.
+  static absl::StatusOr<std::unique_ptr<TfsGrpcFrontend>> Start(Options options, Inference& inference, TraceRing& traces);
   virtual ~TfsGrpcFrontend() = default;
 
   /// HOST:PORT as bound.

@@ -140,7 +140,7 @@ absl::StatusOr<std::string> WritePredictJson(const Signature& signature, absl::S
     RETURN_IF_ERROR(writers.back().Check());
   }
   if (row_format) RETURN_IF_ERROR(CheckRows(signature, outputs));
-  std::string out = row_format ? "{\"predictions\":" : "{\"outputs\":";
+  std::string out = row_format ? "{\"predictions\": " : "{\"outputs\": ";
   if (writers.size() == 1) {
     writers[0].WriteAll(&out);
   } else if (!row_format) {

@@ -1,5 +1,5 @@
-// What callers, model folders and peers can get wrong: each is answered with an error that says what was wrong, and the node
-// goes on serving.
+// What callers, model folders and peers can get wrong: each is answered with an error that says what was wrong, and
+// the node goes on serving.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -11,8 +11,8 @@
 namespace portico {
 namespace {
 
-/// What a node reads: its inputs, and what the bodies of an If, Loop or Scan capture. Names that a body computes itself are
-/// among them; no node outside has them.
+/// What a node reads: its inputs, and what the bodies of an If, Loop or Scan capture. Names that a body computes
+/// itself are among them; no node outside has them.
 void AddReads(const onnx::NodeProto& node, std::set<std::string>& reads) {
   for (const std::string& input : node.input()) {
     if (!input.empty()) reads.insert(input);

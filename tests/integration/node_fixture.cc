@@ -88,7 +88,9 @@ HttpAnswer Http(const std::string& address, const std::string& path, const std::
 
   std::string request = absl::StrCat(body.empty() ? "GET " : "POST ", path, " HTTP/1.1\r\nHost: ", address,
                                      "\r\nConnection: close\r\n");
-  if (!body.empty()) absl::StrAppend(&request, "Content-Type: application/json\r\nContent-Length: ", body.size(), "\r\n");
+  if (!body.empty()) {
+    absl::StrAppend(&request, "Content-Type: application/json\r\nContent-Length: ", body.size(), "\r\n");
+  }
   absl::StrAppend(&request, "\r\n", body);
   for (size_t sent = 0; sent < request.size();) {
     const ssize_t n = send(socket, request.data() + sent, request.size() - sent, MSG_NOSIGNAL);

@@ -14,8 +14,8 @@
 
 namespace portico {
 
-/// Options of a node that listens for gRPC, HTTP and peers on loopback, on ports the system chooses. `models`: name → base
-/// folder.
+/// Options of a node that listens for gRPC, HTTP and peers on loopback, on ports the system chooses. `models`: name →
+/// base folder.
 Node::Options LocalNode(const std::string& name, std::vector<std::pair<std::string, std::string>> models);
 
 /// Starts a node in this process. Aborts with the reason when nothing can serve.

@@ -14,7 +14,8 @@ class TensorProto;
 
 namespace portico {
 
-/// One model of the onnx project's own test data (Debian package libonnx-testdata), with an example of inputs and outputs.
+/// One model of the onnx project's own test data (Debian package libonnx-testdata), with an example of inputs and
+/// outputs.
 struct OnnxCase {
   /// "node/test_abs".
   std::string name;
@@ -33,8 +34,8 @@ struct OnnxCase {
 /// Where the package puts its data; PORTICO_ONNX_TESTDATA says another place.
 std::string OnnxTestdataFolder();
 
-/// All cases below the folder's `simple`, `pytorch-converted`, `pytorch-operator` and `node`, sorted by name. NOT_FOUND when
-/// there are none; other errors when a file there cannot be read.
+/// All cases below the folder's `simple`, `pytorch-converted`, `pytorch-operator` and `node`, sorted by name.
+/// NOT_FOUND when there are none; other errors when a file there cannot be read.
 absl::StatusOr<std::vector<OnnxCase>> ReadOnnxCases(const std::string& folder);
 
 }  // namespace portico

@@ -14,8 +14,8 @@ void SendBytes(const std::string& endpoint, const std::string& bytes);
 /// Sends one ZeroMQ message of these frames from a DEALER, and waits until the listener has it or 2 s have passed.
 void SendMessage(const std::string& endpoint, const std::vector<std::string>& frames);
 
-/// Does ZeroMQ's handshake (ZMTP 3.0, NULL), then begins a frame that claims `bytes`, and sends a little of it. True when the
-/// other side then closes the connection within 5 s.
+/// Does ZeroMQ's handshake (ZMTP 3.0, NULL), then begins a frame that claims `bytes`, and sends a little of it. True
+/// when the other side then closes the connection within 5 s.
 bool ClaimFrame(const std::string& endpoint, uint64_t bytes);
 
 /// Memory of this process that is really there.

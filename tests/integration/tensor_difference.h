@@ -6,8 +6,8 @@
 
 namespace portico {
 
-/// By how much numbers may differ: |got − want| ≤ absolute · largest + relative · |want|, where `largest` is the tensor's
-/// largest magnitude, at least 1 (what cancels out of large terms is not exact).
+/// By how much numbers may differ: |got − want| ≤ absolute · largest + relative · |want|, where `largest` is the
+/// tensor's largest magnitude, at least 1 (what cancels out of large terms is not exact).
 struct Tolerance {
   double relative = 0;
   double absolute = 0;

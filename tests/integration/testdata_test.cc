@@ -1,6 +1,6 @@
-// The onnx project's own test models, each served by real nodes and called over gRPC: whole, and cut in two with the front
-// part on another node. Whatever ONNX Runtime runs must pass; testdata/passes.txt says what that is, so that nothing drops out
-// unseen. PORTICO_UPDATE_TESTDATA=1 rewrites the list.
+// The onnx project's own test models, each served by real nodes and called over gRPC: whole, and cut in two with the
+// front part on another node. Whatever ONNX Runtime runs must pass; testdata/passes.txt says what that is, so that
+// nothing drops out unseen. PORTICO_UPDATE_TESTDATA=1 rewrites the list.
 
 #include <gtest/gtest.h>
 
@@ -114,8 +114,8 @@ void ServeWhole(absl::Span<const OnnxCase* const> cases, Tally& tally) {
   node->Stop();
 }
 
-/// Cuts the case near its middle, compares the halves with the whole on the case's inputs, and writes them below `out` as
-/// NAME and part/NAME.
+/// Cuts the case near its middle, compares the halves with the whole on the case's inputs, and writes them below
+/// `out` as NAME and part/NAME.
 absl::Status CutInTwo(const OnnxCase& test, const std::string& out) {
   WeightStore store;
   ASSIGN_OR_RETURN(const Model model, Model::Load(test.model_path, store));
@@ -163,8 +163,8 @@ void ServeCut(absl::Span<const OnnxCase* const> cases, Tally& tally) {
 std::string NameOf(const std::string& line) { return line.substr(0, line.find(' ')); }
 bool IsSkip(const std::string& line) { return absl::StrContains(line, " skip "); }
 
-/// How what happened departs from the list. A model that is listed as skipped may pass: ONNX Runtime runs some only where the
-/// machine has a locale, say.
+/// How what happened departs from the list. A model that is listed as skipped may pass: ONNX Runtime runs some only
+/// where the machine has a locale, say.
 std::string Departures(const std::vector<std::string>& listed, const std::vector<std::string>& happened) {
   std::set<std::string> skippable;
   for (const std::string& line : listed) {
@@ -174,7 +174,8 @@ std::string Departures(const std::vector<std::string>& listed, const std::vector
   const std::set<std::string> list(listed.begin(), listed.end());
   const std::set<std::string> done(happened.begin(), happened.end());
   for (const std::string& line : list) {
-    if (!IsSkip(line) && done.count(line) == 0) absl::StrAppend(&departures, "listed, but did not happen: ", line, "\n");
+    const bool missing = !IsSkip(line) && done.count(line) == 0;
+    if (missing) absl::StrAppend(&departures, "listed, but did not happen: ", line, "\n");
   }
   for (const std::string& line : done) {
     const bool allowed = list.count(line) != 0 || (!IsSkip(line) && skippable.count(NameOf(line)) != 0);

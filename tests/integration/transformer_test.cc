@@ -1,5 +1,5 @@
-// A transformer of more than 100 MB, cut into two towers that run side by side, a part within one of them, and an output
-// projection whose weights are tied to the embedding; every part on a node of its own.
+// A transformer of more than 100 MB, cut into two towers that run side by side, a part within one of them, and an
+// output projection whose weights are tied to the embedding; every part on a node of its own.
 
 #include <gtest/gtest.h>
 

@@ -106,7 +106,7 @@ inline onnx::NodeProto NewNode(absl::string_view op_type, const std::vector<std:
   return node;
 }
 
-/// Builds small ONNX models for tests: opset 17, IR version 8 unless told otherwise. For one thread.
+/// Builds small ONNX models for tests: opset 17, IR version 8 unless told otherwise. Copies are models of their own.
 ///
 ///   ModelBuilder model;
 ///   model.Input("x", DType::kFloat, {"N", 4}).Output("y", DType::kFloat, {"N", 2})
@@ -115,27 +115,27 @@ inline onnx::NodeProto NewNode(absl::string_view op_type, const std::vector<std:
 ///   model.WriteTo(folder.File("m/1/model.onnx"));
 class ModelBuilder {
  public:
-  ModelBuilder() : proto_(std::make_unique<onnx::ModelProto>()) {
-    proto_->set_ir_version(8);
-    proto_->set_producer_name("portico_test");
-    proto_->mutable_graph()->set_name("g");
+  ModelBuilder() {
+    proto_.set_ir_version(8);
+    proto_.set_producer_name("portico_test");
+    proto_.mutable_graph()->set_name("g");
   }
 
   /// A later call for the same domain replaces the version.
   ModelBuilder& Opset(absl::string_view domain, int64_t version) {
-    for (onnx::OperatorSetIdProto& opset : *proto_->mutable_opset_import()) {
+    for (onnx::OperatorSetIdProto& opset : *proto_.mutable_opset_import()) {
       if (opset.domain() == domain) {
         opset.set_version(version);
         return *this;
       }
     }
-    onnx::OperatorSetIdProto* opset = proto_->add_opset_import();
+    onnx::OperatorSetIdProto* opset = proto_.add_opset_import();
     opset->set_domain(std::string(domain));
     opset->set_version(version);
     return *this;
   }
   ModelBuilder& IrVersion(int64_t version) {
-    proto_->set_ir_version(version);
+    proto_.set_ir_version(version);
     return *this;
   }
   ModelBuilder& Input(absl::string_view name, DType dtype, const ModelShape& shape) {
@@ -197,7 +197,7 @@ class ModelBuilder {
                          const std::vector<std::string>& outputs, const std::vector<onnx::NodeProto>& nodes,
                          const std::vector<std::string>& attributes = {}) {
     Opset(domain, 1);
-    onnx::FunctionProto* function = proto_->add_functions();
+    onnx::FunctionProto* function = proto_.add_functions();
     function->set_domain(std::string(domain));
     function->set_name(std::string(name));
     for (const std::string& input : inputs) function->add_input(input);
@@ -208,12 +208,12 @@ class ModelBuilder {
   }
 
   /// For what has no method of its own.
-  onnx::ModelProto& proto() { return *proto_; }
-  onnx::GraphProto& graph() { return *proto_->mutable_graph(); }
+  onnx::ModelProto& proto() { return proto_; }
+  onnx::GraphProto& graph() { return *proto_.mutable_graph(); }
 
   /// A copy of what was built so far.
   std::unique_ptr<onnx::ModelProto> Build() const {
-    auto model = std::make_unique<onnx::ModelProto>(*proto_);
+    auto model = std::make_unique<onnx::ModelProto>(proto_);
     bool has_default = false;
     for (const onnx::OperatorSetIdProto& opset : model->opset_import()) {
       has_default |= opset.domain().empty() || opset.domain() == "ai.onnx";
@@ -229,7 +229,7 @@ class ModelBuilder {
     return model;
   }
   /// Only the graph, as the body of an If, Loop or Scan.
-  onnx::GraphProto BuildGraph() const { return proto_->graph(); }
+  onnx::GraphProto BuildGraph() const { return proto_.graph(); }
   std::string Serialize() const { return Build()->SerializeAsString(); }
   /// The folder of `path` must exist (TempFolder::File makes it).
   void WriteTo(const std::string& path) const {
@@ -256,7 +256,7 @@ class ModelBuilder {
     }
   }
 
-  std::unique_ptr<onnx::ModelProto> proto_;
+  onnx::ModelProto proto_;
 };
 
 }  // namespace portico

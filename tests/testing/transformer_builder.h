@@ -29,7 +29,7 @@ struct TransformerOptions {
 ///   tokens int64[N,S], language string[N]
 ///     → embedded      token embedding + language embedding (LabelEncoder turns the tag into a row)
 ///     → left.<i>, right.<i>   two towers over the same input, one tensor after each layer i
-///     → logits float32[N,S,vocabulary]   normalised sum of the towers times the token embedding, transposed (tied weights)
+///     → logits float32[N,S,vocabulary]   normalised sum of the towers times the transposed embedding (tied weights)
 ///
 /// With the default sizes the weights take 117 MB.
 class TransformerBuilder {
@@ -125,10 +125,11 @@ class TransformerBuilder {
   std::string Layer(const std::string& name, const std::string& input) {
     const std::string attended = name + ".attended";
     model_.Node("Add", {input, Attention(name + ".attention", input)}, {attended});
-    const std::string up = Product(name + ".up", Normalized(name + ".ffn", attended), options_.width, 4 * options_.width);
-    model_.Node("Relu", {up}, {name + ".relu"});
-    const std::string down = Product(name + ".down", name + ".relu", 4 * options_.width, options_.width);
-    model_.Node("Add", {attended, down}, {name});
+    const int64_t inner = 4 * options_.width;
+    Product(name + ".up", Normalized(name + ".ffn", attended), options_.width, inner);
+    model_.Node("Relu", {name + ".up"}, {name + ".relu"});
+    Product(name + ".down", name + ".relu", inner, options_.width);
+    model_.Node("Add", {attended, name + ".down"}, {name});
     return name;
   }
 

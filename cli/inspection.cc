@@ -1,0 +1,215 @@
+#include "cli/inspection.h"
+
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+#include "cli/byte_text.h"
+#include "cli/json_writer.h"
+#include "models/graph/graph_plan.h"
+#include "models/runtime/row_check.h"
+#include "models/runtime/session.h"
+#include "onnx/onnx_pb.h"
+
+namespace portico {
+namespace {
+
+std::string DeclaredSymbol(const Signature& signature) {
+  for (const TensorSpec& input : signature.inputs) {
+    if (input.axis == AxisKind::kRows && !input.dims.empty()) return input.dims[0].symbol;
+  }
+  return "";
+}
+
+absl::StatusOr<Inspection::Segment> ViewSegment(const SegmentSpec& spec, const std::string& row_symbol) {
+  Inspection::Segment segment;
+  segment.name = spec.name;
+  segment.nodes = spec.num_nodes;
+  segment.inputs = spec.inputs;
+  segment.outputs = spec.outputs;
+  for (const auto& [name, tensor] : spec.weights) segment.weight_bytes += tensor.bytes().size();
+  Session::Options options;
+  options.name = spec.name;
+  ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, Session::Create(spec.model, spec.weights, options));
+  const RowAxes axes = InferRowAxes(*session, row_symbol);
+  segment.rows_joined = axes.joinable;
+  segment.reason = axes.reason;
+  return segment;
+}
+
+Inspection::Portal ViewPortal(const PlanStep& step, const std::vector<std::string>& slots) {
+  const PortalSpec& spec = *step.portal;
+  Inspection::Portal portal;
+  portal.node = spec.node_name;
+  portal.op = spec.op_type;
+  portal.target = spec.target;
+  portal.signature = spec.signature;
+  if (!spec.digest.empty()) portal.digest = spec.digest.Hex();
+  for (const int slot : step.inputs) portal.inputs.push_back(slots[slot]);
+  portal.outputs = spec.outputs;
+  return portal;
+}
+
+absl::StatusOr<Inspection::SignatureView> ViewSignature(const Model& model, const Signature& signature,
+                                                        bool axes_declared) {
+  ASSIGN_OR_RETURN(const GraphPlan plan, Partition(model, signature));
+  Inspection::SignatureView view;
+  view.signature = signature;
+  const std::string symbol = axes_declared ? DeclaredSymbol(signature) : "";
+  bool joined = true;
+  for (const PlanStep& step : plan.steps) {
+    if (step.portal != nullptr) {
+      view.portals.push_back(ViewPortal(step, plan.slots));
+      continue;
+    }
+    ASSIGN_OR_RETURN(Inspection::Segment segment, ViewSegment(*step.segment, symbol));
+    joined &= segment.rows_joined;
+    view.segments.push_back(std::move(segment));
+  }
+  // As a node does: rows where every segment joins them.
+  if (!axes_declared && joined && !view.segments.empty()) {
+    for (std::vector<TensorSpec>* specs : {&view.signature.inputs, &view.signature.outputs}) {
+      for (TensorSpec& spec : *specs) {
+        if (!spec.dims.empty() && !spec.dims[0].symbol.empty()) spec.axis = AxisKind::kRows;
+      }
+    }
+  }
+  return view;
+}
+
+void AppendTensors(absl::string_view what, const std::vector<TensorSpec>& specs, bool declared, std::string* text) {
+  for (const TensorSpec& spec : specs) {
+    absl::StrAppend(text, "  ", what, " ", spec.name, " ", spec.ToString(), "  ", AxisKindName(spec.axis),
+                    declared ? " (declared)" : " (inferred)");
+    if (spec.graph_name != spec.name) absl::StrAppend(text, "  tensor ", spec.graph_name);
+    absl::StrAppend(text, "\n");
+  }
+}
+
+void WriteTensors(absl::string_view key, const std::vector<TensorSpec>& specs, bool with_axis, JsonWriter& json) {
+  json.BeginArray(key);
+  for (const TensorSpec& spec : specs) {
+    json.BeginObject();
+    json.String("name", spec.name);
+    json.String("tensor", spec.graph_name);
+    json.String("dtype", DTypeName(spec.dtype));
+    if (spec.has_rank) {
+      json.BeginArray("shape");
+      for (const Dim& dim : spec.dims) {
+        if (dim.extent >= 0) {
+          json.Number(dim.extent);
+        } else {
+          json.String(dim.symbol.empty() ? "?" : dim.symbol);
+        }
+      }
+      json.EndArray();
+    }
+    if (with_axis) json.String("axis", AxisKindName(spec.axis));
+    json.EndObject();
+  }
+  json.EndArray();
+}
+
+}  // namespace
+
+absl::Status AddModel(const Model& model, const std::vector<Signature>& signatures, bool axes_declared,
+                      Inspection& inspection) {
+  inspection.nodes = model.proto().graph().node_size();
+  inspection.weight_bytes = model.weight_bytes();
+  inspection.axes_declared = axes_declared;
+  for (const Signature& signature : signatures) {
+    absl::StatusOr<Inspection::SignatureView> view = ViewSignature(model, signature, axes_declared);
+    if (!view.ok()) return WithContext(absl::StrCat("signature '", signature.name, "'"), view.status());
+    inspection.signatures.push_back(*std::move(view));
+  }
+  return absl::OkStatus();
+}
+
+std::string ToText(const Inspection& inspection) {
+  std::string text = absl::StrCat(inspection.name, inspection.version > 0 ? absl::StrCat(" version ", inspection.version) : "",
+                                  " (", inspection.path, ")\n");
+  if (inspection.versions.size() > 1) absl::StrAppend(&text, "versions ", absl::StrJoin(inspection.versions, ", "), "\n");
+  absl::StrAppend(&text, "digest ", inspection.digest.Hex(), "\n", inspection.nodes, " nodes, ",
+                  ByteText(inspection.weight_bytes), " of weights\n");
+  for (const Inspection::SignatureView& view : inspection.signatures) {
+    absl::StrAppend(&text, "signature ", view.signature.name, "\n");
+    AppendTensors("in ", view.signature.inputs, inspection.axes_declared, &text);
+    AppendTensors("out", view.signature.outputs, inspection.axes_declared, &text);
+    for (const Inspection::Segment& segment : view.segments) {
+      absl::StrAppend(&text, "  segment ", segment.name, ": ", segment.nodes, " nodes, ", ByteText(segment.weight_bytes),
+                      " of weights, ", absl::StrJoin(segment.inputs, ", "), " -> ", absl::StrJoin(segment.outputs, ", "),
+                      segment.rows_joined ? "; rows of requests are joined"
+                                          : absl::StrCat("; rows of requests are not joined: ", segment.reason),
+                      "\n");
+    }
+    for (const Inspection::Portal& portal : view.portals) {
+      absl::StrAppend(&text, "  portal ", portal.node, " (", portal.op, ") to ", portal.target, ", signature ",
+                      portal.signature, ", ", portal.digest.empty() ? "no digest" : absl::StrCat("digest ", portal.digest),
+                      "\n    ", absl::StrJoin(portal.inputs, ", "), " -> ",
+                      absl::StrJoin(portal.outputs, ", ",
+                                    [](std::string* out, const TensorSpec& spec) {
+                                      absl::StrAppend(out, spec.name, " ", spec.ToString());
+                                    }),
+                      "\n");
+    }
+  }
+  return text;
+}
+
+std::string ToJson(const Inspection& inspection) {
+  JsonWriter json;
+  json.BeginObject();
+  json.String("name", inspection.name);
+  json.String("path", inspection.path);
+  if (inspection.version > 0) json.Number("version", inspection.version);
+  if (!inspection.versions.empty()) {
+    json.BeginArray("versions");
+    for (const int64_t version : inspection.versions) json.Number(version);
+    json.EndArray();
+  }
+  json.String("digest", inspection.digest.Hex());
+  json.Number("nodes", inspection.nodes);
+  json.Number("weight_bytes", static_cast<int64_t>(inspection.weight_bytes));
+  json.Bool("axes_declared", inspection.axes_declared);
+  json.BeginArray("signatures");
+  for (const Inspection::SignatureView& view : inspection.signatures) {
+    json.BeginObject();
+    json.String("name", view.signature.name);
+    WriteTensors("inputs", view.signature.inputs, /*with_axis=*/true, json);
+    WriteTensors("outputs", view.signature.outputs, /*with_axis=*/true, json);
+    json.BeginArray("segments");
+    for (const Inspection::Segment& segment : view.segments) {
+      json.BeginObject();
+      json.String("name", segment.name);
+      json.Number("nodes", segment.nodes);
+      json.Number("weight_bytes", static_cast<int64_t>(segment.weight_bytes));
+      json.Strings("inputs", segment.inputs);
+      json.Strings("outputs", segment.outputs);
+      json.Bool("rows_joined", segment.rows_joined);
+      if (!segment.reason.empty()) json.String("reason", segment.reason);
+      json.EndObject();
+    }
+    json.EndArray();
+    json.BeginArray("portals");
+    for (const Inspection::Portal& portal : view.portals) {
+      json.BeginObject();
+      json.String("node", portal.node);
+      json.String("op", portal.op);
+      json.String("target", portal.target);
+      json.String("signature", portal.signature);
+      if (!portal.digest.empty()) json.String("digest", portal.digest);
+      json.Strings("inputs", portal.inputs);
+      WriteTensors("outputs", portal.outputs, /*with_axis=*/false, json);
+      json.EndObject();
+    }
+    json.EndArray();
+    json.EndObject();
+  }
+  json.EndArray();
+  json.EndObject();
+  return json.Take() + "\n";
+}
+
+}  // namespace portico

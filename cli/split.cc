@@ -1,0 +1,105 @@
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "cli/byte_text.h"
+#include "cli/commands.h"
+#include "cli/report_error.h"
+#include "models/package/model.h"
+#include "models/split/plan.h"
+#include "models/split/split.h"
+#include "onnx/onnx_pb.h"
+
+namespace portico {
+namespace {
+
+struct SplitFlags {
+  std::string model;
+  std::string plan;
+  std::string out;
+  int64_t version = 1;
+  std::string samples;
+};
+
+/// "  hub/digit-encoder: 3 nodes, 1.2 KiB of weights, digest 0123456789ab" and the tensors at its border.
+absl::StatusOr<std::string> DescribeModel(const SplitModel& split, bool product) {
+  ASSIGN_OR_RETURN(const Signature signature, GraphSignature(split.model));
+  std::string text = absl::StrCat(product ? "product " : "part ", split.name, ": ", split.model.proto().graph().node_size(),
+                                  " nodes, ", ByteText(split.model.weight_bytes()), " of weights, digest ",
+                                  split.digest.Short(), "\n");
+  for (const TensorSpec& input : signature.inputs) absl::StrAppend(&text, "  in   ", input.name, " ", input.ToString(), "\n");
+  for (const TensorSpec& output : signature.outputs) {
+    absl::StrAppend(&text, "  out  ", output.name, " ", output.ToString(), "\n");
+  }
+  return text;
+}
+
+absl::Status RunSplit(const SplitFlags& flags) {
+  // ONNX Runtime logs what this reports in its own words: inputs that the unsplit model refuses.
+  SetLogLevel("off");
+  ASSIGN_OR_RETURN(SplitPlan plan, ReadSplitPlan(flags.plan));
+  if (plan.product.empty()) {
+    plan.product = std::filesystem::path(flags.model).stem().string();
+    const absl::Status name = CheckServableName(plan.product);
+    if (!name.ok()) return WithContext("the model file's name can't be the product's; give 'product:' in the plan", name);
+  }
+  WeightStore store;
+  ASSIGN_OR_RETURN(const Model model, Model::Load(flags.model, store));
+  const absl::StatusOr<std::vector<SplitModel>> split = Split(model, plan, store);
+  if (!split.ok()) return WithContext(flags.model, split.status());
+  VerifyOptions options;
+  if (!flags.samples.empty()) {
+    ASSIGN_OR_RETURN(options.samples, ReadSamples(flags.samples));
+  }
+  ASSIGN_OR_RETURN(const VerifyReport report, VerifySplit(model, *split, options));
+  // All text is made before anything is written: after WriteSplit() nothing can fail.
+  std::string text;
+  for (const SplitModel& part : *split) {
+    ASSIGN_OR_RETURN(const std::string description, DescribeModel(part, &part == &split->front()));
+    absl::StrAppend(&text, description, "  at   ",
+                    (std::filesystem::path(flags.out) / part.name / absl::StrCat(flags.version)).string(), "\n");
+  }
+  absl::StrAppend(&text, "verified: ", report.rounds,
+                  report.rounds == 1 ? " run" : " runs", " equal to the unsplit model; with graph optimisation on, the largest difference is ",
+                  report.optimized_max_difference, "\n");
+  for (const std::string& skipped : report.skipped) {
+    absl::StrAppend(&text, "not compared, as the unsplit model refuses it: ", skipped, "\n");
+  }
+  RETURN_IF_ERROR(WriteSplit(*split, flags.out, flags.version));
+  std::fputs(text.c_str(), stdout);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddSplitCommand(CLI::App& app, int& exit_code) {
+  auto flags = std::make_shared<SplitFlags>();
+  CLI::App* command = app.add_subcommand("split", "Cut parts out of an ONNX model, check that nothing changed, and write all as packages");
+  command->add_option("model", flags->model, "The model to split")->required()->type_name("MODEL.ONNX");
+  command->add_option("--plan", flags->plan, "The parts: names, and tensors at which they end")->required()->type_name("PLAN.YAML");
+  command->add_option("--out", flags->out, "Folder for the packages, each DIR/NAME/VERSION/model.onnx")->required()->type_name("DIR");
+  command->add_option("--version", flags->version, "Version of the packages")
+      ->check(CLI::PositiveNumber)->capture_default_str()->type_name("N");
+  command->add_option("--samples", flags->samples,
+                      "Recorded inputs to compare with instead of generated ones: DIR/<any>/input_0.pb, input_1.pb, ...")
+      ->type_name("DIR");
+  command->footer(
+      "The plan:\n"
+      "  product: digit               # default: the model file's name\n"
+      "  parts:\n"
+      "    - name: hub/digit-encoder  # servable name of the part\n"
+      "      outputs: [features]      # tensors at which it ends\n"
+      "      inputs: [image]          # tensors at which it begins; default: as far back as the graph goes\n"
+      "      parts: [...]             # parts inside the part\n"
+      "Example:\n"
+      "  portico split digit.onnx --plan digit.plan.yaml --out packages");
+  command->callback([flags, &exit_code] { exit_code = ReportError("split", RunSplit(*flags)); });
+}
+
+}  // namespace portico

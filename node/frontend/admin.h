@@ -1,0 +1,36 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "node/frontend/http_server.h"
+#include "node/observe/metrics.h"
+#include "node/observe/traces.h"
+#include "node/servables/servables.h"
+
+namespace portico {
+
+/// What operators ask a node over HTTP: /healthz, /readyz, /metrics (also /monitoring/prometheus/metrics) and
+/// /debug/traces[?id=TRACE]. Answers in place. Thread-safe.
+class Admin {
+ public:
+  /// `ready`: OK when the node may get traffic, else why not. References are not owned and must outlive it.
+  Admin(std::function<absl::Status()> ready, const Servables& servables, const PrometheusMetrics& metrics,
+                const TraceRing& traces)
+      : ready_(std::move(ready)), servables_(servables), metrics_(metrics), traces_(traces) {}
+
+  /// Whether the path is this frontend's.
+  static bool Handles(absl::string_view path);
+  void Handle(const HttpRequest& request, HttpServer::Respond respond) const;
+
+ private:
+  HttpReply Readiness() const;
+
+  const std::function<absl::Status()> ready_;
+  const Servables& servables_;
+  const PrometheusMetrics& metrics_;
+  const TraceRing& traces_;
+};
+
+}  // namespace portico

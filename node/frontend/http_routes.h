@@ -1,0 +1,13 @@
+#pragma once
+
+#include "node/frontend/admin.h"
+#include "node/frontend/http_server.h"
+#include "node/frontend/tfs_rest.h"
+
+namespace portico {
+
+/// The handler of a node's HTTP listener: by its path, a request goes to the frontend that handles it; 404 for the rest.
+/// Not owned; must outlive the server.
+HttpServer::Handler HttpRoutes(const Admin& admin, TfsRestFrontend& tfs);
+
+}  // namespace portico

@@ -1,0 +1,376 @@
+#include "node/frontend/tfs_json.h"
+
+#include <charconv>
+#include <cmath>
+#include <utility>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "node/frontend/http_server.h"
+#include "node/frontend/json_tensor_builder.h"
+#include "node/frontend/tf_dtype.h"
+#include "node/inference.h"
+#include "simdjson.h"
+
+namespace portico {
+namespace {
+
+namespace ondemand = simdjson::ondemand;
+
+static_assert(simdjson::SIMDJSON_PADDING <= HttpRequest::kBodyPadding);
+
+absl::Status ParseError(simdjson::error_code error) {
+  if (error == simdjson::EMPTY) return absl::InvalidArgumentError("JSON Parse error: The document is empty");
+  return absl::InvalidArgumentError(absl::StrCat("JSON Parse error: ", simdjson::error_message(error)));
+}
+
+#define RETURN_IF_JSON_ERROR(expr)                                                       \
+  do {                                                                                   \
+    if (const simdjson::error_code json_error_ = (expr)) return ParseError(json_error_); \
+  } while (false)
+
+/// The token at `value`, which is not consumed.
+absl::string_view Token(ondemand::value& value) {
+  const std::string_view raw = value.raw_json_token();
+  return absl::StripTrailingAsciiWhitespace({raw.data(), raw.size()});
+}
+
+absl::Status WrongType(ondemand::value& value, const TensorSpec& spec) {
+  return absl::InvalidArgumentError(absl::StrCat("JSON value of '", spec.name, "': ", Token(value).substr(0, 64),
+                                                 " is not of expected type: ", TfTypeName(spec.dtype)));
+}
+
+/// What simdjson refuses but the API takes: NaN, the infinities, and numbers too large for a double. Left unconsumed: the
+/// list that holds it skips it as a token.
+bool ReadSpecialReal(absl::string_view token, double* real) {
+  const bool negative = !token.empty() && token[0] == '-';
+  const absl::string_view magnitude = token.substr(negative ? 1 : 0);
+  if (token == "NaN") {
+    *real = std::nan("");
+    return true;
+  }
+  double ignored = 0;
+  const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), ignored);
+  const bool overflow = error == std::errc::result_out_of_range && end == token.data() + token.size();
+  if (magnitude != "Infinity" && !overflow) return false;
+  *real = negative ? -HUGE_VAL : HUGE_VAL;
+  return true;
+}
+
+/// {"b64": "..."}.
+absl::Status ReadBase64(ondemand::value value, JsonTensorBuilder* out) {
+  ondemand::object object;
+  RETURN_IF_JSON_ERROR(value.get_object().get(object));
+  int keys = 0;
+  std::string text;
+  for (simdjson::simdjson_result<ondemand::field> field : object) {
+    std::string_view key, encoded;
+    RETURN_IF_JSON_ERROR(field.unescaped_key().get(key));
+    if (key != "b64" || ++keys > 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("JSON value of '", out->spec().name, "': Expecting value/list but got object"));
+    }
+    if (field.value().get_string().get(encoded) != simdjson::SUCCESS ||
+        !absl::Base64Unescape({encoded.data(), encoded.size()}, &text)) {
+      return absl::InvalidArgumentError(absl::StrCat("JSON value of '", out->spec().name, "': got a 'b64' that is not base64"));
+    }
+  }
+  if (keys == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("JSON value of '", out->spec().name, "': got an empty object, want a value"));
+  }
+  out->AppendString(text);
+  return absl::OkStatus();
+}
+
+absl::Status ReadElement(ondemand::value& value, JsonTensorBuilder* out) {
+  const TensorSpec& spec = out->spec();
+  switch (JsonKindOf(spec.dtype)) {
+    case JsonKind::kSigned: {
+      int64_t number = 0;
+      if (value.get_int64().get(number) != simdjson::SUCCESS) return WrongType(value, spec);
+      if (out->AppendSigned(number)) return absl::OkStatus();
+      break;
+    }
+    case JsonKind::kUnsigned: {
+      uint64_t number = 0;
+      if (value.get_uint64().get(number) != simdjson::SUCCESS) return WrongType(value, spec);
+      if (out->AppendUnsigned(number)) return absl::OkStatus();
+      break;
+    }
+    case JsonKind::kReal: {
+      double real = 0;
+      if (value.get_double().get(real) != simdjson::SUCCESS && !ReadSpecialReal(Token(value), &real)) {
+        return WrongType(value, spec);
+      }
+      out->AppendReal(real);
+      return absl::OkStatus();
+    }
+    case JsonKind::kBool: {
+      bool truth = false;
+      if (value.get_bool().get(truth) != simdjson::SUCCESS) return WrongType(value, spec);
+      out->AppendBool(truth);
+      return absl::OkStatus();
+    }
+    default: {
+      const absl::string_view token = Token(value);
+      if (token.empty() || token[0] != '"') return WrongType(value, spec);
+      std::string_view text;
+      RETURN_IF_JSON_ERROR(value.get_string().get(text));
+      out->AppendString({text.data(), text.size()});
+      return absl::OkStatus();
+    }
+  }
+  return absl::InvalidArgumentError(absl::StrCat("JSON value of '", spec.name,
+                                                 "': got a number out of range; it is not of expected type: ",
+                                                 TfTypeName(spec.dtype)));
+}
+
+/// A value and what it holds, at `depth` of the builder's tensor. Recursion is as deep as the builder lets lists nest.
+absl::Status ReadValue(ondemand::value value, size_t depth, JsonTensorBuilder* out) {
+  const std::string_view token = value.raw_json_token();
+  const char first = token.empty() ? '\0' : token[0];
+  if (first != '[') {
+    RETURN_IF_ERROR(out->BeginElement(depth));
+    if (first != '{') return ReadElement(value, out);
+    if (out->spec().dtype == DType::kString) return ReadBase64(value, out);
+    return absl::InvalidArgumentError(
+        absl::StrCat("JSON value of '", out->spec().name, "': Expecting value/list but got object"));
+  }
+  RETURN_IF_ERROR(out->BeginList(depth));
+  ondemand::array list;
+  RETURN_IF_JSON_ERROR(value.get_array().get(list));
+  int64_t length = 0;
+  for (simdjson::simdjson_result<ondemand::value> element : list) {
+    ondemand::value inner;
+    RETURN_IF_JSON_ERROR(element.get(inner));
+    RETURN_IF_ERROR(ReadValue(inner, depth + 1, out));
+    ++length;
+  }
+  return out->EndList(depth, length);
+}
+
+/// What the first walk over a body finds out, before it is known what the tensors are.
+struct Outline {
+  std::string signature;
+  bool instances = false;
+  bool inputs = false;
+  /// Tensors have names: the value (or the first instance) is an object other than {"b64": …}.
+  bool named = false;
+};
+
+/// Whether `value` is an object of named tensors.
+absl::StatusOr<bool> IsNamed(ondemand::value value) {
+  const std::string_view token = value.raw_json_token();
+  if (token.empty() || token[0] != '{') return false;
+  ondemand::object object;
+  RETURN_IF_JSON_ERROR(value.get_object().get(object));
+  for (simdjson::simdjson_result<ondemand::field> field : object) {
+    std::string_view key;
+    RETURN_IF_JSON_ERROR(field.unescaped_key().get(key));
+    return key != "b64";
+  }
+  return true;
+}
+
+absl::Status Repeated(absl::string_view key) {
+  return absl::InvalidArgumentError(absl::StrCat("JSON Parse error: got key '", key, "' twice, want each once"));
+}
+
+absl::Status OutlineField(absl::string_view key, ondemand::value value, Outline* outline) {
+  if (key == "signature_name") {
+    std::string_view name;
+    if (value.get_string().get(name) != simdjson::SUCCESS) {
+      return absl::InvalidArgumentError("'signature_name': got something else, want a string");
+    }
+    if (!outline->signature.empty()) return Repeated(key);
+    outline->signature.assign(name.data(), name.size());
+  } else if (key == "inputs") {
+    if (std::exchange(outline->inputs, true)) return Repeated(key);
+    ASSIGN_OR_RETURN(outline->named, IsNamed(value));
+  } else if (key == "instances") {
+    if (std::exchange(outline->instances, true)) return Repeated(key);
+    ondemand::array list;
+    if (value.get_array().get(list) != simdjson::SUCCESS) {
+      return absl::InvalidArgumentError("'instances': got something else, want a list");
+    }
+    for (simdjson::simdjson_result<ondemand::value> element : list) {
+      ondemand::value first;
+      RETURN_IF_JSON_ERROR(element.get(first));
+      ASSIGN_OR_RETURN(outline->named, IsNamed(first));
+      break;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Outline> ReadOutline(ondemand::document& document) {
+  ondemand::object object;
+  if (const simdjson::error_code error = document.get_object().get(object)) {
+    if (error != simdjson::INCORRECT_TYPE) return ParseError(error);
+    return absl::InvalidArgumentError("JSON body: want an object with 'instances' or 'inputs'");
+  }
+  Outline outline;
+  for (simdjson::simdjson_result<ondemand::field> field : object) {
+    std::string_view key;
+    RETURN_IF_JSON_ERROR(field.unescaped_key().get(key));
+    ondemand::value value;
+    RETURN_IF_JSON_ERROR(field.value().get(value));
+    RETURN_IF_ERROR(OutlineField({key.data(), key.size()}, value, &outline));
+  }
+  // The end of the document, and nothing else, is out of bounds.
+  if (document.current_location().error() == simdjson::SUCCESS) {
+    return absl::InvalidArgumentError("JSON Parse error: got more text behind the end of the document");
+  }
+  if (outline.instances == outline.inputs) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("JSON body: Not formatted correctly: got ", outline.inputs ? "both" : "neither",
+                     " of 'instances' and 'inputs', want one of them"));
+  }
+  return outline;
+}
+
+/// Builders of all inputs of a signature.
+class InputBuilders {
+ public:
+  explicit InputBuilders(const Signature& signature) : signature_(signature) {
+    builders_.reserve(signature.inputs.size());
+    for (const TensorSpec& spec : signature.inputs) builders_.emplace_back(spec);
+  }
+
+  absl::Status Check() const {
+    for (const TensorSpec& spec : signature_.inputs) {
+      if (JsonKindOf(spec.dtype) != JsonKind::kUnsupported) continue;
+      return absl::UnimplementedError(absl::StrCat("input '", spec.name, "': want ", DTypeName(spec.dtype),
+                                                   ", which JSON has no form for; use gRPC"));
+    }
+    return absl::OkStatus();
+  }
+
+  /// The builder of the only input, for values without a name.
+  absl::StatusOr<JsonTensorBuilder*> Only() {
+    if (builders_.size() == 1) return &builders_[0];
+    return absl::InvalidArgumentError(absl::StrCat("JSON body: got a plain value or list, want an object with the ",
+                                                   builders_.size(), " inputs of signature '", signature_.name, "'"));
+  }
+
+  /// An object whose keys are the signature's inputs, each once; their values at `depth` of their tensors.
+  absl::Status ReadNamed(ondemand::value value, size_t depth) {
+    ondemand::object object;
+    RETURN_IF_JSON_ERROR(value.get_object().get(object));
+    absl::InlinedVector<bool, 8> seen(builders_.size());
+    std::vector<NamedTensor> unknown;
+    for (simdjson::simdjson_result<ondemand::field> field : object) {
+      std::string_view key;
+      RETURN_IF_JSON_ERROR(field.unescaped_key().get(key));
+      const absl::string_view name(key.data(), key.size());
+      const int index = signature_.InputIndex(name);
+      if (index < 0) {
+        // Enough for the message.
+        if (unknown.size() < 64) unknown.push_back({std::string(name), Tensor()});
+        continue;
+      }
+      if (std::exchange(seen[static_cast<size_t>(index)], true)) return Repeated(name);
+      ondemand::value inner;
+      RETURN_IF_JSON_ERROR(field.value().get(inner));
+      RETURN_IF_ERROR(ReadValue(inner, depth, &builders_[static_cast<size_t>(index)]));
+    }
+    if (unknown.empty() && absl::c_all_of(seen, [](bool s) { return s; })) return absl::OkStatus();
+    // Names alone tell OrderInputs what is wrong; it has the words for it.
+    for (size_t i = 0; i < seen.size(); ++i) {
+      if (seen[i]) unknown.push_back({signature_.inputs[i].name, Tensor()});
+    }
+    return OrderInputs(signature_, std::move(unknown)).status();
+  }
+
+  /// Rows have been read at depth 1: `rows` of them make dim 0.
+  absl::Status BeginRows() {
+    for (JsonTensorBuilder& builder : builders_) RETURN_IF_ERROR(builder.BeginList(0));
+    return absl::OkStatus();
+  }
+  absl::Status EndRows(int64_t rows) {
+    for (JsonTensorBuilder& builder : builders_) RETURN_IF_ERROR(builder.EndList(0, rows));
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<Tensor>> Finish() {
+    std::vector<Tensor> tensors;
+    tensors.reserve(builders_.size());
+    for (JsonTensorBuilder& builder : builders_) {
+      ASSIGN_OR_RETURN(Tensor tensor, builder.Finish());
+      tensors.push_back(std::move(tensor));
+    }
+    return tensors;
+  }
+
+ private:
+  const Signature& signature_;
+  std::vector<JsonTensorBuilder> builders_;
+};
+
+/// A list of objects, one per row.
+absl::Status ReadNamedRows(ondemand::value value, InputBuilders* builders) {
+  ondemand::array list;
+  RETURN_IF_JSON_ERROR(value.get_array().get(list));
+  RETURN_IF_ERROR(builders->BeginRows());
+  int64_t rows = 0;
+  for (simdjson::simdjson_result<ondemand::value> element : list) {
+    ondemand::value row;
+    RETURN_IF_JSON_ERROR(element.get(row));
+    const std::string_view token = row.raw_json_token();
+    if (token.empty() || token[0] != '{') {
+      return absl::InvalidArgumentError(absl::StrCat("instance ", rows, ": Expecting object but got ",
+                                                     !token.empty() && token[0] == '[' ? "list" : "value"));
+    }
+    if (absl::Status status = builders->ReadNamed(row, 1); !status.ok()) {
+      return WithContext(absl::StrCat("instance ", rows), status);
+    }
+    ++rows;
+  }
+  return builders->EndRows(rows);
+}
+
+absl::StatusOr<PredictJson> Read(ondemand::document& document,
+                                 absl::FunctionRef<const Signature*(absl::string_view)> find) {
+  ASSIGN_OR_RETURN(const Outline outline, ReadOutline(document));
+  PredictJson request;
+  request.row_format = outline.instances;
+  request.signature = find(outline.signature);
+  if (request.signature == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("Serving signature name: \"", outline.signature, "\" not found in signature def"));
+  }
+  InputBuilders builders(*request.signature);
+  RETURN_IF_ERROR(builders.Check());
+  document.rewind();
+  ondemand::value value;
+  RETURN_IF_JSON_ERROR(document.find_field(outline.instances ? "instances" : "inputs").get(value));
+  if (!outline.named) {
+    ASSIGN_OR_RETURN(JsonTensorBuilder* const only, builders.Only());
+    RETURN_IF_ERROR(ReadValue(value, 0, only));
+  } else if (outline.instances) {
+    RETURN_IF_ERROR(ReadNamedRows(value, &builders));
+  } else {
+    RETURN_IF_ERROR(builders.ReadNamed(value, 0));
+  }
+  ASSIGN_OR_RETURN(request.inputs, builders.Finish());
+  return request;
+}
+
+}  // namespace
+
+absl::StatusOr<PredictJson> ReadPredictJson(absl::string_view body,
+                                            absl::FunctionRef<const Signature*(absl::string_view)> find) {
+  // A parser keeps memory of the size of the largest body it saw: small ones share one per thread.
+  constexpr size_t kSharedParserBytes = 1 << 20;
+  static thread_local ondemand::parser shared;
+  std::optional<ondemand::parser> own;
+  ondemand::parser& parser = body.size() <= kSharedParserBytes ? shared : own.emplace();
+  ondemand::document document;
+  RETURN_IF_JSON_ERROR(
+      parser.iterate(body.data(), body.size(), body.size() + HttpRequest::kBodyPadding).get(document));
+  return Read(document, find);
+}
+
+}  // namespace portico

@@ -1,0 +1,99 @@
+#include "deploy/mesh_portals.h"
+
+#include "deploy/mesh.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "models/package/package.h"
+#include "tests/deploy/mesh_fixture.h"
+
+namespace portico {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+class MeshPortalsTest : public ::testing::Test {
+ protected:
+  /// "mesh.yaml:3: ..."; empty when the mesh is fine. Model i of `models` stands in line 3 + i; all of `served` are served.
+  std::string ErrorOf(const std::vector<std::string>& models, const std::vector<std::string>& served) {
+    std::string text = "mesh: m\nmodels:\n";
+    for (const std::string& model : models) absl::StrAppend(&text, "  ", model, ": {path: packages/", model, "}\n");
+    absl::StrAppend(&text, "nodes:\n");
+    for (size_t i = 0; i < served.size(); ++i) absl::StrAppend(&text, "  n", i, ": {serve: [", served[i], "]}\n");
+    const absl::Status status = ReadMeshFile(folder_.WriteMesh(text)).status();
+    if (status.ok()) return "";
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    return std::string(status.message()).substr(folder_.path().size() + 1);
+  }
+
+  Digest DigestOf(const std::string& model) {
+    WeightStore store;
+    const auto package = LoadPackage(model, folder_.path() + "/packages/" + model + "/1", store);
+    EXPECT_TRUE(package.ok()) << package.status();
+    return package->digest;
+  }
+
+  MeshFolder folder_;
+};
+
+TEST_F(MeshPortalsTest, PortalToTheDigestThatTheMeshHasIsFine) {
+  folder_.WritePlain("hub/enc");
+  folder_.WriteCaller("digit", "hub/enc", {String("digest", DigestOf("hub/enc").Hex())});
+  EXPECT_EQ(ErrorOf({"digit", "hub/enc"}, {"digit", "hub/enc"}), "");
+}
+
+TEST_F(MeshPortalsTest, TargetThatIsNoModelIsRefused) {
+  folder_.WritePlain("a");
+  folder_.WriteCaller("digit", "hub/enc");
+  EXPECT_EQ(ErrorOf({"a", "digit"}, {"a", "digit"}),
+            "mesh.yaml:4: model 'digit': portal 'portal_0': got target 'hub/enc', want a model of this mesh; add 'hub/enc' to "
+            "'models' and to the 'serve' of a node");
+}
+
+TEST_F(MeshPortalsTest, TargetThatNobodyServesIsRefused) {
+  folder_.WritePlain("hub/enc");
+  folder_.WriteCaller("digit", "hub/enc");
+  EXPECT_EQ(ErrorOf({"hub/enc", "digit"}, {"digit"}),
+            "mesh.yaml:4: model 'digit': portal 'portal_0': got target 'hub/enc', which no node serves; add it to the 'serve' of a node");
+}
+
+TEST_F(MeshPortalsTest, TargetOfAnotherDigestIsRefusedAndBothAreNamed) {
+  folder_.WritePlain("hub/enc");
+  const Digest old = DigestOf("hub/enc");
+  folder_.WriteCaller("digit", "hub/enc", {String("digest", old.Hex())});
+  folder_.WritePlain("hub/enc", "Sigmoid");
+  const std::string error = ErrorOf({"digit", "hub/enc"}, {"digit", "hub/enc"});
+  EXPECT_THAT(error, StartsWith("mesh.yaml:3: model 'digit': portal 'portal_0': got digest " + old.Short() +
+                                " for target 'hub/enc', want " + DigestOf("hub/enc").Short()));
+  EXPECT_THAT(error, HasSubstr(folder_.path() + "/packages/hub/enc/1"));
+}
+
+TEST_F(MeshPortalsTest, SignatureThatTheTargetHasNotIsRefused) {
+  folder_.WritePlain("hub/enc");
+  folder_.WriteCaller("digit", "hub/enc", {String("signature", "other")});
+  EXPECT_EQ(ErrorOf({"digit", "hub/enc"}, {"digit", "hub/enc"}),
+            "mesh.yaml:3: model 'digit': portal 'portal_0': got signature 'other' of target 'hub/enc', want one of serving_default");
+}
+
+TEST_F(MeshPortalsTest, CyclesAreRefused) {
+  folder_.WriteCaller("a", "a");
+  EXPECT_EQ(ErrorOf({"a"}, {"a"}),
+            "mesh.yaml:3: model 'a': got portals that call in a circle, a → a, want none that come back; split so that no part calls "
+            "its caller");
+  folder_.WriteCaller("entry", "b");
+  folder_.WriteCaller("b", "c");
+  folder_.WriteCaller("c", "b");
+  EXPECT_THAT(ErrorOf({"entry", "b", "c"}, {"entry", "b", "c"}),
+              StartsWith("mesh.yaml:3: model 'entry': got portals that call in a circle, b → c → b, want none"));
+}
+
+TEST_F(MeshPortalsTest, TwoWaysToOneTargetAreNoCycle) {
+  folder_.WritePlain("leaf");
+  folder_.WriteCaller("left", "leaf");
+  folder_.WriteCaller("right", "leaf");
+  folder_.WriteCaller("top", "left");
+  EXPECT_EQ(ErrorOf({"top", "left", "right", "leaf"}, {"top", "left", "right", "leaf"}), "");
+}
+
+}  // namespace
+}  // namespace portico

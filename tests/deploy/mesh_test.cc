@@ -1,0 +1,180 @@
+#include "deploy/mesh.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/deploy/mesh_fixture.h"
+
+namespace portico {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::StartsWith;
+
+class MeshTest : public ::testing::Test {
+ protected:
+  MeshTest() {
+    folder_.WritePlain("a");
+    folder_.WritePlain("hub/b");
+  }
+
+  /// The message of the error without the folder in front: "mesh.yaml:3: ...".
+  std::string ErrorOf(absl::string_view text) {
+    const auto mesh = ReadMeshFile(folder_.WriteMesh(text));
+    EXPECT_EQ(mesh.status().code(), absl::StatusCode::kInvalidArgument) << text;
+    const std::string message(mesh.status().message());
+    EXPECT_THAT(message, StartsWith(folder_.path() + "/"));
+    return message.substr(folder_.path().size() + 1);
+  }
+  /// The same of a file whose lines 1 to 4 are fine; `nodes` begins in line 5, behind `nodes:`.
+  std::string NodesErrorOf(absl::string_view nodes) {
+    return ErrorOf(absl::StrCat("mesh: m\nmodels:\n  a: {path: packages/a}\nnodes:\n", nodes));
+  }
+
+  MeshFolder folder_;
+};
+
+TEST_F(MeshTest, ReplicasDefaultsAndPathsAreFilledIn) {
+  const auto mesh = ReadMeshFile(folder_.WriteMesh(R"(
+mesh: digits
+models:
+  a: {path: packages/a}
+  hub/b: {path: packages/../packages/hub/b}
+nodes:
+  hub: {serve: [hub/b], replicas: 2, grpc: 0}
+  apps:
+    serve: [a, hub/b]
+    http: 8501
+    grpc: "[::1]:8500"
+    peer: zmq+tcp://127.0.0.1:9000
+    workers: 3
+policies:
+  hub/b: {balance: p2c}
+  default: {timeout: 150ms}
+)"));
+  ASSERT_TRUE(mesh.ok()) << mesh.status();
+  const Revision& revision = mesh->revision;
+  EXPECT_EQ(revision.mesh, "digits");
+  EXPECT_EQ(revision.FindModel("a")->path, folder_.path() + "/packages/a");
+  EXPECT_EQ(revision.FindModel("hub/b")->path, folder_.path() + "/packages/hub/b");
+  ASSERT_EQ(revision.nodes.size(), 3u);
+  EXPECT_EQ(revision.nodes[0].id(), "hub/0");
+  EXPECT_EQ(revision.nodes[1].id(), "hub/1");
+  EXPECT_EQ(revision.nodes[1].grpc, "127.0.0.1:0");
+  EXPECT_EQ(revision.nodes[1].peer, "");
+  EXPECT_EQ(revision.nodes[1].http, "");
+  const Revision::Node* apps = revision.FindNode("apps", 0);
+  ASSERT_NE(apps, nullptr);
+  EXPECT_THAT(apps->serve, ElementsAre("a", "hub/b"));
+  EXPECT_EQ(apps->http, "127.0.0.1:8501");
+  EXPECT_EQ(apps->grpc, "[::1]:8500");
+  EXPECT_EQ(apps->peer, "zmq+tcp://127.0.0.1:9000");
+  EXPECT_EQ(apps->workers, 3);
+  EXPECT_EQ(revision.default_policy.timeout, absl::Milliseconds(150));
+  // What a target leaves out is as in the default, which stands below it here.
+  EXPECT_EQ(revision.PolicyFor("hub/b").timeout, absl::Milliseconds(150));
+}
+
+TEST_F(MeshTest, FileThatIsNotThereIsNotFound) {
+  EXPECT_TRUE(absl::IsNotFound(ReadMeshFile(folder_.path() + "/none.yaml").status()));
+}
+
+TEST_F(MeshTest, MissingSectionsAndUnknownKeysAreRefused) {
+  EXPECT_EQ(ErrorOf("mesh: m\nmodels: {}\n"),
+            "mesh.yaml:1: mesh file: got no 'nodes', want the keys mesh, models and nodes; add 'nodes:'");
+  EXPECT_EQ(ErrorOf("mesh: m\nmodels: {}\nnode: {}\n"),
+            "mesh.yaml:3: mesh file: got unknown key 'node', want one of mesh, models, nodes, policies");
+  EXPECT_EQ(ErrorOf("mesh: m\nmodels: {}\nnodes: {}\n"), "mesh.yaml:3: nodes: got none, want at least one");
+  EXPECT_EQ(ErrorOf("mesh: m\nmodels: [a]\nnodes: {}\n"), "mesh.yaml:2: models: got a list, want a map");
+  EXPECT_EQ(NodesErrorOf("  n:\n    serve: [a]\n    replica: 2\n"),
+            "mesh.yaml:7: node 'n': got unknown key 'replica', want one of serve, replicas, grpc, http, peer, workers");
+}
+
+TEST_F(MeshTest, NamesThatAreThereTwiceAreRefused) {
+  EXPECT_EQ(NodesErrorOf("  n: {serve: [a]}\n  n: {serve: [a]}\n"),
+            "mesh.yaml:6: key 'n': is there twice, first in line 5; rename or remove one");
+  EXPECT_EQ(ErrorOf("mesh: m\nmodels:\n  a: {path: packages/a}\n  a: {path: packages/a}\nnodes: {n: {serve: [a]}}\n"),
+            "mesh.yaml:4: key 'a': is there twice, first in line 3; rename or remove one");
+}
+
+TEST_F(MeshTest, PathsThatAreNotThereAreRefused) {
+  const std::string rest = "nodes:\n  n: {serve: [x]}\n";
+  EXPECT_EQ(ErrorOf("mesh: m\nmodels:\n  x: {path: packages/none}\n" + rest),
+            "mesh.yaml:3: model 'x': path: got 'packages/none', which is no folder, want the folder with version folders (" +
+                folder_.path() + "/packages/none/1/model.onnx); relative paths start at the mesh file");
+  EXPECT_EQ(ErrorOf("mesh: m\nmodels:\n  x: {path: packages/hub}\n" + rest),
+            "mesh.yaml:3: model 'x': path: got '" + folder_.path() + "/packages/hub' without a version folder, want one such as '" +
+                folder_.path() + "/packages/hub/1' with a model.onnx; check the path or write the package there");
+  EXPECT_EQ(ErrorOf("mesh: m\nmodels:\n  x: {}\n" + rest),
+            "mesh.yaml:3: model 'x': got no 'path', want the folder with its version folders; add {path: FOLDER}");
+}
+
+TEST_F(MeshTest, PackageThatCannotBeReadIsRefusedAtItsModel) {
+  folder_.WritePlain("broken");
+  std::ofstream(folder_.ModelFile("broken"), std::ios::trunc) << "not a model";
+  EXPECT_THAT(ErrorOf("mesh: m\nmodels:\n  a: {path: packages/a}\n  broken: {path: packages/broken}\nnodes:\n  n: {serve: [a]}\n"),
+              StartsWith("mesh.yaml:4: model 'broken': "));
+}
+
+TEST_F(MeshTest, NodesThatServeNothingOrWhatIsNotThereAreRefused) {
+  EXPECT_EQ(NodesErrorOf("  n: {grpc: 0}\n"), "mesh.yaml:5: node 'n': got no 'serve', want the models it serves; add serve: [MODEL]");
+  EXPECT_EQ(NodesErrorOf("  n: {serve: []}\n"),
+            "mesh.yaml:5: node 'n': serve: got an empty list, want at least one model; name one or remove the node");
+  EXPECT_EQ(NodesErrorOf("  n:\n    serve:\n      - a\n      - b\n"),
+            "mesh.yaml:8: node 'n': serve: got 'b', want one of 'models' (a); add it there or mend the name");
+  EXPECT_EQ(NodesErrorOf("  n: {serve: [a, a]}\n"), "mesh.yaml:5: node 'n': serve: got 'a' twice, want it once; remove one");
+  EXPECT_EQ(NodesErrorOf("  n: {serve: a}\n"), "mesh.yaml:5: node 'n': serve: got 'a', want a list such as [a, b]");
+}
+
+TEST_F(MeshTest, BadNamesAreRefused) {
+  EXPECT_THAT(NodesErrorOf("  'n 1': {serve: [a]}\n"), StartsWith("mesh.yaml:5: node 'n 1': got a name that is no good"));
+  EXPECT_THAT(NodesErrorOf("  ../n: {serve: [a]}\n"), StartsWith("mesh.yaml:5: node '../n': got a name that is no good"));
+  for (const char* name : {"default", "a/b/c", "/a", "a//b", "..", "'a b'"}) {
+    EXPECT_THAT(ErrorOf(absl::StrCat("mesh: m\nmodels:\n  ", name, ": {path: packages/a}\nnodes: {n: {serve: [a]}}\n")),
+                ::testing::ContainsRegex("^mesh.yaml:3: model '.*': got a name that is no good")) << name;
+  }
+}
+
+TEST_F(MeshTest, BadNumbersAreRefused) {
+  EXPECT_EQ(NodesErrorOf("  n: {serve: [a], replicas: 0}\n"),
+            "mesh.yaml:5: node 'n': replicas: got '0', want a whole number from 1 to 256");
+  EXPECT_EQ(NodesErrorOf("  n: {serve: [a], workers: many}\n"),
+            "mesh.yaml:5: node 'n': workers: got 'many', want a whole number from 0 to 4096");
+}
+
+TEST_F(MeshTest, BadAddressesAreRefused) {
+  EXPECT_EQ(NodesErrorOf("  n: {serve: [a], http: 99999}\n"),
+            "mesh.yaml:5: node 'n': http: got '99999', want a port from 0 to 65535, or HOST:PORT such as 127.0.0.1:8500");
+  for (const char* peer : {"9000", "tcp://127.0.0.1:9000", "zmq+tcp://127.0.0.1:0", "zmq+tcp://9000", "zmq+ipc://relative"}) {
+    EXPECT_THAT(NodesErrorOf(absl::StrCat("  n: {serve: [a], peer: '", peer, "'}\n")),
+                StartsWith(absl::StrCat("mesh.yaml:5: node 'n': peer: got '", peer, "', want zmq+tcp://HOST:PORT"))) << peer;
+  }
+}
+
+TEST_F(MeshTest, PortsThatTwoClaimAreRefused) {
+  EXPECT_EQ(NodesErrorOf("  n: {serve: [a], grpc: 8500}\n  m:\n    serve: [a]\n    http: 0.0.0.0:8500\n"),
+            "mesh.yaml:8: node 'm': http: got 0.0.0.0:8500, which clashes with 127.0.0.1:8500 of node 'n': grpc in line 5; want a free "
+            "port, or 0 to let the system choose");
+  EXPECT_THAT(NodesErrorOf("  n: {serve: [a], grpc: 8500, peer: 'zmq+tcp://localhost:8500'}\n"),
+              StartsWith("mesh.yaml:5: node 'n': peer: got localhost:8500, which clashes with"));
+  EXPECT_THAT(NodesErrorOf("  n: {serve: [a], peer: 'zmq+ipc:///x'}\n  m: {serve: [a], peer: 'zmq+ipc:///x'}\n"),
+              StartsWith("mesh.yaml:6: node 'm': peer: got 'zmq+ipc:///x', which another node has"));
+  EXPECT_EQ(NodesErrorOf("  n: {serve: [a], replicas: 2, grpc: 8500}\n"),
+            "mesh.yaml:5: node 'n': grpc: got port 8500 for 2 replicas, which can't share it, want 0; the system then chooses one for "
+            "each");
+  EXPECT_THAT(NodesErrorOf("  n: {serve: [a], replicas: 2, peer: 'zmq+ipc:///x'}\n"),
+              StartsWith("mesh.yaml:5: node 'n': peer: got 'zmq+ipc:///x' for 2 replicas"));
+}
+
+TEST_F(MeshTest, BadPoliciesAreRefused) {
+  const std::string nodes = "  n: {serve: [a]}\npolicies:\n";
+  EXPECT_EQ(NodesErrorOf(nodes + "  default: {timeout: 100}\n"),
+            "mesh.yaml:7: policy 'default': timeout: got '100', want a duration with its unit, such as 100ms or 2s");
+  EXPECT_THAT(NodesErrorOf(nodes + "  a:\n    balance: dice\n"), StartsWith("mesh.yaml:8: policy 'a': balance: "));
+  EXPECT_THAT(NodesErrorOf(nodes + "  default: {retries: 1}\n"),
+              StartsWith("mesh.yaml:7: policy 'default': got unknown key 'retries', want one of timeout, balance"));
+  EXPECT_EQ(NodesErrorOf(nodes + "  b: {timeout: 1s}\n"),
+            "mesh.yaml:7: policy 'b': got a target that is no model, want 'default' or one of 'models' (a); mend the name");
+}
+
+}  // namespace
+}  // namespace portico

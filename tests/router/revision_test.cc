@@ -1,0 +1,93 @@
+#include "router/revision.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/temp_folder.h"
+
+namespace portico {
+namespace {
+
+using ::testing::HasSubstr;
+
+Revision SampleRevision() {
+  Revision revision;
+  revision.number = 7;
+  revision.mesh = "digits: the 'first'";
+  revision.models = {{"hub/enc", "/packages/hub/enc"}, {"digit", "/packages/with space # and: colon"}};
+  revision.nodes.push_back({.name = "hub", .replica = 0, .serve = {"hub/enc"}, .peer = "zmq+ipc:///run/hub-0.sock"});
+  revision.nodes.push_back({.name = "hub", .replica = 1, .serve = {"hub/enc"}, .peer = "zmq+ipc:///run/hub-1.sock"});
+  revision.nodes.push_back({.name = "apps",
+                            .serve = {"digit"},
+                            .peer = "zmq+tcp://127.0.0.1:9000",
+                            .grpc = "127.0.0.1:8500",
+                            .http = "[::1]:0",
+                            .workers = 3});
+  revision.default_policy.timeout = absl::Milliseconds(150);
+  revision.policies["hub/enc"].timeout = absl::Seconds(2);
+  return revision;
+}
+
+absl::StatusOr<Revision> Read(const std::string& text) {
+  const TempFolder folder;
+  return ReadRevision(folder.Write("r.yaml", text));
+}
+
+TEST(RevisionTest, WhatIsWrittenIsReadBack) {
+  const Revision written = SampleRevision();
+  const auto read = Read(FormatRevision(written));
+  ASSERT_TRUE(read.ok()) << read.status() << FormatRevision(written);
+  EXPECT_EQ(read->number, 7u);
+  EXPECT_EQ(read->mesh, written.mesh);
+  ASSERT_EQ(read->models.size(), 2u);
+  EXPECT_EQ(read->FindModel("digit")->path, "/packages/with space # and: colon");
+  ASSERT_EQ(read->nodes.size(), 3u);
+  const Revision::Node* apps = read->FindNode("apps", 0);
+  ASSERT_NE(apps, nullptr);
+  EXPECT_EQ(apps->id(), "apps/0");
+  EXPECT_EQ(apps->serve, std::vector<std::string>{"digit"});
+  EXPECT_EQ(apps->peer, "zmq+tcp://127.0.0.1:9000");
+  EXPECT_EQ(apps->grpc, "127.0.0.1:8500");
+  EXPECT_EQ(apps->http, "[::1]:0");
+  EXPECT_EQ(apps->workers, 3);
+  EXPECT_EQ(read->FindNode("hub", 1)->peer, "zmq+ipc:///run/hub-1.sock");
+  EXPECT_EQ(read->FindNode("hub", 2), nullptr);
+  EXPECT_EQ(FormatRevision(*read), FormatRevision(written));
+}
+
+TEST(RevisionTest, TargetsWithoutAPolicyHaveTheDefault) {
+  const Revision revision = SampleRevision();
+  EXPECT_EQ(revision.PolicyFor("hub/enc").timeout, absl::Seconds(2));
+  EXPECT_EQ(revision.PolicyFor("digit").timeout, absl::Milliseconds(150));
+}
+
+TEST(RevisionTest, EmptyRevisionIsReadBack) {
+  const auto read = Read(FormatRevision(Revision()));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_TRUE(read->nodes.empty());
+}
+
+TEST(RevisionTest, WhatIsWrongIsNamedWithItsLine) {
+  const std::string head = "revision: 1\nmodels:\n  - {name: a, path: /a}\n";
+  const struct {
+    std::string text;
+    const char* want;
+  } cases[] = {
+      {"models: []\nnodes: []\n", "r.yaml:1: revision: got no 'revision', 'models' or 'nodes'"},
+      {head + "nodes: []\nextra: 1\n", "r.yaml:5: revision: got unknown key 'extra'"},
+      {"revision: 1\nmodels:\n  - {name: a, path: a}\nnodes: []\n", "r.yaml:3: model 'a': path: got 'a', want an absolute path"},
+      {"revision: 1\nmodels:\n  - {name: a, path: /a}\n  - {name: a, path: /b}\nnodes: []\n",
+       "r.yaml:4: model 'a': is there twice"},
+      {head + "nodes:\n  - {name: n, serve: [b]}\n", "r.yaml:5: node 'n/0': got model 'b' to serve, want one of 'models'"},
+      {head + "nodes:\n  - {name: n}\n  - {name: n}\n", "r.yaml:6: node 'n/0': is there twice"},
+      {head + "nodes: []\ndefault_policy: {balance: coin}\n", "r.yaml:5: default_policy: balance: "},
+      {head + "nodes: []\npolicies:\n  a: {timeout: 5}\n", "r.yaml:6: policy 'a': timeout: got '5', want a duration"},
+  };
+  for (const auto& test : cases) {
+    const auto read = Read(test.text);
+    EXPECT_EQ(read.status().code(), absl::StatusCode::kInvalidArgument) << test.text;
+    EXPECT_THAT(std::string(read.status().message()), HasSubstr(test.want)) << test.text;
+  }
+}
+
+}  // namespace
+}  // namespace portico

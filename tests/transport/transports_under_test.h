@@ -1,0 +1,43 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+#include "base/clock.h"
+#include "transport/transport.h"
+
+namespace portico {
+
+/// A transport that has to pass the conformance suite.
+struct TransportUnderTest {
+  std::string name;
+  std::function<std::unique_ptr<Transport>()> make;
+  /// Where to listen; a different place at every call.
+  std::function<std::string()> endpoint;
+  /// An endpoint off loopback; empty where the scheme knows none.
+  std::string remote_endpoint;
+
+  friend void PrintTo(const TransportUnderTest& transport, std::ostream* out) { *out << transport.name; }
+};
+
+inline std::string UniqueName(const std::string& prefix) {
+  static std::atomic<int> next{0};
+  return absl::StrCat(prefix, getpid(), "-", next.fetch_add(1));
+}
+
+inline std::vector<TransportUnderTest> TransportsUnderTest() {
+  const auto zmq = [] { return NewZmqTransport({}, Clock::Real()); };
+  return {
+      {"ZmqTcp", zmq, [] { return std::string("zmq+tcp://127.0.0.1:0"); }, "zmq+tcp://0.0.0.0:0"},
+      {"ZmqIpc", zmq, [] { return "zmq+ipc:///tmp/" + UniqueName("portico-test-"); }, ""},
+  };
+}
+
+}  // namespace portico

@@ -1,0 +1,70 @@
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/status_macros.h"
+#include "transport/grpc_parts.h"
+#include "transport/transport.h"
+
+namespace portico {
+namespace {
+
+/// gRPC's own threads carry the calls; one more makes new attempts to connect.
+class GrpcTransport final : public Transport {
+ public:
+  explicit GrpcTransport(const Clock& clock) : clock_(clock), events_(clock) {}
+
+  absl::StatusOr<std::unique_ptr<Channel>> Connect(const std::string& endpoint, ChannelOptions options) override {
+    ASSIGN_OR_RETURN(const GrpcEndpoint parsed, GrpcEndpoint::Parse(endpoint));
+    return NewGrpcChannel(endpoint, parsed, std::move(options), events_, clock_);
+  }
+
+  absl::StatusOr<std::unique_ptr<Listener>> Listen(const std::string& endpoint, CallHandler& handler,
+                                                   ListenOptions options) override {
+    ASSIGN_OR_RETURN(const GrpcEndpoint parsed, GrpcEndpoint::Parse(endpoint));
+    const TransportSecurity& security = options.security;
+    if (security.own_secret_key.empty()) {
+      if (!parsed.loopback()) {
+        return absl::FailedPreconditionError(absl::StrCat("endpoint '", endpoint, "': got no TLS keys off loopback, want keys and ",
+                                                          "an allow-list; or listen on 127.0.0.1"));
+      }
+    } else if (security.own_public_key.empty() || security.allowed_keys.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("endpoint '", endpoint, "': got a TLS key without a certificate or an allow-list, want both"));
+    }
+    return NewGrpcListener(parsed, handler, std::move(options));
+  }
+
+ private:
+  const Clock& clock_;
+  EventThread events_;
+};
+
+}  // namespace
+
+absl::StatusOr<GrpcEndpoint> GrpcEndpoint::Parse(const std::string& endpoint) {
+  GrpcEndpoint parsed;
+  absl::string_view rest = endpoint;
+  const bool scheme = absl::ConsumePrefix(&rest, "grpc://");
+  const size_t colon = rest.rfind(':');
+  int port = -1;
+  if (!scheme || colon == 0 || colon == absl::string_view::npos || !absl::SimpleAtoi(rest.substr(colon + 1), &port) || port < 0 ||
+      port > 65535) {
+    return absl::InvalidArgumentError(absl::StrCat("endpoint: got '", endpoint, "', want grpc://HOST:PORT"));
+  }
+  parsed.address = std::string(rest);
+  absl::string_view host = rest.substr(0, colon);
+  if (absl::ConsumePrefix(&host, "[")) absl::ConsumeSuffix(&host, "]");
+  parsed.host = std::string(host);
+  return parsed;
+}
+
+bool GrpcEndpoint::loopback() const { return host == "localhost" || host == "::1" || absl::StartsWith(host, "127."); }
+
+std::unique_ptr<Transport> NewGrpcTransport(const Clock& clock) { return std::make_unique<GrpcTransport>(clock); }
+
+}  // namespace portico

@@ -1,0 +1,370 @@
+#include "transport/zmq_listener.h"
+
+#include <atomic>
+
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+
+namespace portico {
+namespace {
+
+constexpr size_t kReceiveAtOnce = 64;
+constexpr int kRoundsAtOnce = 16;
+constexpr absl::Duration kCheckInterval = absl::Milliseconds(100);
+// A connection that has not said HELLO by then only takes a place.
+constexpr absl::Duration kGreetWithin = absl::Seconds(30);
+constexpr absl::Duration kLogInterval = absl::Seconds(1);
+
+uint64_t NextConnection() {
+  static std::atomic<uint64_t> next{1};
+  return next.fetch_add(1, std::memory_order_relaxed);
+}
+
+/// What a stranger may send before its HELLO is whole.
+uint64_t MaxGreetingBytes(const PeerLimits& limits) { return limits.max_header_bytes + (64 << 10); }
+
+PeerHeader ErrorReply(absl::StatusCode code, absl::string_view message) {
+  PeerHeader header;
+  header.code = static_cast<uint32_t>(code);
+  header.message = message;
+  return header;
+}
+
+/// The right to answer one call. As small as it is, it fits into an AnyInvocable without an allocation.
+class ReplyTicket {
+ public:
+  ReplyTicket(Ref<ZmqPeer> peer, uint64_t call_id) : peer_(std::move(peer)), call_id_(call_id) {}
+  ReplyTicket(ReplyTicket&&) noexcept = default;
+  ReplyTicket& operator=(ReplyTicket&&) = delete;
+  ~ReplyTicket() {
+    if (peer_) Answer(ErrorReply(absl::StatusCode::kInternal, "call: the server dropped it without an answer"), {});
+  }
+  void operator()(const PeerHeader& header, absl::Span<const Tensor> tensors) {
+    if (peer_) Answer(header, tensors);
+  }
+
+ private:
+  void Answer(const PeerHeader& header, absl::Span<const Tensor> tensors) {
+    const Ref<ZmqPeer> peer = std::move(peer_);
+    peer->core->Reply(*peer, call_id_, header, tensors);
+  }
+
+  Ref<ZmqPeer> peer_;
+  uint64_t call_id_;
+};
+
+}  // namespace
+
+ZmqPeer::ZmqPeer(Ref<ZmqListenerCore> core, std::string routing_id, uint64_t connection, int fd)
+    : core(std::move(core)), routing_id(std::move(routing_id)), connection(connection), fd(fd) {}
+
+ZmqListenerCore::ZmqListenerCore(ZmqReactor& reactor, const std::string& endpoint, CallHandler& handler, ListenOptions options,
+                                 ZmqSocket socket, ZmqSocket monitor)
+    : ZmqEndpoint(reactor),
+      endpoint_(endpoint),
+      options_(std::move(options)),
+      handler_(handler),
+      monitor_(std::move(monitor)),
+      hello_(HelloHeader(options_.self)) {
+  MutexLock lock(&socket_mutex_);
+  socket_ = std::move(socket);
+  fds_ = {socket_.fd(), monitor_.fd()};
+}
+
+void ZmqListenerCore::Open() {
+  reactor_.Add(Ref<ZmqEndpoint>(this), fds_);
+  MoveDue(absl::ToUnixNanos(reactor_.clock().Now() + kCheckInterval));
+}
+
+void ZmqListenerCore::Close() {
+  stopped_ = true;
+  reactor_.Remove(*this, fds_);
+  MutexLock socket_lock(&socket_mutex_);
+  SendQueued();
+  socket_ = ZmqSocket();
+  monitor_ = ZmqSocket();
+  connections_.clear();
+  peers_.clear();
+  MutexLock lock(&mutex_);
+  closed_ = true;
+  to_send_.clear();
+  overfull_.clear();
+}
+
+// --- Answers, on any thread ---
+
+void ZmqListenerCore::Reply(ZmqPeer& peer, uint64_t call_id, const PeerHeader& header, absl::Span<const Tensor> tensors) {
+  static thread_local std::string encoded;
+  encoded.clear();
+  absl::Status sendable = CheckSendable("reply", header, tensors, options_.limits);
+  if (sendable.ok()) {
+    EncodeHeader(header, {PeerHeader::Kind::kReply, call_id, 0, tensors}, &encoded);
+    if (encoded.size() > options_.limits.max_header_bytes) {
+      sendable = absl::InternalError(absl::StrCat("reply: got a header of ", encoded.size(), " bytes, want at most ",
+                                                  options_.limits.max_header_bytes));
+    }
+  }
+  if (!sendable.ok()) {
+    encoded.clear();
+    tensors = {};
+    EncodeHeader(ErrorReply(absl::StatusCode::kInternal, sendable.message()), {PeerHeader::Kind::kReply, call_id, 0, {}}, &encoded);
+  }
+  uint64_t bytes = encoded.size();
+  for (const Tensor& tensor : tensors) bytes += tensor.bytes().size();
+  bool overfull = false;
+  {
+    MutexLock lock(&mutex_);
+    if (closed_ || peer.gone || peer.open_calls.erase(call_id) == 0) return;
+    const uint64_t fill = peer.outbox.bytes() + peer.budget->queued();
+    overfull = fill != 0 && fill + bytes > options_.max_reply_bytes;
+    if (overfull) {
+      peer.gone = true;
+      overfull_.push_back(Ref<ZmqPeer>(&peer));
+    } else {
+      Queue(peer, encoded, tensors);
+    }
+  }
+  if (overfull) return Nudge();
+  Kick();
+}
+
+void ZmqListenerCore::Queue(ZmqPeer& peer, absl::string_view header, absl::Span<const Tensor> tensors) {
+  if (peer.outbox.empty()) to_send_.push_back(Ref<ZmqPeer>(&peer));
+  peer.outbox.Append(header, tensors);
+}
+
+bool ZmqListenerCore::SendQueued() {
+  {
+    MutexLock lock(&mutex_);
+    if (to_send_.empty()) return false;
+    sending_to_.swap(to_send_);
+  }
+  for (const Ref<ZmqPeer>& peer : sending_to_) {
+    {
+      MutexLock lock(&mutex_);
+      peer->outbox.TakeAll(&sending_);
+    }
+    // A ROUTER drops what is for a connection that has ended.
+    for (Pack& pack : sending_) socket_.Send(peer->routing_id, &pack, peer->budget);
+  }
+  sending_.clear();
+  sending_to_.clear();
+  return true;
+}
+
+// --- The reactor's thread ---
+
+void ZmqListenerCore::Announce(const PeerState& self) {
+  hello_ = HelloHeader(self);
+  QueueToAll(hello_);
+}
+
+void ZmqListenerCore::GoAway() {
+  leaving_ = true;
+  QueueToAll(BareHeader(PeerHeader::Kind::kGoaway, 0));
+}
+
+void ZmqListenerCore::QueueToAll(absl::string_view header) {
+  {
+    MutexLock lock(&mutex_);
+    for (auto& [fd, connection] : connections_) {
+      if (connection.peer) Queue(*connection.peer, header, {});
+    }
+  }
+  pending_.store(true);
+}
+
+void ZmqListenerCore::Pump(absl::Time now) {
+  for (int round = 0; round < kRoundsAtOnce; ++round) {
+    pending_.store(false);
+    bool busy = ReceiveBatch();
+    if (round == 0 && !stopped_) {
+      OnEvents();
+      CutOverfull();
+    }
+    if (stopped_) return;
+    {
+      MutexLock lock(&socket_mutex_);
+      busy |= SendQueued();
+    }
+    if (!busy) {
+      // Only now: what lies ready in the socket is a whole message and has to be counted as one.
+      if (absl::ToUnixNanos(now) >= due_ns()) CheckConnections(now);
+      return;
+    }
+  }
+  pending_.store(true);
+}
+
+bool ZmqListenerCore::ReceiveBatch() {
+  size_t count = 0;
+  {
+    MutexLock lock(&socket_mutex_);
+    for (; count < kReceiveAtOnce; ++count) {
+      if (received_.size() == count) received_.emplace_back();
+      if (!socket_.Receive(&received_[count])) break;
+    }
+  }
+  for (size_t i = 0; i < count && !stopped_; ++i) {
+    OnReceived(received_[i]);
+    unpacked_.clear();
+    received_[i].frames.clear();
+  }
+  return count > 0;
+}
+
+int ZmqListenerCore::FdOf(const ReceivedMessage& received) {
+  const auto found = peers_.find(received.routing_id);
+  if (found != peers_.end()) return found->second;
+  // Its acceptance was told before its first message.
+  OnEvents();
+  const int fd = ConnectionOf(received.frames.front());
+  return connections_.contains(fd) ? fd : -1;
+}
+
+void ZmqListenerCore::OnReceived(ReceivedMessage& received) {
+  const int fd = FdOf(received);
+  if (fd < 0) return;
+  Connection& connection = connections_.find(fd)->second;
+  connection.watch.OnMessage();
+  absl::Status status = Unpack(absl::MakeSpan(received.frames), options_.limits, &unpacked_);
+  if (!status.ok()) return OnMalformed(status);
+  if (!connection.peer && !Greet(connection, received.routing_id, fd, unpacked_.front().header)) {
+    return OnMalformed(absl::InvalidArgumentError("got a first message that is not a HELLO; the peer is not a node"));
+  }
+  const Ref<ZmqPeer> peer = connection.peer;
+  for (PeerMessage& message : unpacked_) {
+    if (!stopped_) OnMessage(*peer, std::move(message));
+  }
+}
+
+bool ZmqListenerCore::Greet(Connection& connection, const std::string& routing_id, int fd, const PeerHeader& hello) {
+  if (hello.kind != PeerHeader::Kind::kHello) return false;
+  connection.peer = MakeRef<ZmqPeer>(Ref<ZmqListenerCore>(this), routing_id, NextConnection(), fd);
+  peers_.emplace(routing_id, fd);
+  MutexLock lock(&mutex_);
+  Queue(*connection.peer, hello_, {});
+  if (leaving_) Queue(*connection.peer, BareHeader(PeerHeader::Kind::kGoaway, 0), {});
+  return true;
+}
+
+void ZmqListenerCore::OnMessage(ZmqPeer& peer, PeerMessage message) {
+  switch (message.header.kind) {
+    case PeerHeader::Kind::kCall: return OnCall(peer, std::move(message));
+    case PeerHeader::Kind::kCancel: return OnCancel(peer, message.header.call_id);
+    // What a caller says of itself changes nothing here; replies answer nobody; what later releases say is not for us.
+    case PeerHeader::Kind::kHello:
+    case PeerHeader::Kind::kReply:
+    case PeerHeader::Kind::kGoaway:
+    case PeerHeader::Kind::kUnknown: return;
+  }
+}
+
+void ZmqListenerCore::OnCall(ZmqPeer& peer, PeerMessage message) {
+  const uint64_t call_id = message.header.call_id;
+  {
+    MutexLock lock(&mutex_);
+    if (peer.gone) return;
+    if (!peer.open_calls.insert(call_id).second) return;  // A second call of one id could not be told from the first.
+  }
+  message.connection = peer.connection;
+  handler_.OnCall(std::move(message), ReplyTicket(Ref<ZmqPeer>(&peer), call_id));
+}
+
+void ZmqListenerCore::OnCancel(ZmqPeer& peer, uint64_t call_id) {
+  {
+    MutexLock lock(&mutex_);
+    if (peer.open_calls.erase(call_id) == 0) return;
+  }
+  handler_.OnCancel(peer.connection, call_id);
+}
+
+void ZmqListenerCore::OnEvents() {
+  ConnectionEvent event;
+  while (!stopped_ && monitor_.ReceiveEvent(&event)) {
+    if (event.kind == ConnectionEvent::Kind::kAccepted) OnAccepted(event.fd);
+    if (event.kind == ConnectionEvent::Kind::kDisconnected) OnDisconnected(event.fd);
+  }
+}
+
+void ZmqListenerCore::OnAccepted(int fd) {
+  const ConnectionWatch watch(fd);
+  if (connections_.size() >= options_.max_connections) return watch.Cut();
+  connections_.insert_or_assign(fd, Connection{watch, reactor_.clock().Now(), nullptr});
+}
+
+void ZmqListenerCore::OnDisconnected(int fd) {
+  const auto found = connections_.find(fd);
+  if (found == connections_.end()) return;
+  const Ref<ZmqPeer> peer = found->second.peer;
+  connections_.erase(found);
+  if (!peer) return;
+  peers_.erase(peer->routing_id);
+  absl::flat_hash_set<uint64_t> open_calls;
+  {
+    MutexLock lock(&mutex_);
+    peer->gone = true;
+    open_calls.swap(peer->open_calls);
+  }
+  for (const uint64_t call_id : open_calls) {
+    if (!stopped_) handler_.OnCancel(peer->connection, call_id);
+  }
+}
+
+void ZmqListenerCore::OnMalformed(const absl::Status& status) {
+  ++malformed_;
+  const absl::Time now = reactor_.clock().Now();
+  if (now < next_log_) return;
+  next_log_ = now + kLogInterval;
+  LogWarning(absl::StrCat("listener '", endpoint_, "': got a malformed message (", malformed_, " so far), dropped it: ",
+                          status.message()));
+}
+
+void ZmqListenerCore::CutOverfull() {
+  std::vector<Ref<ZmqPeer>> overfull;
+  {
+    MutexLock lock(&mutex_);
+    if (overfull_.empty()) return;
+    overfull.swap(overfull_);
+  }
+  for (const Ref<ZmqPeer>& peer : overfull) {
+    const auto found = connections_.find(peer->fd);
+    if (found == connections_.end() || found->second.peer.get() != peer.get()) continue;
+    LogWarning(absl::StrCat("listener '", endpoint_, "': got a peer that does not read its replies, want at most ",
+                            options_.max_reply_bytes, " bytes waiting (max_reply_bytes); cutting it"));
+    found->second.watch.Cut();
+  }
+}
+
+void ZmqListenerCore::CheckConnections(absl::Time now) {
+  for (auto& [fd, connection] : connections_) {
+    const uint64_t limit = connection.peer ? MaxUnfinishedBytes(options_.limits) : MaxGreetingBytes(options_.limits);
+    if (connection.watch.Exceeds(limit)) {
+      LogWarning(absl::StrCat("listener '", endpoint_, "': got over ", limit, " bytes of a message that does not end; cutting the peer"));
+      connection.watch.Cut();
+    } else if (!connection.peer && now - connection.since > kGreetWithin) {
+      connection.watch.Cut();
+    }
+  }
+  due_ns_.store(absl::ToUnixNanos(now + kCheckInterval));
+}
+
+// --- ZmqListener ---
+
+ZmqListener::ZmqListener(ZmqReactor& reactor, Ref<ZmqListenerCore> core) : reactor_(reactor), core_(std::move(core)) {
+  reactor_.Post([core = core_] { core->Open(); });
+}
+
+ZmqListener::~ZmqListener() {
+  reactor_.RunAndWait([this] { core_->Close(); });
+}
+
+void ZmqListener::Announce(const PeerState& self) {
+  reactor_.Post([core = core_, self] { core->Announce(self); });
+}
+
+void ZmqListener::GoAway() {
+  reactor_.Post([core = core_] { core->GoAway(); });
+}
+
+}  // namespace portico
