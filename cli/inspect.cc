@@ -63,7 +63,8 @@ absl::StatusOr<Inspection> Inspect(const std::string& path) {
   }
   ASSIGN_OR_RETURN(const std::vector<VersionFolder> versions, ListVersions(path));
   if (versions.empty()) {
-    return absl::NotFoundError(absl::StrCat("'", path, "': got no version folder such as '1' in it, want a model file, a "
+    return absl::NotFoundError(absl::StrCat("'", path,
+                                            "': got no version folder such as '1' in it, want a model file, a "
                                             "version folder, or a folder of versions"));
   }
   ASSIGN_OR_RETURN(Inspection inspection, InspectFolder(folder.filename().string(), versions.back().folder));
@@ -83,9 +84,13 @@ absl::Status RunInspect(const InspectFlags& flags) {
 
 void AddInspectCommand(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<InspectFlags>();
-  CLI::App* command = app.add_subcommand("inspect", "Show signatures, axis kinds, segments, portals, bytes and digest of a package");
-  command->add_option("path", flags->path, "A model file, a version folder, or a folder of versions (the highest is shown)")
-      ->required()->type_name("PATH");
+  CLI::App* command =
+      app.add_subcommand("inspect", "Show signatures, axis kinds, segments, portals, bytes and digest of a package");
+  command
+      ->add_option("path", flags->path,
+                   "A model file, a version folder, or a folder of versions (the highest is shown)")
+      ->required()
+      ->type_name("PATH");
   command->add_flag("--json", flags->json, "One JSON object, for programs");
   command->footer(
       "Axis kinds that servable.yaml does not declare are found out by running each segment a few times.\n"

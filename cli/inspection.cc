@@ -128,9 +128,11 @@ absl::Status AddModel(const Model& model, const std::vector<Signature>& signatur
 }
 
 std::string ToText(const Inspection& inspection) {
-  std::string text = absl::StrCat(inspection.name, inspection.version > 0 ? absl::StrCat(" version ", inspection.version) : "",
-                                  " (", inspection.path, ")\n");
-  if (inspection.versions.size() > 1) absl::StrAppend(&text, "versions ", absl::StrJoin(inspection.versions, ", "), "\n");
+  std::string text =
+      absl::StrCat(inspection.name, inspection.version > 0 ? absl::StrCat(" version ", inspection.version) : "", " (",
+                   inspection.path, ")\n");
+  if (inspection.versions.size() > 1)
+    absl::StrAppend(&text, "versions ", absl::StrJoin(inspection.versions, ", "), "\n");
   absl::StrAppend(&text, "digest ", inspection.digest.Hex(), "\n", inspection.nodes, " nodes, ",
                   ByteText(inspection.weight_bytes), " of weights\n");
   for (const Inspection::SignatureView& view : inspection.signatures) {
@@ -138,21 +140,22 @@ std::string ToText(const Inspection& inspection) {
     AppendTensors("in ", view.signature.inputs, inspection.axes_declared, &text);
     AppendTensors("out", view.signature.outputs, inspection.axes_declared, &text);
     for (const Inspection::Segment& segment : view.segments) {
-      absl::StrAppend(&text, "  segment ", segment.name, ": ", segment.nodes, " nodes, ", ByteText(segment.weight_bytes),
-                      " of weights, ", absl::StrJoin(segment.inputs, ", "), " -> ", absl::StrJoin(segment.outputs, ", "),
+      absl::StrAppend(&text, "  segment ", segment.name, ": ", segment.nodes, " nodes, ",
+                      ByteText(segment.weight_bytes), " of weights, ", absl::StrJoin(segment.inputs, ", "), " -> ",
+                      absl::StrJoin(segment.outputs, ", "),
                       segment.rows_joined ? "; rows of requests are joined"
                                           : absl::StrCat("; rows of requests are not joined: ", segment.reason),
                       "\n");
     }
     for (const Inspection::Portal& portal : view.portals) {
-      absl::StrAppend(&text, "  portal ", portal.node, " (", portal.op, ") to ", portal.target, ", signature ",
-                      portal.signature, ", ", portal.digest.empty() ? "no digest" : absl::StrCat("digest ", portal.digest),
-                      "\n    ", absl::StrJoin(portal.inputs, ", "), " -> ",
-                      absl::StrJoin(portal.outputs, ", ",
-                                    [](std::string* out, const TensorSpec& spec) {
-                                      absl::StrAppend(out, spec.name, " ", spec.ToString());
-                                    }),
-                      "\n");
+      absl::StrAppend(
+          &text, "  portal ", portal.node, " (", portal.op, ") to ", portal.target, ", signature ", portal.signature,
+          ", ", portal.digest.empty() ? "no digest" : absl::StrCat("digest ", portal.digest), "\n    ",
+          absl::StrJoin(portal.inputs, ", "), " -> ",
+          absl::StrJoin(
+              portal.outputs, ", ",
+              [](std::string* out, const TensorSpec& spec) { absl::StrAppend(out, spec.name, " ", spec.ToString()); }),
+          "\n");
     }
   }
   return text;

@@ -9,8 +9,8 @@
 
 namespace portico {
 
-/// Writes one JSON value. Inside an object each call has a key, inside an array none; who calls keeps that and closes what
-/// was begun. For one thread.
+/// Writes one JSON value. Inside an object each call has a key, inside an array none; who calls keeps that and closes
+/// what was begun. For one thread.
 class JsonWriter {
  public:
   void BeginObject(absl::string_view key = {}) { Open(key, '{'); }

@@ -30,10 +30,11 @@ struct SplitFlags {
 /// "  hub/digit-encoder: 3 nodes, 1.2 KiB of weights, digest 0123456789ab" and the tensors at its border.
 absl::StatusOr<std::string> DescribeModel(const SplitModel& split, bool product) {
   ASSIGN_OR_RETURN(const Signature signature, GraphSignature(split.model));
-  std::string text = absl::StrCat(product ? "product " : "part ", split.name, ": ", split.model.proto().graph().node_size(),
-                                  " nodes, ", ByteText(split.model.weight_bytes()), " of weights, digest ",
-                                  split.digest.Short(), "\n");
-  for (const TensorSpec& input : signature.inputs) absl::StrAppend(&text, "  in   ", input.name, " ", input.ToString(), "\n");
+  std::string text = absl::StrCat(
+      product ? "product " : "part ", split.name, ": ", split.model.proto().graph().node_size(), " nodes, ",
+      ByteText(split.model.weight_bytes()), " of weights, digest ", split.digest.Short(), "\n");
+  for (const TensorSpec& input : signature.inputs)
+    absl::StrAppend(&text, "  in   ", input.name, " ", input.ToString(), "\n");
   for (const TensorSpec& output : signature.outputs) {
     absl::StrAppend(&text, "  out  ", output.name, " ", output.ToString(), "\n");
   }
@@ -47,7 +48,8 @@ absl::Status RunSplit(const SplitFlags& flags) {
   if (plan.product.empty()) {
     plan.product = std::filesystem::path(flags.model).stem().string();
     const absl::Status name = CheckServableName(plan.product);
-    if (!name.ok()) return WithContext("the model file's name can't be the product's; give 'product:' in the plan", name);
+    if (!name.ok())
+      return WithContext("the model file's name can't be the product's; give 'product:' in the plan", name);
   }
   WeightStore store;
   ASSIGN_OR_RETURN(const Model model, Model::Load(flags.model, store));
@@ -65,8 +67,8 @@ absl::Status RunSplit(const SplitFlags& flags) {
     absl::StrAppend(&text, description, "  at   ",
                     (std::filesystem::path(flags.out) / part.name / absl::StrCat(flags.version)).string(), "\n");
   }
-  absl::StrAppend(&text, "verified: ", report.rounds,
-                  report.rounds == 1 ? " run" : " runs", " equal to the unsplit model; with graph optimisation on, the largest difference is ",
+  absl::StrAppend(&text, "verified: ", report.rounds, report.rounds == 1 ? " run" : " runs",
+                  " equal to the unsplit model; with graph optimisation on, the largest difference is ",
                   report.optimized_max_difference, "\n");
   for (const std::string& skipped : report.skipped) {
     absl::StrAppend(&text, "not compared, as the unsplit model refuses it: ", skipped, "\n");
@@ -80,14 +82,22 @@ absl::Status RunSplit(const SplitFlags& flags) {
 
 void AddSplitCommand(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<SplitFlags>();
-  CLI::App* command = app.add_subcommand("split", "Cut parts out of an ONNX model, check that nothing changed, and write all as packages");
+  CLI::App* command = app.add_subcommand(
+      "split", "Cut parts out of an ONNX model, check that nothing changed, and write all as packages");
   command->add_option("model", flags->model, "The model to split")->required()->type_name("MODEL.ONNX");
-  command->add_option("--plan", flags->plan, "The parts: names, and tensors at which they end")->required()->type_name("PLAN.YAML");
-  command->add_option("--out", flags->out, "Folder for the packages, each DIR/NAME/VERSION/model.onnx")->required()->type_name("DIR");
+  command->add_option("--plan", flags->plan, "The parts: names, and tensors at which they end")
+      ->required()
+      ->type_name("PLAN.YAML");
+  command->add_option("--out", flags->out, "Folder for the packages, each DIR/NAME/VERSION/model.onnx")
+      ->required()
+      ->type_name("DIR");
   command->add_option("--version", flags->version, "Version of the packages")
-      ->check(CLI::PositiveNumber)->capture_default_str()->type_name("N");
-  command->add_option("--samples", flags->samples,
-                      "Recorded inputs to compare with instead of generated ones: DIR/<any>/input_0.pb, input_1.pb, ...")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->type_name("N");
+  command
+      ->add_option("--samples", flags->samples,
+                   "Recorded inputs to compare with instead of generated ones: DIR/<any>/input_0.pb, input_1.pb, ...")
       ->type_name("DIR");
   command->footer(
       "The plan:\n"

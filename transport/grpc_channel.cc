@@ -60,7 +60,9 @@ class ClientCall final : public RefCounted, public grpc::ClientUnaryReactor {
   ClientCall(GrpcChannel& channel, uint64_t id, uint64_t bytes, Channel::Done done)
       : id(id), bytes(bytes), channel_(channel), done_(std::move(done)) {}
 
-  void Start(grpc::GenericStub& stub, const PeerHeader& header, absl::Span<const Tensor> tensors, absl::Duration timeout);
+  /// `wait`: for a connection, where there is none.
+  void Start(grpc::GenericStub& stub, const PeerHeader& header, absl::Span<const Tensor> tensors, absl::Duration timeout,
+             bool wait);
   void Cancel() { context_.TryCancel(); }
   void OnDone(const grpc::Status& status) override;
 
@@ -129,6 +131,10 @@ class GrpcChannel final : public Channel {
   void OnGoAway();
   void OnHelloEnded(bool greeted, const grpc::Status& status);
 
+  /// What the HELLO stream tells of the connection. Before the first one calls wait for it; after a loss or a GOAWAY they
+  /// are refused until the next.
+  enum class Link : uint8_t { kNever, kUp, kDown };
+  Link link() const { return link_.load(std::memory_order_relaxed); }
   const std::string& endpoint() const { return endpoint_; }
   const PeerLimits& limits() const { return options_.limits; }
 
@@ -148,7 +154,7 @@ class GrpcChannel final : public Channel {
   std::atomic<uint64_t> next_id_{1};
   std::atomic<uint64_t> calls_in_flight_{0};
   std::atomic<uint64_t> bytes_in_flight_{0};
-  std::atomic<bool> going_away_{false};
+  std::atomic<Link> link_{Link::kNever};
   Mutex mutex_;
   CondVar idle_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
@@ -163,16 +169,17 @@ class GrpcChannel final : public Channel {
 };
 
 void ClientCall::Start(grpc::GenericStub& stub, const PeerHeader& header, absl::Span<const Tensor> tensors,
-                       absl::Duration timeout) {
-  PeerHeader call = header;
-  call.kind = PeerHeader::Kind::kCall;
-  call.call_id = id;
-  call.timeout_us = 0;
+                       absl::Duration timeout, bool wait) {
+  context_.set_wait_for_ready(wait);
+  PeerEnvelope envelope;
+  envelope.kind = PeerHeader::Kind::kCall;
+  envelope.call_id = id;
+  envelope.tensors = tensors;
   if (timeout < absl::InfiniteDuration()) {
-    call.timeout_us = std::max<int64_t>(1, absl::ToInt64Microseconds(timeout));
+    envelope.timeout_us = std::max<int64_t>(1, absl::ToInt64Microseconds(timeout));
     context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(timeout));
   }
-  WriteGrpcMessage(std::move(call), tensors, &request_);
+  WriteGrpcMessage(header, envelope, &request_);
   grpc_share_ = Ref<ClientCall>(this);
   stub.PrepareUnaryCall(&context_, kGrpcCallMethod, grpc::StubOptions(), &request_, &response_, this);
   StartCall();
@@ -192,13 +199,15 @@ void ClientCall::OnDone(const grpc::Status& status) {
 
 absl::StatusOr<PeerMessage> ClientCall::Result(const grpc::Status& status) {
   const std::string where = absl::StrCat("endpoint '", channel_.endpoint(), "'");
-  if (!status.ok()) {
-    const auto code = static_cast<absl::StatusCode>(status.error_code());
-    return WithContext(where, absl::Status(code, code == absl::StatusCode::kUnavailable
-                                                     ? absl::StrCat("lost the peer or found none; the call may have been sent: ",
-                                                                    status.error_message())
-                                                     : status.error_message()));
+  const auto code = static_cast<absl::StatusCode>(status.error_code());
+  if (code == absl::StatusCode::kUnavailable) {
+    return absl::UnavailableError(absl::StrCat(where, ": lost the peer; the call may have been sent: ", status.error_message()));
   }
+  if (code == absl::StatusCode::kDeadlineExceeded) {
+    return absl::DeadlineExceededError(
+        absl::StrCat(where, channel_.link() == GrpcChannel::Link::kNever ? ": no connection yet" : ": no answer in time"));
+  }
+  if (!status.ok()) return absl::Status(code, absl::StrCat(where, ": ", status.error_message()));
   PeerMessage message;
   RETURN_IF_ERROR(WithContext(where, ReadGrpcMessage(response_, channel_.limits(), &message)));
   if (message.header.kind != PeerHeader::Kind::kReply) {
@@ -268,7 +277,9 @@ uint64_t GrpcChannel::Call(const PeerHeader& header, absl::Span<const Tensor> te
   }
   uint64_t bytes = 0;
   for (const Tensor& tensor : tensors) bytes += tensor.bytes().size();
-  if (absl::Status status = Admit(bytes); !status.ok()) {
+  absl::Status status = CheckSendable("call", header, tensors, options_.limits);
+  if (status.ok()) status = Admit(bytes);
+  if (!status.ok()) {
     done(std::move(status));
     return id;
   }
@@ -278,20 +289,20 @@ uint64_t GrpcChannel::Call(const PeerHeader& header, absl::Span<const Tensor> te
     calls_.emplace(id, call);
     ++unfinished_;
   }
-  call->Start(stub_, header, tensors, left);
+  call->Start(stub_, header, tensors, left, /*wait=*/link() == Link::kNever);
   return id;
 }
 
 absl::Status GrpcChannel::Admit(uint64_t bytes) {
-  if (going_away_.load(std::memory_order_relaxed)) {
-    return absl::UnavailableError(absl::StrCat("endpoint '", endpoint_, "': the peer is going away; the call was not sent"));
+  if (link() == Link::kDown) {
+    return absl::UnavailableError(absl::StrCat("endpoint '", endpoint_, "': the peer is lost or going away; the call was not sent"));
   }
   const uint64_t calls = calls_in_flight_.fetch_add(1, std::memory_order_relaxed);
   const uint64_t before = bytes_in_flight_.fetch_add(bytes, std::memory_order_relaxed);
   if (calls >= options_.max_calls) {
     ReleaseWindow(bytes);
     return absl::ResourceExhaustedError(absl::StrCat("endpoint '", endpoint_, "': got ", calls,
-                                                     " calls in flight, want fewer than ", options_.max_calls));
+                                                     " calls in flight, want at most ", options_.max_calls));
   }
   if (before + bytes > options_.max_bytes) {
     ReleaseWindow(bytes);
@@ -331,12 +342,12 @@ void GrpcChannel::OnHello(const PeerState& state) {
     state_.connected = true;
     retry_after_ = kFirstRetry;
   }
-  going_away_.store(false, std::memory_order_relaxed);
+  link_.store(Link::kUp, std::memory_order_relaxed);
   Tell(state);
 }
 
 void GrpcChannel::OnGoAway() {
-  going_away_.store(true, std::memory_order_relaxed);
+  link_.store(Link::kDown, std::memory_order_relaxed);
   PeerState state;
   {
     MutexLock lock(&mutex_);
@@ -347,19 +358,21 @@ void GrpcChannel::OnGoAway() {
 }
 
 void GrpcChannel::OnHelloEnded(bool greeted, const grpc::Status& status) {
-  going_away_.store(false, std::memory_order_relaxed);
+  if (greeted) link_.store(Link::kDown, std::memory_order_relaxed);
   PeerState state;
   bool was_connected;
   bool stopping;
+  bool first_attempt;
   {
     MutexLock lock(&mutex_);
     was_connected = std::exchange(state_.connected, false);
     state = state_;
     hello_ = nullptr;
     stopping = stopping_;
+    first_attempt = retry_after_ == kFirstRetry;
   }
   if (was_connected && !stopping) Tell(state);
-  if (!greeted && !stopping) {
+  if (!greeted && !stopping && first_attempt) {
     LogWarning(absl::StrCat("endpoint '", endpoint_, "': no HELLO: ", status.error_message()));
   }
   MutexLock lock(&mutex_);

@@ -5,13 +5,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <limits>
 #include <memory>
-#include <set>
 #include <string>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/mutex.h"
@@ -21,6 +22,9 @@
 
 namespace portico {
 namespace {
+
+/// How long a listener that stops waits for peers to take the answers that are on their way.
+constexpr std::chrono::seconds kFlushTime{2};
 
 /// One client's connection, as long as anything of it is in hand.
 struct Connection {
@@ -65,20 +69,24 @@ class ConnectionTable : public std::enable_shared_from_this<ConnectionTable> {
   absl::flat_hash_map<std::string, std::weak_ptr<Connection>> connections_ ABSL_GUARDED_BY(mutex_);
 };
 
+class GrpcListener;
+
 /// A call in hand. Shared by gRPC until OnDone and by the handler's PeerReply, which may come long after (the listener may be
 /// gone by then). Whoever is first of reply and cancel finishes it.
 class ServerCall final : public RefCounted, public grpc::ServerGenericBidiReactor {
  public:
-  static grpc::ServerGenericBidiReactor* Start(CallHandler& handler, const ListenOptions& options,
-                                               std::shared_ptr<Connection> connection) {
-    auto call = MakeRef<ServerCall>(handler, options, std::move(connection));
-    call->grpc_share_ = call;
-    call->StartRead(&call->request_);
-    return call.get();
-  }
-  ServerCall(CallHandler& handler, const ListenOptions& options, std::shared_ptr<Connection> connection)
-      : handler_(handler), limits_(options.limits), max_reply_bytes_(options.max_reply_bytes), connection_(std::move(connection)) {}
+  ServerCall(GrpcListener& listener, CallHandler& handler, const ListenOptions& options,
+             std::shared_ptr<Connection> connection)
+      : listener_(listener),
+        handler_(handler),
+        limits_(options.limits),
+        max_reply_bytes_(options.max_reply_bytes),
+        connection_(std::move(connection)) {}
 
+  void Start() {
+    grpc_share_ = Ref<ServerCall>(this);
+    StartRead(&request_);
+  }
   void OnReadDone(bool ok) override {
     if (!ok) return FinishOnce(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "got no message, want one call"));
     PeerMessage call;
@@ -104,10 +112,11 @@ class ServerCall final : public RefCounted, public grpc::ServerGenericBidiReacto
     FinishOnce(grpc::Status(grpc::StatusCode::CANCELLED, "the caller cancelled"));
   }
 
-  void OnDone() override {
-    const Ref<ServerCall> self = std::move(grpc_share_);
-    connection_->reply_bytes.fetch_sub(reply_bytes_, std::memory_order_relaxed);
-    response_.Clear();
+  void OnDone() override;
+
+  /// The first of all answers is sent; the others have no effect.
+  void FinishOnce(const grpc::Status& status) {
+    if (!finished_.exchange(true, std::memory_order_acq_rel)) Finish(status);
   }
 
  private:
@@ -132,11 +141,13 @@ class ServerCall final : public RefCounted, public grpc::ServerGenericBidiReacto
     Ref<ServerCall> call_;
   };
 
-  void Answer(PeerHeader header, absl::Span<const Tensor> tensors) {
+  void Answer(const PeerHeader& header, absl::Span<const Tensor> tensors) {
     if (finished_.exchange(true, std::memory_order_acq_rel)) return;
-    header.kind = PeerHeader::Kind::kReply;
-    header.call_id = call_id_.load(std::memory_order_relaxed);
-    WriteGrpcMessage(std::move(header), tensors, &response_);
+    PeerEnvelope envelope;
+    envelope.kind = PeerHeader::Kind::kReply;
+    envelope.call_id = call_id_.load(std::memory_order_relaxed);
+    envelope.tensors = tensors;
+    WriteGrpcMessage(header, envelope, &response_);
     reply_bytes_ = response_.Length();
     const uint64_t queued = connection_->reply_bytes.fetch_add(reply_bytes_, std::memory_order_relaxed);
     if (queued + reply_bytes_ > max_reply_bytes_) {
@@ -147,11 +158,9 @@ class ServerCall final : public RefCounted, public grpc::ServerGenericBidiReacto
     }
     StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);
   }
-  void FinishOnce(const grpc::Status& status) {
-    if (!finished_.exchange(true, std::memory_order_acq_rel)) Finish(status);
-  }
 
-  /// Used only until OnDone, which the listener waits for.
+  /// These two are used only until OnDone, which the listener waits for.
+  GrpcListener& listener_;
   CallHandler& handler_;
   const PeerLimits limits_;
   const uint64_t max_reply_bytes_;
@@ -165,21 +174,23 @@ class ServerCall final : public RefCounted, public grpc::ServerGenericBidiReacto
   Ref<ServerCall> grpc_share_;
 };
 
-class GrpcListener;
-
 /// The stream by which a client sees this node: written to whenever the node has something new to say of itself.
 class GreetingStream final : public grpc::ServerGenericBidiReactor {
  public:
   GreetingStream(GrpcListener& listener, std::shared_ptr<Connection> connection)
-      : listener_(listener), connection_(std::move(connection)) {
-    StartRead(&request_);
-  }
-  /// Sends `header`; of several that wait for the one before, the last.
+      : listener_(listener), connection_(std::move(connection)) {}
+
+  void Start() { StartRead(&request_); }
+  /// Sends `header` once the client has introduced itself; of several that wait for the one before, the last.
   void Say(const std::string& header);
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
   void OnCancel() override { FinishOnce(grpc::Status::CANCELLED); }
   void OnDone() override;
+  void FinishOnce(const grpc::Status& status) {
+    MutexLock lock(&mutex_);
+    if (!std::exchange(finished_, true)) Finish(status);
+  }
 
  private:
   void Write(absl::string_view header) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -187,18 +198,14 @@ class GreetingStream final : public grpc::ServerGenericBidiReactor {
     writing_ = true;
     StartWrite(&response_);
   }
-  void FinishOnce(const grpc::Status& status) {
-    MutexLock lock(&mutex_);
-    if (!std::exchange(finished_, true)) Finish(status);
-  }
 
   GrpcListener& listener_;
   /// Held: an idle connection counts too.
   const std::shared_ptr<Connection> connection_;
   grpc::ByteBuffer request_;
   grpc::ByteBuffer response_;
-  bool greeted_ = false;
   Mutex mutex_;
+  bool greeted_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   std::string waiting_ ABSL_GUARDED_BY(mutex_);
@@ -211,10 +218,7 @@ class GrpcListener final : public Listener, private grpc::CallbackGenericService
         options_(std::move(options)),
         connections_(std::make_shared<ConnectionTable>(options_.max_connections)),
         hello_(HelloHeader(options_.self)) {}
-  ~GrpcListener() override {
-    // Cancels what is in hand and waits until gRPC is done with it: OnCancel has finished every call and stream.
-    if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
-  }
+  ~GrpcListener() override;
 
   absl::Status Bind(const GrpcEndpoint& parsed);
   const std::string& endpoint() const override { return endpoint_; }
@@ -231,15 +235,19 @@ class GrpcListener final : public Listener, private grpc::CallbackGenericService
     for (GreetingStream* stream : streams_) stream->Say(BareHeader(PeerHeader::Kind::kGoaway, 0));
   }
 
-  /// A client has introduced itself: `stream` hears of everything from now until Leave().
-  void Join(GreetingStream& stream) {
+  /// A client has introduced itself.
+  void Greet(GreetingStream& stream) {
     MutexLock lock(&mutex_);
-    streams_.insert(&stream);
     stream.Say(going_away_ ? BareHeader(PeerHeader::Kind::kGoaway, 0) : hello_);
   }
+  // gRPC is done with them.
   void Leave(GreetingStream& stream) {
     MutexLock lock(&mutex_);
     streams_.erase(&stream);
+  }
+  void Leave(ServerCall& call) {
+    MutexLock lock(&mutex_);
+    calls_.erase(&call);
   }
   const PeerLimits& limits() const { return options_.limits; }
 
@@ -262,9 +270,20 @@ class GrpcListener final : public Listener, private grpc::CallbackGenericService
       return new Refusal(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED,
                                       absl::StrCat("endpoint '", endpoint_, "': got more connections than ", options_.max_connections)));
     }
-    if (call) return ServerCall::Start(handler_, options_, std::move(connection));
-    return new GreetingStream(*this, std::move(connection));
+    MutexLock lock(&mutex_);
+    if (stopping_) return new Refusal(Stopping());
+    if (call) {
+      const Ref<ServerCall> started = MakeRef<ServerCall>(*this, handler_, options_, std::move(connection));
+      calls_.insert(started.get());
+      started->Start();
+      return started.get();
+    }
+    auto* stream = new GreetingStream(*this, std::move(connection));
+    streams_.insert(stream);
+    stream->Start();
+    return stream;
   }
+  static grpc::Status Stopping() { return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the node is stopping"); }
 
   CallHandler& handler_;
   const ListenOptions options_;
@@ -273,13 +292,36 @@ class GrpcListener final : public Listener, private grpc::CallbackGenericService
   Mutex mutex_;
   std::string hello_ ABSL_GUARDED_BY(mutex_);
   bool going_away_ ABSL_GUARDED_BY(mutex_) = false;
-  std::set<GreetingStream*> streams_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  /// What gRPC is not done with; they leave before they are gone.
+  absl::flat_hash_set<GreetingStream*> streams_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_set<ServerCall*> calls_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<grpc::Server> server_;
 };
 
+GrpcListener::~GrpcListener() {
+  if (server_ == nullptr) return;
+  {
+    // Under the lock none of them leaves; gRPC calls nobody back from within Finish().
+    MutexLock lock(&mutex_);
+    stopping_ = true;
+    for (ServerCall* call : calls_) call->FinishOnce(Stopping());
+    for (GreetingStream* stream : streams_) stream->FinishOnce(Stopping());
+  }
+  // Answers on their way arrive; then gRPC is done with every call and stream.
+  server_->Shutdown(std::chrono::system_clock::now() + kFlushTime);
+}
+
+void ServerCall::OnDone() {
+  const Ref<ServerCall> self = std::move(grpc_share_);
+  connection_->reply_bytes.fetch_sub(reply_bytes_, std::memory_order_relaxed);
+  response_.Clear();
+  listener_.Leave(*this);
+}
+
 void GreetingStream::Say(const std::string& header) {
   MutexLock lock(&mutex_);
-  if (finished_) return;
+  if (finished_ || !greeted_) return;
   if (writing_) {
     waiting_ = header;
   } else {
@@ -289,13 +331,21 @@ void GreetingStream::Say(const std::string& header) {
 
 void GreetingStream::OnReadDone(bool ok) {
   if (!ok) return FinishOnce(grpc::Status::OK);  // The client has closed its side.
-  if (!greeted_) {
+  bool greeted;
+  {
+    MutexLock lock(&mutex_);
+    greeted = greeted_;
+  }
+  if (!greeted) {
     PeerMessage message;
     if (!ReadGrpcMessage(request_, listener_.limits(), &message).ok() || message.header.kind != PeerHeader::Kind::kHello) {
       return FinishOnce(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "peer message: got something else, want a HELLO"));
     }
-    greeted_ = true;
-    listener_.Join(*this);
+    {
+      MutexLock lock(&mutex_);
+      greeted_ = true;
+    }
+    listener_.Greet(*this);
   }
   StartRead(&request_);
 }

@@ -116,22 +116,16 @@ void Flush(std::string* pending, std::vector<grpc::Slice>* slices) {
 
 }  // namespace
 
-void WriteGrpcMessage(PeerHeader header, absl::Span<const Tensor> tensors, grpc::ByteBuffer* out) {
+void WriteGrpcMessage(const PeerHeader& header, const PeerEnvelope& envelope, grpc::ByteBuffer* out) {
   static thread_local std::string encoded;
   static thread_local std::string pending;
   encoded.clear();
   pending.clear();
-  header.tensors.resize(tensors.size());
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    header.tensors[i].dtype = tensors[i].dtype();
-    header.tensors[i].shape = tensors[i].shape();
-    header.tensors[i].bytes = tensors[i].bytes().size();
-  }
-  EncodeHeader(header, &encoded);
+  EncodeHeader(header, envelope, &encoded);
   WireWriter(&pending).RawVarint(encoded.size());
   pending.append(encoded);
   std::vector<grpc::Slice> slices;
-  for (const Tensor& tensor : tensors) {
+  for (const Tensor& tensor : envelope.tensors) {
     if (tensor.bytes().size() <= kCopyBytes) {
       pending.append(tensor.bytes().data(), tensor.bytes().size());
     } else {

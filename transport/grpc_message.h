@@ -19,9 +19,8 @@ namespace portico {
 inline constexpr char kGrpcCallMethod[] = "/portico.Peer/Call";
 inline constexpr char kGrpcHelloMethod[] = "/portico.Peer/Hello";
 
-/// Writes `header` (its tensors' dtype, shape and bytes are filled in) and `tensors`. Large tensors are shared with `out`, not
-/// copied.
-void WriteGrpcMessage(PeerHeader header, absl::Span<const Tensor> tensors, grpc::ByteBuffer* out);
+/// Writes `header` with the values of `envelope`, and the envelope's tensors. Large tensors are shared with `out`, not copied.
+void WriteGrpcMessage(const PeerHeader& header, const PeerEnvelope& envelope, grpc::ByteBuffer* out);
 /// Writes a header that is encoded already, without tensors.
 void WriteGrpcHeader(absl::string_view header, grpc::ByteBuffer* out);
 

@@ -84,14 +84,15 @@ class InprocChannel;
 /// nothing to do. Outlives its channel where the answer comes late.
 class InprocCall final : public RefCounted {
  public:
-  InprocCall(InprocChannel& channel, uint64_t id, uint64_t bytes, Channel::Done done)
-      : id(id), bytes(bytes), channel_(channel), done_(std::move(done)) {}
+  InprocCall(InprocChannel& channel, uint64_t id, uint64_t bytes, Deadline deadline, Channel::Done done)
+      : id(id), bytes(bytes), deadline(deadline), channel_(channel), done_(std::move(done)) {}
 
   /// False when it was complete already.
   bool Complete(absl::StatusOr<PeerMessage> result);
 
   const uint64_t id;
   const uint64_t bytes;
+  const Deadline deadline;
 
  private:
   /// Not touched after completion.
@@ -150,62 +151,59 @@ class InprocChannel final : public Channel {
   ~InprocChannel() override {
     exchange_.Leave(endpoint_, *this);
     gate_.Close();
-    FailAll(absl::CancelledError(absl::StrCat("endpoint '", endpoint_, "': the channel was closed")));
+    for (const Ref<InprocCall>& call : Calls()) {
+      Abandon(call, absl::CancelledError(absl::StrCat("endpoint '", endpoint_, "': the channel was closed")));
+    }
     gate_.Drain(absl::InfiniteDuration());
     exchange_.events().Flush();
   }
 
   uint64_t Call(const PeerHeader& header, absl::Span<const Tensor> tensors, Deadline deadline, Done done) override {
     const uint64_t id = next_id_.fetch_add(1, std::memory_order_relaxed);
-    const absl::Duration left = deadline.Remaining(exchange_.clock());
-    if (left <= absl::ZeroDuration()) {
-      done(absl::DeadlineExceededError(absl::StrCat("endpoint '", endpoint_, "': the deadline passed before the call")));
-      return id;
-    }
-    uint64_t bytes = 0;
-    for (const Tensor& tensor : tensors) bytes += tensor.bytes().size();
-    absl::StatusOr<Admitted> admitted = Admit(id, bytes, deadline, done);
-    if (!admitted.ok()) {
-      done(admitted.status());
-      return id;
-    }
-    PeerMessage message = MakeMessage(header, PeerHeader::Kind::kCall, id, tensors);
-    message.connection = connection_;
-    message.header.timeout_us = deadline.infinite() ? 0 : std::max<int64_t>(1, absl::ToInt64Microseconds(left));
-    if (admitted->peer->gate.Enter()) {
-      admitted->peer->handler.OnCall(std::move(message), Reply(std::move(admitted->call)));
-      admitted->peer->gate.Leave();
+    absl::StatusOr<Ref<InprocCall>> call = Admit(id, header, tensors, deadline, done);
+    if (call.ok()) {
+      PeerMessage message = MakeMessage(header, PeerHeader::Kind::kCall, id, tensors);
+      message.connection = connection_;
+      Deliver(*std::move(call), std::move(message));
     } else {
-      admitted->call->Complete(Lost());
+      done(std::move(call).status());
     }
     return id;
   }
 
   void Cancel(uint64_t call_id) override {
     Ref<InprocCall> call;
-    std::shared_ptr<Doorway> peer;
     {
       MutexLock lock(&mutex_);
       const auto found = calls_.find(call_id);
       if (found == calls_.end()) return;
       call = found->second.call;
-      peer = peer_;
     }
-    if (!call->Complete(absl::CancelledError(absl::StrCat("endpoint '", endpoint_, "': the caller cancelled")))) return;
-    if (peer != nullptr && peer->gate.Enter()) {
-      peer->handler.OnCancel(connection_, call_id);
-      peer->gate.Leave();
-    }
+    Abandon(call, absl::CancelledError(absl::StrCat("endpoint '", endpoint_, "': the caller cancelled")));
   }
 
   /// Where calls go from now on; null: nowhere.
   void SetPeer(std::shared_ptr<Doorway> peer) {
     MutexLock lock(&mutex_);
+    was_connected_ |= peer != nullptr;
     peer_ = std::move(peer);
   }
-  void FailLost() { FailAll(Lost()); }
-  void TellOwner(const PeerState& state) {
+  /// After SetPeer(), on the transport's thread: sends what has waited, tells the owner.
+  void OnPeer(const PeerState& state) {
+    std::vector<std::pair<Ref<InprocCall>, PeerMessage>> waiting;
+    {
+      MutexLock lock(&mutex_);
+      for (auto& [id, pending] : calls_) {
+        if (!pending.waiting.has_value()) continue;
+        waiting.emplace_back(pending.call, *std::move(pending.waiting));
+        pending.waiting.reset();
+      }
+    }
+    for (auto& [call, message] : waiting) Deliver(std::move(call), std::move(message));
     if (options_.on_state) options_.on_state(state);
+  }
+  void FailLost() {
+    for (const Ref<InprocCall>& call : Calls()) call->Complete(Lost());
   }
 
   /// First step of a completion: what the call held of the channel is free again.
@@ -222,13 +220,11 @@ class InprocChannel final : public Channel {
   void LeaveGate() { gate_.Leave(); }
 
  private:
-  struct Admitted {
-    Ref<InprocCall> call;
-    std::shared_ptr<Doorway> peer;
-  };
   struct Pending {
     Ref<InprocCall> call;
     std::optional<EventThread::Timer> timer;
+    /// Kept until the first connection.
+    std::optional<PeerMessage> waiting;
   };
 
   /// A PeerReply: answers when called; when dropped instead, says so.
@@ -261,14 +257,21 @@ class InprocChannel final : public Channel {
   }
 
   /// Takes room in the window and enters the call into the table. Moves `done` only when that works.
-  absl::StatusOr<Admitted> Admit(uint64_t id, uint64_t bytes, Deadline deadline, Done& done) {
+  absl::StatusOr<Ref<InprocCall>> Admit(uint64_t id, const PeerHeader& header, absl::Span<const Tensor> tensors,
+                                        Deadline deadline, Done& done) {
+    if (deadline.Expired(exchange_.clock())) {
+      return absl::DeadlineExceededError(absl::StrCat("endpoint '", endpoint_, "': the deadline passed before the call"));
+    }
+    RETURN_IF_ERROR(CheckSendable("call", header, tensors, options_.limits));
+    uint64_t bytes = 0;
+    for (const Tensor& tensor : tensors) bytes += tensor.bytes().size();
     MutexLock lock(&mutex_);
-    if (peer_ == nullptr) {
-      return absl::UnavailableError(absl::StrCat("endpoint '", endpoint_, "': no connection; the call was not sent"));
+    if (peer_ == nullptr && was_connected_) {
+      return absl::UnavailableError(absl::StrCat("endpoint '", endpoint_, "': lost the peer; the call was not sent"));
     }
     if (calls_.size() >= options_.max_calls) {
       return absl::ResourceExhaustedError(absl::StrCat("endpoint '", endpoint_, "': got ", calls_.size(),
-                                                       " calls in flight, want fewer than ", options_.max_calls));
+                                                       " calls in flight, want at most ", options_.max_calls));
     }
     if (bytes > options_.max_bytes || bytes_ > options_.max_bytes - bytes) {
       return absl::ResourceExhaustedError(absl::StrCat("endpoint '", endpoint_, "': got ", bytes, " bytes on top of ", bytes_,
@@ -278,23 +281,61 @@ class InprocChannel final : public Channel {
       return absl::CancelledError(absl::StrCat("endpoint '", endpoint_, "': the channel is closing"));
     }
     bytes_ += bytes;
-    auto call = MakeRef<InprocCall>(*this, id, bytes, std::move(done));
+    auto call = MakeRef<InprocCall>(*this, id, bytes, deadline, std::move(done));
     Pending& pending = calls_[id];
     pending.call = call;
     if (!deadline.infinite()) {
-      pending.timer = exchange_.events().At(
-          deadline.at(), [call, this] { call->Complete(absl::DeadlineExceededError(absl::StrCat("endpoint '", endpoint_, "': no answer in time"))); });
+      pending.timer = exchange_.events().At(deadline.at(), [call, this] {
+        Abandon(call, absl::DeadlineExceededError(absl::StrCat("endpoint '", endpoint_, "': no answer in time")));
+      });
     }
-    return Admitted{std::move(call), peer_};
+    return call;
   }
 
-  void FailAll(const absl::Status& status) {
-    std::vector<Ref<InprocCall>> calls;
+  /// Into the peer's handler; or, before the first connection, onto the call to wait for it.
+  void Deliver(Ref<InprocCall> call, PeerMessage message) {
+    std::shared_ptr<Doorway> peer;
     {
       MutexLock lock(&mutex_);
-      for (const auto& [id, pending] : calls_) calls.push_back(pending.call);
+      const auto found = calls_.find(call->id);
+      if (found == calls_.end()) return;  // Complete already.
+      if (peer_ == nullptr && !was_connected_) {
+        found->second.waiting = std::move(message);
+        return;
+      }
+      peer = peer_;
     }
-    for (const Ref<InprocCall>& call : calls) call->Complete(status);
+    if (peer == nullptr || !peer->gate.Enter()) {
+      call->Complete(Lost());
+      return;
+    }
+    if (!call->deadline.infinite()) {
+      const absl::Duration left = call->deadline.Remaining(exchange_.clock());
+      message.header.timeout_us = std::max<int64_t>(1, absl::ToInt64Microseconds(left));
+    }
+    peer->handler.OnCall(std::move(message), Reply(std::move(call)));
+    peer->gate.Leave();
+  }
+
+  /// Completes the call because of this side, and tells the peer.
+  void Abandon(const Ref<InprocCall>& call, absl::Status status) {
+    const uint64_t connection = connection_;
+    std::shared_ptr<Doorway> peer;
+    {
+      MutexLock lock(&mutex_);
+      peer = peer_;
+    }
+    // From its completion on, the channel may be gone.
+    if (!call->Complete(std::move(status)) || peer == nullptr || !peer->gate.Enter()) return;
+    peer->handler.OnCancel(connection, call->id);
+    peer->gate.Leave();
+  }
+
+  std::vector<Ref<InprocCall>> Calls() {
+    std::vector<Ref<InprocCall>> calls;
+    MutexLock lock(&mutex_);
+    for (const auto& [id, pending] : calls_) calls.push_back(pending.call);
+    return calls;
   }
 
   Exchange& exchange_;
@@ -306,6 +347,7 @@ class InprocChannel final : public Channel {
   Gate gate_;
   Mutex mutex_;
   std::shared_ptr<Doorway> peer_ ABSL_GUARDED_BY(mutex_);
+  bool was_connected_ ABSL_GUARDED_BY(mutex_) = false;
   absl::flat_hash_map<uint64_t, Pending> calls_ ABSL_GUARDED_BY(mutex_);
   uint64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };
@@ -381,7 +423,7 @@ void Exchange::Leave(const std::string& name, InprocChannel& channel) {
 
 void Exchange::Tell(const Place& place, InprocChannel& channel) {
   channel.SetPeer(place.self.connected ? place.doorway : nullptr);
-  events_.Post([&channel, state = place.self] { channel.TellOwner(state); });
+  events_.Post([&channel, state = place.self] { channel.OnPeer(state); });
 }
 
 class InprocListener final : public Listener {

@@ -187,7 +187,9 @@ bool ZmqChannelCore::ReceiveBatch() {
       continue;
     }
     for (PeerMessage& message : unpacked_) {
-      if (!closed_) OnMessage(std::move(message));
+      if (closed_) break;
+      OnMessage(std::move(message));
+      SendEarly();
     }
     unpacked_.clear();
     received_[i].frames.clear();

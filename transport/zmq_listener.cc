@@ -234,7 +234,9 @@ void ZmqListenerCore::OnReceived(ReceivedMessage& received) {
   }
   const Ref<ZmqPeer> peer = connection.peer;
   for (PeerMessage& message : unpacked_) {
-    if (!stopped_) OnMessage(*peer, std::move(message));
+    if (stopped_) return;
+    OnMessage(*peer, std::move(message));
+    SendEarly();
   }
 }
 

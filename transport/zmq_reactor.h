@@ -46,6 +46,9 @@ class ZmqEndpoint : public RefCounted {
   void Nudge();
   /// Pump() is called no later than `at_ns`. Any thread. Returns true where the reactor has to be told.
   bool MoveDue(int64_t at_ns);
+  /// To be called behind every message that was handled: sends what has gathered after every few, so that the peer has work while
+  /// the rest of a large pack is handled here. On the reactor's thread, holding no lock.
+  void SendEarly();
   /// Hands to the socket what waits for it. True if there was anything.
   virtual bool SendQueued() ABSL_EXCLUSIVE_LOCKS_REQUIRED(socket_mutex_) = 0;
 
@@ -54,6 +57,9 @@ class ZmqEndpoint : public RefCounted {
   ZmqSocket socket_ ABSL_GUARDED_BY(socket_mutex_);
   std::atomic<bool> pending_{false};
   std::atomic<int64_t> due_ns_{kNever};
+
+ private:
+  uint32_t handled_ = 0;
 };
 
 /// One thread over epoll that pumps its endpoints. Endpoints are added and removed by tasks on that thread. Outlives them.

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
@@ -139,7 +140,6 @@ absl::Status ZmqSocket::Configure(const PeerLimits& limits, const TransportSecur
   if (zmq_setsockopt(handle_, ZMQ_MAXMSGSIZE, &max_frame, sizeof(max_frame)) != 0) return ZmqError("socket option");
   RETURN_IF_ERROR(Set(ZMQ_SNDHWM, 0));
   RETURN_IF_ERROR(Set(ZMQ_RCVHWM, kReadAhead));
-  RETURN_IF_ERROR(Set(ZMQ_IPV6, 1));
   RETURN_IF_ERROR(Set(ZMQ_HANDSHAKE_IVL, kHandshakeMs));
   RETURN_IF_ERROR(Set(ZMQ_HEARTBEAT_IVL, kHeartbeatMs));
   RETURN_IF_ERROR(Set(ZMQ_HEARTBEAT_TIMEOUT, kHeartbeatTimeoutMs));
@@ -153,6 +153,7 @@ absl::StatusOr<ZmqSocket> ZmqSocket::Dealer(void* context, const PeerLimits& lim
   if (socket.handle_ == nullptr) return ZmqError("socket");
   RETURN_IF_ERROR(socket.Set(ZMQ_LINGER, 0));
   RETURN_IF_ERROR(socket.Set(ZMQ_IMMEDIATE, 1));
+  RETURN_IF_ERROR(socket.Set(ZMQ_IPV6, 1));
   RETURN_IF_ERROR(socket.Set(ZMQ_RECONNECT_IVL, kReconnectMs));
   RETURN_IF_ERROR(socket.Set(ZMQ_RECONNECT_IVL_MAX, kReconnectMaxMs));
   RETURN_IF_ERROR(socket.Configure(limits, security));
@@ -200,6 +201,8 @@ absl::StatusOr<ZmqSocket> ZmqSocket::Monitor(void* context) {
 }
 
 absl::Status ZmqSocket::Bind(const std::string& address) {
+  // Only where asked for: libzmq would write an IPv4 address as one of IPv6.
+  RETURN_IF_ERROR(Set(ZMQ_IPV6, absl::StartsWith(address, "tcp://[") ? 1 : 0));
   return zmq_bind(handle_, address.c_str()) == 0 ? absl::OkStatus() : ZmqError("bind");
 }
 

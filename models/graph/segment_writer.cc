@@ -53,7 +53,7 @@ SegmentWriter::SegmentWriter(const Model& model) : model_(model) {
     sparse_weights_.emplace(weight.values().name(), &weight);
   }
   for (const onnx::FunctionProto& function : model.proto().functions()) {
-    functions_.emplace(FunctionKey(function.domain(), function.name()), &function);
+    functions_[FunctionKey(function.domain(), function.name())].push_back(&function);
   }
 }
 
@@ -148,7 +148,8 @@ absl::Status SegmentWriter::AddWeight(absl::string_view name, onnx::GraphProto& 
 std::vector<const onnx::FunctionProto*> SegmentWriter::FunctionsOf(
     const std::vector<const onnx::NodeProto*>& nodes) const {
   if (functions_.empty()) return {};
-  absl::flat_hash_set<const onnx::FunctionProto*> used;
+  // By name: what overloads a name comes along.
+  absl::flat_hash_set<std::string> used;
   std::vector<const onnx::NodeProto*> open = nodes;
   while (!open.empty()) {
     const onnx::NodeProto& node = *open.back();
@@ -159,13 +160,15 @@ std::vector<const onnx::FunctionProto*> SegmentWriter::FunctionsOf(
         for (const onnx::NodeProto& inner : body.node()) open.push_back(&inner);
       }
     }
-    const auto function = functions_.find(FunctionKey(node.domain(), node.op_type()));
-    if (function == functions_.end() || !used.insert(function->second).second) continue;
-    for (const onnx::NodeProto& inner : function->second->node()) open.push_back(&inner);
+    const auto functions = functions_.find(FunctionKey(node.domain(), node.op_type()));
+    if (functions == functions_.end() || !used.insert(functions->first).second) continue;
+    for (const onnx::FunctionProto* function : functions->second) {
+      for (const onnx::NodeProto& inner : function->node()) open.push_back(&inner);
+    }
   }
   std::vector<const onnx::FunctionProto*> in_order;
   for (const onnx::FunctionProto& function : model_.proto().functions()) {
-    if (used.contains(&function)) in_order.push_back(&function);
+    if (used.contains(FunctionKey(function.domain(), function.name()))) in_order.push_back(&function);
   }
   return in_order;
 }

@@ -48,7 +48,7 @@ class SegmentWriter {
   absl::flat_hash_map<absl::string_view, const onnx::ValueInfoProto*> declared_;
   absl::flat_hash_map<absl::string_view, const onnx::TensorProto*> weights_;
   absl::flat_hash_map<absl::string_view, const onnx::SparseTensorProto*> sparse_weights_;
-  absl::flat_hash_map<std::string, const onnx::FunctionProto*> functions_;
+  absl::flat_hash_map<std::string, std::vector<const onnx::FunctionProto*>> functions_;
 };
 
 }  // namespace portico

@@ -157,6 +157,23 @@ absl::StatusOr<Model> Model::FromProto(std::unique_ptr<onnx::ModelProto> proto, 
   return model;
 }
 
+absl::StatusOr<Model> Model::WithWeightsOf(const Model& source, std::unique_ptr<onnx::ModelProto> proto) {
+  RETURN_IF_ERROR(CheckComplete(*proto));
+  Model model;
+  model.proto_ = std::move(proto);
+  for (const onnx::TensorProto& initializer : model.proto_->graph().initializer()) {
+    ASSIGN_OR_RETURN(const TensorProtoType type, ReadTensorType(initializer));
+    const auto weight = source.initializers().find(initializer.name());
+    if (weight == source.initializers().end() || weight->second.tensor.dtype() != type.dtype ||
+        weight->second.tensor.shape() != type.shape) {
+      return absl::InvalidArgumentError(absl::StrCat("initializer '", initializer.name(), "': got ", DTypeName(type.dtype),
+                                                     ShapeString(type.shape), ", want a weight of the source model"));
+    }
+    model.initializers_.emplace(initializer.name(), weight->second);
+  }
+  return model;
+}
+
 uint64_t Model::weight_bytes() const {
   absl::flat_hash_set<Digest> seen;
   uint64_t bytes = 0;

@@ -38,6 +38,9 @@ class Model {
   /// The same of a model in memory. External data is looked for in `folder`; empty: none is allowed.
   static absl::StatusOr<Model> FromProto(std::unique_ptr<onnx::ModelProto> proto, const std::string& folder,
                                          WeightStore& store);
+  /// A model over weights of `source`: each graph initializer of `proto` is the one of that name there, shared, neither
+  /// copied nor read. INVALID_ARGUMENT when there is none of that name, dtype and dims.
+  static absl::StatusOr<Model> WithWeightsOf(const Model& source, std::unique_ptr<onnx::ModelProto> proto);
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
   ~Model();

@@ -108,10 +108,16 @@ class JoinCheck {
     return WithContext("generated inputs fail", first);
   }
 
+  static bool HasWholeRows(const Tensor& tensor) {
+    const uint64_t rows = static_cast<uint64_t>(tensor.rows());
+    return rows == 0 || tensor.num_elements() / rows * BitsPerElement(tensor.dtype()) % 8 == 0;
+  }
+
   absl::Status CheckRound(std::vector<Tensor> first, std::vector<Tensor> second, int64_t first_rows) {
     std::vector<Tensor> joined;
     for (size_t i = 0; i < first.size(); ++i) {
       if (kinds_[i] == AxisKind::kRows) {
+        if (!HasWholeRows(first[i])) return absl::FailedPreconditionError("a row does not fill whole bytes");
         joined.push_back(ConcatRows({first[i], second[i]}));
       } else {
         second[i] = first[i];
@@ -137,9 +143,7 @@ class JoinCheck {
       return absl::FailedPreconditionError(absl::StrCat("got shape ", ShapeString(got.shape()), " for ",
                                                         ShapeString(first.shape()), " and ", ShapeString(second.shape())));
     }
-    if (rows > 0 && got.num_elements() / static_cast<uint64_t>(rows) * BitsPerElement(got.dtype()) % 8 != 0) {
-      return absl::FailedPreconditionError("a row does not fill whole bytes");
-    }
+    if (!HasWholeRows(got)) return absl::FailedPreconditionError("a row does not fill whole bytes");
     RETURN_IF_ERROR(CompareTensors(got.Slice(0, first_rows), first));
     return CompareTensors(got.Slice(first_rows, second_rows), second);
   }

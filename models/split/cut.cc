@@ -53,13 +53,15 @@ class Cutter {
     }
     for (const std::string& input : part.inputs) {
       if (index_.IsConstant(input)) {
-        return PartError(part, absl::StrCat("input '", input, "' is a weight, which is copied into the part; leave it out"));
+        return PartError(part,
+                         absl::StrCat("input '", input, "' is a weight, which is copied into the part; leave it out"));
       }
     }
     for (const std::string& output : part.outputs) {
       if (index_.IsConstant(output) || index_.IsInput(output)) {
-        return PartError(part, absl::StrCat("output '", output, "' is ", index_.IsInput(output) ? "an input" : "a weight",
-                                            " of the graph, want a tensor that the part computes"));
+        return PartError(part,
+                         absl::StrCat("output '", output, "' is ", index_.IsInput(output) ? "an input" : "a weight",
+                                      " of the graph, want a tensor that the part computes"));
       }
       if (std::find(part.inputs.begin(), part.inputs.end(), output) != part.inputs.end()) {
         return PartError(part, absl::StrCat("tensor '", output, "' is both input and output; remove it from one"));
@@ -110,7 +112,8 @@ class Cutter {
     std::vector<std::string>& inputs = cuts_[p].inputs;
     for (const std::string& input : parts_[p].inputs) {
       if (border.erase(input) == 0) {
-        return PartError(parts_[p], absl::StrCat("input '", input, "' is not needed to compute its outputs; leave it out"));
+        return PartError(parts_[p],
+                         absl::StrCat("input '", input, "' is not needed to compute its outputs; leave it out"));
       }
       inputs.push_back(input);
     }
@@ -125,9 +128,7 @@ class Cutter {
     return absl::OkStatus();
   }
 
-  int Unit(int node) const {
-    return part_of_node_[node] >= 0 ? index_.num_nodes() + part_of_node_[node] : node;
-  }
+  int Unit(int node) const { return part_of_node_[node] >= 0 ? index_.num_nodes() + part_of_node_[node] : node; }
 
   std::string DescribeUnit(int unit) const {
     return unit < index_.num_nodes() ? index_.Describe(unit)
@@ -174,10 +175,9 @@ class Cutter {
     for (; arrival->from != self; arrival = &arrivals.find(arrival->from)->second) {
       path = absl::StrCat(DescribeUnit(arrival->from), path.empty() ? "" : ", ", path);
     }
-    return PartError(parts_[p],
-                     absl::StrCat("not convex: tensor '", arrival->tensor, "' leaves it, passes ", path,
-                                  " and comes back as '", back->second.tensor, "'; end the part before '",
-                                  arrival->tensor, "', or begin it so that it holds what lies between"));
+    return PartError(parts_[p], absl::StrCat("not convex: tensor '", arrival->tensor, "' leaves it, passes ", path,
+                                             " and comes back as '", back->second.tensor, "'; end the part before '",
+                                             arrival->tensor, "', or begin it so that it holds what lies between"));
   }
 
   absl::Status CheckOutputs(int p) const {

@@ -32,8 +32,8 @@ struct CutGraph {
   std::vector<CutStep> steps;
 };
 
-/// Finds the nodes of each of `parts`: backwards from its outputs to its inputs, outputs of other parts, inputs of the graph
-/// and weights. INVALID_ARGUMENT naming part and tensor when that is impossible; see Split().
+/// Finds the nodes of each of `parts`: backwards from its outputs to its inputs, outputs of other parts, inputs of the
+/// graph and weights. INVALID_ARGUMENT naming part and tensor when that is impossible; see Split().
 absl::StatusOr<CutGraph> CutParts(const GraphIndex& index, const std::vector<PartPlan>& parts);
 
 }  // namespace portico

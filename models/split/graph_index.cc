@@ -92,8 +92,8 @@ absl::Status GraphIndex::Connect() {
     for (const std::string& name : node.output()) {
       if (name.empty()) continue;
       if (Exists(name)) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("tensor '", name, "': got a second definition by ", Describe(i), ", want one; repair the model"));
+        return absl::InvalidArgumentError(absl::StrCat("tensor '", name, "': got a second definition by ", Describe(i),
+                                                       ", want one; repair the model"));
       }
       outputs_[i].push_back(name);
       producer_[name] = i;
@@ -122,9 +122,9 @@ absl::Status GraphIndex::Sort() {
     const int node = ready.top();
     ready.pop();
     order_.push_back(node);
-    constant_[node] = !IsRandom(graph_->node(node)) &&
-                      std::all_of(inputs_[node].begin(), inputs_[node].end(),
-                                  [this](const std::string& input) { return IsConstant(input); });
+    constant_[node] =
+        !IsRandom(graph_->node(node)) && std::all_of(inputs_[node].begin(), inputs_[node].end(),
+                                                     [this](const std::string& input) { return IsConstant(input); });
     for (const std::string& output : outputs_[node]) {
       for (const int reader : Readers(output)) {
         if (--waits[reader] == 0) ready.push(reader);

@@ -21,8 +21,8 @@ namespace portico {
 /// outlive it.
 class GraphIndex {
  public:
-  /// INVALID_ARGUMENT when two nodes compute one tensor, when nobody computes a tensor that a node reads, or when the graph
-  /// has a cycle.
+  /// INVALID_ARGUMENT when two nodes compute one tensor, when nobody computes a tensor that a node reads, or when the
+  /// graph has a cycle.
   static absl::StatusOr<GraphIndex> Create(const onnx::GraphProto& graph);
 
   int num_nodes() const { return static_cast<int>(inputs_.size()); }

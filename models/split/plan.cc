@@ -52,8 +52,8 @@ class PlanReader {
     for (const auto& entry : node) {
       const std::string& key = entry.first.Scalar();
       if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
-        return Error(entry.first, absl::StrCat(what, ": got unknown key '", key, "', want one of ",
-                                               absl::StrJoin(keys, ", ")));
+        return Error(entry.first,
+                     absl::StrCat(what, ": got unknown key '", key, "', want one of ", absl::StrJoin(keys, ", ")));
       }
       if (!seen.insert(key).second) {
         return Error(entry.first, absl::StrCat(what, ": got key '", key, "' twice; remove one"));
@@ -169,8 +169,8 @@ bool FindFault(const SplitPlan& plan, Fault* fault) {
 
 absl::Status CheckServableName(absl::string_view name) {
   const auto error = [&](absl::string_view got) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("name '", name, "': got ", got, ", want segments of letters, digits, '.', '_' and '-' between slashes"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "name '", name, "': got ", got, ", want segments of letters, digits, '.', '_' and '-' between slashes"));
   };
   bool first = true;
   for (absl::string_view segment : absl::StrSplit(name, '/')) {

@@ -39,7 +39,8 @@ absl::StatusOr<SplitPlan> ReadSplitPlan(const std::string& path);
 /// Checks names (of folders, each once), and that every part has outputs. Split() does so too.
 absl::Status CheckSplitPlan(const SplitPlan& plan);
 
-/// INVALID_ARGUMENT unless `name` can be a servable's folder below another one: segments of letters, digits, ".", "_" and
+/// INVALID_ARGUMENT unless `name` can be a servable's folder below another one: segments of letters, digits, ".", "_"
+/// and
 /// "-" between slashes, none of them empty, ".", ".." or (but for the first) a number, which would look like a version.
 absl::Status CheckServableName(absl::string_view name);
 

@@ -22,8 +22,8 @@ namespace {
 
 constexpr uint64_t kMaxTensorBytes = 1ull << 31;
 
-/// Follows indices from where they pick something back to the inputs of the graph. Bodies of If, Loop and Scan are looked
-/// into as if their nodes were the graph's own.
+/// Follows indices from where they pick something back to the inputs of the graph. Bodies of If, Loop and Scan are
+/// looked into as if their nodes were the graph's own.
 class IndexTracer {
  public:
   explicit IndexTracer(const onnx::GraphProto& graph) {
@@ -59,7 +59,8 @@ class IndexTracer {
   void AddTensors(const onnx::GraphProto& graph) {
     for (const auto& input : graph.input()) AddType(input);
     for (const auto& info : graph.value_info()) AddType(info);
-    for (const auto& weight : graph.initializer()) dims_[weight.name()] = Shape(weight.dims().begin(), weight.dims().end());
+    for (const auto& weight : graph.initializer())
+      dims_[weight.name()] = Shape(weight.dims().begin(), weight.dims().end());
     for (const auto& node : graph.node()) {
       for (const auto& output : node.output()) producer_[output] = &node;
       if (node.op_type() == "Constant" && node.output_size() == 1) {
@@ -79,8 +80,8 @@ class IndexTracer {
   /// Every input of the graph whose elements become elements of `tensor` stays below `limit`.
   void Limit(const std::string& tensor, int64_t limit) {
     static const auto* const kPassing = new absl::flat_hash_set<std::string>{
-        "Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten", "Transpose", "Slice", "Expand", "Tile", "Gather",
-        "Concat", "Clip"};
+        "Cast",  "Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten", "Transpose",
+        "Slice", "Expand",   "Tile",      "Gather",  "Concat",  "Clip"};
     absl::flat_hash_set<std::string> seen;
     std::vector<std::string> open = {tensor};
     while (!open.empty()) {
@@ -115,12 +116,18 @@ Tensor Draw(const Shape& shape, uint64_t count, int64_t limit, std::mt19937_64& 
 Tensor DrawIndices(const Tensor& tensor, int64_t limit, std::mt19937_64& random) {
   const uint64_t count = tensor.num_elements();
   switch (tensor.dtype()) {
-    case DType::kInt64: return Draw<int64_t>(tensor.shape(), count, limit, random);
-    case DType::kInt32: return Draw<int32_t>(tensor.shape(), count, std::min<int64_t>(limit, INT32_MAX), random);
-    case DType::kUint8: return Draw<uint8_t>(tensor.shape(), count, std::min<int64_t>(limit, UINT8_MAX), random);
-    case DType::kFloat: return Draw<float>(tensor.shape(), count, std::min<int64_t>(limit, 1 << 24), random);
-    case DType::kDouble: return Draw<double>(tensor.shape(), count, limit, random);
-    default: return tensor;
+    case DType::kInt64:
+      return Draw<int64_t>(tensor.shape(), count, limit, random);
+    case DType::kInt32:
+      return Draw<int32_t>(tensor.shape(), count, std::min<int64_t>(limit, INT32_MAX), random);
+    case DType::kUint8:
+      return Draw<uint8_t>(tensor.shape(), count, std::min<int64_t>(limit, UINT8_MAX), random);
+    case DType::kFloat:
+      return Draw<float>(tensor.shape(), count, std::min<int64_t>(limit, 1 << 24), random);
+    case DType::kDouble:
+      return Draw<double>(tensor.shape(), count, limit, random);
+    default:
+      return tensor;
   }
 }
 
@@ -197,7 +204,8 @@ absl::StatusOr<std::vector<SampleInputs>> ReadSamples(const std::string& folder)
   std::sort(folders.begin() + 1, folders.end());
   for (const std::filesystem::path& path : folders) RETURN_IF_ERROR(add(path));
   if (samples.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("samples '", folder, "': got no files, want one folder per sample with ",
+    return absl::InvalidArgumentError(absl::StrCat("samples '", folder,
+                                                   "': got no files, want one folder per sample with ",
                                                    "input_0.pb, input_1.pb, ... (ONNX TensorProto) in it"));
   }
   return samples;

@@ -18,8 +18,8 @@ struct SampleInputs {
   std::vector<Tensor> tensors;
 };
 
-/// For each input of the graph of `model` that says which rows, columns, ... to pick (directly or through Cast, Reshape and
-/// such): the number of them there are, the smallest where it picks from several.
+/// For each input of the graph of `model` that says which rows, columns, ... to pick (directly or through Cast, Reshape
+/// and such): the number of them there are, the smallest where it picks from several.
 absl::flat_hash_map<std::string, int64_t> IndexLimits(const Model& model);
 
 /// One sample for each of `rows`, which is the extent of every symbolic dim 0 of `inputs` (as ONNX Runtime knows them).
@@ -27,8 +27,8 @@ absl::flat_hash_map<std::string, int64_t> IndexLimits(const Model& model);
 std::vector<SampleInputs> MakeSamples(const Model& model, const std::vector<TensorSpec>& inputs,
                                       const std::vector<int64_t>& rows, uint64_t seed);
 
-/// Recorded inputs: `folder`/<any>/input_0.pb, input_1.pb, ..., each an ONNX TensorProto, one sub-folder per sample; or one
-/// sample right in `folder`. INVALID_ARGUMENT when a file is no TensorProto or there is none at all.
+/// Recorded inputs: `folder`/<any>/input_0.pb, input_1.pb, ..., each an ONNX TensorProto, one sub-folder per sample; or
+/// one sample right in `folder`. INVALID_ARGUMENT when a file is no TensorProto or there is none at all.
 absl::StatusOr<std::vector<SampleInputs>> ReadSamples(const std::string& folder);
 
 }  // namespace portico

@@ -40,28 +40,34 @@ absl::Status RefusePortals(const Nodes& nodes) {
   return absl::OkStatus();
 }
 
-/// Dtype and shape of each of `tensors`, by exposing them as outputs of the graph and asking ONNX Runtime.
-absl::StatusOr<TensorTypes> LearnTypes(const Model& model, const GraphIndex& index, std::vector<std::string> tensors) {
-  std::sort(tensors.begin(), tensors.end());
-  tensors.erase(std::unique(tensors.begin(), tensors.end()), tensors.end());
-  std::erase_if(tensors, [&](const std::string& name) { return index.IsInput(name) || index.IsOutput(name); });
-  ASSIGN_OR_RETURN(const RunnableModel runnable, MakeRunnable(model, tensors));
+/// Dtype and shape of the tensors at `cuts`, by exposing them as outputs of the graph and asking ONNX Runtime.
+absl::StatusOr<TensorTypes> LearnTypes(const Model& model, const GraphIndex& index, const std::vector<Cut>& cuts) {
+  std::vector<std::string> exposed;
+  std::vector<std::string> described;
+  for (const Cut& cut : cuts) {
+    exposed.insert(exposed.end(), cut.inputs.begin(), cut.inputs.end());
+    exposed.insert(exposed.end(), cut.outputs.begin(), cut.outputs.end());
+    described.push_back(absl::StrCat("part '", cut.plan->name, "': ", absl::StrJoin(cut.inputs, ", "), " -> ",
+                                     absl::StrJoin(cut.outputs, ", ")));
+  }
+  std::sort(exposed.begin(), exposed.end());
+  exposed.erase(std::unique(exposed.begin(), exposed.end()), exposed.end());
+  std::erase_if(exposed, [&](const std::string& name) { return index.IsInput(name) || index.IsOutput(name); });
+  ASSIGN_OR_RETURN(RunnableModel runnable, MakeRunnable(model, exposed));
   Session::Options options;
   options.optimize = false;
   options.prepack = false;
-  options.name = "types at the cuts";
-  absl::StatusOr<std::unique_ptr<Session>> session = Session::Create(runnable.proto, runnable.weights, options);
+  options.name = "the unsplit model";
+  absl::StatusOr<std::unique_ptr<Session>> session =
+      Session::Create(runnable.proto, std::move(runnable.weights), options);
   if (!session.ok()) {
-    return WithContext(absl::StrCat("learning types with the tensors at cuts (", absl::StrJoin(tensors, ", "),
-                                    ") as outputs; only dense tensors can be cut"),
-                       session.status());
+    return WithContext(
+        absl::StrCat("asking ONNX Runtime for the types of the tensors at cuts (", absl::StrJoin(described, "; "), ")"),
+        session.status());
   }
   TensorTypes types;
   for (const std::vector<TensorSpec>* specs : {&(*session)->inputs(), &(*session)->outputs()}) {
-    for (TensorSpec spec : *specs) {
-      spec.graph_name = spec.name;
-      types[spec.name] = std::move(spec);
-    }
+    for (const TensorSpec& spec : *specs) types[spec.name] = spec;
   }
   return types;
 }
@@ -104,13 +110,7 @@ class Splitter {
   absl::StatusOr<std::vector<SplitModel>> Run() {
     ASSIGN_OR_RETURN(const GraphIndex index, GraphIndex::Create(model_.proto().graph()));
     ASSIGN_OR_RETURN(const CutGraph cut_graph, CutParts(index, parts_));
-    std::vector<std::string> tensors;
-    for (const Cut& cut : cut_graph.cuts) {
-      tensors.insert(tensors.end(), cut.inputs.begin(), cut.inputs.end());
-      tensors.insert(tensors.end(), cut.outputs.begin(), cut.outputs.end());
-    }
-    ASSIGN_OR_RETURN(types_, LearnTypes(model_, index, std::move(tensors)));
-
+    ASSIGN_OR_RETURN(types_, LearnTypes(model_, index, cut_graph.cuts));
     std::vector<SplitModel> models;
     std::vector<Digest> digests;
     for (const Cut& cut : cut_graph.cuts) {
@@ -126,20 +126,20 @@ class Splitter {
  private:
   /// The part last, behind what it was split into.
   absl::StatusOr<std::vector<SplitModel>> MakePart(const GraphIndex& index, const Cut& cut) {
-    auto graph = std::make_unique<onnx::GraphProto>();
-    graph->set_name(cut.plan->name);
-    for (const std::string& input : cut.inputs) SetValueInfo(types_[input], graph->add_input());
-    for (const std::string& output : cut.outputs) SetValueInfo(types_[output], graph->add_output());
-    for (const int node : cut.nodes) *graph->add_node() = index.node(node);
-    ASSIGN_OR_RETURN(Model model, CompleteModel(model_, index, std::move(graph), store_));
+    auto proto = std::make_unique<onnx::ModelProto>();
+    onnx::GraphProto& graph = *proto->mutable_graph();
+    graph.set_name(cut.plan->name);
+    for (const std::string& input : cut.inputs) SetValueInfo(types_[input], graph.add_input());
+    for (const std::string& output : cut.outputs) SetValueInfo(types_[output], graph.add_output());
+    for (const int node : cut.nodes) *graph.add_node() = index.node(node);
+    ASSIGN_OR_RETURN(Model model, CompleteModel(model_, index, std::move(proto), store_));
     if (cut.plan->parts.empty()) {
       std::vector<SplitModel> result;
       ASSIGN_OR_RETURN(const Digest digest, ModelDigest(model));
       result.push_back({cut.plan->name, std::move(model), digest});
       return result;
     }
-    absl::StatusOr<std::vector<SplitModel>> result =
-        Splitter(model, cut.plan->name, cut.plan->parts, store_).Run();
+    absl::StatusOr<std::vector<SplitModel>> result = Splitter(model, cut.plan->name, cut.plan->parts, store_).Run();
     if (!result.ok()) return WithContext(absl::StrCat("inside part '", cut.plan->name, "'"), result.status());
     std::rotate(result->begin(), result->begin() + 1, result->end());
     return result;
@@ -148,29 +148,33 @@ class Splitter {
   absl::StatusOr<SplitModel> MakeProduct(const GraphIndex& index, const CutGraph& cut_graph,
                                          const std::vector<Digest>& digests) {
     const onnx::GraphProto& original = model_.proto().graph();
-    auto graph = std::make_unique<onnx::GraphProto>();
-    graph->set_name(original.name());
-    graph->set_doc_string(original.doc_string());
+    auto proto = std::make_unique<onnx::ModelProto>();
+    proto->set_model_version(model_.proto().model_version());
+    proto->set_doc_string(model_.proto().doc_string());
+    *proto->mutable_metadata_props() = model_.proto().metadata_props();
+    onnx::GraphProto& graph = *proto->mutable_graph();
+    graph.set_name(original.name());
+    graph.set_doc_string(original.doc_string());
     for (const auto& input : original.input()) {
-      if (index.IsInput(input.name())) *graph->add_input() = input;
+      if (index.IsInput(input.name())) *graph.add_input() = input;
     }
-    *graph->mutable_output() = original.output();
+    *graph.mutable_output() = original.output();
     absl::flat_hash_set<std::string> names;
     for (const auto& node : original.node()) names.insert(node.name());
     for (const CutStep& step : cut_graph.steps) {
       if (step.cut < 0) {
-        *graph->add_node() = index.node(step.node);
+        *graph.add_node() = index.node(step.node);
         continue;
       }
       const Cut& cut = cut_graph.cuts[step.cut];
       std::string name = cut.plan->name;
       for (int i = 2; !names.insert(name).second; ++i) name = absl::StrCat(cut.plan->name, "_", i);
-      SetPortal(cut, name, digests[step.cut], graph->add_node());
+      SetPortal(cut, name, digests[step.cut], graph.add_node());
       for (const std::string& output : cut.outputs) {
-        if (!index.IsOutput(output)) SetValueInfo(types_[output], graph->add_value_info());
+        if (!index.IsOutput(output)) SetValueInfo(types_[output], graph.add_value_info());
       }
     }
-    ASSIGN_OR_RETURN(Model model, CompleteModel(model_, index, std::move(graph), store_));
+    ASSIGN_OR_RETURN(Model model, CompleteModel(model_, index, std::move(proto), store_));
     ASSIGN_OR_RETURN(const Digest digest, ModelDigest(model));
     return SplitModel{product_, std::move(model), digest};
   }

@@ -17,10 +17,11 @@ struct SplitModel {
   Digest digest;
 };
 
-/// Cuts the parts of `plan` out of `model` and puts `ai.portico.Remote` nodes in their place. First the product, then the
-/// parts, inner ones before the parts that use them. Types at a cut are learnt by exposing the tensor as a graph output and
-/// asking ONNX Runtime. INVALID_ARGUMENT (naming part and tensor) when a tensor is not there, a part is empty or not convex,
-/// parts overlap without nesting, or a tensor inside a part is used outside and is not among its outputs.
+/// Cuts the parts of `plan` out of `model` and puts `ai.portico.Remote` nodes in their place. First the product, then
+/// the parts, inner ones before the parts that use them. Types at a cut are learnt by exposing the tensor as a graph
+/// output and asking ONNX Runtime. INVALID_ARGUMENT (naming part and tensor) when a tensor is not there, a part is
+/// empty or not convex, parts overlap without nesting, or a tensor inside a part is used outside and is not among its
+/// outputs.
 absl::StatusOr<std::vector<SplitModel>> Split(const Model& model, const SplitPlan& plan, WeightStore& store);
 
 struct VerifyOptions {
@@ -39,8 +40,8 @@ struct VerifyReport {
   double optimized_max_difference = 0;
 };
 
-/// Runs original and split models in this process, optimisation off, and compares. FAILED_PRECONDITION when an output differs
-/// beyond its dtype's tolerance or no round could run.
+/// Runs original and split models in this process, optimisation off, and compares. FAILED_PRECONDITION when an output
+/// differs beyond its dtype's tolerance or no round could run.
 absl::StatusOr<VerifyReport> VerifySplit(const Model& original, const std::vector<SplitModel>& split,
                                          const VerifyOptions& options);
 

@@ -1,5 +1,7 @@
 #include "models/split/submodel.h"
 
+#include <algorithm>
+
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -113,12 +115,10 @@ class Completer {
 }  // namespace
 
 absl::StatusOr<Model> CompleteModel(const Model& source, const GraphIndex& index,
-                                    std::unique_ptr<onnx::GraphProto> graph, WeightStore& store) {
-  auto proto = std::make_unique<onnx::ModelProto>();
-  proto->set_ir_version(source.proto().ir_version());
+                                    std::unique_ptr<onnx::ModelProto> proto, WeightStore& store) {
+  // Before version 4 weights had to be inputs too.
+  proto->set_ir_version(std::max<int64_t>(source.proto().ir_version(), 4));
   proto->set_producer_name("portico");
-  *proto->mutable_metadata_props() = source.proto().metadata_props();
-  proto->set_allocated_graph(graph.release());
   Completer(source.proto(), index, proto.get()).Run();
   // The store has these bytes, so that the model ends up sharing the memory of `source`.
   for (auto& weight : *proto->mutable_graph()->mutable_initializer()) {

@@ -12,16 +12,16 @@
 #include "models/split/graph_index.h"
 
 namespace onnx {
-class GraphProto;
+class ModelProto;
 class ValueInfoProto;
 }  // namespace onnx
 
 namespace portico {
 
-/// A model of its own from `graph`, which has nodes, inputs and outputs: adds what they use of `source` (constant nodes,
-/// weights, types of inner tensors, local functions, opset imports). `index` is that of `source`.
+/// A model of its own from `proto`, whose graph has nodes, inputs and outputs: adds what they use of `source` (constant
+/// nodes, weights, types of inner tensors, local functions, opset imports). `index` is that of `source`.
 absl::StatusOr<Model> CompleteModel(const Model& source, const GraphIndex& index,
-                                    std::unique_ptr<onnx::GraphProto> graph, WeightStore& store);
+                                    std::unique_ptr<onnx::ModelProto> proto, WeightStore& store);
 
 /// A model as Session::Create() takes it.
 struct RunnableModel {

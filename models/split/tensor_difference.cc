@@ -35,21 +35,34 @@ double MaxDifference(const Tensor& a, const Tensor& b) {
   if (a.dtype() != b.dtype() || a.shape() != b.shape() || a.bytes().size() != b.bytes().size()) return kInfinity;
   switch (a.dtype()) {
     case DType::kComplex64:
-    case DType::kFloat: return Difference<float>(a.bytes(), b.bytes());
+    case DType::kFloat:
+      return Difference<float>(a.bytes(), b.bytes());
     case DType::kComplex128:
-    case DType::kDouble: return Difference<double>(a.bytes(), b.bytes());
-    case DType::kFloat16: return Difference<Eigen::half>(a.bytes(), b.bytes());
-    case DType::kBfloat16: return Difference<Eigen::bfloat16>(a.bytes(), b.bytes());
+    case DType::kDouble:
+      return Difference<double>(a.bytes(), b.bytes());
+    case DType::kFloat16:
+      return Difference<Eigen::half>(a.bytes(), b.bytes());
+    case DType::kBfloat16:
+      return Difference<Eigen::bfloat16>(a.bytes(), b.bytes());
     case DType::kBool:
-    case DType::kUint8: return Difference<uint8_t>(a.bytes(), b.bytes());
-    case DType::kInt8: return Difference<int8_t>(a.bytes(), b.bytes());
-    case DType::kUint16: return Difference<uint16_t>(a.bytes(), b.bytes());
-    case DType::kInt16: return Difference<int16_t>(a.bytes(), b.bytes());
-    case DType::kUint32: return Difference<uint32_t>(a.bytes(), b.bytes());
-    case DType::kInt32: return Difference<int32_t>(a.bytes(), b.bytes());
-    case DType::kUint64: return Difference<uint64_t>(a.bytes(), b.bytes());
-    case DType::kInt64: return Difference<int64_t>(a.bytes(), b.bytes());
-    default: return a.bytes() == b.bytes() ? 0 : kInfinity;
+    case DType::kUint8:
+      return Difference<uint8_t>(a.bytes(), b.bytes());
+    case DType::kInt8:
+      return Difference<int8_t>(a.bytes(), b.bytes());
+    case DType::kUint16:
+      return Difference<uint16_t>(a.bytes(), b.bytes());
+    case DType::kInt16:
+      return Difference<int16_t>(a.bytes(), b.bytes());
+    case DType::kUint32:
+      return Difference<uint32_t>(a.bytes(), b.bytes());
+    case DType::kInt32:
+      return Difference<int32_t>(a.bytes(), b.bytes());
+    case DType::kUint64:
+      return Difference<uint64_t>(a.bytes(), b.bytes());
+    case DType::kInt64:
+      return Difference<int64_t>(a.bytes(), b.bytes());
+    default:
+      return a.bytes() == b.bytes() ? 0 : kInfinity;
   }
 }
 

@@ -36,6 +36,9 @@ class InlineSegment final : public AsyncOp {
 
 absl::Status CheckTensors(absl::string_view what, const std::vector<TensorSpec>& specs,
                           const std::vector<Tensor>& tensors) {
+  if (tensors.size() != specs.size()) {
+    return absl::InvalidArgumentError(absl::StrCat(what, "s: got ", tensors.size(), ", want ", specs.size()));
+  }
   for (size_t i = 0; i < specs.size(); ++i) RETURN_IF_ERROR(specs[i].Check(what, tensors[i]));
   return absl::OkStatus();
 }
@@ -82,9 +85,8 @@ class LocalMesh {
 
   absl::StatusOr<std::vector<Tensor>> Run(const std::vector<Tensor>& inputs) const {
     std::optional<absl::StatusOr<std::vector<Tensor>>> result;
-    product_->Run(MakeRef<RequestContext>(), inputs, [&result](absl::StatusOr<std::vector<Tensor>> outputs) {
-      result.emplace(std::move(outputs));
-    });
+    product_->Run(MakeRef<RequestContext>(), inputs,
+                  [&result](absl::StatusOr<std::vector<Tensor>> outputs) { result.emplace(std::move(outputs)); });
     PORTICO_CHECK(result.has_value());
     return *std::move(result);
   }
@@ -129,8 +131,8 @@ class LocalMesh {
   absl::StatusOr<const Servable*> FindTarget(const PortalSpec& portal) const {
     const auto target = servables_.find(portal.target);
     if (target == servables_.end()) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("portal '", portal.node_name, "': got target '", portal.target, "', which is none of the parts"));
+      return absl::FailedPreconditionError(absl::StrCat("portal '", portal.node_name, "': got target '", portal.target,
+                                                        "', which is none of the parts"));
     }
     if (target->second.digest != portal.digest) {
       return absl::FailedPreconditionError(absl::StrCat("portal '", portal.node_name, "': got digest ",
@@ -173,7 +175,8 @@ absl::Status Compare(Session& session, const std::vector<SplitModel>& split, std
     const absl::StatusOr<std::vector<Tensor>> got = mesh->Run(sample.tensors);
     if (!got.ok()) return Mismatch(sample, "the split model fails where the original does not", got.status());
     if (got->size() != want->size()) {
-      return Mismatch(sample, "outputs", absl::InternalError(absl::StrCat("got ", got->size(), ", want ", want->size())));
+      return Mismatch(sample, "outputs",
+                      absl::InternalError(absl::StrCat("got ", got->size(), ", want ", want->size())));
     }
     for (size_t i = 0; i < want->size(); ++i) {
       const absl::Status equal = CompareTensors((*got)[i], (*want)[i]);
@@ -215,9 +218,10 @@ absl::StatusOr<VerifyReport> VerifySplit(const Model& original, const std::vecto
     RETURN_IF_ERROR(Compare(*session, split, samples, report));
   }
   if (report.rounds == 0) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "verification: the unsplit model refused all inputs, so nothing was compared; give recorded ones with --samples; ",
-        report.skipped.empty() ? "" : report.skipped.back()));
+    return absl::FailedPreconditionError(
+        absl::StrCat("verification: the unsplit model refused all inputs, so nothing was compared; give recorded ones "
+                     "with --samples; ",
+                     report.skipped.empty() ? "" : report.skipped.back()));
   }
   ASSIGN_OR_RETURN(report.optimized_max_difference, OptimizedDifference(original, split, samples));
   return report;

@@ -47,7 +47,8 @@ class FolderTransaction {
     folders_.push_back({path, temporary, false});
     // mkdtemp's folders are private; a package is for whichever user serves it.
     std::error_code error;
-    fs::permissions(temporary, fs::perms::group_read | fs::perms::group_exec | fs::perms::others_read | fs::perms::others_exec,
+    fs::permissions(temporary,
+                    fs::perms::group_read | fs::perms::group_exec | fs::perms::others_read | fs::perms::others_exec,
                     fs::perm_options::add, error);
     if (error) return ErrnoStatus(error.value(), "folder", temporary);
     RETURN_IF_ERROR(model.Save(temporary));
@@ -63,7 +64,8 @@ class FolderTransaction {
       folder.committed = true;
       RETURN_IF_ERROR(SyncFolder(folder.path.parent_path()));
     }
-    for (const fs::path& made : made_) RETURN_IF_ERROR(SyncFolder(made.parent_path().empty() ? "." : made.parent_path()));
+    for (const fs::path& made : made_)
+      RETURN_IF_ERROR(SyncFolder(made.parent_path().empty() ? "." : made.parent_path()));
     folders_.clear();
     made_.clear();
     return absl::OkStatus();

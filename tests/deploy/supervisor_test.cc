@@ -11,6 +11,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "router/revision.h"
 #include "tests/deploy/mesh_fixture.h"
 
 namespace portico {

@@ -27,8 +27,8 @@ class SplitCliTest : public ::testing::Test {
   };
 
   Result Portico(const std::string& arguments) {
-    const std::string command = absl::StrCat("cd '", folder_.path(), "' && '", PORTICO_BINARY_DIR, "/portico' ", arguments,
-                                             " > stdout.txt 2> stderr.txt");
+    const std::string command = absl::StrCat("cd '", folder_.path(), "' && '", PORTICO_BINARY_DIR, "/portico' ",
+                                             arguments, " > stdout.txt 2> stderr.txt");
     const int status = std::system(command.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, folder_.Read("stdout.txt"), folder_.Read("stderr.txt")};
   }

@@ -10,6 +10,26 @@
 namespace portico {
 namespace {
 
+/// |got − want| ≤ absolute · largest magnitude (at least 1) + relative · |want|; 0: equal bytes.
+struct Allowance {
+  double relative = 0;
+  double absolute = 0;
+};
+
+Allowance AllowanceOf(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat:
+    case DType::kDouble:
+      return {.relative = 1e-3, .absolute = 2e-6};
+    case DType::kFloat16:
+      return {.relative = 5e-3, .absolute = 1e-3};
+    case DType::kBfloat16:
+      return {.relative = 2e-2, .absolute = 1e-2};
+    default:
+      return {};
+  }
+}
+
 double HalfToDouble(uint16_t bits) {
   const int exponent = (bits >> 10) & 31;
   const int fraction = bits & 1023;
@@ -40,7 +60,7 @@ double FloatAt(const Tensor& tensor, uint64_t index) {
 }
 
 std::string FloatDifference(const Tensor& got, const Tensor& want) {
-  const Tolerance tolerance = ToleranceOf(want.dtype());
+  const Allowance allowance = AllowanceOf(want.dtype());
   double largest = 1;
   for (uint64_t i = 0; i < want.num_elements(); ++i) {
     if (const double b = std::abs(FloatAt(want, i)); std::isfinite(b)) largest = std::max(largest, b);
@@ -50,7 +70,7 @@ std::string FloatDifference(const Tensor& got, const Tensor& want) {
     const double b = FloatAt(want, i);
     if (a == b || (std::isnan(a) && std::isnan(b))) continue;
     // Written so that a NaN or an infinity on one side is a difference.
-    if (!(std::abs(a - b) <= tolerance.absolute * largest + tolerance.relative * std::abs(b)) || std::isinf(b)) {
+    if (!(std::abs(a - b) <= allowance.absolute * largest + allowance.relative * std::abs(b)) || std::isinf(b)) {
       return absl::StrCat("element ", i, ": got ", a, ", want ", b);
     }
   }
@@ -59,26 +79,12 @@ std::string FloatDifference(const Tensor& got, const Tensor& want) {
 
 }  // namespace
 
-Tolerance ToleranceOf(DType dtype) {
-  switch (dtype) {
-    case DType::kFloat:
-    case DType::kDouble:
-      return {.relative = 1e-3, .absolute = 2e-6};
-    case DType::kFloat16:
-      return {.relative = 5e-3, .absolute = 1e-3};
-    case DType::kBfloat16:
-      return {.relative = 2e-2, .absolute = 1e-2};
-    default:
-      return {};
-  }
-}
-
 std::string Difference(const Tensor& got, const Tensor& want) {
   if (got.dtype() != want.dtype() || got.shape() != want.shape()) {
     return absl::StrCat("got ", DTypeName(got.dtype()), ShapeString(got.shape()), ", want ", DTypeName(want.dtype()),
                         ShapeString(want.shape()));
   }
-  if (ToleranceOf(want.dtype()).absolute > 0) return FloatDifference(got, want);
+  if (AllowanceOf(want.dtype()).absolute > 0) return FloatDifference(got, want);
   if (got.bytes() == want.bytes()) return "";
   if (want.dtype() != DType::kString) return absl::StrCat("bytes of ", DTypeName(want.dtype()), " differ");
   for (uint64_t i = 0; i < want.num_elements(); ++i) {

@@ -6,17 +6,9 @@
 
 namespace portico {
 
-/// By how much numbers may differ: |got − want| ≤ absolute · largest + relative · |want|, where `largest` is the
-/// tensor's largest magnitude, at least 1 (what cancels out of large terms is not exact).
-struct Tolerance {
-  double relative = 0;
-  double absolute = 0;
-};
-
-/// What a served model's outputs may differ by from those of the same model run elsewhere; 0 but for floating point.
-Tolerance ToleranceOf(DType dtype);
-
-/// Empty when `got` is `want` within ToleranceOf its dtype; else the first difference. NaN equals NaN.
+/// Empty when `got` is `want`; else the first difference. Floating point may differ by a bound of its dtype: relative to the
+/// number, plus a little relative to the tensor's largest magnitude (what cancels out of large terms is not exact). NaN
+/// equals NaN. Written apart from the comparison that the mesh itself uses.
 std::string Difference(const Tensor& got, const Tensor& want);
 
 }  // namespace portico

@@ -191,6 +191,15 @@ TEST(ModelDigestTest, PortalsCountByTargetNotByNames) {
   EXPECT_NE(DigestOf(portal("hub/a", {}, "N,3")), digest);
 }
 
+TEST(ModelDigestTest, OtherOpsCountByEveryAttribute) {
+  const auto custom = [](const std::string& value) {
+    ModelBuilder builder;
+    builder.Opset("else", 1).Input("x", DType::kFloat, {"N"}).Output("y", DType::kFloat, {"N"});
+    return builder.Node("Op", {"x"}, {"y"}, {Strings("input_names", {value})}, "else");
+  };
+  EXPECT_NE(DigestOf(custom("a")), DigestOf(custom("b")));
+}
+
 /// If with bodies that read `captured` of the outer graph.
 ModelBuilder Branch(const std::string& p, const std::string& op, const std::string& captured) {
   const auto body = [&](const std::string& body_op) {
@@ -227,6 +236,34 @@ TEST(ModelDigestTest, InputsOfABodyAreNotThoseOfTheGraph) {
   };
   EXPECT_NE(DigestOf(scan("e")), DigestOf(scan("seq")));
   EXPECT_NE(DigestOf(scan("e")), DigestOf(scan("s")));
+}
+
+TEST(ModelDigestTest, InputsOfNestedBodiesAreNotThoseOfTheBodiesAround) {
+  const auto nested = [](const std::string& used) {
+    const auto loop_body = [](const std::string& p) {
+      ModelBuilder body;
+      body.Input(p + "i", DType::kInt64, {}).Input(p + "c", DType::kBool, {}).Input(p + "s", DType::kFloat, {});
+      body.Node("Identity", {p + "c"}, {p + "d"}).Output(p + "d", DType::kBool, {}).Output(p + "r", DType::kFloat, {});
+      return body;
+    };
+    ModelBuilder inner = loop_body("in_");
+    inner.Node("Neg", {used}, {"in_r"});
+    ModelBuilder outer = loop_body("out_");
+    outer.Node("Loop", {"", "out_c", "out_s"}, {"out_r"}, {Body("body", inner.BuildGraph())});
+    ModelBuilder builder;
+    builder.Input("n", DType::kInt64, {}).Input("x", DType::kFloat, {}).Output("y", DType::kFloat, {});
+    return builder.Node("Loop", {"n", "", "x"}, {"y"}, {Body("body", outer.BuildGraph())});
+  };
+  EXPECT_NE(DigestOf(nested("in_s")), DigestOf(nested("out_s")));
+}
+
+TEST(ModelDigestTest, OutputsOfOneNodeAreToldApart) {
+  const auto halves = [](const std::string& first, const std::string& second) {
+    ModelBuilder builder;
+    builder.Input("x", DType::kFloat, {4}).Output("y", DType::kFloat, {2}).Node("Split", {"x"}, {"a", "b"});
+    return builder.Node("Sub", {first, second}, {"y"});
+  };
+  EXPECT_NE(DigestOf(halves("a", "b")), DigestOf(halves("b", "a")));
 }
 
 ModelBuilder WithFunction(const std::string& domain, const std::string& name, const std::string& op) {

@@ -93,6 +93,31 @@ TEST_F(ModelTest, VersionsShareWeights) {
   EXPECT_EQ(store_.bytes(), 0u);
 }
 
+TEST_F(ModelTest, PartSharesTheWeightsOfItsSource) {
+  const absl::StatusOr<Model> source = FromProto(Small());
+  ASSERT_TRUE(source.ok()) << source.status();
+  const absl::StatusOr<Model> part =
+      Model::WithWeightsOf(*source, std::make_unique<onnx::ModelProto>(source->proto()));
+  ASSERT_TRUE(part.ok()) << part.status();
+  EXPECT_EQ(part->initializers().at("w").tensor.bytes().data(), source->initializers().at("w").tensor.bytes().data());
+  EXPECT_EQ(*ModelDigest(*part), *ModelDigest(*source));
+  ModelBuilder other = Small();
+  other.Initializer("v", {1}, {1});
+  EXPECT_EQ(Model::WithWeightsOf(*source, other.Build()).status().message(),
+            "initializer 'v': got float32[1], want a weight of the source model");
+}
+
+TEST_F(ModelTest, BodiesNestedTooDeepAreRefused) {
+  ModelBuilder graph;
+  graph.Node("Relu", {"x"}, {"y"}).Output("y", DType::kFloat, {});
+  for (int i = 0; i < 100; ++i) {
+    ModelBuilder outer;
+    outer.Node("If", {"b"}, {"y"}, {Body("then_branch", graph.BuildGraph())}).Output("y", DType::kFloat, {});
+    graph = outer;
+  }
+  EXPECT_THAT(std::string(FromProto(graph).status().message()), HasSubstr("nested deeper than 32"));
+}
+
 TEST_F(ModelTest, MissingFileIsNotFound) {
   EXPECT_EQ(Load(folder_.File("none.onnx")).status().code(), absl::StatusCode::kNotFound);
 }

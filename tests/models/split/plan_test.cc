@@ -1,8 +1,8 @@
 #include "models/split/plan.h"
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "absl/strings/str_cat.h"
 #include "tests/testing/temp_folder.h"
 
 namespace portico {

@@ -264,7 +264,8 @@ ModelBuilder WithIf() {
       .Output("y", DType::kFloat, {"N", 2})
       .Initializer("w", Weights({2}, 1))
       .Node("Relu", {"x"}, {"a"})
-      .Node("If", {"flag"}, {"i"}, {Body("then_branch", then_body.BuildGraph()), Body("else_branch", else_body.BuildGraph())})
+      .Node("If", {"flag"}, {"i"},
+            {Body("then_branch", then_body.BuildGraph()), Body("else_branch", else_body.BuildGraph())})
       .Node("Neg", {"i"}, {"y"});
   return builder;
 }
@@ -363,7 +364,8 @@ TEST(SplitTest, RefusesToCutWhatIsNoDenseTensor) {
       .Initializer("zero", Tensor::Of<int64_t>({}, {0}))
       .Node("SequenceAt", {"sequence", "zero"}, {"y"});
   EXPECT_THAT(ErrorOf(builder, {Part("part", {}, {"sequence"})}),
-              AllOf(HasSubstr("sequence"), HasSubstr("dense tensor")));
+              AllOf(HasSubstr("part 'part': x -> sequence"), HasSubstr("output 'sequence': got"),
+                    HasSubstr("want a dense tensor")));
 }
 
 TEST(SplitTest, RefusesModelsThatHavePortals) {

@@ -113,8 +113,9 @@ TEST_F(WriteTest, SplitsModelsWithExternalData) {
     weight->add_dims(600);
     weight->set_data_location(onnx::TensorProto::EXTERNAL);
     const Tensor tensor = Weights({600, 600}, first);
-    for (const auto& [key, value] : {std::pair("location", std::string("data.bin")), std::pair("offset", std::to_string(data.size())),
-                                     std::pair("length", std::to_string(tensor.bytes().size()))}) {
+    for (const auto& [key, value] :
+         {std::pair("location", std::string("data.bin")), std::pair("offset", std::to_string(data.size())),
+          std::pair("length", std::to_string(tensor.bytes().size()))}) {
       auto* entry = weight->add_external_data();
       entry->set_key(key);
       entry->set_value(value);

@@ -26,7 +26,7 @@ std::string Joined(const SplicedMessage& message) {
   size_t at = 0;
   for (const SplicedMessage::Splice& splice : message.splices) {
     out += message.bytes.substr(at, splice.at - at);
-    out += splice.tensor.bytes();
+    out.append(splice.tensor.bytes().data(), splice.tensor.bytes().size());
     at = splice.at;
   }
   return out + message.bytes.substr(at);

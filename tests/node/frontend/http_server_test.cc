@@ -1,0 +1,302 @@
+#include "node/frontend/http_server.h"
+
+#include <zlib.h>
+
+#include <thread>
+
+#include "base/mutex.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/node/frontend/raw_http.h"
+
+namespace portico {
+namespace {
+
+using ::testing::HasSubstr;
+
+HttpReply Text(std::string body) {
+  HttpReply reply;
+  reply.body = std::move(body);
+  return reply;
+}
+
+/// Answers with what it was asked.
+void Echo(const HttpRequest& request, HttpServer::Respond respond) {
+  respond(Text(absl::StrCat(request.method, " ", request.path, "?", request.query, " ", request.body)));
+}
+
+std::unique_ptr<HttpServer> Serve(HttpServer::Handler handler, HttpServer::Options options = {}) {
+  auto server = HttpServer::Start(std::move(options), std::move(handler));
+  EXPECT_TRUE(server.ok()) << server.status();
+  return *std::move(server);
+}
+
+std::string Gzip(const std::string& text) {
+  z_stream stream{};
+  EXPECT_EQ(deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+  std::string out(deflateBound(&stream, text.size()) + 64, '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  return out;
+}
+
+/// Keeps the requests it gets until told to answer.
+class Holder {
+ public:
+  HttpServer::Handler handler() {
+    return [this](const HttpRequest&, HttpServer::Respond respond) {
+      MutexLock lock(&mutex_);
+      held_.push_back(std::move(respond));
+      arrived_.NotifyAll();
+    };
+  }
+  /// Waits for a request and hands its Respond out.
+  HttpServer::Respond Take() {
+    MutexLock lock(&mutex_);
+    while (held_.empty()) arrived_.Wait(&mutex_);
+    HttpServer::Respond respond = std::move(held_.back());
+    held_.pop_back();
+    return respond;
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar arrived_;
+  std::vector<HttpServer::Respond> held_ ABSL_GUARDED_BY(mutex_);
+};
+
+TEST(HttpServerTest, KeepsConnectionAndSplitsPathFromQuery) {
+  const auto server = Serve(Echo);
+  RawHttp client(server->address());
+  EXPECT_EQ(client.Get("/a?b=c&d").body, "GET /a?b=c&d ");
+  EXPECT_EQ(client.Post("/p", "body").body, "POST /p? body");
+  EXPECT_EQ(client.Post("/p", "").body, "POST /p? ");
+}
+
+TEST(HttpServerTest, BodyHasPaddingBehindIt) {
+  const auto server = Serve([](const HttpRequest& request, HttpServer::Respond respond) {
+    bool zeros = true;
+    for (size_t i = 0; i < HttpRequest::kBodyPadding; ++i) zeros &= request.body.data()[request.body.size() + i] == '\0';
+    respond(Text(zeros ? "padded" : "not padded"));
+  });
+  RawHttp client(server->address());
+  EXPECT_EQ(client.Get("/").body, "padded");
+  EXPECT_EQ(client.Post("/", "x").body, "padded");
+  EXPECT_EQ(client.Post("/", Gzip("x"), "Content-Encoding: gzip\r\n").body, "padded");
+  client.Send("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n");
+  EXPECT_EQ(client.Receive().body, "padded");
+}
+
+TEST(HttpServerTest, PipelinedRequestsAreAnsweredInOrder) {
+  const auto server = Serve([](const HttpRequest& request, HttpServer::Respond respond) {
+    // From other threads, so that answers could overtake each other.
+    std::thread([respond = std::move(respond), path = std::string(request.path)]() mutable { respond(Text(path)); }).detach();
+  });
+  RawHttp client(server->address());
+  std::string requests;
+  for (int i = 0; i < 50; ++i) absl::StrAppend(&requests, "GET /", i, " HTTP/1.1\r\n\r\n");
+  client.Send(requests);
+  for (int i = 0; i < 50; ++i) ASSERT_EQ(client.Receive().body, absl::StrCat("/", i));
+}
+
+TEST(HttpServerTest, HeadHasNoBodyAndOtherMethodsAreRefused) {
+  const auto server = Serve(Echo);
+  RawHttp client(server->address());
+  client.Send("HEAD /x HTTP/1.1\r\n\r\n");
+  const RawResponse head = client.Receive(true);
+  EXPECT_EQ(head.code, 200);
+  EXPECT_THAT(head.head, HasSubstr("Content-Length: 9"));
+  EXPECT_EQ(client.Get("/y").body, "GET /y? ");
+  client.Send("DELETE /x HTTP/1.1\r\n\r\n");
+  EXPECT_EQ(client.Receive().code, 405);
+  EXPECT_TRUE(client.Closed());
+}
+
+TEST(HttpServerTest, ExpectedContinueIsSentBeforeTheBody) {
+  const auto server = Serve(Echo);
+  RawHttp client(server->address());
+  client.Send("POST /p HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+  EXPECT_EQ(client.Receive(true).code, 100);
+  client.Send("abc");
+  EXPECT_EQ(client.Receive().body, "POST /p? abc");
+}
+
+TEST(HttpServerTest, GzipBodiesAreUnpackedAndBombsRefused) {
+  ThreadPool pool({.threads = 1});
+  HttpServer::Options options;
+  options.max_body_bytes = 1 << 20;
+  options.executor = &pool;
+  const auto server = Serve([](const HttpRequest& request, HttpServer::Respond respond) {
+    respond(Text(absl::StrCat(request.body.size(), request.body.substr(0, 3))));
+  }, options);
+  RawHttp client(server->address());
+  const std::string header = "Content-Encoding: gzip\r\n";
+  EXPECT_EQ(client.Post("/", Gzip(std::string(1 << 20, 'a')), header).body, "1048576aaa");
+  EXPECT_EQ(client.Post("/", Gzip(std::string((1 << 20) + 1, 'a')), header).code, 413);
+  EXPECT_EQ(client.Post("/", Gzip(std::string(100 << 20, 'a')), header).code, 413);
+  EXPECT_EQ(client.Post("/", Gzip("whole").substr(0, 10), header).code, 400);
+  EXPECT_EQ(client.Post("/", "not gzip", header).code, 400);
+  EXPECT_EQ(client.Post("/", Gzip("x") + "y", header).code, 400);
+  EXPECT_EQ(client.Post("/", "x", "Content-Encoding: br\r\n").code, 415);
+}
+
+TEST(HttpServerTest, OversizedRequestsAreRefused) {
+  HttpServer::Options options;
+  options.max_body_bytes = 1000;
+  options.max_header_bytes = 1024;
+  const auto server = Serve(Echo, options);
+  RawHttp claimed(server->address());
+  claimed.Send("POST / HTTP/1.1\r\nContent-Length: 1000000000000\r\n\r\n");
+  EXPECT_EQ(claimed.Receive().code, 413);
+  RawHttp chunked(server->address());
+  chunked.Send(absl::StrCat("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n", std::string(2000, 'x'), "\r\n0\r\n\r\n"));
+  EXPECT_EQ(chunked.Receive().code, 413);
+  RawHttp header(server->address());
+  header.Send(absl::StrCat("GET / HTTP/1.1\r\nX: ", std::string(2000, 'x'), "\r\n\r\n"));
+  EXPECT_EQ(header.Receive().code, 431);
+  RawHttp fits(server->address());
+  EXPECT_EQ(fits.Post("/", std::string(1000, 'x')).code, 200);
+}
+
+TEST(HttpServerTest, GarbageIsRefusedAndTheServerGoesOn) {
+  const auto server = Serve(Echo);
+  for (const char* garbage : {"\x16\x03\x01\x02\x00\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n",
+                              "GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", "GET / HTTP/1.1\r\n: x\r\n\r\n"}) {
+    RawHttp client(server->address());
+    client.Send(garbage);
+    EXPECT_EQ(client.Receive().code, 400) << garbage;
+    EXPECT_TRUE(client.Closed());
+  }
+  RawHttp cut(server->address());
+  cut.Send("POST / HTTP/1.1\r\nContent-Le");
+  RawHttp client(server->address());
+  EXPECT_EQ(client.Get("/").code, 200);
+}
+
+TEST(HttpServerTest, DroppedRespondAnswers500) {
+  const auto server = Serve([](const HttpRequest&, HttpServer::Respond) {});
+  RawHttp client(server->address());
+  EXPECT_EQ(client.Get("/").code, 500);
+  EXPECT_EQ(client.Get("/").code, 500);
+}
+
+TEST(HttpServerTest, CloseAndHttp10EndTheConnection) {
+  const auto server = Serve(Echo);
+  RawHttp close(server->address());
+  close.Send("GET / HTTP/1.1\r\nConnection: close\r\n\r\n");
+  EXPECT_THAT(close.Receive().head, HasSubstr("Connection: close"));
+  EXPECT_TRUE(close.Closed());
+  RawHttp old(server->address());
+  old.Send("GET / HTTP/1.0\r\n\r\n");
+  EXPECT_EQ(old.Receive().code, 200);
+  EXPECT_TRUE(old.Closed());
+}
+
+TEST(HttpServerTest, LargeBodiesPassBothWays) {
+  const auto server = Serve([](const HttpRequest& request, HttpServer::Respond respond) {
+    respond(Text(std::string(request.body)));
+  });
+  std::string body(20 << 20, 'x');
+  body[12345] = 'y';
+  RawHttp client(server->address());
+  std::thread sender([&] { client.Send(absl::StrCat("POST / HTTP/1.1\r\nContent-Length: ", body.size(), "\r\n\r\n", body)); });
+  const RawResponse response = client.Receive();
+  sender.join();
+  EXPECT_TRUE(response.body == body);
+  EXPECT_EQ(client.Get("/").code, 200);
+}
+
+TEST(HttpServerTest, TakenAddressAndNonsenseAddressesAreErrors) {
+  const auto server = Serve(Echo);
+  HttpServer::Options options;
+  options.address = server->address();
+  const auto second = HttpServer::Start(options, Echo);
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(second.status().message()), HasSubstr(server->address()));
+  for (const char* address : {"127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", ""}) {
+    options.address = address;
+    EXPECT_EQ(HttpServer::Start(options, Echo).status().code(), absl::StatusCode::kInvalidArgument) << address;
+  }
+}
+
+TEST(HttpServerTest, ConnectionsBeyondTheLimitAreClosed) {
+  HttpServer::Options options;
+  options.max_connections = 2;
+  const auto server = Serve(Echo, options);
+  RawHttp first(server->address()), second(server->address());
+  EXPECT_EQ(first.Get("/").code, 200);
+  EXPECT_EQ(second.Get("/").code, 200);
+  RawHttp third(server->address());
+  EXPECT_TRUE(third.Closed());
+  EXPECT_EQ(first.Get("/").code, 200);
+}
+
+TEST(HttpServerTest, SilentConnectionsAreClosed) {
+  HttpServer::Options options;
+  options.idle_timeout = absl::Milliseconds(50);
+  Holder holder;
+  const auto server = Serve(holder.handler(), options);
+  RawHttp idle(server->address()), partial(server->address()), waiting(server->address());
+  partial.Send("GET / HTT");
+  waiting.Send("GET / HTTP/1.1\r\n\r\n");
+  HttpServer::Respond respond = holder.Take();
+  EXPECT_TRUE(idle.Closed());
+  EXPECT_TRUE(partial.Closed());
+  // One that waits for the handler is not silent.
+  respond(Text("late"));
+  EXPECT_EQ(waiting.Receive().body, "late");
+}
+
+TEST(HttpServerTest, StopLetsRequestsInHandFinish) {
+  Holder holder;
+  auto server = Serve(holder.handler());
+  RawHttp client(server->address()), idle(server->address());
+  client.Send("GET / HTTP/1.1\r\n\r\n");
+  HttpServer::Respond respond = holder.Take();
+  std::thread stop([&] { server->Stop(absl::Seconds(30)); });
+  EXPECT_TRUE(idle.Closed());  // Stop() has begun.
+  EXPECT_FALSE(RawHttp(server->address()).connected() && RawHttp(server->address()).Get("/").code == 200);
+  respond(Text("done"));
+  const RawResponse response = client.Receive();
+  EXPECT_EQ(response.body, "done");
+  EXPECT_THAT(response.head, HasSubstr("Connection: close"));
+  stop.join();
+}
+
+TEST(HttpServerTest, RespondAfterStopIsHarmless) {
+  Holder holder;
+  auto server = Serve(holder.handler());
+  RawHttp client(server->address());
+  client.Send("GET / HTTP/1.1\r\n\r\n");
+  HttpServer::Respond respond = holder.Take();
+  server->Stop(absl::ZeroDuration());
+  server.reset();
+  respond(Text("too late"));
+  EXPECT_TRUE(client.Closed());
+}
+
+TEST(HttpCodeTest, StatusCodesFollowTheContract) {
+  EXPECT_EQ(HttpCode(absl::OkStatus()), 200);
+  EXPECT_EQ(HttpCode(absl::InvalidArgumentError("")), 400);
+  EXPECT_EQ(HttpCode(absl::FailedPreconditionError("")), 400);
+  EXPECT_EQ(HttpCode(absl::OutOfRangeError("")), 400);
+  EXPECT_EQ(HttpCode(absl::UnauthenticatedError("")), 401);
+  EXPECT_EQ(HttpCode(absl::PermissionDeniedError("")), 403);
+  EXPECT_EQ(HttpCode(absl::NotFoundError("")), 404);
+  EXPECT_EQ(HttpCode(absl::AbortedError("")), 409);
+  EXPECT_EQ(HttpCode(absl::AlreadyExistsError("")), 409);
+  EXPECT_EQ(HttpCode(absl::ResourceExhaustedError("")), 429);
+  EXPECT_EQ(HttpCode(absl::CancelledError("")), 499);
+  EXPECT_EQ(HttpCode(absl::UnimplementedError("")), 501);
+  EXPECT_EQ(HttpCode(absl::UnavailableError("")), 503);
+  EXPECT_EQ(HttpCode(absl::DeadlineExceededError("")), 504);
+  EXPECT_EQ(HttpCode(absl::InternalError("")), 500);
+}
+
+}  // namespace
+}  // namespace portico
