@@ -23,13 +23,26 @@ std::string DeclaredSymbol(const Signature& signature) {
   return "";
 }
 
-absl::StatusOr<Inspection::Segment> ViewSegment(const SegmentSpec& spec, const std::string& row_symbol) {
+/// Bytes of all weights of the segment, those inside its protobuf too.
+uint64_t WeightBytes(const SegmentSpec& spec, const Model& model) {
+  onnx::ModelProto proto;
+  if (!proto.ParseFromString(spec.model)) return 0;
+  uint64_t bytes = 0;
+  for (const auto& weight : proto.graph().initializer()) {
+    const auto it = model.initializers().find(weight.name());
+    if (it != model.initializers().end()) bytes += it->second.tensor.bytes().size();
+  }
+  return bytes;
+}
+
+absl::StatusOr<Inspection::Segment> ViewSegment(const SegmentSpec& spec, const Model& model,
+                                                const std::string& row_symbol) {
   Inspection::Segment segment;
   segment.name = spec.name;
   segment.nodes = spec.num_nodes;
   segment.inputs = spec.inputs;
   segment.outputs = spec.outputs;
-  for (const auto& [name, tensor] : spec.weights) segment.weight_bytes += tensor.bytes().size();
+  segment.weight_bytes = WeightBytes(spec, model);
   Session::Options options;
   options.name = spec.name;
   ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, Session::Create(spec.model, spec.weights, options));
@@ -64,7 +77,7 @@ absl::StatusOr<Inspection::SignatureView> ViewSignature(const Model& model, cons
       view.portals.push_back(ViewPortal(step, plan.slots));
       continue;
     }
-    ASSIGN_OR_RETURN(Inspection::Segment segment, ViewSegment(*step.segment, symbol));
+    ASSIGN_OR_RETURN(Inspection::Segment segment, ViewSegment(*step.segment, model, symbol));
     joined &= segment.rows_joined;
     view.segments.push_back(std::move(segment));
   }

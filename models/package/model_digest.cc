@@ -98,8 +98,6 @@ struct Scope {
   const Opsets* opsets = nullptr;
   /// Bodies and functions around.
   int depth = 0;
-  /// Bodies around, up to the graph or function they are in.
-  int level = 0;
   const Nodes* nodes = nullptr;
   absl::flat_hash_map<absl::string_view, int> producers;
   absl::flat_hash_map<absl::string_view, Digest> values;
@@ -123,7 +121,6 @@ absl::StatusOr<Scope> NewScope(const Nodes& nodes, const Scope* outer, const Ops
   scope.outer = outer;
   scope.opsets = opsets;
   scope.depth = depth;
-  scope.level = outer == nullptr ? 0 : outer->level + 1;
   scope.nodes = &nodes;
   for (int i = 0; i < nodes.size(); ++i) {
     for (const std::string& output : nodes.Get(i).output()) {
@@ -202,8 +199,8 @@ class Canonicalizer {
     return absl::StrCat(Domain(domain), "\n", name, "\n", overload);
   }
 
-  static Digest PositionDigest(absl::string_view kind, int level, uint64_t index) {
-    return Hasher().Add(kind).Add(static_cast<uint64_t>(level)).Add(index).Finish();
+  static Digest PositionDigest(absl::string_view kind, int depth, uint64_t index) {
+    return Hasher().Add(kind).Add(static_cast<uint64_t>(depth)).Add(index).Finish();
   }
 
   /// Computes the outputs of `scope` and adds their digests in order.
@@ -384,7 +381,7 @@ class Canonicalizer {
       scope.values.emplace(initializer.name(), TensorDigest(tensor));
     }
     for (int i = 0; i < body.input_size(); ++i) {
-      scope.values.emplace(body.input(i).name(), PositionDigest("body input", scope.level, static_cast<uint64_t>(i)));
+      scope.values.emplace(body.input(i).name(), PositionDigest("body input", scope.depth, static_cast<uint64_t>(i)));
     }
     hasher.Add("body").Add(static_cast<uint64_t>(body.input_size()));
     RETURN_IF_ERROR(AddOutputs(scope, body.output(), [](const auto& output) { return output.name(); }, hasher));

@@ -34,6 +34,16 @@ Ort::Env& Environment() {
   return env;
 }
 
+/// A failed run is told to its caller, who knows whose request it was; the log need not hear of it too.
+const OrtRunOptions* QuietRun() {
+  static const Ort::RunOptions& options = [&]() -> Ort::RunOptions& {
+    auto& made = *new Ort::RunOptions;
+    made.SetRunLogSeverityLevel(ORT_LOGGING_LEVEL_FATAL);
+    return made;
+  }();
+  return options;
+}
+
 /// Names of the inputs and outputs of a serialized ModelProto that have a shape. ONNX Runtime tells a scalar and an
 /// unknown rank alike.
 absl::flat_hash_set<std::string> NamesWithShape(absl::string_view model) {
@@ -195,7 +205,7 @@ absl::StatusOr<std::vector<Tensor>> OnnxSession::Run(absl::Span<const Tensor> in
   }
   Values output_values(outputs_.size(), nullptr);
   const absl::Status ran = TakeOrtStatus(
-      OrtPhase::kRun, api.Run(core_->session, nullptr, input_names_.data(), input_values.data(), input_values.size(),
+      OrtPhase::kRun, api.Run(core_->session, QuietRun(), input_names_.data(), input_values.data(), input_values.size(),
                               output_names_.data(), output_values.size(), output_values.data()));
   if (!ran.ok()) return WithContext(absl::StrCat("session '", name_, "'"), ran);
   auto outputs = TakeOutputs(inputs, absl::MakeSpan(output_values));

@@ -92,6 +92,8 @@ struct Core {
   absl::flat_hash_set<std::shared_ptr<Connection>> connections;
   /// Requests in hand.
   Gate gate;
+  /// Bytes of bodies that connections hold.
+  uint64_t body_bytes = 0;
   bool draining = false;
   bool accept_paused = false;
   std::thread::id io_thread;
@@ -119,6 +121,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void Close() {
     error_code ignored;
     socket_.close(ignored);
+    CountBody(0);
     core_->connections.erase(shared_from_this());
   }
 
@@ -132,6 +135,12 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   enum class State { kReading, kHandling, kWriting, kDiscarding };
 
   void Touch() { active_ = std::chrono::steady_clock::now(); }
+
+  /// Tells the core how many bytes of a body this connection holds.
+  void CountBody(uint64_t bytes) {
+    core_->body_bytes += bytes - counted_bytes_;
+    counted_bytes_ = bytes;
+  }
 
   void StartRequest() {
     state_ = State::kReading;
@@ -152,6 +161,11 @@ class Connection final : public std::enable_shared_from_this<Connection> {
     if (error) return OnReadError(error);
     // A header must be whole within one idle timeout; a body only has to keep coming.
     if (parser_->is_header_done()) Touch();
+    CountBody(parser_->get().body().size());
+    if (core_->body_bytes > core_->options.max_total_body_bytes) {
+      return Refuse(503, absl::StrCat("server: got bodies of over ", core_->options.max_total_body_bytes,
+                                      " bytes at once, want at most that; try again later"));
+    }
     if (parser_->is_done()) return Handle();
     if (parser_->is_header_done() && !continued_ && absl::EqualsIgnoreCase(Header("expect"), "100-continue")) {
       continued_ = true;
@@ -180,6 +194,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   /// Answers what is not worth a handler and closes.
   void Refuse(int code, absl::string_view message) {
     keep_alive_ = false;
+    CountBody(0);
     HttpReply reply;
     reply.code = code;
     reply.body = ErrorJson(message);
@@ -289,7 +304,9 @@ class Connection final : public std::enable_shared_from_this<Connection> {
     if (error) return Close();
     // A large body's memory is not kept for the next request.
     if (out_.capacity() > (64 << 10)) out_ = {};
+    CountBody(0);
     if (keep_alive_) return StartRequest();
+    parser_.reset();
     // Closing with unread input would reset the connection under a client that is still reading the answer.
     state_ = State::kDiscarding;
     error_code ignored;
@@ -318,6 +335,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   bool keep_alive_ = true;
   /// Entered the gate.
   bool inside_ = false;
+  uint64_t counted_bytes_ = 0;
   std::string out_;
   size_t sent_ = 0;
 };

@@ -46,6 +46,8 @@ class HttpServer {
     /// HOST:PORT; port 0 lets the system choose.
     std::string address = "127.0.0.1:0";
     uint64_t max_body_bytes = uint64_t{256} << 20;
+    /// Of all requests being received or handled; more are refused with 503.
+    uint64_t max_total_body_bytes = uint64_t{2} << 30;
     uint32_t max_header_bytes = 16 << 10;
     /// More are closed as soon as they come.
     uint32_t max_connections = 4096;

@@ -112,9 +112,8 @@ class PredictCall final : public grpc::ServerUnaryReactor {
  private:
   void StartContext() {
     const Clock& clock = shared_.inference.clock();
-    if (gpr_time_cmp(call_.raw_deadline(), gpr_inf_future(GPR_CLOCK_REALTIME)) != 0) {
-      context_->deadline =
-          Deadline::In(absl::FromChrono(call_.deadline() - std::chrono::system_clock::now()), clock);
+    if (const auto deadline = call_.deadline(); deadline != std::chrono::system_clock::time_point::max()) {
+      context_->deadline = Deadline::In(absl::FromChrono(deadline - std::chrono::system_clock::now()), clock);
     }
     const auto& metadata = call_.client_metadata();
     const auto traceparent = metadata.find("traceparent");

@@ -62,7 +62,8 @@ TEST_F(SplitCliTest, InspectShowsWhatAPackageIs) {
   const Result encoder = Portico("inspect packages/hub/encoder");
   ASSERT_EQ(encoder.exit_code, 0) << encoder.err;
   EXPECT_THAT(encoder.out, AllOf(HasSubstr("encoder version 1"), HasSubstr("in  image float32[N,8]  rows (inferred)"),
-                                 HasSubstr("segment segment_0: 3 nodes"), HasSubstr("rows of requests are joined")));
+                                 HasSubstr("segment segment_0: 3 nodes, 144 B of weights"),
+                                 HasSubstr("rows of requests are joined")));
   const Result product = Portico("inspect packages/digit/1");
   ASSERT_EQ(product.exit_code, 0) << product.err;
   EXPECT_THAT(product.out, AllOf(HasSubstr("digit version 1"), HasSubstr("(Remote) to hub/encoder"),

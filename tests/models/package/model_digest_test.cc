@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "gmock/gmock.h"
+#include "google/protobuf/unknown_field_set.h"
 #include "gtest/gtest.h"
 #include "models/package/model.h"
 #include "tests/testing/model_builder.h"
@@ -222,6 +223,23 @@ TEST(ModelDigestTest, BodiesCountWithWhatTheyCapture) {
   EXPECT_NE(DigestOf(Branch("", "Add", "g")), digest);
 }
 
+TEST(ModelDigestTest, BodiesWithinBodiesCaptureToo) {
+  const auto wrap = [](onnx::GraphProto body) {
+    ModelBuilder outer;
+    outer.Node("If", {"b"}, {"r"}, {Body("then_branch", body), Body("else_branch", body)});
+    return outer.Output("r", DType::kFloat, {"N"});
+  };
+  const auto model = [&](const std::string& captured) {
+    ModelBuilder innermost;
+    innermost.Node("Abs", {captured}, {"r"}).Output("r", DType::kFloat, {"N"});
+    ModelBuilder builder = wrap(wrap(innermost.BuildGraph()).BuildGraph());
+    builder.Input("b", DType::kBool, {}).Input("x", DType::kFloat, {"N"});
+    return builder.Node("Relu", {"x"}, {"h"}).Node("Neg", {"x"}, {"g"});
+  };
+  EXPECT_EQ(DigestOf(model("h")), DigestOf(model("h")));
+  EXPECT_NE(DigestOf(model("h")), DigestOf(model("g")));
+}
+
 TEST(ModelDigestTest, InputsOfABodyAreNotThoseOfTheGraph) {
   const auto scan = [](const std::string& used) {
     ModelBuilder body;
@@ -279,28 +297,31 @@ TEST(ModelDigestTest, LocalFunctionsCountByTheirBody) {
   EXPECT_NE(DigestOf(WithFunction("mine", "f", "Abs")), digest);
 }
 
-TEST(ModelDigestTest, DepthAtWhichAFunctionIsFirstCalledDoesNotCount) {
-  const auto with_call_first = [](bool direct_first) {
-    ModelBuilder body;
-    body.Input("i", DType::kInt64, {}).Input("c", DType::kBool, {}).Input("s", DType::kFloat, {"N"});
-    body.Node("Identity", {"c"}, {"d"}).Node("Neg", {"s"}, {"n"});
-    body.Output("d", DType::kBool, {}).Output("n", DType::kFloat, {"N"});
-    ModelBuilder builder;
-    builder.Input("x", DType::kFloat, {"N"}).Output("y", DType::kFloat, {"N"});
-    builder.Function("f", "inner", {"p"}, {"q"},
-                     {NewNode("Loop", {"", "", "p"}, {"q"}, {Body("body", body.BuildGraph())})});
-    builder.Function("f", "outer", {"p"}, {"q"}, {NewNode("inner", {"p"}, {"q"}, {}, "f")});
-    builder.Node("inner", {"x"}, {"a"}, {}, "f").Node("outer", {"x"}, {"b"}, {}, "f");
-    return builder.Node("Add", direct_first ? std::vector<std::string>{"a", "b"} : std::vector<std::string>{"b", "a"},
-                        {"y"});
+/// Sets a text field that the protobuf classes of ONNX 1.12 don't have.
+void SetNewerField(google::protobuf::Message& message, int number, const std::string& value) {
+  message.GetReflection()->MutableUnknownFields(&message)->AddLengthDelimited(number, value);
+}
+
+TEST(ModelDigestTest, OverloadChoosesTheFunction) {
+  const auto call = [](const std::string& overload) {
+    ModelBuilder builder = WithFunction("f", "f", "Neg");
+    builder.Function("f", "f", {"p"}, {"q"}, {NewNode("Abs", {"p"}, {"q"})});
+    SetNewerField(*builder.proto().mutable_functions(1), 13, "second");
+    if (!overload.empty()) SetNewerField(*builder.graph().mutable_node(0), 8, overload);
+    return builder;
   };
-  // inner and outer(inner) differ, so the sums do; but each summand must keep its digest whichever comes first.
-  ModelBuilder left = with_call_first(true);
-  ModelBuilder right = with_call_first(false);
-  auto* node = right.graph().mutable_node(2);
-  node->mutable_input()->SwapElements(0, 1);
-  EXPECT_EQ(DigestOf(left), DigestOf(right));
-  EXPECT_NE(DigestOf(left), DigestOf(with_call_first(false)));
+  EXPECT_EQ(DigestOf(call("")), DigestOf(WithFunction("f", "f", "Neg")));
+  EXPECT_NE(DigestOf(call("second")), DigestOf(call("")));
+}
+
+TEST(ModelDigestTest, DefaultsOfFunctionAttributesCount) {
+  const auto with_default = [](int64_t value) {
+    ModelBuilder builder = WithFunction("f", "f", "Neg");
+    SetNewerField(*builder.proto().mutable_functions(0), 11, Int("axis", value).SerializeAsString());
+    return builder;
+  };
+  EXPECT_EQ(DigestOf(with_default(1)), DigestOf(with_default(1)));
+  EXPECT_NE(DigestOf(with_default(1)), DigestOf(with_default(2)));
 }
 
 TEST(ModelDigestTest, FunctionThatCallsItselfIsRefused) {

@@ -163,6 +163,22 @@ TEST(HttpServerTest, OversizedRequestsAreRefused) {
   EXPECT_EQ(fits.Post("/", std::string(1000, 'x')).code, 200);
 }
 
+TEST(HttpServerTest, BodiesOfAllConnectionsTogetherAreBounded) {
+  HttpServer::Options options;
+  options.max_total_body_bytes = 1000;
+  Holder holder;
+  const auto server = Serve(holder.handler(), options);
+  RawHttp first(server->address()), second(server->address());
+  first.Send(absl::StrCat("POST / HTTP/1.1\r\nContent-Length: 600\r\n\r\n", std::string(600, 'x')));
+  HttpServer::Respond respond = holder.Take();
+  EXPECT_EQ(second.Post("/", std::string(600, 'x')).code, 503);
+  respond(Text("first"));
+  EXPECT_EQ(first.Receive().body, "first");
+  first.Send(absl::StrCat("POST / HTTP/1.1\r\nContent-Length: 600\r\n\r\n", std::string(600, 'x')));
+  holder.Take()(Text("again"));
+  EXPECT_EQ(first.Receive().body, "again");
+}
+
 TEST(HttpServerTest, GarbageIsRefusedAndTheServerGoesOn) {
   const auto server = Serve(Echo);
   for (const char* garbage : {"\x16\x03\x01\x02\x00\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n",

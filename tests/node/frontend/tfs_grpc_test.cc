@@ -1,6 +1,7 @@
 #include "node/frontend/tfs_grpc.h"
 
 #include "gmock/gmock.h"
+#include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
 #include "tensorflow_serving/model_service.grpc.pb.h"
@@ -159,6 +160,26 @@ TEST_F(TfsGrpcTest, ErrorsHaveTheCodesAndWordsOfTheContract) {
   request.set_output_filter(0, "sum");
   request.add_output_filter("sum");
   ExpectError(request, StatusCode::INVALID_ARGUMENT, "duplicate output tensor alias: sum");
+  EXPECT_TRUE(Predict(PairRequest()).ok());
+}
+
+TEST_F(TfsGrpcTest, GarbageIsRefusedAndTheNodeServesOn) {
+  grpc::GenericStub stub(*channel_);
+  for (const std::string& garbage : {std::string("\xff\xff\xff"), std::string("\x12\x7f"), std::string(100, '\x0a')}) {
+    const grpc::Slice slice(garbage);
+    grpc::ByteBuffer answer;
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    grpc::Status status;
+    const auto call = stub.PrepareUnaryCall(&context, "/tensorflow.serving.PredictionService/Predict",
+                                            grpc::ByteBuffer(&slice, 1), &queue);
+    call->StartCall();
+    call->Finish(&answer, &status, nullptr);
+    void* tag;
+    bool ok = false;
+    ASSERT_TRUE(queue.Next(&tag, &ok));
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << status.error_message();
+  }
   EXPECT_TRUE(Predict(PairRequest()).ok());
 }
 
