@@ -41,7 +41,7 @@ inline constexpr int kMaxDType = 23;
 /// Bits one element takes in memory; 4-bit types pack two to a byte. 0 for kString and kInvalid.
 int BitsPerElement(DType dtype);
 
-/// Bytes of `elements` of a fixed-size type, rounded up. REQUIRES: dtype is not kString; no overflow at 2^60 elements.
+/// Bytes of `elements` of a fixed-size type, rounded up. REQUIRES: dtype is not kString; no overflow up to 2^59 elements.
 uint64_t BytesFor(DType dtype, uint64_t elements);
 
 /// Bytes an address of such data should be a multiple of (1, 2, 4 or 8).

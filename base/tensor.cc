@@ -14,7 +14,7 @@
 namespace portico {
 namespace {
 
-constexpr uint64_t kMaxElements = uint64_t{1} << 60;
+constexpr uint64_t kMaxElements = uint64_t{1} << 59;
 constexpr size_t kHeapAlignment = 64;
 
 /// Its bytes follow it in one allocation, at the next multiple of 64.
@@ -109,7 +109,7 @@ absl::StatusOr<uint64_t> NumElements(absl::Span<const int64_t> shape) {
     if (extent == 0) {
       zero = true;
     } else if (elements > kMaxElements / static_cast<uint64_t>(extent)) {
-      return absl::InvalidArgumentError(absl::StrCat("shape: got ", ShapeString(shape), ", want at most 2^60 elements"));
+      return absl::InvalidArgumentError(absl::StrCat("shape: got ", ShapeString(shape), ", want at most 2^59 elements"));
     } else {
       elements *= static_cast<uint64_t>(extent);
     }

@@ -19,7 +19,7 @@ using Shape = absl::InlinedVector<int64_t, 4>;
 /// "[2,3]"; −1 is written "?".
 std::string ShapeString(absl::Span<const int64_t> shape);
 
-/// Product of the extents (1 for a scalar). INVALID_ARGUMENT when one is negative or the product exceeds 2^60.
+/// Product of the extents (1 for a scalar). INVALID_ARGUMENT when one is negative or the product exceeds 2^59.
 absl::StatusOr<uint64_t> NumElements(absl::Span<const int64_t> shape);
 
 /// Owns the memory that tensors view: a heap block, a received message, a mapped file, an ONNX Runtime value.

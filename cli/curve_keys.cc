@@ -43,9 +43,11 @@ absl::StatusOr<std::vector<std::string>> ReadKeys(const std::string& path) {
   return keys;
 }
 
-absl::Status CheckCount(const std::string& path, const std::vector<std::string>& keys, size_t want, absl::string_view what) {
+absl::Status CheckCount(const std::string& path, const std::vector<std::string>& keys, size_t want,
+                        absl::string_view what) {
   if (keys.size() == want) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("key file '", path, "': got ", keys.size(), " keys, want ", want, ": ", what));
+  return absl::InvalidArgumentError(
+      absl::StrCat("key file '", path, "': got ", keys.size(), " keys, want ", want, ": ", what));
 }
 
 absl::Status CheckPrivate(const std::string& path) {
@@ -58,8 +60,8 @@ absl::Status CheckPrivate(const std::string& path) {
 
 }  // namespace
 
-absl::Status ReadCurveKeys(const std::string& key_file, const std::string& allow_file, const std::string& server_key_file,
-                           TransportSecurity* listen, TransportSecurity* call) {
+absl::Status ReadCurveKeys(const std::string& key_file, const std::string& allow_file,
+                           const std::string& server_key_file, TransportSecurity* listen, TransportSecurity* call) {
   RETURN_IF_ERROR(CheckPrivate(key_file));
   ASSIGN_OR_RETURN(const std::vector<std::string> own, ReadKeys(key_file));
   RETURN_IF_ERROR(CheckCount(key_file, own, 2, "the public key, then the secret one"));

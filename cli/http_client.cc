@@ -19,7 +19,8 @@ namespace http = boost::beast::http;
 
 constexpr uint64_t kMaxBodyBytes = uint64_t{1} << 30;
 
-/// One call: each step is asynchronous, because only those obey the stream's time limit, and run to its end before the next.
+/// One call: each step is asynchronous, because only those obey the stream's time limit, and run to its end before the
+/// next.
 class Call {
  public:
   Call(const std::string& address, const HttpCall& call) : address_(address), call_(call) {}

@@ -24,8 +24,8 @@ struct HttpCall {
   absl::Duration timeout = absl::Seconds(30);
 };
 
-/// One HTTP/1.1 request to HOST:PORT on a connection of its own. Blocks. Any answer is OK, whatever its code; UNAVAILABLE when nobody
-/// listens or the connection breaks, DEADLINE_EXCEEDED when the time is over.
+/// One HTTP/1.1 request to HOST:PORT on a connection of its own. Blocks. Any answer is OK, whatever its code;
+/// UNAVAILABLE when nobody listens or the connection breaks, DEADLINE_EXCEEDED when the time is over.
 absl::StatusOr<HttpAnswer> CallHttp(const std::string& address, const HttpCall& call);
 
 }  // namespace portico

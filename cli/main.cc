@@ -3,7 +3,9 @@
 #include "cli/version.h"
 
 int main(int argc, char** argv) {
-  CLI::App app("Portico: a serving mesh. Cuts a model into parts, serves each part by its own process, and answers through portals.");
+  CLI::App app(
+      "Portico: a serving mesh. Cuts a model into parts, serves each part by its own process, and answers through "
+      "portals.");
   app.name("portico");
   app.require_subcommand(1);
   app.set_version_flag("--version", portico::VersionText());

@@ -31,7 +31,8 @@ DType DTypeFromDescr(absl::string_view descr) {
   return DType::kInvalid;
 }
 
-/// What stands behind `'key':` in the header, a dict as Python writes it: {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }.
+/// What stands behind `'key':` in the header, a dict as Python writes it: {'descr': '<f4', 'fortran_order': False,
+/// 'shape': (2, 3), }.
 absl::string_view After(absl::string_view header, absl::string_view key) {
   const std::string quoted = absl::StrCat("'", key, "':");
   const size_t at = header.find(quoted);
@@ -57,7 +58,8 @@ absl::StatusOr<Tensor> ReadNpy(const std::string& path) {
     return absl::InvalidArgumentError(absl::StrCat("array file '", path, "': ", message));
   };
   ASSIGN_OR_RETURN(const std::string file, ReadFile(path, kMaxBytes));
-  if (file.size() < 12 || !absl::StartsWith(file, kMagic)) return error("got no NumPy array, want what numpy.save() writes");
+  if (file.size() < 12 || !absl::StartsWith(file, kMagic))
+    return error("got no NumPy array, want what numpy.save() writes");
   // Version 1 gives the header's length in 2 bytes, later ones in 4.
   const bool is_short = file[6] == 1;
   uint32_t length = 0;
@@ -70,7 +72,8 @@ absl::StatusOr<Tensor> ReadNpy(const std::string& path) {
   if (absl::ConsumePrefix(&descr, "'")) descr = descr.substr(0, descr.find('\''));
   const DType dtype = DTypeFromDescr(descr);
   if (dtype == DType::kInvalid) {
-    return error(absl::StrCat("got elements '", descr, "', want numbers or booleans, little-endian; convert it by astype()"));
+    return error(
+        absl::StrCat("got elements '", descr, "', want numbers or booleans, little-endian; convert it by astype()"));
   }
   if (!absl::StartsWith(After(header, "fortran_order"), "False")) {
     return error("got Fortran order, want C order; save numpy.ascontiguousarray(x)");

@@ -8,8 +8,8 @@
 
 namespace portico {
 
-/// Reads an array that NumPy saved (`numpy.save`, format 1 to 3): little-endian numbers and booleans in C order, at most 2 GiB.
-/// INVALID_ARGUMENT for anything else.
+/// Reads an array that NumPy saved (`numpy.save`, format 1 to 3): little-endian numbers and booleans in C order, at
+/// most 2 GiB. INVALID_ARGUMENT for anything else.
 absl::StatusOr<Tensor> ReadNpy(const std::string& path);
 
 }  // namespace portico

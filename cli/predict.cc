@@ -175,7 +175,8 @@ absl::Status PrintTrace(const PredictFlags& flags, const TraceContext& trace) {
   call.target = absl::StrCat("/debug/traces?id=", TraceIdHex(trace));
   ASSIGN_OR_RETURN(const HttpAnswer answer, CallHttp(flags.http, call));
   if (answer.code != 200) {
-    return absl::UnavailableError(absl::StrCat("traces of '", flags.http, "': got HTTP ", answer.code, ", want 200; is --http the "
+    return absl::UnavailableError(absl::StrCat("traces of '", flags.http, "': got HTTP ", answer.code,
+                                               ", want 200; is --http the "
                                                "HTTP address of the node that answered?"));
   }
   ASSIGN_OR_RETURN(const std::string waterfall, Waterfall(answer.body));
@@ -203,13 +204,15 @@ void AddPredictCommand(CLI::App& app, int& exit_code) {
   command->add_option("model", flags->model, "Name of the model")->required();
   command->add_option("--grpc", flags->grpc, "gRPC address of a node")->capture_default_str()->type_name("HOST:PORT");
   command->add_option("--http", flags->http, "HTTP address of the same node, for --rest and --trace")
-      ->capture_default_str()->type_name("HOST:PORT");
+      ->capture_default_str()
+      ->type_name("HOST:PORT");
   command->add_option("--signature", flags->signature, "Signature of the model; default: serving_default");
   command->add_option("--input", flags->inputs, "An input; repeatable")->type_name("NAME=JSON|NAME=@FILE.npy");
   command->add_flag("--rest", flags->rest, "Ask over REST instead of gRPC");
   command->add_flag("--trace", flags->trace, "Show where the request's time went, hop by hop");
   command->add_option("--timeout", flags->timeout_s, "Seconds to wait for the answer")
-      ->check(CLI::PositiveNumber)->capture_default_str();
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command->footer(
       "Example:\n"
       "  portico predict --grpc 127.0.0.1:8500 digit --input image=@image.npy\n"

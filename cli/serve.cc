@@ -92,7 +92,8 @@ absl::StatusOr<Node::Options> MeshOptions(const ServeFlags& flags) {
   if (!flags.models.empty() || !flags.model_name.empty() || !flags.remotes.empty() || !flags.grpc.empty() ||
       !flags.http.empty() || !flags.peer.empty() || flags.workers != 0) {
     return absl::InvalidArgumentError(
-        "--revision: got flags that the revision decides (--model, --grpc, --http, --peer, --remote, --workers), want none; leave them out");
+        "--revision: got flags that the revision decides (--model, --grpc, --http, --peer, --remote, --workers), want "
+        "none; leave them out");
   }
   ASSIGN_OR_RETURN(const Revision revision, ReadRevision(flags.revision));
   return Node::OptionsFor(revision, flags.node, flags.replica);
@@ -130,7 +131,8 @@ absl::string_view StateName(Servables::State state) {
 std::vector<std::string> DegradedPortals(Node& node) {
   std::vector<std::string> portals;
   for (const auto& servable : node.inference().servables().Available()) {
-    for (const std::string& portal : servable->Degraded()) portals.push_back(absl::StrCat(servable->name(), ": ", portal));
+    for (const std::string& portal : servable->Degraded())
+      portals.push_back(absl::StrCat(servable->name(), ": ", portal));
   }
   return portals;
 }
@@ -151,8 +153,8 @@ NodeStatus StatusOf(Node& node, const ServeFlags& flags, const std::string& name
     if (!versions.ok()) status.models.push_back({model, 0, "END", std::string(versions.status().message())});
     if (!versions.ok()) continue;
     for (const Servables::VersionStatus& version : *versions) {
-      status.models.push_back({model, version.version, std::string(StateName(version.state)),
-                               std::string(version.status.message())});
+      status.models.push_back(
+          {model, version.version, std::string(StateName(version.state)), std::string(version.status.message())});
     }
   }
   return status;
@@ -161,7 +163,8 @@ NodeStatus StatusOf(Node& node, const ServeFlags& flags, const std::string& name
 /// "serving on grpc 127.0.0.1:8500, http 127.0.0.1:8501".
 void SayAddresses(const NodeStatus& status) {
   std::vector<std::string> addresses;
-  for (const auto& [kind, address] : {std::pair("grpc", &status.grpc), {"http", &status.http}, {"peer", &status.peer}}) {
+  for (const auto& [kind, address] :
+       {std::pair("grpc", &status.grpc), {"http", &status.http}, {"peer", &status.peer}}) {
     if (!address->empty()) addresses.push_back(absl::StrCat(kind, " ", *address));
   }
   const std::string line = absl::StrCat("serving on ", absl::StrJoin(addresses, ", "), "\n");
@@ -187,7 +190,8 @@ absl::Status Serve(const ServeFlags& flags) {
   SayAddresses(status);
   RETURN_IF_ERROR(WriteStatus(flags, status));
 
-  // Nodes of a mesh start together: whoever waits for the status file wants to know when the portals have reached their targets.
+  // Nodes of a mesh start together: whoever waits for the status file wants to know when the portals have reached their
+  // targets.
   int signal = 0;
   while (signal == 0 && !status.degraded.empty()) {
     signal = signals->Wait(kPortalCheckPeriod);
@@ -210,10 +214,12 @@ absl::Status Serve(const ServeFlags& flags) {
 void AddServeCommand(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<ServeFlags>();
   CLI::App* command = app.add_subcommand("serve", "Serve models by this process, until SIGTERM or Ctrl-C");
-  command->add_option("--model", flags->models, "A model and the folder of its versions; repeatable")->type_name("NAME=BASE");
+  command->add_option("--model", flags->models, "A model and the folder of its versions; repeatable")
+      ->type_name("NAME=BASE");
   command->add_option("--model_name", flags->model_name, "As TensorFlow Serving names it")->type_name("NAME");
   command->add_option("--model_base_path", flags->model_base_path, "As TensorFlow Serving names it")->type_name("BASE");
-  command->add_option("--grpc", flags->grpc, "Address of the gRPC API; port 0: the system chooses")->type_name("HOST:PORT");
+  command->add_option("--grpc", flags->grpc, "Address of the gRPC API; port 0: the system chooses")
+      ->type_name("HOST:PORT");
   command->add_option("--http", flags->http, "Address of REST, metrics and health")->type_name("HOST:PORT");
   command->add_option("--peer", flags->peer, "Where other nodes' portals reach this one")->type_name("ENDPOINT");
   command->add_option("--remote", flags->remotes, "Who serves a portal's target; repeatable")
@@ -222,11 +228,14 @@ void AddServeCommand(CLI::App& app, int& exit_code) {
   command->add_option("--revision", flags->revision, "Serve what a mesh's revision says of --node")->type_name("FILE");
   command->add_option("--node", flags->node, "Name of this node")->type_name("NAME");
   command->add_option("--replica", flags->replica, "Which replica of --node this is")->check(CLI::NonNegativeNumber);
-  command->add_option("--status-file", flags->status_file, "Written when ready: addresses and models, as JSON")->type_name("FILE");
-  command->add_option("--curve-key", flags->curve_key, "Own CURVE keys, public then secret, a line each")->type_name("FILE");
+  command->add_option("--status-file", flags->status_file, "Written when ready: addresses and models, as JSON")
+      ->type_name("FILE");
+  command->add_option("--curve-key", flags->curve_key, "Own CURVE keys, public then secret, a line each")
+      ->type_name("FILE");
   command->add_option("--curve-allow", flags->curve_allow, "Public keys of the nodes that may connect, a line each")
       ->type_name("FILE");
-  command->add_option("--curve-server-key", flags->curve_server_key, "Public key of the nodes it calls; default: its own")
+  command
+      ->add_option("--curve-server-key", flags->curve_server_key, "Public key of the nodes it calls; default: its own")
       ->type_name("FILE");
   command->add_option("--log-level", flags->log_level, "debug, info, warning, error or off")->capture_default_str();
   command->footer(

@@ -53,7 +53,7 @@ absl::Status RunSplit(const SplitFlags& flags) {
   }
   WeightStore store;
   ASSIGN_OR_RETURN(const Model model, Model::Load(flags.model, store));
-  const absl::StatusOr<std::vector<SplitModel>> split = Split(model, plan, store);
+  const absl::StatusOr<std::vector<SplitModel>> split = Split(model, plan);
   if (!split.ok()) return WithContext(flags.model, split.status());
   VerifyOptions options;
   if (!flags.samples.empty()) {

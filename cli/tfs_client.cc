@@ -92,7 +92,8 @@ TfsClient::TfsClient(const std::string& address) : address_(address), stubs_(std
 TfsClient::~TfsClient() = default;
 
 absl::StatusOr<TfsClient::Prediction> TfsClient::Predict(const std::string& model, const std::string& signature,
-                                                         absl::Span<const NamedTensor> inputs, const CallOptions& options) {
+                                                         absl::Span<const NamedTensor> inputs,
+                                                         const CallOptions& options) {
   tfs::PredictRequest request;
   request.mutable_model_spec()->set_name(model);
   request.mutable_model_spec()->set_signature_name(signature);
@@ -128,7 +129,8 @@ absl::StatusOr<Signature> TfsClient::FetchSignature(const std::string& model, co
   tfs::SignatureDefMap signatures;
   const auto packed = response.metadata().find("signature_def");
   if (packed == response.metadata().end() || !packed->second.UnpackTo(&signatures)) {
-    return absl::InternalError(absl::StrCat("model '", model, "': got metadata without signatures from '", address_, "'"));
+    return absl::InternalError(
+        absl::StrCat("model '", model, "': got metadata without signatures from '", address_, "'"));
   }
   const auto found = signatures.signature_def().find(signature.empty() ? std::string(kDefaultSignature) : signature);
   if (found == signatures.signature_def().end()) {

@@ -14,8 +14,8 @@
 
 namespace portico {
 
-/// A client of the TensorFlow Serving API over one gRPC connection, by the generated stubs: what any client of that API does.
-/// Thread-safe.
+/// A client of the TensorFlow Serving API over one gRPC connection, by the generated stubs: what any client of that API
+/// does. Thread-safe.
 class TfsClient {
  public:
   struct CallOptions {
@@ -37,9 +37,10 @@ class TfsClient {
   absl::StatusOr<Prediction> Predict(const std::string& model, const std::string& signature,
                                      absl::Span<const NamedTensor> inputs, const CallOptions& options);
 
-  /// What a signature takes and gives, by name. Blocks. INVALID_ARGUMENT with the signatures there are when there is none of that
-  /// name.
-  absl::StatusOr<Signature> FetchSignature(const std::string& model, const std::string& signature, const CallOptions& options);
+  /// What a signature takes and gives, by name. Blocks. INVALID_ARGUMENT with the signatures there are when there is
+  /// none of that name.
+  absl::StatusOr<Signature> FetchSignature(const std::string& model, const std::string& signature,
+                                           const CallOptions& options);
 
  private:
   struct Stubs;

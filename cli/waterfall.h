@@ -7,8 +7,9 @@
 
 namespace portico {
 
-/// Where the time of one request went, hop by hop: a line per span of the trace that `traces` (a node's /debug/traces) begins with, what
-/// it caused below it, with a bar for when. INVALID_ARGUMENT for other JSON; NOT_FOUND when it holds no trace.
+/// Where the time of one request went, hop by hop: a line per span of the trace that `traces` (a node's /debug/traces)
+/// begins with, what it caused below it, with a bar for when. INVALID_ARGUMENT for other JSON; NOT_FOUND when it holds
+/// no trace.
 ///
 ///      at ms   took ms  where
 ///      0.000     1.930  digit/0    request           ████████████████████████

@@ -11,7 +11,8 @@ namespace portico {
 namespace {
 
 bool IsHostName(absl::string_view host) {
-  return !host.empty() && absl::c_all_of(host, [](char c) { return absl::ascii_isalnum(c) || c == '.' || c == '-' || c == '_'; });
+  return !host.empty() &&
+         absl::c_all_of(host, [](char c) { return absl::ascii_isalnum(c) || c == '.' || c == '-' || c == '_'; });
 }
 
 bool IsIpv6(absl::string_view host) {

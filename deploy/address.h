@@ -15,8 +15,8 @@ struct Address {
 
   /// "127.0.0.1:8500", "[::1]:8500".
   std::string ToString() const;
-  /// Whether both cannot be bound on one machine: the same port other than 0, and hosts that are equal or of which one means
-  /// all. Host names are compared, not looked up; `localhost` is 127.0.0.1.
+  /// Whether both cannot be bound on one machine: the same port other than 0, and hosts that are equal or of which one
+  /// means all. Host names are compared, not looked up; `localhost` is 127.0.0.1.
   bool ClashesWith(const Address& other) const;
 };
 

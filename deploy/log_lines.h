@@ -22,8 +22,8 @@ class LineCutter {
   std::string rest_;
 };
 
-/// Prints lines of several processes to one stream, each behind its process's name: "hub/0 | ...", in a colour of its own on a terminal.
-/// For one thread.
+/// Prints lines of several processes to one stream, each behind its process's name: "hub/0 | ...", in a colour of its
+/// own on a terminal. For one thread.
 class LogPrinter {
  public:
   /// `out` is not owned. `width`: of the longest name.

@@ -46,7 +46,8 @@ class MeshReader {
     RETURN_IF_ERROR(root.CheckMap("mesh file", {"mesh", "models", "nodes", "policies"}));
     for (const absl::string_view key : {"mesh", "models", "nodes"}) {
       if (root.Find(key) == nullptr) {
-        return root.Error(absl::StrCat("mesh file: got no '", key, "', want the keys mesh, models and nodes; add '", key, ":'"));
+        return root.Error(
+            absl::StrCat("mesh file: got no '", key, "', want the keys mesh, models and nodes; add '", key, ":'"));
       }
     }
     ASSIGN_OR_RETURN(revision_.mesh, root.Find("mesh")->Text("mesh"));
@@ -74,19 +75,23 @@ class MeshReader {
   absl::Status ReadModel(const std::string& name, const YamlNode& from) {
     const std::string subject = absl::StrCat("model '", name, "'");
     if (!IsModelName(name) || name == "default") {
-      return from.Error(absl::StrCat(subject, ": got a name that is no good, want NAME or PUBLISHER/NAME of letters, digits, _, - "
-                                     "and ., at most 64 each, and not 'default'; rename it"));
+      return from.Error(
+          absl::StrCat(subject,
+                       ": got a name that is no good, want NAME or PUBLISHER/NAME of letters, digits, _, - "
+                       "and ., at most 64 each, and not 'default'; rename it"));
     }
     RETURN_IF_ERROR(from.CheckMap(subject, {"path"}));
     const YamlNode* path = from.Find("path");
     if (path == nullptr) {
-      return from.Error(absl::StrCat(subject, ": got no 'path', want the folder with its version folders; add {path: FOLDER}"));
+      return from.Error(
+          absl::StrCat(subject, ": got no 'path', want the folder with its version folders; add {path: FOLDER}"));
     }
     ASSIGN_OR_RETURN(const std::string text, path->Text(absl::StrCat(subject, ": path")));
     std::error_code error;
     const auto absolute = std::filesystem::absolute(folder_ / text, error).lexically_normal();
     if (error || !std::filesystem::is_directory(absolute, error)) {
-      return path->Error(absl::StrCat(subject, ": path: got '", text, "', which is no folder, want the folder with version folders (",
+      return path->Error(absl::StrCat(subject, ": path: got '", text,
+                                      "', which is no folder, want the folder with version folders (",
                                       absolute.string(), "/1/model.onnx); relative paths start at the mesh file"));
     }
     revision_.models.push_back({name, absolute.string()});
@@ -103,7 +108,8 @@ class MeshReader {
   absl::Status ReadNode(const std::string& name, const YamlNode& from) {
     const std::string subject = absl::StrCat("node '", name, "'");
     if (!IsName(name)) {
-      return from.Error(absl::StrCat(subject, ": got a name that is no good, want letters, digits, _, - and ., at most 64; rename it"));
+      return from.Error(absl::StrCat(
+          subject, ": got a name that is no good, want letters, digits, _, - and ., at most 64; rename it"));
     }
     RETURN_IF_ERROR(from.CheckMap(subject, {"serve", "replicas", "grpc", "http", "peer", "workers"}));
     Revision::Node node;
@@ -130,7 +136,8 @@ class MeshReader {
     }
     RETURN_IF_ERROR(serve->CheckList(absl::StrCat(subject, ": serve")));
     if (serve->items().empty()) {
-      return serve->Error(absl::StrCat(subject, ": serve: got an empty list, want at least one model; name one or remove the node"));
+      return serve->Error(
+          absl::StrCat(subject, ": serve: got an empty list, want at least one model; name one or remove the node"));
     }
     for (const YamlNode& item : serve->items()) {
       ASSIGN_OR_RETURN(std::string model, item.Text(absl::StrCat(subject, ": serve")));
@@ -147,7 +154,8 @@ class MeshReader {
   }
 
   /// Address of the client listener `key`; empty where the node has none.
-  absl::StatusOr<std::string> ReadListener(const std::string& node, absl::string_view key, const YamlNode& from, int64_t replicas) {
+  absl::StatusOr<std::string> ReadListener(const std::string& node, absl::string_view key, const YamlNode& from,
+                                           int64_t replicas) {
     const YamlNode* value = from.Find(key);
     if (value == nullptr) return std::string();
     const std::string subject = absl::StrCat(node, ": ", key);
@@ -155,8 +163,9 @@ class MeshReader {
     const absl::StatusOr<Address> address = ParseAddress(text);
     if (!address.ok()) return value->Error(absl::StrCat(subject, ": ", address.status().message()));
     if (replicas > 1 && address->port != 0) {
-      return value->Error(absl::StrCat(subject, ": got port ", address->port, " for ", replicas,
-                                       " replicas, which can't share it, want 0; the system then chooses one for each"));
+      return value->Error(
+          absl::StrCat(subject, ": got port ", address->port, " for ", replicas,
+                       " replicas, which can't share it, want 0; the system then chooses one for each"));
     }
     RETURN_IF_ERROR(ClaimAddress(*value, subject, *address));
     return address->ToString();
@@ -169,8 +178,9 @@ class MeshReader {
     const std::string subject = absl::StrCat(node, ": peer");
     ASSIGN_OR_RETURN(const std::string text, value->Text(subject));
     if (replicas > 1) {
-      return value->Error(absl::StrCat(subject, ": got '", text, "' for ", replicas,
-                                       " replicas, which can't share it, want none; leave it out and each gets its own"));
+      return value->Error(
+          absl::StrCat(subject, ": got '", text, "' for ", replicas,
+                       " replicas, which can't share it, want none; leave it out and each gets its own"));
     }
     absl::string_view rest = text;
     if (absl::ConsumePrefix(&rest, "zmq+ipc://") && absl::StartsWith(rest, "/")) {
@@ -178,7 +188,8 @@ class MeshReader {
         ipc_peers_.push_back(text);
         return text;
       }
-      return value->Error(absl::StrCat(subject, ": got '", text, "', which another node has, want one of its own; change either"));
+      return value->Error(
+          absl::StrCat(subject, ": got '", text, "', which another node has, want one of its own; change either"));
     }
     if (absl::ConsumePrefix(&rest, "zmq+tcp://") || absl::ConsumePrefix(&rest, "grpc://")) {
       const absl::StatusOr<Address> address = ParseAddress(rest);
@@ -187,15 +198,17 @@ class MeshReader {
         return text;
       }
     }
-    return value->Error(absl::StrCat(subject, ": got '", text, "', want zmq+tcp://HOST:PORT, zmq+ipc:///PATH or grpc://HOST:PORT with "
+    return value->Error(absl::StrCat(subject, ": got '", text,
+                                     "', want zmq+tcp://HOST:PORT, zmq+ipc:///PATH or grpc://HOST:PORT with "
                                      "a fixed port; or leave it out and one is chosen"));
   }
 
   absl::Status ClaimAddress(const YamlNode& where, const std::string& who, const Address& address) {
     for (const Claim& claim : claims_) {
       if (!claim.address.ClashesWith(address)) continue;
-      return where.Error(absl::StrCat(who, ": got ", address.ToString(), ", which clashes with ", claim.address.ToString(), " of ",
-                                      claim.who, " in line ", claim.line, "; want a free port, or 0 to let the system choose"));
+      return where.Error(absl::StrCat(who, ": got ", address.ToString(), ", which clashes with ",
+                                      claim.address.ToString(), " of ", claim.who, " in line ", claim.line,
+                                      "; want a free port, or 0 to let the system choose"));
     }
     claims_.push_back({address, who, where.line()});
     return absl::OkStatus();
@@ -211,7 +224,8 @@ class MeshReader {
       if (entry.key == "default") continue;
       const std::string subject = absl::StrCat("policy '", entry.key, "'");
       if (revision_.FindModel(entry.key) == nullptr) {
-        return entry.value.Error(absl::StrCat(subject, ": got a target that is no model, want 'default' or one of 'models' (",
+        return entry.value.Error(absl::StrCat(subject,
+                                              ": got a target that is no model, want 'default' or one of 'models' (",
                                               ModelNames(), "); mend the name"));
       }
       ASSIGN_OR_RETURN(revision_.policies[entry.key], ReadRoutePolicy(entry.value, subject, revision_.default_policy));
@@ -221,7 +235,8 @@ class MeshReader {
 
   std::string ModelNames() const {
     if (revision_.models.empty()) return "none";
-    return absl::StrJoin(revision_.models, ", ", [](std::string* out, const Revision::Model& model) { out->append(model.name); });
+    return absl::StrJoin(revision_.models, ", ",
+                         [](std::string* out, const Revision::Model& model) { out->append(model.name); });
   }
 
   const std::filesystem::path folder_;

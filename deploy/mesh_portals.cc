@@ -29,7 +29,8 @@ absl::StatusOr<ModelFacts> ReadFacts(const Revision::Model& model) {
   ASSIGN_OR_RETURN(const std::vector<VersionFolder> versions, ListVersions(model.path));
   if (versions.empty()) {
     return absl::NotFoundError(absl::StrCat("path: got '", model.path, "' without a version folder, want one such as '",
-                                            model.path, "/1' with a model.onnx; check the path or write the package there"));
+                                            model.path,
+                                            "/1' with a model.onnx; check the path or write the package there"));
   }
   WeightStore store;
   ASSIGN_OR_RETURN(const Package package, LoadPackage(model.name, versions.back().folder, store));
@@ -59,8 +60,8 @@ absl::Status CheckTarget(const Revision& revision, const Facts& facts, const Por
                                                    portal.target, "' to 'models' and to the 'serve' of a node"));
   }
   if (!IsServed(revision, portal.target)) {
-    return absl::InvalidArgumentError(absl::StrCat("got target '", portal.target,
-                                                   "', which no node serves; add it to the 'serve' of a node"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("got target '", portal.target, "', which no node serves; add it to the 'serve' of a node"));
   }
   if (!portal.digest.empty() && portal.digest != target->second.digest) {
     return absl::InvalidArgumentError(absl::StrCat(

@@ -8,7 +8,8 @@
 
 namespace portico {
 
-/// What a node process says of itself in its status file: written whole by `portico serve`, read by `portico up` and by people's scripts.
+/// What a node process says of itself in its status file: written whole by `portico serve`, read by `portico up` and by
+/// people's scripts.
 struct NodeStatus {
   struct Model {
     std::string name;

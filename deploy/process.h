@@ -11,8 +11,8 @@
 
 namespace portico {
 
-/// A child process in a process group of its own (so that Ctrl-C reaches only its parent), with one pipe for all that it prints.
-/// Dies with the thread that started it, whatever way that goes. For one thread.
+/// A child process in a process group of its own (so that Ctrl-C reaches only its parent), with one pipe for all that
+/// it prints. Dies with the thread that started it, whatever way that goes. For one thread.
 class Process {
  public:
   /// Starts `command` (a path, then arguments), standard input closed. An error says why it can't be run.

@@ -6,8 +6,8 @@
 
 namespace portico {
 
-/// How long a crashed process waits before it is started again: 100 ms, then twice as long each time, at most 10 s, from the beginning
-/// again after a run that was healthy for 10 s. For one thread.
+/// How long a crashed process waits before it is started again: 100 ms, then twice as long each time, at most 10 s,
+/// from the beginning again after a run that was healthy for 10 s. For one thread.
 class RestartDelay {
  public:
   static constexpr absl::Duration kFirst = absl::Milliseconds(100);

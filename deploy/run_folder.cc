@@ -83,8 +83,8 @@ absl::Status RunFolder::Lock() {
   lock_ = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (lock_ < 0) return ErrnoStatus(errno, "open", file);
   if (flock(lock_, LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("run folder '", path_, "': got one that a running mesh holds; stop that 'portico up', or name another folder"));
+  return absl::FailedPreconditionError(absl::StrCat(
+      "run folder '", path_, "': got one that a running mesh holds; stop that 'portico up', or name another folder"));
 }
 
 std::string RunFolder::StatusFile(const Revision::Node& node) const {
@@ -96,8 +96,9 @@ absl::Status RunFolder::AssignPeers(Revision* revision) const {
     if (!node.peer.empty()) continue;
     const std::string socket = absl::StrCat(path_, "/", FileStem(node), ".sock");
     if (socket.size() > kMaxSocketPath) {
-      return absl::InvalidArgumentError(absl::StrCat("run folder '", path_, "': got ", socket.size(), " bytes for socket '", socket,
-                                                     "', want at most ", kMaxSocketPath, "; give a shorter --run-folder"));
+      return absl::InvalidArgumentError(absl::StrCat("run folder '", path_, "': got ", socket.size(),
+                                                     " bytes for socket '", socket, "', want at most ", kMaxSocketPath,
+                                                     "; give a shorter --run-folder"));
     }
     node.peer = absl::StrCat("zmq+ipc://", socket);
   }

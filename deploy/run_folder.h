@@ -19,8 +19,8 @@ namespace portico {
 /// Only its owner may enter. For one thread.
 class RunFolder {
  public:
-  /// Makes `path` or takes the one that is there; FAILED_PRECONDITION when another supervisor holds it. Empty: a new one below
-  /// $XDG_RUNTIME_DIR or /tmp, which the destructor removes.
+  /// Makes `path` or takes the one that is there; FAILED_PRECONDITION when another supervisor holds it. Empty: a new
+  /// one below $XDG_RUNTIME_DIR or /tmp, which the destructor removes.
   static absl::StatusOr<std::unique_ptr<RunFolder>> Open(const std::string& path);
   ~RunFolder();
   RunFolder(const RunFolder&) = delete;
@@ -32,7 +32,8 @@ class RunFolder {
   std::string status_folder() const { return path_ + "/status"; }
   std::string StatusFile(const Revision::Node& node) const;
 
-  /// Gives each node without a peer endpoint a Unix socket in this folder. INVALID_ARGUMENT when its path is longer than Unix takes.
+  /// Gives each node without a peer endpoint a Unix socket in this folder. INVALID_ARGUMENT when its path is longer
+  /// than Unix takes.
   absl::Status AssignPeers(Revision* revision) const;
   /// Numbers the revision (one above the highest that is there), writes it and moves the pointer to it.
   absl::Status Publish(Revision* revision) const;

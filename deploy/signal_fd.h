@@ -7,8 +7,8 @@
 
 namespace portico {
 
-/// Signals as a file descriptor. Blocks `signals` in the calling thread and in threads it starts later, so make it before any other
-/// thread; the destructor restores the mask. For one thread.
+/// Signals as a file descriptor. Blocks `signals` in the calling thread and in threads it starts later, so make it
+/// before any other thread; the destructor restores the mask. For one thread.
 class SignalFd {
  public:
   explicit SignalFd(std::initializer_list<int> signals);

@@ -19,9 +19,10 @@ std::string Describe(const NodeStatus& status) {
   if (!status.grpc.empty()) parts.push_back(absl::StrCat("grpc ", status.grpc));
   if (!status.http.empty()) parts.push_back(absl::StrCat("http ", status.http));
   if (parts.empty()) parts.push_back(absl::StrCat("peer ", status.peer));
-  parts.push_back(absl::StrCat("serves ", absl::StrJoin(status.models, " ", [](std::string* out, const NodeStatus::Model& model) {
-                                 absl::StrAppend(out, model.name, ":", model.version);
-                               })));
+  parts.push_back(
+      absl::StrCat("serves ", absl::StrJoin(status.models, " ", [](std::string* out, const NodeStatus::Model& model) {
+                     absl::StrAppend(out, model.name, ":", model.version);
+                   })));
   return absl::StrJoin(parts, ", ");
 }
 
@@ -63,7 +64,8 @@ absl::Status SupervisedNode::OnStatusFile(absl::Time now) {
   RETURN_IF_ERROR(status.status());
   for (const NodeStatus::Model& model : status->models) {
     if (model.error.empty()) continue;
-    const std::string message = absl::StrCat("node '", id_, "': model '", model.name, "' does not serve: ", model.error);
+    const std::string message =
+        absl::StrCat("node '", id_, "': model '", model.name, "' does not serve: ", model.error);
     if (!was_ready_) return absl::FailedPreconditionError(message);
     log_.Say(message);
   }
@@ -73,7 +75,8 @@ absl::Status SupervisedNode::OnStatusFile(absl::Time now) {
   was_up_ |= degraded_.empty();
   was_ready_ = true;
   ready_since_ = now;
-  log_.Say(absl::StrFormat("%s is ready after %.1f s: %s", id_, absl::ToDoubleSeconds(now - started_), Describe(*status)));
+  log_.Say(
+      absl::StrFormat("%s is ready after %.1f s: %s", id_, absl::ToDoubleSeconds(now - started_), Describe(*status)));
   return absl::OkStatus();
 }
 
@@ -115,7 +118,8 @@ void SupervisedNode::OnChildEndedStopping() {
 
 std::string SupervisedNode::LastLines() const {
   if (last_lines_.empty()) return "  (it printed nothing)";
-  return absl::StrJoin(last_lines_, "\n", [](std::string* out, const std::string& line) { absl::StrAppend(out, "  ", line); });
+  return absl::StrJoin(last_lines_, "\n",
+                       [](std::string* out, const std::string& line) { absl::StrAppend(out, "  ", line); });
 }
 
 }  // namespace portico

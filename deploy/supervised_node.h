@@ -16,8 +16,8 @@
 
 namespace portico {
 
-/// One node of a mesh under supervision: its process, when to start it again, and its last words. The supervisor's loop tells it what
-/// happened; it never waits. For one thread.
+/// One node of a mesh under supervision: its process, when to start it again, and its last words. The supervisor's loop
+/// tells it what happened; it never waits. For one thread.
 class SupervisedNode {
  public:
   /// Crashes before it was ever ready after which starting it is given up.
@@ -51,7 +51,8 @@ class SupervisedNode {
   void OnOutput();
   /// Its status file may have changed. An error: it will never be ready, and why.
   absl::Status OnStatusFile(absl::Time now);
-  /// Some child has ended: if it was this one, says so and asks to be started again. An error: given up, with its last lines.
+  /// Some child has ended: if it was this one, says so and asks to be started again. An error: given up, with its last
+  /// lines.
   absl::Status OnChildEnded(absl::Time now);
   void Signal(int number);
   /// Like OnChildEnded() while the mesh stops: it stays down.

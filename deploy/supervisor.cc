@@ -63,17 +63,24 @@ absl::StatusOr<std::string> OwnBinary() {
   return std::string(path, static_cast<size_t>(length));
 }
 
-/// One thread that sleeps in poll() until a signal, a line of a node, a status file or a time that has come. First all nodes become ready
-/// and their portals reach their targets (or the mesh fails), then it serves until a signal, then it stops all.
+/// One thread that sleeps in poll() until a signal, a line of a node, a status file or a time that has come. First all
+/// nodes become ready and their portals reach their targets (or the mesh fails), then it serves until a signal, then it
+/// stops all.
 class Supervisor {
  public:
-  Supervisor(const SupervisorOptions& options, Revision revision, RunFolder& folder, FolderWatch& watch, SignalFd& signals)
-      : options_(options), revision_(std::move(revision)), folder_(folder), watch_(watch), signals_(signals),
+  Supervisor(const SupervisorOptions& options, Revision revision, RunFolder& folder, FolderWatch& watch,
+             SignalFd& signals)
+      : options_(options),
+        revision_(std::move(revision)),
+        folder_(folder),
+        watch_(watch),
+        signals_(signals),
         log_(stdout, LongestId(revision_), isatty(STDOUT_FILENO) == 1) {}
 
   absl::Status Run(const std::string& binary) {
     started_ = Now();
-    log_.Say(absl::StrCat("mesh '", revision_.mesh, "': starting ", revision_.nodes.size(), " nodes; run folder ", folder_.path()));
+    log_.Say(absl::StrCat("mesh '", revision_.mesh, "': starting ", revision_.nodes.size(), " nodes; run folder ",
+                          folder_.path()));
     for (size_t i = 0; i < revision_.nodes.size(); ++i) nodes_.push_back(NewNode(binary, i));
     const absl::Status status = Supervise();
     Stop();
@@ -94,16 +101,11 @@ class Supervisor {
     options.node = revision_.nodes[index];
     options.index = index;
     options.status_file = folder_.StatusFile(options.node);
-    options.command = {binary,
-                       "serve",
-                       "--revision",
-                       folder_.current(),
-                       "--node",
-                       options.node.name,
-                       "--replica",
-                       absl::StrCat(options.node.replica),
-                       "--status-file",
-                       options.status_file};
+    options.command = {binary,          "serve",
+                       "--revision",    folder_.current(),
+                       "--node",        options.node.name,
+                       "--replica",     absl::StrCat(options.node.replica),
+                       "--status-file", options.status_file};
     return std::make_unique<SupervisedNode>(std::move(options), log_);
   }
 
@@ -136,9 +138,9 @@ class Supervisor {
         log_.Say(absl::StrFormat("mesh '%s' is ready after %.1f s; Ctrl-C stops it", revision_.mesh,
                                  absl::ToDoubleSeconds(Now() - started_)));
       } else if (Now() >= ready_by) {
-        return absl::DeadlineExceededError(absl::StrCat("mesh '", revision_.mesh, "': got ", NotUp(), ", want all nodes ready within ",
-                                                        absl::FormatDuration(options_.ready_timeout),
-                                                        "; see the log above, or give a longer --ready-timeout"));
+        return absl::DeadlineExceededError(absl::StrCat(
+            "mesh '", revision_.mesh, "': got ", NotUp(), ", want all nodes ready within ",
+            absl::FormatDuration(options_.ready_timeout), "; see the log above, or give a longer --ready-timeout"));
       }
     }
   }

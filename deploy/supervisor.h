@@ -7,8 +7,9 @@
 
 namespace portico {
 
-/// `portico up`: starts every node of a mesh file as a process of its own, shows progress until all are ready, prefixes their logs, starts a crashed
-/// one again with back-off, and stops all on SIGINT or SIGTERM. Writes the revision document and the pointer file into the run folder.
+/// `portico up`: starts every node of a mesh file as a process of its own, shows progress until all are ready, prefixes
+/// their logs, starts a crashed one again with back-off, and stops all on SIGINT or SIGTERM. Writes the revision
+/// document and the pointer file into the run folder.
 struct SupervisorOptions {
   std::string mesh_file;
   /// Sockets, status files, revision documents. Empty: a new folder below $XDG_RUNTIME_DIR or /tmp, removed at the end.

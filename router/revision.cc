@@ -81,7 +81,8 @@ absl::Status CheckNodes(const YamlNode& from, const Revision& revision) {
     }
     for (const std::string& model : node.serve) {
       if (revision.FindModel(model) != nullptr) continue;
-      return where.Error(absl::StrCat("node '", node.id(), "': got model '", model, "' to serve, want one of 'models'"));
+      return where.Error(
+          absl::StrCat("node '", node.id(), "': got model '", model, "' to serve, want one of 'models'"));
     }
   }
   return absl::OkStatus();
@@ -189,8 +190,8 @@ absl::StatusOr<Revision> ReadRevision(const std::string& path) {
   if (const YamlNode* policies = root.Find("policies")) {
     RETURN_IF_ERROR(policies->CheckMap("policies", {}));
     for (const YamlEntry& entry : policies->entries()) {
-      ASSIGN_OR_RETURN(RoutePolicy policy, ReadRoutePolicy(entry.value, absl::StrCat("policy '", entry.key, "'"),
-                                                           revision.default_policy));
+      ASSIGN_OR_RETURN(RoutePolicy policy,
+                       ReadRoutePolicy(entry.value, absl::StrCat("policy '", entry.key, "'"), revision.default_policy));
       revision.policies.emplace(entry.key, std::move(policy));
     }
   }

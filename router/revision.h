@@ -19,8 +19,8 @@ struct RoutePolicy {
   std::string balance = "p2c";
 };
 
-/// One immutable, consistent picture of a mesh: which models there are and who serves them where. Nodes read it from a file
-/// that `portico up` (or a controller) writes; the data path needs nothing else.
+/// One immutable, consistent picture of a mesh: which models there are and who serves them where. Nodes read it from a
+/// file that `portico up` (or a controller) writes; the data path needs nothing else.
 struct Revision {
   struct Model {
     std::string name;
@@ -57,8 +57,8 @@ struct Revision {
 };
 
 class YamlNode;
-/// The policy that `from` (`{timeout, balance}`) says; keys it leaves out keep `base`'s. INVALID_ARGUMENT with file, line and
-/// `subject` for an unknown key, a bad duration or a balance policy that is not in the table.
+/// The policy that `from` (`{timeout, balance}`) says; keys it leaves out keep `base`'s. INVALID_ARGUMENT with file,
+/// line and `subject` for an unknown key, a bad duration or a balance policy that is not in the table.
 absl::StatusOr<RoutePolicy> ReadRoutePolicy(const YamlNode& from, absl::string_view subject, RoutePolicy base);
 
 /// As YAML, for people to read and ReadRevision() to read back.

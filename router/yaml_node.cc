@@ -29,7 +29,8 @@ class YamlTreeBuilder {
   absl::StatusOr<YamlNode> Build(const YAML::Node& from) {
     YamlNode node = At(from.Mark());
     if (++nodes_ > kMaxNodes) {
-      return node.Error(absl::StrCat("document: got more than ", kMaxNodes, " values, aliases expanded; make it smaller"));
+      return node.Error(
+          absl::StrCat("document: got more than ", kMaxNodes, " values, aliases expanded; make it smaller"));
     }
     switch (from.Type()) {
       case YAML::NodeType::Undefined:

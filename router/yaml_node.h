@@ -14,8 +14,8 @@ namespace portico {
 
 struct YamlEntry;
 
-/// One value of a YAML file and where it stands, for reading configuration strictly: what is wrong is said with file and
-/// line. A plain tree that owns its text (aliases are expanded, within a bound); immutable, thread-safe.
+/// One value of a YAML file and where it stands, for reading configuration strictly: what is wrong is said with file
+/// and line. A plain tree that owns its text (aliases are expanded, within a bound); immutable, thread-safe.
 ///
 ///   ASSIGN_OR_RETURN(const YamlNode root, ReadYaml("mesh.yaml"));
 ///   RETURN_IF_ERROR(root.CheckMap("mesh file", {"mesh", "models"}));
@@ -68,8 +68,8 @@ struct YamlEntry {
   YamlNode value;
 };
 
-/// Reads a file of exactly one YAML document. INVALID_ARGUMENT with file and line for what is not YAML and for a key that
-/// is there twice; NOT_FOUND when there is no such file.
+/// Reads a file of exactly one YAML document. INVALID_ARGUMENT with file and line for what is not YAML and for a key
+/// that is there twice; NOT_FOUND when there is no such file.
 absl::StatusOr<YamlNode> ReadYaml(const std::string& path);
 /// The same of text; `file` is what messages call it.
 absl::StatusOr<YamlNode> ParseYaml(const std::string& text, const std::string& file);

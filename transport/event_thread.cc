@@ -24,7 +24,8 @@ void EventThread::Post(Task task) {
 EventThread::Timer EventThread::At(absl::Time when, Task task) {
   MutexLock lock(&mutex_);
   const Timer timer(when, next_timer_++);
-  if (timers_.emplace(timer, std::move(task)).first == timers_.begin()) wake_.NotifyOne();
+  timers_.emplace(timer, std::move(task));
+  if (timers_.begin()->first == timer) wake_.NotifyOne();
   return timer;
 }
 

@@ -32,7 +32,8 @@ absl::Status AddOutputs(absl::Span<const NamedTensor> outputs, Answers* answers)
       const auto values = output.tensor.data<int64_t>();
       answers->labels.insert(answers->labels.end(), values.begin(), values.end());
     } else {
-      return absl::InternalError(absl::StrCat("output '", output.name, "': got one that is not expected, want probabilities and label"));
+      return absl::InternalError(
+          absl::StrCat("output '", output.name, "': got one that is not expected, want probabilities and label"));
     }
   }
   return absl::OkStatus();
@@ -40,9 +41,11 @@ absl::Status AddOutputs(absl::Span<const NamedTensor> outputs, Answers* answers)
 
 absl::StatusOr<Answers> CheckCount(Answers answers, const Heldout& heldout) {
   const size_t images = static_cast<size_t>(heldout.size());
-  if (answers.labels.size() == images && !answers.probabilities.empty() && answers.probabilities.size() % images == 0) return answers;
-  return absl::InternalError(absl::StrCat("answers: got ", answers.labels.size(), " labels and ", answers.probabilities.size(),
-                                          " probabilities for ", images, " images, want one label and a row for each"));
+  if (answers.labels.size() == images && !answers.probabilities.empty() && answers.probabilities.size() % images == 0)
+    return answers;
+  return absl::InternalError(absl::StrCat("answers: got ", answers.labels.size(), " labels and ",
+                                          answers.probabilities.size(), " probabilities for ", images,
+                                          " images, want one label and a row for each"));
 }
 
 absl::Status AddJson(const std::string& body, Answers* answers) {
@@ -54,7 +57,8 @@ absl::Status AddJson(const std::string& body, Answers* answers) {
         answers->probabilities.push_back(static_cast<float>(double{value.get_double()}));
       }
     }
-    for (const simdjson::dom::element value : outputs["label"].get_array()) answers->labels.push_back(value.get_int64());
+    for (const simdjson::dom::element value : outputs["label"].get_array())
+      answers->labels.push_back(value.get_int64());
     return absl::OkStatus();
   } catch (const simdjson::simdjson_error& error) {
     return absl::InternalError(absl::StrCat("REST answer: got ", error.what(), " in ", body.substr(0, 200)));
@@ -93,7 +97,8 @@ absl::StatusOr<Answers> AskRest(const std::string& address, const std::string& p
   for (int64_t begin = 0; begin < heldout.size(); begin += kImagesPerRequest) {
     call.body = RequestBody(heldout, begin, std::min(kImagesPerRequest, heldout.size() - begin));
     ASSIGN_OR_RETURN(const HttpAnswer answer, CallHttp(address, call));
-    if (answer.code != 200) return absl::InternalError(absl::StrCat("HTTP ", answer.code, " from '", address, "': ", answer.body));
+    if (answer.code != 200)
+      return absl::InternalError(absl::StrCat("HTTP ", answer.code, " from '", address, "': ", answer.body));
     RETURN_IF_ERROR(AddJson(answer.body, &answers));
   }
   return CheckCount(std::move(answers), heldout);
@@ -106,12 +111,14 @@ absl::StatusOr<std::string> TraceOne(const std::string& grpc, const std::string&
   const std::vector<NamedTensor> image = {{"image", heldout.images.Slice(index, 1)}};
   // The first request of a connection also pays for connecting.
   RETURN_IF_ERROR(client.Predict(product, "", image, options).status());
-  options.trace = {.trace_id_high = NewSpanId(), .trace_id_low = NewSpanId(), .parent_span_id = NewSpanId(), .sampled = true};
+  options.trace = {
+      .trace_id_high = NewSpanId(), .trace_id_low = NewSpanId(), .parent_span_id = NewSpanId(), .sampled = true};
   RETURN_IF_ERROR(client.Predict(product, "", image, options).status());
   HttpCall call;
   call.target = absl::StrCat("/debug/traces?id=", TraceIdHex(options.trace));
   ASSIGN_OR_RETURN(const HttpAnswer answer, CallHttp(http, call));
-  if (answer.code != 200) return absl::InternalError(absl::StrCat("HTTP ", answer.code, " from '", http, "': ", answer.body));
+  if (answer.code != 200)
+    return absl::InternalError(absl::StrCat("HTTP ", answer.code, " from '", http, "': ", answer.body));
   return Waterfall(answer.body);
 }
 
@@ -135,15 +142,16 @@ absl::Status CompareAnswers(const std::string& what, const Answers& got, const A
   }
   for (size_t i = 0; i < want.labels.size(); ++i) {
     if (got.labels[i] != want.labels[i]) {
-      return absl::InternalError(absl::StrCat(what, ": image ", i, ": got label ", got.labels[i], ", want ", want.labels[i],
-                                              " as the unsplit model says"));
+      return absl::InternalError(absl::StrCat(what, ": image ", i, ": got label ", got.labels[i], ", want ",
+                                              want.labels[i], " as the unsplit model says"));
     }
   }
   for (size_t i = 0; i < want.probabilities.size(); ++i) {
     // Not "greater": NaN must not pass.
     if (!(std::abs(double{got.probabilities[i]} - want.probabilities[i]) <= kMaxDifference)) {
-      return absl::InternalError(absl::StrCat(what, ": image ", static_cast<int64_t>(i) / want.classes(), ": got probability ",
-                                              got.probabilities[i], ", want ", want.probabilities[i], " within ", kMaxDifference));
+      return absl::InternalError(absl::StrCat(what, ": image ", static_cast<int64_t>(i) / want.classes(),
+                                              ": got probability ", got.probabilities[i], ", want ",
+                                              want.probabilities[i], " within ", kMaxDifference));
     }
   }
   return absl::OkStatus();

@@ -1,8 +1,9 @@
-// The digits demo: splits both products, serves encoder and heads on three local nodes, asks them about every held-out image and
-// compares with the unsplit models (README.md).
+// The digits demo: splits both products, serves encoder and heads on three local nodes, asks them about every held-out
+// image and compares with the unsplit models (README.md).
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -43,7 +44,9 @@ struct Product {
 
   /// What would be right.
   int64_t Truth(uint8_t digit) const { return name == "parity" ? digit % 2 : digit; }
-  std::string Word(int64_t label) const { return name == "parity" ? (label == 1 ? "odd" : "even") : absl::StrCat(label); }
+  std::string Word(int64_t label) const {
+    return name == "parity" ? (label == 1 ? "odd" : "even") : absl::StrCat(label);
+  }
   int64_t Right(const Answers& answers, const Heldout& heldout) const {
     int64_t right = 0;
     for (size_t i = 0; i < answers.labels.size(); ++i) right += answers.labels[i] == Truth(heldout.labels[i]);
@@ -70,7 +73,8 @@ absl::Status WriteMesh(const Flags& flags, const std::string& folder) {
 }
 
 /// Asks everywhere, and compares.
-absl::StatusOr<Product> Ask(const Flags& flags, const std::string& name, const MeshChild& mesh, const Heldout& heldout) {
+absl::StatusOr<Product> Ask(const Flags& flags, const std::string& name, const MeshChild& mesh,
+                            const Heldout& heldout) {
   Product product;
   product.name = name;
   ASSIGN_OR_RETURN(product.node, mesh.Status(name));
@@ -82,46 +86,56 @@ absl::StatusOr<Product> Ask(const Flags& flags, const std::string& name, const M
   return product;
 }
 
-/// Some images with what was predicted; one that is mistaken among them, where there is one.
-void PrintSome(const Heldout& heldout, const std::vector<Product>& products) {
-  std::vector<int64_t> shown;
-  for (int64_t i = 0; i < heldout.size() && shown.size() < 4; i += heldout.size() / 4) shown.push_back(i);
-  const Product& digit = products[0];
+/// Three images that `product` got right and one that it mistook, where there are any.
+std::vector<int64_t> ChooseImages(const Heldout& heldout, const Product& product) {
+  std::vector<int64_t> right, wrong;
   for (int64_t i = 0; i < heldout.size(); ++i) {
     const size_t at = static_cast<size_t>(i);
-    if (digit.grpc.labels[at] == heldout.labels[at]) continue;
-    shown.back() = i;
-    break;
+    (product.grpc.labels[at] == product.Truth(heldout.labels[at]) ? right : wrong).push_back(i);
   }
-  std::vector<std::string> truths = {}, predictions = {};
+  right.resize(std::min<size_t>(right.size(), 3));
+  wrong.resize(std::min<size_t>(wrong.size(), 1));
+  right.insert(right.end(), wrong.begin(), wrong.end());
+  return right;
+}
+
+void PrintSome(const Heldout& heldout, const std::vector<Product>& products) {
+  const std::vector<int64_t> shown = ChooseImages(heldout, products[0]);
+  std::vector<std::string> truths, predictions;
   for (const int64_t i : shown) {
     const size_t at = static_cast<size_t>(i);
     truths.push_back(absl::StrCat("true: ", static_cast<int>(heldout.labels[at])));
     std::string text = "said:";
-    for (const Product& product : products) absl::StrAppend(&text, " ", product.Word(product.grpc.labels[at]));
-    const bool right = digit.grpc.labels[at] == heldout.labels[at];
-    predictions.push_back(text + (right ? "" : "  (!)"));
+    for (const Product& product : products) {
+      const int64_t label = product.grpc.labels[at];
+      absl::StrAppend(&text, " ", product.Word(label), label == product.Truth(heldout.labels[at]) ? "" : "(!)");
+    }
+    predictions.push_back(std::move(text));
   }
-  std::printf("\nSome held-out images, and what the mesh said of them\n\n%s", DrawImages(heldout, shown, truths).c_str());
+  std::printf("\nSome held-out images, and what the mesh said of them\n\n%s",
+              DrawImages(heldout, shown, truths).c_str());
   for (const std::string& prediction : predictions) std::printf("  %-18s", prediction.c_str());
   std::printf("\n");
 }
 
 void PrintAccuracy(const Heldout& heldout, const std::vector<Product>& products) {
-  std::printf("\nAccuracy on %lld held-out images\n\n  %-10s %10s %10s %10s\n", static_cast<long long>(heldout.size()), "product",
-              "unsplit", "mesh, gRPC", "mesh, REST");
+  std::printf("\nAccuracy on %lld held-out images\n\n  %-10s %10s %10s %10s\n", static_cast<long long>(heldout.size()),
+              "product", "unsplit", "mesh, gRPC", "mesh, REST");
   for (const Product& product : products) {
     const auto share = [&](const Answers& answers) {
       return static_cast<double>(product.Right(answers, heldout)) / static_cast<double>(heldout.size());
     };
-    std::printf("  %-10s %10.4f %10.4f %10.4f\n", product.name.c_str(), share(product.unsplit), share(product.grpc), share(product.rest));
+    std::printf("  %-10s %10.4f %10.4f %10.4f\n", product.name.c_str(), share(product.unsplit), share(product.grpc),
+                share(product.rest));
   }
   std::printf("  Every answer of the mesh is the unsplit model's: same labels, probabilities within 1e-5.\n");
 }
 
 absl::Status PrintTrace(const Heldout& heldout, const Product& product) {
-  ASSIGN_OR_RETURN(const std::string waterfall, TraceOne(product.node.grpc, product.node.http, product.name, heldout, 0));
-  std::printf("\nWhere the time of one request to '%s' went, hop by hop\n\n%s", product.name.c_str(), waterfall.c_str());
+  ASSIGN_OR_RETURN(const std::string waterfall,
+                   TraceOne(product.node.grpc, product.node.http, product.name, heldout, 0));
+  std::printf("\nWhere the time of one request to '%s' went, hop by hop\n\n%s", product.name.c_str(),
+              waterfall.c_str());
   return absl::OkStatus();
 }
 
@@ -133,7 +147,7 @@ void PrintAddresses(const Flags& flags, const Heldout& heldout, const std::vecto
                 RequestBody(heldout, 0, 1).c_str());
   }
   std::printf("  curl -s http://%s/metrics\n", products[0].node.http.c_str());
-  std::printf("  %s inspect %s/digit.onnx\n\n", flags.portico.c_str(), flags.folder.c_str());
+  std::printf("\n");
 }
 
 absl::Status Run(const Flags& flags) {
@@ -148,7 +162,8 @@ absl::Status Run(const Flags& flags) {
   Say("Splitting two products that share an encoder");
   for (const std::string name : {"digit", "parity"}) {
     const std::string stem = absl::StrCat(flags.folder, "/", name);
-    RETURN_IF_ERROR(RunToEnd({flags.portico, "split", stem + ".onnx", "--plan", stem + ".plan.yaml", "--out", folder + "/packages"}));
+    RETURN_IF_ERROR(RunToEnd(
+        {flags.portico, "split", stem + ".onnx", "--plan", stem + ".plan.yaml", "--out", folder + "/packages"}));
   }
 
   Say("\nServing encoder and heads on three nodes");
@@ -181,10 +196,12 @@ int main(int argc, char** argv) {
   portico::digits::Flags flags;
   // Built into one folder.
   flags.portico = (std::filesystem::absolute(argv[0]).parent_path() / "portico").string();
-  CLI::App app("Splits the two digit models, serves their parts on three local nodes and asks them about every held-out image.");
+  CLI::App app(
+      "Splits the two digit models, serves their parts on three local nodes and asks them about every held-out image.");
   app.add_option("--portico", flags.portico, "The portico command")->capture_default_str();
   app.add_option("--folder", flags.folder, "Models, plans, images and mesh.yaml")->capture_default_str();
-  app.add_flag("--once", flags.once, "Exit after the answers, non-zero if anything was wrong; ports are the system's choice");
+  app.add_flag("--once", flags.once,
+               "Exit after the answers, non-zero if anything was wrong; ports are the system's choice");
   app.footer("Example, from the root of the repository:\n  build/portico_digits_demo --once");
   CLI11_PARSE(app, argc, argv);
   const absl::Status status = portico::digits::Run(flags);

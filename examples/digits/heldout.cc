@@ -26,8 +26,9 @@ absl::StatusOr<Heldout> ReadHeldout(const std::string& folder) {
   ASSIGN_OR_RETURN(const std::string pixels, ReadFile(folder + "/heldout_images.f32", kMaxFileBytes));
   ASSIGN_OR_RETURN(const std::string labels, ReadFile(folder + "/heldout_labels.u8", kMaxFileBytes));
   if (labels.empty() || pixels.size() != labels.size() * kPixels * sizeof(float)) {
-    return absl::InvalidArgumentError(absl::StrCat("held-out images of '", folder, "': got ", pixels.size(), " bytes of pixels for ",
-                                                   labels.size(), " labels, want 256 for each; check the files out again"));
+    return absl::InvalidArgumentError(absl::StrCat("held-out images of '", folder, "': got ", pixels.size(),
+                                                   " bytes of pixels for ", labels.size(),
+                                                   " labels, want 256 for each; check the files out again"));
   }
   Heldout heldout;
   heldout.images = Tensor::CopyOf(DType::kFloat, {static_cast<int64_t>(labels.size()), kPixels}, pixels);
@@ -35,7 +36,8 @@ absl::StatusOr<Heldout> ReadHeldout(const std::string& folder) {
   return heldout;
 }
 
-std::string DrawImages(const Heldout& heldout, absl::Span<const int64_t> indices, const std::vector<std::string>& captions) {
+std::string DrawImages(const Heldout& heldout, absl::Span<const int64_t> indices,
+                       const std::vector<std::string>& captions) {
   constexpr absl::string_view kShades = " .:-=+*#%@";
   std::string out;
   for (int row = 0; row < kSide; ++row) {

@@ -28,6 +28,7 @@ struct Heldout {
 absl::StatusOr<Heldout> ReadHeldout(const std::string& folder);
 
 /// Images side by side in characters, a line of text below each.
-std::string DrawImages(const Heldout& heldout, absl::Span<const int64_t> indices, const std::vector<std::string>& captions);
+std::string DrawImages(const Heldout& heldout, absl::Span<const int64_t> indices,
+                       const std::vector<std::string>& captions);
 
 }  // namespace portico::digits

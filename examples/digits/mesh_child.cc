@@ -44,7 +44,8 @@ absl::Status RunToEnd(const std::vector<std::string>& command) {
 
 absl::StatusOr<std::unique_ptr<MeshChild>> MeshChild::Start(const std::string& portico, const std::string& mesh_file,
                                                             const std::string& run_folder, SignalFd& signals) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Process> process, Process::Start({portico, "up", mesh_file, "--run-folder", run_folder}));
+  ASSIGN_OR_RETURN(std::unique_ptr<Process> process,
+                   Process::Start({portico, "up", mesh_file, "--run-folder", run_folder}));
   std::unique_ptr<MeshChild> child(new MeshChild(std::move(process), run_folder, signals));
   bool ready = false;
   while (!ready) {

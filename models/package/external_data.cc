@@ -66,7 +66,7 @@ absl::StatusOr<Ref<MappedFile>> ExternalData::Open(const std::string& location) 
   if (const auto file = files_.find(location); file != files_.end()) return file->second;
   if (folder_.empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("external data '", location, "': got a model without a folder, want its weights inside the model"));
+        absl::StrCat("external data '", location, "': got a model without a folder, want its weights inside it"));
   }
   const absl::Status outside = absl::InvalidArgumentError(
       absl::StrCat("external data '", location, "': got a file outside the model's folder '", folder_,

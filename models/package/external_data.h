@@ -20,8 +20,8 @@ class ExternalData {
   /// `folder`: where the model lies, and what no file may leave; empty: no file is allowed.
   explicit ExternalData(std::string folder) : folder_(std::move(folder)) {}
 
-  /// The tensor whose data `proto` (data_location EXTERNAL) declares: a view of the mapped file, or a copy where the file
-  /// has it at an address that does not suit the dtype.
+  /// The tensor whose data `proto` (data_location EXTERNAL) declares: a view of the mapped file, or a copy where the
+  /// file has it at an address that does not suit the dtype.
   absl::StatusOr<Tensor> Read(const onnx::TensorProto& proto);
 
  private:

@@ -26,8 +26,8 @@ absl::Status RefuseSparse(const onnx::GraphProto& graph) {
                                                  "': got a sparse tensor, want a dense one; convert it"));
 }
 
-/// Brings the data that tensors inside nodes keep in other files into the protobuf, where ONNX Runtime, which gets models
-/// from memory, finds it; and refuses what cannot be served wherever it stands.
+/// Brings the data that tensors inside nodes keep in other files into the protobuf, where ONNX Runtime, which gets
+/// models from memory, finds it; and refuses what cannot be served wherever it stands.
 class NestedTensors {
  public:
   explicit NestedTensors(ExternalData& files) : files_(files) {}
@@ -54,7 +54,8 @@ class NestedTensors {
 
   absl::Status VisitBody(onnx::GraphProto& body, int depth) {
     if (depth > kMaxNesting) {
-      return absl::InvalidArgumentError(absl::StrCat("got bodies nested deeper than ", kMaxNesting, "; flatten the model"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("got bodies nested deeper than ", kMaxNesting, "; flatten the model"));
     }
     RETURN_IF_ERROR(RefuseSparse(body));
     for (onnx::TensorProto& tensor : *body.mutable_initializer()) RETURN_IF_ERROR(VisitTensor(tensor));
@@ -100,9 +101,8 @@ absl::StatusOr<std::unique_ptr<onnx::ModelProto>> ParseFile(const std::string& p
   auto model = std::make_unique<onnx::ModelProto>();
   // A flat array has no total limit but its length, and each raw_data is allocated once, at its size.
   if (!model->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return absl::InvalidArgumentError(absl::StrCat("got ", bytes.size(),
-                                                   " bytes that do not parse as an ONNX model; the file is truncated or "
-                                                   "not ONNX"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "got ", bytes.size(), " bytes that do not parse as an ONNX model; the file is truncated or not ONNX"));
   }
   return model;
 }
@@ -145,8 +145,8 @@ absl::StatusOr<Model> Model::FromProto(std::unique_ptr<onnx::ModelProto> proto, 
                            .emplace(initializer.name(), Initializer{std::move(weight.tensor), weight.digest})
                            .second;
     if (!added || initializer.name().empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("initializer '", initializer.name(), "': got ", added ? "no name" : "two of that name", ", want one"));
+      return absl::InvalidArgumentError(absl::StrCat("initializer '", initializer.name(), "': got ",
+                                                     added ? "no name" : "two of that name", ", want one"));
     }
   }
   NestedTensors nested(files);
@@ -166,8 +166,9 @@ absl::StatusOr<Model> Model::WithWeightsOf(const Model& source, std::unique_ptr<
     const auto weight = source.initializers().find(initializer.name());
     if (weight == source.initializers().end() || weight->second.tensor.dtype() != type.dtype ||
         weight->second.tensor.shape() != type.shape) {
-      return absl::InvalidArgumentError(absl::StrCat("initializer '", initializer.name(), "': got ", DTypeName(type.dtype),
-                                                     ShapeString(type.shape), ", want a weight of the source model"));
+      return absl::InvalidArgumentError(absl::StrCat("initializer '", initializer.name(), "': got ",
+                                                     DTypeName(type.dtype), ShapeString(type.shape),
+                                                     ", want a weight of the source model"));
     }
     model.initializers_.emplace(initializer.name(), weight->second);
   }

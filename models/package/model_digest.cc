@@ -13,13 +13,13 @@
 #include "onnx/onnx_pb.h"
 
 // Every tensor gets a digest of how it is computed: an input's is its position, a weight's is its content, and a node's
-// outputs get hash(op, attributes, digests of its inputs) with their positions. The model's digest is that of its outputs.
-// Names, order and unused nodes thus leave no trace.
+// outputs get hash(op, attributes, digests of its inputs) with their positions. The model's digest is that of its
+// outputs. Names, order and unused nodes thus leave no trace.
 
 namespace portico {
 namespace {
 
-/// Bodies within bodies and functions within functions; bounds the recursion over them (not over nodes, which is iterative).
+/// Bodies within bodies and functions within functions; bounds the recursion over them (nodes are visited iteratively).
 constexpr int kMaxNesting = 64;
 constexpr absl::string_view kPortalDomain = "ai.portico";
 
@@ -212,7 +212,8 @@ class Canonicalizer {
       RETURN_IF_ERROR(Compute(scope, name));
       const Digest* value = scope.Find(name);
       if (value == nullptr) {
-        return absl::InvalidArgumentError(absl::StrCat("output '", name, "': got no node, input or weight of that name"));
+        return absl::InvalidArgumentError(
+            absl::StrCat("output '", name, "': got no node, input or weight of that name"));
       }
       hasher.Add(*value);
     }

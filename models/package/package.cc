@@ -18,6 +18,8 @@ namespace {
 constexpr char kModelFile[] = "model.onnx";
 constexpr char kConfigFile[] = "servable.yaml";
 
+using OptionalTensors = std::optional<std::vector<ServableConfig::Tensor>>;
+
 /// The number a version folder is named by; none for any other name.
 std::optional<int64_t> VersionOf(const std::string& name) {
   int64_t version = 0;
@@ -55,8 +57,7 @@ class SignatureBinder {
   }
 
   /// `declared` as specs in the graph's order, which is part of the contract between callers and a digest.
-  absl::StatusOr<std::vector<TensorSpec>> BindTensors(absl::string_view what,
-                                                      const std::optional<std::vector<ServableConfig::Tensor>>& declared,
+  absl::StatusOr<std::vector<TensorSpec>> BindTensors(absl::string_view what, const OptionalTensors& declared,
                                                       const std::vector<TensorSpec>& graph) const {
     if (!declared.has_value()) return graph;
     std::vector<const ServableConfig::Tensor*> by_position(graph.size());
@@ -99,9 +100,9 @@ class SignatureBinder {
 };
 
 bool DeclaresAxes(const ServableConfig& config) {
-  const auto any = [](const std::optional<std::vector<ServableConfig::Tensor>>& tensors) {
-    return tensors.has_value() && std::any_of(tensors->begin(), tensors->end(),
-                                              [](const ServableConfig::Tensor& tensor) { return tensor.axis.has_value(); });
+  const auto declares = [](const ServableConfig::Tensor& tensor) { return tensor.axis.has_value(); };
+  const auto any = [&](const OptionalTensors& tensors) {
+    return tensors.has_value() && std::any_of(tensors->begin(), tensors->end(), declares);
   };
   return std::any_of(config.signatures.begin(), config.signatures.end(),
                      [&](const ServableConfig::Signature& s) { return any(s.inputs) || any(s.outputs); });
@@ -190,9 +191,9 @@ absl::StatusOr<std::vector<VersionFolder>> ListVersions(const std::string& base)
   });
   for (size_t i = 1; i < versions.size(); ++i) {
     if (versions[i].version != versions[i - 1].version) continue;
-    return absl::InvalidArgumentError(absl::StrCat("folder '", base, "': got version ", versions[i].version, " twice, as '",
-                                                   versions[i - 1].folder, "' and '", versions[i].folder,
-                                                   "', want it once; remove one"));
+    return absl::InvalidArgumentError(absl::StrCat("folder '", base, "': got version ", versions[i].version,
+                                                   " twice, as '", versions[i - 1].folder, "' and '",
+                                                   versions[i].folder, "', want it once; remove one"));
   }
   return versions;
 }

@@ -28,7 +28,7 @@ struct BatchingOptions {
 /// servable.yaml, every key optional, unknown keys refused with file and line:
 ///   signatures:
 ///     serving_default:
-///       inputs:  {image: {tensor: input_0, axis: rows}}     # name callers use → tensor of the graph (default: same name)
+///       inputs:  {image: {tensor: input_0, axis: rows}}   # callers' name → tensor of the graph (default: same)
 ///       outputs: {probabilities: {tensor: y}}
 ///   batching: {max_batch_size: 64, max_delay_us: 0, max_queue_rows: 16384, max_running: 0}
 ///   intra_op_threads: 1
@@ -52,8 +52,8 @@ struct Package {
 /// Reads version folder `folder` (".../<version>"). Errors name the file, what is wrong and the remedy.
 absl::StatusOr<Package> LoadPackage(const std::string& name, const std::string& folder, WeightStore& store);
 
-/// The version folders of `base`, rising. Names that are not numbers are ignored; leading zeros are fine. NOT_FOUND when
-/// `base` is missing.
+/// The version folders of `base`, rising. Names that are not numbers are ignored; leading zeros are fine, but two
+/// folders of one version are INVALID_ARGUMENT. NOT_FOUND when `base` is missing.
 struct VersionFolder {
   int64_t version;
   std::string folder;

@@ -88,10 +88,10 @@ class ConfigReader {
 
   absl::StatusOr<int64_t> Number(const Entry& entry, int64_t least, int64_t most) const {
     int64_t number = 0;
-    if (!entry.value.IsScalar() || !absl::SimpleAtoi(entry.value.Scalar(), &number) || number < least || number > most) {
-      return Error(entry.line, absl::StrCat("key '", entry.key, "': got '",
-                                            entry.value.IsScalar() ? entry.value.Scalar() : "no number",
-                                            "', want a whole number from ", least, " to ", most));
+    const std::string text = entry.value.IsScalar() ? entry.value.Scalar() : "no number";
+    if (!absl::SimpleAtoi(text, &number) || number < least || number > most) {
+      return Error(entry.line, absl::StrCat("key '", entry.key, "': got '", text, "', want a whole number from ", least,
+                                            " to ", most));
     }
     return number;
   }

@@ -12,7 +12,7 @@
 namespace portico {
 namespace {
 
-/// raw_data moved out of a protobuf. A std::string's bytes are aligned to 8 at least, on the heap and inside the object.
+/// raw_data moved out of a protobuf. A std::string's bytes are aligned to 8 at least, on the heap and in the object.
 class StringOrigin final : public TensorOrigin {
  public:
   explicit StringOrigin(std::unique_ptr<std::string> bytes) : TensorOrigin(bytes->size()), bytes_(std::move(bytes)) {}

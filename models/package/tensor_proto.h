@@ -16,8 +16,8 @@ struct TensorProtoType {
 };
 absl::StatusOr<TensorProtoType> ReadTensorType(const onnx::TensorProto& proto);
 
-/// A copy of the tensor in `proto`, whichever of ONNX's fields (raw_data, float_data, ...) holds it. INVALID_ARGUMENT when
-/// the data does not fit dtype and dims, or is in another file.
+/// A copy of the tensor in `proto`, whichever of ONNX's fields (raw_data, float_data, ...) holds it. INVALID_ARGUMENT
+/// when the data does not fit dtype and dims, or is in another file.
 absl::StatusOr<Tensor> ReadTensor(const onnx::TensorProto& proto);
 
 /// The same, but raw_data is moved into the tensor. `proto` keeps name, dtype and dims alone.

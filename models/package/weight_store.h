@@ -12,8 +12,8 @@ namespace portico {
 Digest TensorDigest(const Tensor& tensor);
 
 /// Every initializer of every model of this process, once: keyed by TensorDigest, so that segments, versions, products
-/// and tied weights share memory. Holds weakly: a weight goes when the last tensor over it goes. Used while models load,
-/// never on a request's path. Thread-safe; tensors it gave out own their memory and may outlive it.
+/// and tied weights share memory. Holds weakly: a weight goes when the last tensor over it goes. Used while models
+/// load, never on a request's path. Thread-safe; tensors it gave out own their memory and may outlive it.
 class WeightStore {
  public:
   struct Interned {

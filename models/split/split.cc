@@ -104,8 +104,8 @@ std::string PortalShape(const TensorSpec& spec) {
 /// Splits one model; splits inside its parts go through a Splitter of their own.
 class Splitter {
  public:
-  Splitter(const Model& model, const std::string& product, const std::vector<PartPlan>& parts, WeightStore& store)
-      : model_(model), product_(product), parts_(parts), store_(store) {}
+  Splitter(const Model& model, const std::string& product, const std::vector<PartPlan>& parts)
+      : model_(model), product_(product), parts_(parts) {}
 
   absl::StatusOr<std::vector<SplitModel>> Run() {
     ASSIGN_OR_RETURN(const GraphIndex index, GraphIndex::Create(model_.proto().graph()));
@@ -132,14 +132,14 @@ class Splitter {
     for (const std::string& input : cut.inputs) SetValueInfo(types_[input], graph.add_input());
     for (const std::string& output : cut.outputs) SetValueInfo(types_[output], graph.add_output());
     for (const int node : cut.nodes) *graph.add_node() = index.node(node);
-    ASSIGN_OR_RETURN(Model model, CompleteModel(model_, index, std::move(proto), store_));
+    ASSIGN_OR_RETURN(Model model, CompleteModel(model_, index, std::move(proto)));
     if (cut.plan->parts.empty()) {
       std::vector<SplitModel> result;
       ASSIGN_OR_RETURN(const Digest digest, ModelDigest(model));
       result.push_back({cut.plan->name, std::move(model), digest});
       return result;
     }
-    absl::StatusOr<std::vector<SplitModel>> result = Splitter(model, cut.plan->name, cut.plan->parts, store_).Run();
+    absl::StatusOr<std::vector<SplitModel>> result = Splitter(model, cut.plan->name, cut.plan->parts).Run();
     if (!result.ok()) return WithContext(absl::StrCat("inside part '", cut.plan->name, "'"), result.status());
     std::rotate(result->begin(), result->begin() + 1, result->end());
     return result;
@@ -174,7 +174,7 @@ class Splitter {
         if (!index.IsOutput(output)) SetValueInfo(types_[output], graph.add_value_info());
       }
     }
-    ASSIGN_OR_RETURN(Model model, CompleteModel(model_, index, std::move(proto), store_));
+    ASSIGN_OR_RETURN(Model model, CompleteModel(model_, index, std::move(proto)));
     ASSIGN_OR_RETURN(const Digest digest, ModelDigest(model));
     return SplitModel{product_, std::move(model), digest};
   }
@@ -205,18 +205,17 @@ class Splitter {
   const Model& model_;
   const std::string& product_;
   const std::vector<PartPlan>& parts_;
-  WeightStore& store_;
   TensorTypes types_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::vector<SplitModel>> Split(const Model& model, const SplitPlan& plan, WeightStore& store) {
+absl::StatusOr<std::vector<SplitModel>> Split(const Model& model, const SplitPlan& plan) {
   RETURN_IF_ERROR(CheckSplitPlan(plan));
   absl::Status portals = RefusePortals(model.proto().graph().node());
   for (const auto& function : model.proto().functions()) portals.Update(RefusePortals(function.node()));
   RETURN_IF_ERROR(portals);
-  return Splitter(model, plan.product, plan.parts, store).Run();
+  return Splitter(model, plan.product, plan.parts).Run();
 }
 
 }  // namespace portico

@@ -22,7 +22,7 @@ struct SplitModel {
 /// output and asking ONNX Runtime. INVALID_ARGUMENT (naming part and tensor) when a tensor is not there, a part is
 /// empty or not convex, parts overlap without nesting, or a tensor inside a part is used outside and is not among its
 /// outputs.
-absl::StatusOr<std::vector<SplitModel>> Split(const Model& model, const SplitPlan& plan, WeightStore& store);
+absl::StatusOr<std::vector<SplitModel>> Split(const Model& model, const SplitPlan& plan);
 
 struct VerifyOptions {
   /// Rows of the generated inputs of each round.

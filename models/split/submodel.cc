@@ -115,17 +115,12 @@ class Completer {
 }  // namespace
 
 absl::StatusOr<Model> CompleteModel(const Model& source, const GraphIndex& index,
-                                    std::unique_ptr<onnx::ModelProto> proto, WeightStore& store) {
+                                    std::unique_ptr<onnx::ModelProto> proto) {
   // Before version 4 weights had to be inputs too.
   proto->set_ir_version(std::max<int64_t>(source.proto().ir_version(), 4));
   proto->set_producer_name("portico");
   Completer(source.proto(), index, proto.get()).Run();
-  // The store has these bytes, so that the model ends up sharing the memory of `source`.
-  for (auto& weight : *proto->mutable_graph()->mutable_initializer()) {
-    const auto it = source.initializers().find(weight.name());
-    if (it != source.initializers().end()) PutTensor(it->second.tensor, weight);
-  }
-  return Model::FromProto(std::move(proto), "", store);
+  return Model::WithWeightsOf(source, std::move(proto));
 }
 
 absl::StatusOr<RunnableModel> MakeRunnable(const Model& model, const std::vector<std::string>& exposed) {

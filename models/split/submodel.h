@@ -21,7 +21,7 @@ namespace portico {
 /// A model of its own from `proto`, whose graph has nodes, inputs and outputs: adds what they use of `source` (constant
 /// nodes, weights, types of inner tensors, local functions, opset imports). `index` is that of `source`.
 absl::StatusOr<Model> CompleteModel(const Model& source, const GraphIndex& index,
-                                    std::unique_ptr<onnx::ModelProto> proto, WeightStore& store);
+                                    std::unique_ptr<onnx::ModelProto> proto);
 
 /// A model as Session::Create() takes it.
 struct RunnableModel {

@@ -14,8 +14,8 @@ TEST(AddressTest, ReadsPortsHostsAndIpv6) {
 }
 
 TEST(AddressTest, RefusesWhatIsNoAddress) {
-  for (const char* text : {"", ":", ":80", "h:", "h:x", "h:-1", "h:65536", "65536", "-1", "a b:80", "::1:80", "[::1]", "[h]:80",
-                           "h:8 0", "h:+80", "http://h:80", "99999999999999999999"}) {
+  for (const char* text : {"", ":", ":80", "h:", "h:x", "h:-1", "h:65536", "65536", "-1", "a b:80", "::1:80", "[::1]",
+                           "[h]:80", "h:8 0", "h:+80", "http://h:80", "99999999999999999999"}) {
     EXPECT_FALSE(ParseAddress(text).ok()) << text;
   }
   EXPECT_EQ(ParseAddress("h:x").status().message(),

@@ -27,7 +27,8 @@ TEST(LineCutterTest, LinesComeOutHoweverTheBytesComeIn) {
 TEST(LineCutterTest, EndlessLineIsCut) {
   std::vector<size_t> sizes;
   LineCutter cutter;
-  cutter.Add(std::string(LineCutter::kMaxLine + 5, 'x') + "\n", [&sizes](absl::string_view line) { sizes.push_back(line.size()); });
+  cutter.Add(std::string(LineCutter::kMaxLine + 5, 'x') + "\n",
+             [&sizes](absl::string_view line) { sizes.push_back(line.size()); });
   EXPECT_THAT(sizes, ElementsAre(LineCutter::kMaxLine, 5));
 }
 

@@ -14,7 +14,8 @@ using ::testing::StartsWith;
 
 class MeshPortalsTest : public ::testing::Test {
  protected:
-  /// "mesh.yaml:3: ..."; empty when the mesh is fine. Model i of `models` stands in line 3 + i; all of `served` are served.
+  /// "mesh.yaml:3: ..."; empty when the mesh is fine. Model i of `models` stands in line 3 + i; all of `served` are
+  /// served.
   std::string ErrorOf(const std::vector<std::string>& models, const std::vector<std::string>& served) {
     std::string text = "mesh: m\nmodels:\n";
     for (const std::string& model : models) absl::StrAppend(&text, "  ", model, ": {path: packages/", model, "}\n");
@@ -46,7 +47,8 @@ TEST_F(MeshPortalsTest, TargetThatIsNoModelIsRefused) {
   folder_.WritePlain("a");
   folder_.WriteCaller("digit", "hub/enc");
   EXPECT_EQ(ErrorOf({"a", "digit"}, {"a", "digit"}),
-            "mesh.yaml:4: model 'digit': portal 'portal_0': got target 'hub/enc', want a model of this mesh; add 'hub/enc' to "
+            "mesh.yaml:4: model 'digit': portal 'portal_0': got target 'hub/enc', want a model of this mesh; add "
+            "'hub/enc' to "
             "'models' and to the 'serve' of a node");
 }
 
@@ -54,7 +56,8 @@ TEST_F(MeshPortalsTest, TargetThatNobodyServesIsRefused) {
   folder_.WritePlain("hub/enc");
   folder_.WriteCaller("digit", "hub/enc");
   EXPECT_EQ(ErrorOf({"hub/enc", "digit"}, {"digit"}),
-            "mesh.yaml:4: model 'digit': portal 'portal_0': got target 'hub/enc', which no node serves; add it to the 'serve' of a node");
+            "mesh.yaml:4: model 'digit': portal 'portal_0': got target 'hub/enc', which no node serves; add it to the "
+            "'serve' of a node");
 }
 
 TEST_F(MeshPortalsTest, TargetOfAnotherDigestIsRefusedAndBothAreNamed) {
@@ -72,13 +75,15 @@ TEST_F(MeshPortalsTest, SignatureThatTheTargetHasNotIsRefused) {
   folder_.WritePlain("hub/enc");
   folder_.WriteCaller("digit", "hub/enc", {String("signature", "other")});
   EXPECT_EQ(ErrorOf({"digit", "hub/enc"}, {"digit", "hub/enc"}),
-            "mesh.yaml:3: model 'digit': portal 'portal_0': got signature 'other' of target 'hub/enc', want one of serving_default");
+            "mesh.yaml:3: model 'digit': portal 'portal_0': got signature 'other' of target 'hub/enc', want one of "
+            "serving_default");
 }
 
 TEST_F(MeshPortalsTest, CyclesAreRefused) {
   folder_.WriteCaller("a", "a");
   EXPECT_EQ(ErrorOf({"a"}, {"a"}),
-            "mesh.yaml:3: model 'a': got portals that call in a circle, a → a, want none that come back; split so that no part calls "
+            "mesh.yaml:3: model 'a': got portals that call in a circle, a → a, want none that come back; split so that "
+            "no part calls "
             "its caller");
   folder_.WriteCaller("entry", "b");
   folder_.WriteCaller("b", "c");

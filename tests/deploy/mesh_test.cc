@@ -98,12 +98,14 @@ TEST_F(MeshTest, NamesThatAreThereTwiceAreRefused) {
 
 TEST_F(MeshTest, PathsThatAreNotThereAreRefused) {
   const std::string rest = "nodes:\n  n: {serve: [x]}\n";
-  EXPECT_EQ(ErrorOf("mesh: m\nmodels:\n  x: {path: packages/none}\n" + rest),
-            "mesh.yaml:3: model 'x': path: got 'packages/none', which is no folder, want the folder with version folders (" +
-                folder_.path() + "/packages/none/1/model.onnx); relative paths start at the mesh file");
+  EXPECT_EQ(
+      ErrorOf("mesh: m\nmodels:\n  x: {path: packages/none}\n" + rest),
+      "mesh.yaml:3: model 'x': path: got 'packages/none', which is no folder, want the folder with version folders (" +
+          folder_.path() + "/packages/none/1/model.onnx); relative paths start at the mesh file");
   EXPECT_EQ(ErrorOf("mesh: m\nmodels:\n  x: {path: packages/hub}\n" + rest),
-            "mesh.yaml:3: model 'x': path: got '" + folder_.path() + "/packages/hub' without a version folder, want one such as '" +
-                folder_.path() + "/packages/hub/1' with a model.onnx; check the path or write the package there");
+            "mesh.yaml:3: model 'x': path: got '" + folder_.path() +
+                "/packages/hub' without a version folder, want one such as '" + folder_.path() +
+                "/packages/hub/1' with a model.onnx; check the path or write the package there");
   EXPECT_EQ(ErrorOf("mesh: m\nmodels:\n  x: {}\n" + rest),
             "mesh.yaml:3: model 'x': got no 'path', want the folder with its version folders; add {path: FOLDER}");
 }
@@ -111,26 +113,33 @@ TEST_F(MeshTest, PathsThatAreNotThereAreRefused) {
 TEST_F(MeshTest, PackageThatCannotBeReadIsRefusedAtItsModel) {
   folder_.WritePlain("broken");
   std::ofstream(folder_.ModelFile("broken"), std::ios::trunc) << "not a model";
-  EXPECT_THAT(ErrorOf("mesh: m\nmodels:\n  a: {path: packages/a}\n  broken: {path: packages/broken}\nnodes:\n  n: {serve: [a]}\n"),
-              StartsWith("mesh.yaml:4: model 'broken': "));
+  EXPECT_THAT(
+      ErrorOf(
+          "mesh: m\nmodels:\n  a: {path: packages/a}\n  broken: {path: packages/broken}\nnodes:\n  n: {serve: [a]}\n"),
+      StartsWith("mesh.yaml:4: model 'broken': "));
 }
 
 TEST_F(MeshTest, NodesThatServeNothingOrWhatIsNotThereAreRefused) {
-  EXPECT_EQ(NodesErrorOf("  n: {grpc: 0}\n"), "mesh.yaml:5: node 'n': got no 'serve', want the models it serves; add serve: [MODEL]");
+  EXPECT_EQ(NodesErrorOf("  n: {grpc: 0}\n"),
+            "mesh.yaml:5: node 'n': got no 'serve', want the models it serves; add serve: [MODEL]");
   EXPECT_EQ(NodesErrorOf("  n: {serve: []}\n"),
             "mesh.yaml:5: node 'n': serve: got an empty list, want at least one model; name one or remove the node");
   EXPECT_EQ(NodesErrorOf("  n:\n    serve:\n      - a\n      - b\n"),
             "mesh.yaml:8: node 'n': serve: got 'b', want one of 'models' (a); add it there or mend the name");
-  EXPECT_EQ(NodesErrorOf("  n: {serve: [a, a]}\n"), "mesh.yaml:5: node 'n': serve: got 'a' twice, want it once; remove one");
+  EXPECT_EQ(NodesErrorOf("  n: {serve: [a, a]}\n"),
+            "mesh.yaml:5: node 'n': serve: got 'a' twice, want it once; remove one");
   EXPECT_EQ(NodesErrorOf("  n: {serve: a}\n"), "mesh.yaml:5: node 'n': serve: got 'a', want a list such as [a, b]");
 }
 
 TEST_F(MeshTest, BadNamesAreRefused) {
-  EXPECT_THAT(NodesErrorOf("  'n 1': {serve: [a]}\n"), StartsWith("mesh.yaml:5: node 'n 1': got a name that is no good"));
-  EXPECT_THAT(NodesErrorOf("  ../n: {serve: [a]}\n"), StartsWith("mesh.yaml:5: node '../n': got a name that is no good"));
+  EXPECT_THAT(NodesErrorOf("  'n 1': {serve: [a]}\n"),
+              StartsWith("mesh.yaml:5: node 'n 1': got a name that is no good"));
+  EXPECT_THAT(NodesErrorOf("  ../n: {serve: [a]}\n"),
+              StartsWith("mesh.yaml:5: node '../n': got a name that is no good"));
   for (const char* name : {"default", "a/b/c", "/a", "a//b", "..", "'a b'"}) {
     EXPECT_THAT(ErrorOf(absl::StrCat("mesh: m\nmodels:\n  ", name, ": {path: packages/a}\nnodes: {n: {serve: [a]}}\n")),
-                ::testing::ContainsRegex("^mesh.yaml:3: model '.*': got a name that is no good")) << name;
+                ::testing::ContainsRegex("^mesh.yaml:3: model '.*': got a name that is no good"))
+        << name;
   }
 }
 
@@ -142,24 +151,29 @@ TEST_F(MeshTest, BadNumbersAreRefused) {
 }
 
 TEST_F(MeshTest, BadAddressesAreRefused) {
-  EXPECT_EQ(NodesErrorOf("  n: {serve: [a], http: 99999}\n"),
-            "mesh.yaml:5: node 'n': http: got '99999', want a port from 0 to 65535, or HOST:PORT such as 127.0.0.1:8500");
-  for (const char* peer : {"9000", "tcp://127.0.0.1:9000", "zmq+tcp://127.0.0.1:0", "zmq+tcp://9000", "zmq+ipc://relative"}) {
+  EXPECT_EQ(
+      NodesErrorOf("  n: {serve: [a], http: 99999}\n"),
+      "mesh.yaml:5: node 'n': http: got '99999', want a port from 0 to 65535, or HOST:PORT such as 127.0.0.1:8500");
+  for (const char* peer :
+       {"9000", "tcp://127.0.0.1:9000", "zmq+tcp://127.0.0.1:0", "zmq+tcp://9000", "zmq+ipc://relative"}) {
     EXPECT_THAT(NodesErrorOf(absl::StrCat("  n: {serve: [a], peer: '", peer, "'}\n")),
-                StartsWith(absl::StrCat("mesh.yaml:5: node 'n': peer: got '", peer, "', want zmq+tcp://HOST:PORT"))) << peer;
+                StartsWith(absl::StrCat("mesh.yaml:5: node 'n': peer: got '", peer, "', want zmq+tcp://HOST:PORT")))
+        << peer;
   }
 }
 
 TEST_F(MeshTest, PortsThatTwoClaimAreRefused) {
   EXPECT_EQ(NodesErrorOf("  n: {serve: [a], grpc: 8500}\n  m:\n    serve: [a]\n    http: 0.0.0.0:8500\n"),
-            "mesh.yaml:8: node 'm': http: got 0.0.0.0:8500, which clashes with 127.0.0.1:8500 of node 'n': grpc in line 5; want a free "
+            "mesh.yaml:8: node 'm': http: got 0.0.0.0:8500, which clashes with 127.0.0.1:8500 of node 'n': grpc in "
+            "line 5; want a free "
             "port, or 0 to let the system choose");
   EXPECT_THAT(NodesErrorOf("  n: {serve: [a], grpc: 8500, peer: 'zmq+tcp://localhost:8500'}\n"),
               StartsWith("mesh.yaml:5: node 'n': peer: got localhost:8500, which clashes with"));
   EXPECT_THAT(NodesErrorOf("  n: {serve: [a], peer: 'zmq+ipc:///x'}\n  m: {serve: [a], peer: 'zmq+ipc:///x'}\n"),
               StartsWith("mesh.yaml:6: node 'm': peer: got 'zmq+ipc:///x', which another node has"));
   EXPECT_EQ(NodesErrorOf("  n: {serve: [a], replicas: 2, grpc: 8500}\n"),
-            "mesh.yaml:5: node 'n': grpc: got port 8500 for 2 replicas, which can't share it, want 0; the system then chooses one for "
+            "mesh.yaml:5: node 'n': grpc: got port 8500 for 2 replicas, which can't share it, want 0; the system then "
+            "chooses one for "
             "each");
   EXPECT_THAT(NodesErrorOf("  n: {serve: [a], replicas: 2, peer: 'zmq+ipc:///x'}\n"),
               StartsWith("mesh.yaml:5: node 'n': peer: got 'zmq+ipc:///x' for 2 replicas"));
@@ -172,8 +186,9 @@ TEST_F(MeshTest, BadPoliciesAreRefused) {
   EXPECT_THAT(NodesErrorOf(nodes + "  a:\n    balance: dice\n"), StartsWith("mesh.yaml:8: policy 'a': balance: "));
   EXPECT_THAT(NodesErrorOf(nodes + "  default: {retries: 1}\n"),
               StartsWith("mesh.yaml:7: policy 'default': got unknown key 'retries', want one of timeout, balance"));
-  EXPECT_EQ(NodesErrorOf(nodes + "  b: {timeout: 1s}\n"),
-            "mesh.yaml:7: policy 'b': got a target that is no model, want 'default' or one of 'models' (a); mend the name");
+  EXPECT_EQ(
+      NodesErrorOf(nodes + "  b: {timeout: 1s}\n"),
+      "mesh.yaml:7: policy 'b': got a target that is no model, want 'default' or one of 'models' (a); mend the name");
 }
 
 }  // namespace

@@ -20,8 +20,8 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-/// Runs the supervisor in this process over shell scripts that behave as `portico serve` might. A script stops the mesh by a signal to
-/// its parent, which is this process, so no test has to guess how long anything takes.
+/// Runs the supervisor in this process over shell scripts that behave as `portico serve` might. A script stops the mesh
+/// by a signal to its parent, which is this process, so no test has to guess how long anything takes.
 class SupervisorTest : public ::testing::Test {
  protected:
   SupervisorTest() {
@@ -31,8 +31,8 @@ class SupervisorTest : public ::testing::Test {
     options_.binary = folder_.File("fake_portico");
   }
 
-  /// `body`: what the script does. Known to it: $node, $replica, $status (file), $revision, $here (folder), $start (1 at its first start),
-  /// and `ready [PORTAL]`, which writes the status of a node that is ready (and degraded).
+  /// `body`: what the script does. Known to it: $node, $replica, $status (file), $revision, $here (folder), $start (1
+  /// at its first start), and `ready [PORTAL]`, which writes the status of a node that is ready (and degraded).
   void WriteBinary(absl::string_view body) {
     std::ofstream out(options_.binary);
     out << "#!/bin/sh\n"
@@ -42,12 +42,17 @@ class SupervisorTest : public ::testing::Test {
            "  esac\n"
            "  shift\n"
            "done\n"
-           "here=" << folder_.path() << "\n"
+           "here="
+        << folder_.path()
+        << "\n"
            "echo $$ >> $here/pids-$node-$replica\n"
            "start=$(wc -l < $here/pids-$node-$replica)\n"
            "say() { echo \"$1\" > $status.new; mv $status.new $status; }\n"
-           "state() { echo '{\"node\":\"n\",\"replica\":0,\"pid\":1,\"ready\":'$1',\"grpc\":\"127.0.0.1:1\",\"http\":\"\",\"peer\":\"\",'\\\n"
-           "'\"models\":[{\"name\":\"a\",\"version\":1,\"state\":\"S\",\"error\":\"'\"$2\"'\"}],\"degraded\":['\"$3\"']}'; }\n"
+           "state() { echo "
+           "'{\"node\":\"n\",\"replica\":0,\"pid\":1,\"ready\":'$1',\"grpc\":\"127.0.0.1:1\",\"http\":\"\",\"peer\":"
+           "\"\",'\\\n"
+           "'\"models\":[{\"name\":\"a\",\"version\":1,\"state\":\"S\",\"error\":\"'\"$2\"'\"}],\"degraded\":['\"$3\"']"
+           "}'; }\n"
            "ready() { say \"$(state true '' \"$1\")\"; }\n"
            "failed() { say \"$(state false \"$1\" '')\"; }\n"
         << body;
@@ -78,7 +83,8 @@ class SupervisorTest : public ::testing::Test {
 };
 
 TEST_F(SupervisorTest, StartsNodesPrefixesLogsAndStopsAllAtASignal) {
-  options_.mesh_file = folder_.WriteMesh("mesh: m\nmodels:\n  a: {path: packages/a}\nnodes:\n  n: {serve: [a], replicas: 2}\n");
+  options_.mesh_file =
+      folder_.WriteMesh("mesh: m\nmodels:\n  a: {path: packages/a}\nnodes:\n  n: {serve: [a], replicas: 2}\n");
   // The second replica stops the mesh when both are ready.
   WriteBinary(
       "echo hello from $replica\n"
@@ -123,7 +129,8 @@ TEST_F(SupervisorTest, NodeThatNeverGetsReadyFailsTheMeshWithItsLastLines) {
   absl::Status status;
   Run(&status);
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(std::string(status.message()), StartsWith("node 'n/0': got exit status 4 at each of 5 starts, want it ready; its last lines:\n"));
+  EXPECT_THAT(std::string(status.message()),
+              StartsWith("node 'n/0': got exit status 4 at each of 5 starts, want it ready; its last lines:\n"));
   EXPECT_THAT(std::string(status.message()), HasSubstr("  line one\n  port is taken"));
   EXPECT_EQ(Pids("n-0").size(), 5u);
 }
@@ -144,7 +151,8 @@ TEST_F(SupervisorTest, MeshThatIsNotReadyInTimeFailsAndSaysWhoIsNot) {
   absl::Status status;
   Run(&status);
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("mesh 'm': got node 'n/0': not ready, want all nodes ready within 50ms"));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("mesh 'm': got node 'n/0': not ready, want all nodes ready within 50ms"));
   ExpectGone("n-0");
 }
 

@@ -101,12 +101,11 @@ HttpAnswer Http(const std::string& address, const std::string& path, const std::
   char buffer[16384];
   for (ssize_t n; (n = recv(socket, buffer, sizeof(buffer), 0)) > 0;) answer.append(buffer, static_cast<size_t>(n));
 
+  // "HTTP/1.1 200 OK", headers, an empty line, the body.
   HttpAnswer parsed;
   const size_t header_end = answer.find("\r\n\r\n");
-  const std::vector<absl::string_view> status_line = absl::StrSplit(answer.substr(0, answer.find("\r\n")), ' ');
-  if (header_end == std::string::npos || status_line.size() < 2 || !absl::SimpleAtoi(status_line[1], &parsed.code)) {
-    return {};
-  }
+  const size_t code = answer.find(' ');
+  if (header_end == std::string::npos || !absl::SimpleAtoi(answer.substr(code + 1, 3), &parsed.code)) return {};
   parsed.body = answer.substr(header_end + 4);
   return parsed;
 }

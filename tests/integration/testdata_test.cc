@@ -124,7 +124,7 @@ absl::Status CutInTwo(const OnnxCase& test, const std::string& out) {
   options.samples.push_back({test.name, test.InputTensors()});
   absl::Status refused = absl::InvalidArgumentError("no way to cut");
   for (const SplitPlan& plan : MiddleCuts(model.proto().graph(), name, "part/" + name)) {
-    absl::StatusOr<std::vector<SplitModel>> split = Split(model, plan, store);
+    absl::StatusOr<std::vector<SplitModel>> split = Split(model, plan);
     if (!split.ok()) {  // a cut at what is not a dense tensor, say
       refused = split.status();
       continue;

@@ -114,7 +114,7 @@ TEST(TransformerMesh, TwoClientsAtOnceGetWhatTheUnsplitModelGives) {
     EXPECT_GE(model->weight_bytes(), 100'000'000u);
     const auto plan = ReadSplitPlan(folder.Write("plan.yaml", kPlan));
     ASSERT_TRUE(plan.ok()) << plan.status();
-    const auto split = Split(*model, *plan, store);
+    const auto split = Split(*model, *plan);
     ASSERT_TRUE(split.ok()) << split.status();
     ASSERT_EQ(split->size(), 5u);
     const auto verified = VerifySplit(*model, *split, {});

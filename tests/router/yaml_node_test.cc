@@ -61,8 +61,10 @@ TEST(YamlNodeTest, DeepNestingAndAliasesOfAliasesAreBounded) {
 TEST(YamlNodeTest, ValuesOfTheWrongKindAreRefused) {
   const auto root = ParseYaml("n: 12x\nd: 100\ne:\nl: [1]\nd2: -1s\ninf: inf\n", "f.yaml");
   ASSERT_TRUE(root.ok());
-  EXPECT_EQ(root->Find("n")->Integer("n", 0, 9).status().message(), "f.yaml:1: n: got '12x', want a whole number from 0 to 9");
-  EXPECT_EQ(root->Find("d")->Integer("d", 0, 9).status().message(), "f.yaml:2: d: got '100', want a whole number from 0 to 9");
+  EXPECT_EQ(root->Find("n")->Integer("n", 0, 9).status().message(),
+            "f.yaml:1: n: got '12x', want a whole number from 0 to 9");
+  EXPECT_EQ(root->Find("d")->Integer("d", 0, 9).status().message(),
+            "f.yaml:2: d: got '100', want a whole number from 0 to 9");
   EXPECT_EQ(root->Find("d")->Duration("d").status().message(),
             "f.yaml:2: d: got '100', want a duration with its unit, such as 100ms or 2s");
   EXPECT_FALSE(root->Find("d2")->Duration("d2").ok());

@@ -171,8 +171,8 @@ class ModelBuilder {
     *graph().add_node() = NewNode(op_type, inputs, outputs, std::move(attrs), domain);
     return *this;
   }
-  /// A portal of domain `ai.portico`. `dtypes` and `shapes` are those of its outputs, shapes as in "N,64". Unless `attrs`
-  /// has them, input_names and output_names are the names of the tensors here. `attrs` adds signature, digest and such.
+  /// A portal of domain `ai.portico`. `dtypes` and `shapes` are those of its outputs, shapes as in "N,64". Unless
+  /// `attrs` has them, input_names and output_names are the names of the tensors here; it adds signature, digest, ...
   ModelBuilder& Portal(absl::string_view op_type, absl::string_view target, const std::vector<std::string>& inputs,
                        const std::vector<std::string>& outputs, const std::vector<DType>& dtypes,
                        const std::vector<std::string>& shapes, Attrs attrs = {}) {

@@ -308,7 +308,8 @@ TEST(PeerHeaderTest, TruncatedHeadersAreRefusedOrWhole) {
       // A copy of its own on the heap: a sanitizer sees any read behind its end.
       const std::vector<char> cut(bytes.begin(), bytes.begin() + static_cast<long>(size));
       const auto header = Decoded({cut.data(), cut.size()});
-      if (header.ok()) EXPECT_LE(Encoded(*header).size(), size);
+      if (!header.ok()) continue;
+      EXPECT_LE(Encoded(*header).size(), size);
     }
   }
 }

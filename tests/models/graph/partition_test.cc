@@ -99,7 +99,8 @@ TEST(PartitionTest, LearnsTypesBetweenSegmentsFromOnnxRuntime) {
   bool seen = false;
   for (const PlanStep& step : plan->steps) {
     if (step.segment == nullptr) continue;
-    for (const onnx::ValueInfoProto& input : Parsed(*step.segment).graph().input()) {
+    const onnx::ModelProto proto = Parsed(*step.segment);
+    for (const onnx::ValueInfoProto& input : proto.graph().input()) {
       if (input.name() != "codes") continue;
       seen = true;
       EXPECT_EQ(input.type().tensor_type().elem_type(), onnx::TensorProto::INT64);
@@ -125,7 +126,8 @@ TEST(PartitionTest, CopiesConstantNodesButNotRandomOnes) {
   int negations = 0, noises = 0;
   for (const PlanStep& step : plan->steps) {
     if (step.segment == nullptr) continue;
-    for (const onnx::NodeProto& node : Parsed(*step.segment).graph().node()) {
+    const onnx::ModelProto proto = Parsed(*step.segment);
+    for (const onnx::NodeProto& node : proto.graph().node()) {
       negations += node.output(0) == "negated";
       noises += node.op_type() == "RandomUniform";
     }

@@ -1,0 +1,53 @@
+#include "tests/integration/portico_command.h"
+
+#include <poll.h>
+
+#include <cstdio>
+#include <utility>
+
+#include "base/check.h"
+
+namespace portico {
+namespace {
+
+constexpr int kPatienceMs = 60000;
+
+}  // namespace
+
+PorticoCommand::PorticoCommand(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), PORTICO_BINARY_DIR "/portico");
+  auto process = Process::Start(arguments);
+  if (!process.ok()) std::fprintf(stderr, "%s\n", process.status().ToString().c_str());
+  PORTICO_CHECK(process.ok());
+  process_ = *std::move(process);
+}
+
+bool PorticoCommand::WaitForOutput(absl::string_view text) {
+  for (;;) {
+    if (const size_t at = output_.find(text.data(), seen_, text.size()); at != std::string::npos) {
+      seen_ = at + text.size();
+      return true;
+    }
+    if (!ReadMore()) return false;
+  }
+}
+
+std::string PorticoCommand::WaitForEnd() {
+  while (ReadMore()) {
+  }
+  return process_->Wait();
+}
+
+bool PorticoCommand::ReadMore() {
+  pollfd wanted{process_->output(), POLLIN, 0};
+  if (process_->output() < 0 || poll(&wanted, 1, kPatienceMs) <= 0) return false;
+  return process_->ReadOutput(&output_);
+}
+
+CommandResult RunPortico(std::vector<std::string> arguments) {
+  PorticoCommand command(std::move(arguments));
+  std::string end = command.WaitForEnd();
+  return {std::move(end), command.output()};
+}
+
+}  // namespace portico

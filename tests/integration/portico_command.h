@@ -1,0 +1,42 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "deploy/process.h"
+
+namespace portico {
+
+/// The built `portico` command, run as a person would. Killed at the end of the scope. For one thread.
+class PorticoCommand {
+ public:
+  explicit PorticoCommand(std::vector<std::string> arguments);
+
+  Process& process() { return *process_; }
+  /// Blocks until `text` has been printed after what earlier calls have waited for. False at the end of output or after
+  /// a minute.
+  bool WaitForOutput(absl::string_view text);
+  /// Blocks until it ended; "exit status 0", say. Its output is then complete.
+  std::string WaitForEnd();
+  /// Standard output and error, so far.
+  const std::string& output() const { return output_; }
+
+ private:
+  /// Blocks until there is more. False at the end, or after a minute.
+  bool ReadMore();
+
+  std::unique_ptr<Process> process_;
+  std::string output_;
+  size_t seen_ = 0;
+};
+
+/// Runs it to its end.
+struct CommandResult {
+  std::string end;
+  std::string output;
+};
+CommandResult RunPortico(std::vector<std::string> arguments);
+
+}  // namespace portico
