@@ -15,15 +15,17 @@ install:
 
 build: install
 	@tests/tools/configure.sh release
-	@cmake --build build
+	@cmake --build build --target portico portico_digits_demo
 
 demo: build
-	@build/portico_digits_demo --source examples/digits --portico build/portico $(if $(ONCE),--once)
+	@build/portico_digits_demo --folder examples/digits --portico build/portico $(if $(ONCE),--once)
 
 test: install
 	@tests/tools/run_all.sh
 
-bench: build
+bench: install
+	@tests/tools/configure.sh release
+	@cmake --build build --target portico portico_bench
 	@build/portico_bench $(NAME) $(if $(JSON),--json $(JSON))
 
 format:

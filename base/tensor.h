@@ -84,7 +84,7 @@ class Tensor {
   template <typename T>
   absl::Span<const T> data() const {
     CheckAccess(DTypeOf<T>());
-    return {reinterpret_cast<const T*>(data_), static_cast<size_t>(num_elements())};
+    return absl::Span<const T>(reinterpret_cast<const T*>(data_), static_cast<size_t>(num_elements()));
   }
   /// Element `index` of a tensor of strings; valid as long as the tensor.
   absl::string_view StringAt(uint64_t index) const;

@@ -11,8 +11,8 @@
 
 namespace portico {
 
-/// Runs tasks at set times, on a thread of its own or (a test's fake) when told to. Tasks must be short: they hand work to
-/// an Executor. Thread-safe.
+/// Runs tasks at set times, on a thread of its own or (a test's fake) when told to. Tasks must be short: they hand work
+/// to an Executor. Thread-safe.
 class Timer {
  public:
   virtual ~Timer() = default;

@@ -76,7 +76,9 @@ std::vector<double> RowBuckets() {
 }
 
 absl::Status DeadStatus(const RequestContext& context) {
-  if (context.cancelled.load(std::memory_order_relaxed)) return absl::CancelledError("request: cancelled by the client");
+  if (context.cancelled.load(std::memory_order_relaxed)) {
+    return absl::CancelledError("request: cancelled by the client");
+  }
   return absl::DeadlineExceededError("request: its deadline passed before it could run; allow more time or send less");
 }
 
@@ -96,7 +98,8 @@ Batcher::Impl::Impl(Options options, Function function, Executor& executor, cons
       executor_(executor),
       clock_(clock),
       joins_(options_.row_outputs && options_.max_batch_rows > 1),
-      rows_metric_(metrics.NewHistogram("portico_batch_rows", "Rows of one run", {{"queue", options_.name}}, RowBuckets())),
+      rows_metric_(
+          metrics.NewHistogram("portico_batch_rows", "Rows of one run", {{"queue", options_.name}}, RowBuckets())),
       queue_seconds_metric_(metrics.NewHistogram("portico_batch_queue_seconds", "Time a call waited for its run",
                                                  {{"queue", options_.name}}, LatencyBuckets())),
       refused_metric_(metrics.NewCounter("portico_batch_refused_total", "Calls refused because the queue was full",

@@ -18,14 +18,14 @@
 
 namespace portico {
 
-/// Rows of many requests around one function over batches. Stands in front of a segment: gathers the rows of all waiting
-/// requests (of all callers, all products), runs once, scatters the results.
+/// Rows of many requests around one function over batches. Stands in front of a segment: gathers the rows of all
+/// waiting requests (of all callers, all products), runs once, scatters the results.
 ///
-/// A run starts as soon as a worker is free: the first waiting call schedules a run on the executor, and everything that is
-/// there when the run begins goes with it, up to max_batch_rows. Batches grow while workers are busy, and only then (or
-/// for max_delay where set). Calls join when the inner shapes of their `rows` inputs agree and their shared inputs are
-/// equal. A call alone is passed on without a copy; a joined batch is gathered with exactly one. When a joined run fails,
-/// its calls are run one by one, so that one caller's bad rows fail nobody else.
+/// A run starts as soon as a worker is free: the first waiting call schedules a run on the executor, and everything
+/// that is there when the run begins goes with it, up to max_batch_rows. Batches grow while workers are busy, and only
+/// then (or for max_delay where set). Calls join when the inner shapes of their `rows` inputs agree and their shared
+/// inputs are equal. A call alone is passed on without a copy; a joined batch is gathered with exactly one. When a
+/// joined run fails, its calls are run one by one, so that one caller's bad rows fail nobody else.
 ///
 /// Dropped before they run: calls whose deadline has passed (DEADLINE_EXCEEDED) or that were cancelled (CANCELLED).
 /// Refused at once: calls beyond max_queue_rows (RESOURCE_EXHAUSTED, naming the queue, its limit and its fill).
@@ -64,8 +64,8 @@ class Batcher {
   Batcher(const Batcher&) = delete;
   Batcher& operator=(const Batcher&) = delete;
 
-  /// Never blocks. `done` runs once, on a worker, or inside the call when refused. REQUIRES: as many inputs as row_inputs,
-  /// those that count rows of rank ≥ 1 and with one number of rows.
+  /// Never blocks. `done` runs once, on a worker, or inside the call when refused. REQUIRES: as many inputs as
+  /// row_inputs, those that count rows of rank ≥ 1 and with one number of rows.
   void Submit(Ref<const RequestContext> context, std::vector<Tensor> inputs, Done done);
 
  private:

@@ -12,11 +12,12 @@ namespace portico {
 /// Which inputs of a function count rows in dim 0; the others are shared by all rows.
 using RowInputs = std::vector<bool>;
 
-/// The rows of one call's inputs. Nothing where they cannot be joined with another call's: no input counts rows, the inputs
-/// disagree about how many there are, or a row does not fill whole bytes.
+/// The rows of one call's inputs. Nothing where they cannot be joined with another call's: no input counts rows, the
+/// inputs disagree about how many there are, or a row does not fill whole bytes.
 std::optional<int64_t> JoinableRows(absl::Span<const Tensor> inputs, const RowInputs& row_inputs);
 
-/// Equal for inputs that can be joined: hashes dtypes and inner shapes of what counts rows, and the whole of what is shared.
+/// Equal for inputs that can be joined: hashes dtypes and inner shapes of what counts rows, and the whole of what is
+/// shared.
 uint64_t JoinHash(absl::Span<const Tensor> inputs, const RowInputs& row_inputs);
 
 /// Whether two calls' inputs can be joined. REQUIRES: both have JoinableRows.

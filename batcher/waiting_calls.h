@@ -32,9 +32,9 @@ struct WaitingCall {
   int64_t weight() const { return rows > 0 ? rows : 1; }
 };
 
-/// The calls in front of a batcher, in lanes: those of one lane may be joined. Within a lane first in, first out; of the
-/// lanes that are ripe, the one whose first call has waited longest goes next. A lane is ripe once it is full or its first
-/// call has waited for the delay. Not thread-safe: the batcher locks.
+/// The calls in front of a batcher, in lanes: those of one lane may be joined. Within a lane first in, first out; of
+/// the lanes that are ripe, the one whose first call has waited longest goes next. A lane is ripe once it is full or
+/// its first call has waited for the delay. Not thread-safe: the batcher locks.
 class WaitingCalls {
  public:
   WaitingCalls(RowInputs row_inputs, int64_t max_batch_rows, absl::Duration max_delay)
@@ -47,8 +47,8 @@ class WaitingCalls {
   /// When there is something to take: in the past when there is now, never while nothing waits.
   absl::Time RipeAt() const;
 
-  /// The calls of the next run, and apart from them those met on the way that are cancelled or past their deadline. Both
-  /// may be empty. With `all`, lanes count as ripe.
+  /// The calls of the next run, and apart from them those met on the way that are cancelled or past their deadline.
+  /// Both may be empty. With `all`, lanes count as ripe.
   struct Taken {
     std::vector<WaitingCall> calls;
     std::vector<WaitingCall> dead;

@@ -27,7 +27,7 @@ readonly CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/portico"
 readonly ORT_DIR="$CACHE/onnxruntime-$ORT_VERSION"
 
 readonly PACKAGES=(
-  build-essential cmake ninja-build ccache pkg-config git ca-certificates curl npm
+  build-essential cmake ninja-build ccache pkg-config git ca-certificates curl npm python3
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev
   libzmq3-dev cppzmq-dev libonnx-dev libeigen3-dev libboost-dev libsimdjson-dev rapidjson-dev
   prometheus-cpp-dev libspdlog-dev libyaml-cpp-dev libcli11-dev libssl-dev zlib1g-dev
@@ -117,7 +117,8 @@ install_onnxruntime() {
   header=$(find "$work/headers/root" -name onnxruntime_c_api.h | head -n 1)
   [ -n "$header" ] || die "libonnxruntime-dev holds no onnxruntime_c_api.h; set ONNXRUNTIME_ROOT"
   cp -r "$(dirname "$header")/." "$work/ort/include/"
-  (cd "$work/ort" && find . -type f ! -name SHA256SUMS -print0 | sort -z | xargs -0 sha256sum >SHA256SUMS.tmp && mv SHA256SUMS.tmp SHA256SUMS)
+  (cd "$work/ort" && find . -type f -print0 | sort -z | xargs -0 sha256sum) >"$work/SHA256SUMS"
+  mv "$work/SHA256SUMS" "$work/ort/"
   rm -rf "$ORT_DIR"
   mv -T "$work/ort" "$ORT_DIR" 2>/dev/null || [ -f "$ORT_DIR/SHA256SUMS" ] || die "cannot move ONNX Runtime to $ORT_DIR"
   say "ONNX Runtime is in $ORT_DIR"

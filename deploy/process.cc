@@ -99,7 +99,8 @@ bool Process::ReadOutput(std::string* out) {
 }
 
 void Process::Signal(int number) {
-  if (!ended_) kill(pid_, number);
+  // Its group has its number: what it started itself goes with it.
+  if (!ended_) kill(number == SIGKILL ? -pid_ : pid_, number);
 }
 
 std::optional<std::string> Process::Ended() {

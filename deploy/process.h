@@ -27,7 +27,7 @@ class Process {
   int output() const { return output_; }
   /// Appends to `out` what there is to read. False at the end: output() is closed. Never blocks.
   bool ReadOutput(std::string* out);
-  /// Nothing happens when it has ended.
+  /// SIGKILL reaches its children too. Nothing happens when it has ended.
   void Signal(int number);
   /// How it ended, "exit status 1" or "signal 9 (Killed)"; nothing while it runs. Never blocks.
   std::optional<std::string> Ended();

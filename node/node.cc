@@ -74,6 +74,7 @@ class NodeImpl final : public Node {
     // Answers that are on their way out get a moment; nothing new comes in.
     if (grpc_ != nullptr) grpc_->Stop(absl::Seconds(2));
     if (http_ != nullptr) http_->Stop(absl::Seconds(2));
+    http_parsers_.Stop();
     listeners_.clear();
     router_.reset();
     workers_.Stop();
@@ -120,6 +121,7 @@ class NodeImpl final : public Node {
     if (!options_.http.empty()) {
       HttpServer::Options http;
       http.address = options_.http;
+      http.executor = &http_parsers_;
       ASSIGN_OR_RETURN(http_, HttpServer::Start(std::move(http), HttpRoutes(*admin_, *rest_)));
     }
     if (!options_.grpc.empty()) {
@@ -168,6 +170,8 @@ class NodeImpl final : public Node {
   std::unique_ptr<Admin> admin_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::string peer_endpoint_;
+  /// Unpacks and parses large HTTP bodies, so that neither the I/O thread nor a worker does.
+  ThreadPool http_parsers_{{.threads = 1, .name = "http-parse"}};
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<TfsGrpcFrontend> grpc_;
   bool stopped_ = false;

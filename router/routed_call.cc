@@ -129,7 +129,7 @@ void RoutedCall::AddSpans(const PeerHeader& reply, absl::Time now) {
   Span portal;
   portal.span_id = span_id_;
   portal.parent_span_id = context_->trace.parent_span_id;
-  portal.name = "portal";
+  portal.name = absl::StrCat("portal ", set_.target().name);
   portal.start = start_;
   portal.duration = now - start_;
   context_->spans.Add(std::move(portal));

@@ -259,7 +259,12 @@ void ZmqChannelCore::OnEvents() {
         break;
       case ConnectionEvent::Kind::kReady: hello_owed_ = true; break;
       case ConnectionEvent::Kind::kRefused: OnLost("the peer refused the handshake"); break;
-      case ConnectionEvent::Kind::kDisconnected: OnLost("the connection was lost"); break;
+      case ConnectionEvent::Kind::kDisconnected:
+        // What the peer still said may have come in since the last look.
+        while (!closed_ && ReceiveBatch()) {
+        }
+        OnLost("the connection was lost");
+        break;
       case ConnectionEvent::Kind::kAccepted:
       case ConnectionEvent::Kind::kOther: break;
     }

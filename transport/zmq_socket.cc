@@ -170,10 +170,10 @@ absl::StatusOr<ZmqSocket> ZmqSocket::Router(void* context, const PeerLimits& lim
   if (socket.handle_ == nullptr) return ZmqError("socket");
   RETURN_IF_ERROR(socket.Set(ZMQ_LINGER, kRouterLingerMs));
   RETURN_IF_ERROR(socket.Configure(limits, security));
-  if (!security.own_secret_key.empty()) {
-    RETURN_IF_ERROR(socket.Set(ZMQ_CURVE_SERVER, 1));
-    RETURN_IF_ERROR(socket.SetText(ZMQ_ZAP_DOMAIN, zap_domain));
-  }
+  if (!security.own_secret_key.empty()) RETURN_IF_ERROR(socket.Set(ZMQ_CURVE_SERVER, 1));
+  // Also without keys: with a domain, libzmq refuses peers of ZMTP 1 and 2 (and noise that looks like them), whose handshake aborts
+  // the process if the socket is closed in the middle of it.
+  RETURN_IF_ERROR(socket.SetText(ZMQ_ZAP_DOMAIN, zap_domain));
   return socket;
 }
 

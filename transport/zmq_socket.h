@@ -49,7 +49,7 @@ class ZmqSocket {
   ZmqSocket() = default;
   /// A DEALER that connects again by itself, and drops what was queued for a connection that is lost.
   static absl::StatusOr<ZmqSocket> Dealer(void* context, const PeerLimits& limits, const TransportSecurity& security);
-  /// A ROUTER; with keys, ZAP is asked under `zap_domain` who may come in.
+  /// A ROUTER; ZAP is asked under `zap_domain` who may come in.
   static absl::StatusOr<ZmqSocket> Router(void* context, const PeerLimits& limits, const TransportSecurity& security,
                                           const std::string& zap_domain);
   /// A REP.

@@ -21,7 +21,7 @@ class ConnectionWatch {
   void OnMessage() { whole_message_ = true; }
   /// Whether more than `limit` bytes have come since the last whole message.
   bool Exceeds(uint64_t limit);
-  /// Shuts the connection down, so that libzmq closes it.
+  /// Ends the connection, whereupon libzmq closes it.
   void Cut() const;
 
  private:

@@ -12,8 +12,8 @@ namespace {
 constexpr char kAddress[] = "inproc://zeromq.zap.01";
 constexpr size_t kKeyBytes = 32;
 constexpr size_t kKeyCharacters = 40;
-// Frames of a request (behind the envelope): version, id, domain, address, identity, mechanism, credentials.
-constexpr size_t kRequestFrames = 7;
+// Frames of a request: version, id, domain, address, identity, mechanism; then the key where the mechanism is CURVE.
+constexpr size_t kRequestFrames = 6;
 
 }  // namespace
 
@@ -59,6 +59,8 @@ void ZmqGatekeeper::Allow(const std::string& domain, const std::vector<std::stri
 bool ZmqGatekeeper::Allowed(absl::string_view domain, absl::string_view mechanism, absl::string_view key) {
   MutexLock lock(&mutex_);
   const auto found = allowed_.find(domain);
+  // Whether a listener goes without keys was decided when it was bound; a socket with keys does not speak NULL.
+  if (mechanism == "NULL") return found == allowed_.end();
   return mechanism == "CURVE" && found != allowed_.end() && found->second.contains(key);
 }
 
@@ -68,8 +70,8 @@ void ZmqGatekeeper::Pump(absl::Time) {
   ReceivedMessage request;
   while (socket_.Receive(&request)) {
     if (request.frames.size() < kRequestFrames) continue;
-    const bool allowed =
-        Allowed(request.frames[2].bytes, request.frames[5].bytes, request.frames[6].bytes);
+    const absl::string_view key = request.frames.size() > kRequestFrames ? request.frames[6].bytes : absl::string_view();
+    const bool allowed = Allowed(request.frames[2].bytes, request.frames[5].bytes, key);
     if (!allowed) {
       LogWarning(absl::StrCat("listener '", request.frames[2].bytes, "': got a peer at ", request.frames[3].bytes,
                               " whose key is not allowed; refused"));

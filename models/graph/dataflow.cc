@@ -45,12 +45,12 @@ absl::Status RefusePortals(const google::protobuf::RepeatedPtrField<onnx::NodePr
 class Determinism {
  public:
   explicit Determinism(const onnx::ModelProto& model) {
-    for (const onnx::FunctionProto& function : model.functions()) functions_.insert(Key(function.domain(), function.name()));
+    for (const onnx::FunctionProto& function : model.functions()) functions_.insert(Key(function));
     // A function is random where its body is; until nothing changes, as functions call functions.
     for (bool changed = true; changed;) {
       changed = false;
       for (const onnx::FunctionProto& function : model.functions()) {
-        if (!AllDeterministic(function.node())) changed |= random_.insert(Key(function.domain(), function.name())).second;
+        if (!AllDeterministic(function.node())) changed |= random_.insert(Key(function)).second;
       }
     }
   }
@@ -73,6 +73,7 @@ class Determinism {
 
  private:
   static std::string Key(absl::string_view domain, absl::string_view name) { return absl::StrCat(domain, "::", name); }
+  static std::string Key(const onnx::FunctionProto& function) { return Key(function.domain(), function.name()); }
   bool AllDeterministic(const google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes) const {
     for (const onnx::NodeProto& node : nodes) {
       if (!IsDeterministic(node)) return false;
@@ -148,8 +149,9 @@ class Reader {
     const auto known = flow_.tensor_by_name.find(name);
     if (known != flow_.tensor_by_name.end()) return known->second;
     if (!weights_.contains(name)) {
-      return absl::InvalidArgumentError(absl::StrCat("tensor '", name, "': got no node, input or weight of that name, want "
-                                                     "one; is it an input that the signature does not have?"));
+      return absl::InvalidArgumentError(absl::StrCat("tensor '", name,
+                                                     "': got no node, input or weight of that name, want one; is it an "
+                                                     "input that the signature does not have?"));
     }
     const int tensor = static_cast<int>(flow_.tensors.size());
     flow_.tensors.push_back({.name = name, .is_weight = true});
@@ -187,9 +189,9 @@ class Reader {
       // What the signature puts in is not computed.
       if (producer == producers_.end() || flow_.tensor_by_name.contains(name)) continue;
       if (marks_[producer->second] == Mark::kOpen) {
-        return absl::InvalidArgumentError(absl::StrCat(DescribeNode(graph_.node(producer->second)), ": got input '", name,
-                                                       "' of ", DescribeNode(graph_.node(frame.node)),
-                                                       " on a cycle, want a graph without cycles"));
+        return absl::InvalidArgumentError(absl::StrCat(
+            DescribeNode(graph_.node(producer->second)), ": got input '", name, "' of ",
+            DescribeNode(graph_.node(frame.node)), " on a cycle, want a graph without cycles"));
       }
       if (marks_[producer->second] == Mark::kNew) stack.push_back(Open(producer->second));
     }
@@ -258,8 +260,8 @@ absl::StatusOr<Dataflow> ReadDataflow(const Model& model, const Signature& signa
   const onnx::ModelProto& proto = model.proto();
   RETURN_IF_ERROR(RefusePortals(proto.graph().node(), "graph", true));
   for (const onnx::FunctionProto& function : proto.functions()) {
-    RETURN_IF_ERROR(
-        RefusePortals(function.node(), absl::StrCat("function '", function.domain(), "::", function.name(), "'"), false));
+    const std::string path = absl::StrCat("function '", function.domain(), "::", function.name(), "'");
+    RETURN_IF_ERROR(RefusePortals(function.node(), path, false));
   }
   return Reader(model, signature).Read();
 }

@@ -44,8 +44,8 @@ struct Dataflow {
   absl::flat_hash_map<absl::string_view, int> tensor_by_name;
 };
 
-/// INVALID_ARGUMENT when a portal is inside a body or a local function, when two nodes compute one tensor, when the graph has
-/// a cycle or nobody computes a tensor that is needed. Linear in the size of the graph.
+/// INVALID_ARGUMENT when a portal is inside a body or a local function, when two nodes compute one tensor, when the
+/// graph has a cycle or nobody computes a tensor that is needed. Linear in the size of the graph.
 absl::StatusOr<Dataflow> ReadDataflow(const Model& model, const Signature& signature);
 
 /// Names that `body` uses and does not define: what it captures from around it, nested bodies included.

@@ -13,8 +13,8 @@
 
 namespace portico {
 
-/// One thread's turn at a run: the steps it found ready and has yet to start. Lives on that thread's stack, linked to the
-/// turns further out, so that a step that completes inside its start adds to the turn that started it.
+/// One thread's turn at a run: the steps it found ready and has yet to start. Lives on that thread's stack, linked to
+/// the turns further out, so that a step that completes inside its start adds to the turn that started it.
 struct Graph::Drive {
   explicit Drive(RunState* run) : run(run), outer(std::exchange(innermost, this)) {}
   ~Drive() { innermost = outer; }
@@ -50,8 +50,9 @@ thread_local Graph::Drive* Graph::Drive::innermost = nullptr;
 
 /// The state of one request, in one allocation: this object, then its slots, then its steps' counters.
 ///
-/// `turns_` counts the threads that are starting steps and holds the flag kEnded. The thread that leaves last after the run
-/// was decided sets the flag and calls `done`; nobody enters after that. So the graph may go as soon as `done` runs.
+/// `turns_` counts the threads that are starting steps and holds the flag kEnded. The thread that leaves last after the
+/// run was decided sets the flag and calls `done`; nobody enters after that. So the graph may go as soon as `done`
+/// runs.
 class Graph::RunState final : public RefCounted {
  public:
   static Ref<RunState> Make(const Graph& graph, Ref<const RequestContext> context, OpDone done) {
@@ -80,7 +81,8 @@ class Graph::RunState final : public RefCounted {
   };
   static constexpr uint32_t kEnded = uint32_t{1} << 31;
 
-  RunState(const Graph& graph, Ref<const RequestContext> context, OpDone done, SlotState* slots, std::atomic<int>* waits)
+  RunState(const Graph& graph, Ref<const RequestContext> context, OpDone done, SlotState* slots,
+           std::atomic<int>* waits)
       : graph_(graph),
         context_(std::move(context)),
         done_(std::move(done)),
@@ -184,7 +186,7 @@ void Graph::RunState::Accept(int step, absl::StatusOr<std::vector<Tensor>> resul
 bool Graph::RunState::Enter() {
   uint32_t turns = turns_.load(std::memory_order_relaxed);
   while ((turns & kEnded) == 0) {
-    if (turns_.compare_exchange_weak(turns, turns + 1, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+    if (turns_.compare_exchange_weak(turns, turns + 1, std::memory_order_acquire)) return true;
   }
   return false;
 }
@@ -240,8 +242,8 @@ void Graph::RunState::Put(int slot, Tensor tensor, Drive& drive) {
   }
 }
 
-/// Readers that run at the same time copy; the last one takes the slot's own reference, so that memory goes with its last
-/// use.
+/// Readers that run at the same time copy; the last one takes the slot's own reference, so that memory goes with its
+/// last use.
 Tensor Graph::RunState::Take(int slot) {
   SlotState& state = slots_[slot];
   if (state.readers_left.load(std::memory_order_acquire) == 1) {
@@ -260,7 +262,9 @@ void Graph::RunState::Fail(absl::Status status) {
 }
 
 absl::Status Graph::RunState::CheckAlive() const {
-  if (context_->cancelled.load(std::memory_order_relaxed)) return absl::CancelledError("request: cancelled by the client");
+  if (context_->cancelled.load(std::memory_order_relaxed)) {
+    return absl::CancelledError("request: cancelled by the client");
+  }
   if (context_->deadline.Expired(graph_.clock_)) {
     return absl::DeadlineExceededError("request: got no answer before its deadline; allow more time or send less");
   }
@@ -268,6 +272,8 @@ absl::Status Graph::RunState::CheckAlive() const {
 }
 
 void Graph::RunState::RecordSpan(int step) {
+  // A portal's span is recorded where the call is made: inner hops hang on it.
+  if (graph_.plan_.steps[static_cast<size_t>(step)].portal != nullptr) return;
   context_->spans.Add({.span_id = NewSpanId(),
                        .parent_span_id = context_->trace.parent_span_id,
                        .name = graph_.steps_[step].span_name,
@@ -283,8 +289,8 @@ Graph::Graph(GraphPlan plan, std::vector<std::unique_ptr<AsyncOp>> ops, const Cl
     Step step;
     step.read_again.resize(plan_step.inputs.size());
     for (size_t input = 0; input < plan_step.inputs.size(); ++input) {
-      const auto rest = plan_step.inputs.begin() + static_cast<ptrdiff_t>(input) + 1;
-      step.read_again[input] = std::find(rest, plan_step.inputs.end(), plan_step.inputs[input]) != plan_step.inputs.end();
+      const auto at = plan_step.inputs.begin() + static_cast<ptrdiff_t>(input);
+      step.read_again[input] = std::find(at + 1, plan_step.inputs.end(), *at) != plan_step.inputs.end();
       if (step.read_again[input]) continue;
       ++step.waits;
       slots_[plan_step.inputs[input]].readers.push_back(static_cast<int>(i));

@@ -10,12 +10,12 @@
 
 namespace portico {
 
-/// The asynchronous executor of one signature: starts each step as soon as its inputs are there. One instance serves all
-/// requests; each Run() has a state of its own, freed when its last step is done. Thread-safe, lock-free.
+/// The asynchronous executor of one signature: starts each step as soon as its inputs are there. One instance serves
+/// all requests; each Run() has a state of its own, freed when its last step is done. Thread-safe, lock-free.
 ///
 /// The first error completes the run with that error; steps under way finish and are ignored. A step whose request was
-/// cancelled or is past its deadline is not started. Steps that complete inside their start are followed up in a loop, not
-/// by recursion.
+/// cancelled or is past its deadline is not started. Steps that complete inside their start are followed up in a loop,
+/// not by recursion.
 class Graph {
  public:
   /// `ops`: one per step of `plan`, in order. `clock` is not owned and must outlive the graph.
@@ -24,9 +24,9 @@ class Graph {
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
 
-  /// `inputs` in the signature's order (checked by the caller). `done` gets the signature's outputs; it may run inside the
-  /// call. REQUIRES: the graph outlives the run, which ends when `done` is called: nothing of the graph is used from then
-  /// on, though steps of a failed run may still be under way in their ops.
+  /// `inputs` in the signature's order (checked by the caller). `done` gets the signature's outputs; it may run inside
+  /// the call. REQUIRES: the graph outlives the run, which ends when `done` is called: nothing of the graph is used
+  /// from then on, though steps of a failed run may still be under way in their ops.
   void Run(Ref<const RequestContext> context, std::vector<Tensor> inputs, OpDone done);
 
   const GraphPlan& plan() const { return plan_; }

@@ -39,7 +39,8 @@ inline constexpr absl::string_view kPorticoDomain = "ai.portico";
 struct SegmentSpec {
   /// "segment_0", ...
   std::string name;
-  /// Serialized ModelProto: opset imports and local functions copied; initializers of more than 1 KiB declared external.
+  /// Serialized ModelProto: opset imports and local functions copied; initializers of more than 1 KiB declared
+  /// external.
   std::string model;
   /// Names, in the model's order.
   std::vector<std::string> inputs;
@@ -72,11 +73,11 @@ struct GraphPlan {
 
 /// Cuts what `signature` needs of `model` at its portals.
 ///
-/// Nodes are grouped by (set of portals before them, whether any portal comes after them): such groups are convex, and what
-/// no portal waits for runs while portals are under way. Nodes that depend on nothing but constants are copied into every
-/// group that uses them. INVALID_ARGUMENT when a portal is inside the body of an If, Loop or Scan or inside a local function
-/// (the message has its path), when portal attributes are missing or do not fit, or when the graph has a cycle or an input
-/// nobody computes.
+/// Nodes are grouped by (set of portals before them, whether any portal comes after them): such groups are convex, and
+/// what no portal waits for runs while portals are under way. Nodes that depend on nothing but constants are copied
+/// into every group that uses them. INVALID_ARGUMENT when a portal is inside the body of an If, Loop or Scan or inside
+/// a local function (the message has its path), when portal attributes are missing or do not fit, or when the graph has
+/// a cycle or an input nobody computes.
 absl::StatusOr<GraphPlan> Partition(const Model& model, const Signature& signature);
 
 }  // namespace portico

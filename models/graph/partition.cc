@@ -190,8 +190,9 @@ class Partitioner {
       if (!flow_.tensors[tensor].is_weight || slot_of_[tensor] < 0) continue;
       const auto weight = model_.initializers().find(flow_.tensors[tensor].name);
       if (weight == model_.initializers().end()) {
-        return absl::InvalidArgumentError(absl::StrCat("tensor '", flow_.tensors[tensor].name,
-                                                       "': got a sparse weight, want a dense one as output or portal input"));
+        return absl::InvalidArgumentError(
+            absl::StrCat("tensor '", flow_.tensors[tensor].name,
+                         "': got a sparse weight, want a dense one as output or as a portal's input"));
       }
       plan_.constants.emplace_back(slot_of_[tensor], weight->second.tensor);
     }
@@ -238,7 +239,8 @@ class Partitioner {
     }
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       const int tensor = node.outputs[i];
-      const int slot = tensor < 0 || slot_of_[tensor] < 0 ? NewSlot(node.proto->output(static_cast<int>(i))) : slot_of_[tensor];
+      const bool unread = tensor < 0 || slot_of_[tensor] < 0;
+      const int slot = unread ? NewSlot(node.proto->output(static_cast<int>(i))) : slot_of_[tensor];
       types_[slot] = spec.outputs[i];
       step.outputs.push_back(slot);
     }
@@ -278,8 +280,8 @@ class Partitioner {
     return absl::OkStatus();
   }
 
-  /// A segment needs typed inputs: those that come from another segment are as the model declares them or, where it does
-  /// not, as ONNX Runtime infers them.
+  /// A segment needs typed inputs: those that come from another segment are as the model declares them or, where it
+  /// does not, as ONNX Runtime infers them.
   absl::Status LearnTypes(const SegmentSpec& segment, const std::vector<int>& slots) {
     bool ask = false;
     for (const int slot : slots) {

@@ -76,7 +76,8 @@ absl::Status ReadOutputs(const onnx::NodeProto& node, PortalSpec& spec) {
   ASSIGN_OR_RETURN(const AttributeProto* dtypes, Find(node, "output_dtypes", AttributeProto::INTS));
   ASSIGN_OR_RETURN(const std::vector<std::string> shapes, StringsAttribute(node, "output_shapes"));
   ASSIGN_OR_RETURN(const std::vector<std::string> names, StringsAttribute(node, "output_names"));
-  RETURN_IF_ERROR(CheckCount("output_dtypes", dtypes == nullptr ? 0 : dtypes->ints_size(), node.output_size(), "output"));
+  const int num_dtypes = dtypes == nullptr ? 0 : dtypes->ints_size();
+  RETURN_IF_ERROR(CheckCount("output_dtypes", num_dtypes, node.output_size(), "output"));
   RETURN_IF_ERROR(CheckCount("output_shapes", shapes.size(), node.output_size(), "output"));
   if (!names.empty() || spec.digest.empty()) {
     RETURN_IF_ERROR(CheckCount("output_names", names.size(), node.output_size(), "output"));
@@ -110,7 +111,8 @@ absl::Status Read(const onnx::NodeProto& node, PortalSpec& spec) {
   }
   for (int i = 0; i < node.input_size(); ++i) {
     if (node.input(i).empty()) {
-      return absl::InvalidArgumentError(absl::StrCat("input ", i, ": got none, want a tensor; a portal has no optional inputs"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("input ", i, ": got none, want a tensor; a portal has no optional inputs"));
     }
   }
   ASSIGN_OR_RETURN(spec.input_names, StringsAttribute(node, "input_names"));

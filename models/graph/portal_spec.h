@@ -9,8 +9,8 @@ class NodeProto;
 
 namespace portico {
 
-/// The portal that `node` (of domain `ai.portico`) describes. INVALID_ARGUMENT when attributes are missing or do not fit
-/// the node's inputs and outputs.
+/// The portal that `node` (of domain `ai.portico`) describes. INVALID_ARGUMENT when attributes are missing or do not
+/// fit the node's inputs and outputs.
 absl::StatusOr<PortalSpec> ReadPortalSpec(const onnx::NodeProto& node);
 
 /// "node 'conv1' (Conv)"; a node without a name goes by what it computes.

@@ -125,7 +125,8 @@ absl::Status SegmentWriter::AddWeight(absl::string_view name, onnx::GraphProto& 
   const auto proto = weights_.find(name);
   const auto data = model_.initializers().find(name);
   if (proto == weights_.end() || data == model_.initializers().end()) {
-    return absl::InternalError(absl::StrCat("weight '", name, "': got no data, want it among the model's initializers"));
+    return absl::InternalError(
+        absl::StrCat("weight '", name, "': got no data, want it among the model's initializers"));
   }
   const Tensor& tensor = data->second.tensor;
   onnx::TensorProto* out = graph.add_initializer();

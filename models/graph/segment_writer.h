@@ -20,7 +20,8 @@ class ValueInfoProto;
 
 namespace portico {
 
-/// Writes sets of nodes of one model as ONNX models of their own. Borrows the model, which must outlive it. For one thread.
+/// Writes sets of nodes of one model as ONNX models of their own. Borrows the model, which must outlive it. For one
+/// thread.
 class SegmentWriter {
  public:
   explicit SegmentWriter(const Model& model);

@@ -3,7 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "models/runtime/row_check.h"
-#include "models/runtime/small_float.h"
+#include "base/small_float.h"
 
 namespace portico {
 namespace {
@@ -25,9 +25,9 @@ double Number(DType dtype, absl::string_view bytes, uint64_t index) {
     case DType::kComplex128:
       return Load<double>(bytes, index);
     case DType::kFloat16:
-      return HalfToDouble(Load<uint16_t>(bytes, index));
+      return FloatFromHalf(Load<uint16_t>(bytes, index));
     default:
-      return Bfloat16ToDouble(Load<uint16_t>(bytes, index));
+      return FloatFromBfloat(Load<uint16_t>(bytes, index));
   }
 }
 
@@ -74,7 +74,7 @@ absl::Status CompareExactly(const Tensor& got, const Tensor& want) {
   uint64_t at = 0;
   while (got.bytes()[at] == want.bytes()[at]) ++at;
   return absl::FailedPreconditionError(absl::StrCat("element ", at * 8 / BitsPerElement(got.dtype()), " of ", count,
-                                                    ": got other bits than wanted, want equal ", DTypeName(got.dtype())));
+                                                    ": got other bits, want equal ", DTypeName(got.dtype())));
 }
 
 }  // namespace

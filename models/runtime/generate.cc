@@ -4,7 +4,7 @@
 #include <random>
 
 #include "models/runtime/row_check.h"
-#include "models/runtime/small_float.h"
+#include "base/small_float.h"
 
 namespace portico {
 namespace {
@@ -58,10 +58,10 @@ Tensor Generate(DType dtype, const Shape& shape, Draw& draw) {
       Fill<double>(tensor, real);
       break;
     case DType::kFloat16:
-      Fill<uint16_t>(tensor, [&] { return EighthsToHalf(draw.Eighths()); });
+      Fill<uint16_t>(tensor, [&] { return HalfFromFloat(static_cast<float>(draw.Eighths())); });
       break;
     case DType::kBfloat16:
-      Fill<uint16_t>(tensor, [&] { return std::bit_cast<uint32_t>(static_cast<float>(draw.Eighths())) >> 16; });
+      Fill<uint16_t>(tensor, [&] { return BfloatFromFloat(static_cast<float>(draw.Eighths())); });
       break;
     case DType::kFloat8E4M3FN:
     case DType::kFloat8E4M3FNUZ:

@@ -13,7 +13,8 @@ namespace portico {
 absl::StatusOr<OrtValue*> NewOrtValue(const Tensor& tensor);
 
 /// Takes `value`, the result of a run, as a tensor that keeps it and `owner` alive; strings are copied out at once.
-/// `owner`: what the value's memory may belong to (the session and its weights). INTERNAL when it is not a dense tensor.
+/// `owner`: what the value's memory may belong to (the session and its weights). INTERNAL when it is not a dense
+/// tensor.
 absl::StatusOr<Tensor> TakeOrtValue(OrtValue* value, const Ref<RefCounted>& owner);
 
 }  // namespace portico

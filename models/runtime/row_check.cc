@@ -11,7 +11,8 @@ namespace {
 
 using Extents = std::vector<std::pair<std::string, int64_t>>;
 
-/// Extents tried for symbols that do not count rows, until the session takes one: pictures and sequences have least sizes.
+/// Extents tried for symbols that do not count rows, until the session takes one: pictures and sequences have least
+/// sizes.
 constexpr std::array<int64_t, 3> kOtherExtents = {3, 16, 64};
 /// How many rows each half of a joined run has. One row alone shows what squeezes.
 constexpr std::array<std::pair<int64_t, int64_t>, 3> kRounds = {{{2, 3}, {1, 2}, {3, 2}}};
@@ -45,7 +46,8 @@ absl::Status DeclareKinds(const Session& session, const std::string& symbol, Row
     for (size_t i = 1; i < spec.dims.size(); ++i) {
       if (spec.dims[i].extent < 0 && spec.dims[i].symbol == symbol) {
         return absl::FailedPreconditionError(
-            absl::StrCat("'", spec.name, "' has the row symbol '", symbol, "' behind its first extent: ", spec.ToString()));
+            absl::StrCat("'", spec.name, "' is ", spec.ToString(), ": the row symbol '", symbol,
+                "' behind its first extent"));
       }
     }
     return absl::OkStatus();
@@ -61,7 +63,7 @@ absl::Status DeclareKinds(const Session& session, const std::string& symbol, Row
     RETURN_IF_ERROR(refuse_elsewhere(output));
     if (!CountsRows(output, symbol)) {
       return absl::FailedPreconditionError(absl::StrCat("output '", output.name, "' is ", output.ToString(),
-                                                        ", which does not begin with the inputs' symbol '", symbol, "'"));
+                                                        ": it does not begin with the row symbol '", symbol, "'"));
     }
     axes.outputs.push_back(AxisKind::kRows);
   }
@@ -139,9 +141,10 @@ class JoinCheck {
   static absl::Status Compare(const Tensor& got, const Tensor& first, const Tensor& second, int64_t first_rows) {
     const int64_t rows = got.shape().empty() ? -1 : got.shape()[0];
     const int64_t second_rows = second.shape().empty() ? -1 : second.shape()[0];
-    if (first.shape().empty() || first.shape()[0] != first_rows || second_rows < 0 || rows != first_rows + second_rows) {
-      return absl::FailedPreconditionError(absl::StrCat("got shape ", ShapeString(got.shape()), " for ",
-                                                        ShapeString(first.shape()), " and ", ShapeString(second.shape())));
+    const bool has_rows = !first.shape().empty() && first.shape()[0] == first_rows && second_rows >= 0;
+    if (!has_rows || rows != first_rows + second_rows) {
+      return absl::FailedPreconditionError(absl::StrCat("got ", ShapeString(got.shape()), " where apart they are ",
+                                                        ShapeString(first.shape()), ShapeString(second.shape())));
     }
     if (!HasWholeRows(got)) return absl::FailedPreconditionError("a row does not fill whole bytes");
     RETURN_IF_ERROR(CompareTensors(got.Slice(0, first_rows), first));

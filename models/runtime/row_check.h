@@ -24,8 +24,8 @@ struct RowAxes {
 
 /// Decides by the rule of the design: inputs and outputs share one symbolic dim 0, and a check shows that joining then
 /// splitting equals separate runs (generated inputs, 2 and 3 rows against 5, 1 and 2 against 3, several draws).
-/// `row_symbol`: the symbol that counts rows where the caller knows it (a declared axis), or empty: the inputs' common one.
-/// Runs the session about ten times.
+/// `row_symbol`: the symbol that counts rows where the caller knows it (a declared axis), or empty: the inputs' common
+/// one. Runs the session about ten times.
 RowAxes InferRowAxes(Session& session, const std::string& row_symbol);
 
 /// A value for every input of `specs`, symbols in `extents` (others take 3), plausible for what models expect: floats
@@ -41,8 +41,8 @@ struct Tolerance {
 };
 Tolerance ToleranceOf(DType dtype);
 
-/// OK when the tensors are equal within what their dtype allows (absolute plus relative for floats; NaN equals NaN; other
-/// types exactly); otherwise FAILED_PRECONDITION that names the first difference and the largest.
+/// OK when the tensors are equal within what their dtype allows (absolute plus relative for floats; NaN equals NaN;
+/// other types exactly); otherwise FAILED_PRECONDITION that names the first difference and the largest.
 absl::Status CompareTensors(const Tensor& got, const Tensor& want);
 
 }  // namespace portico

@@ -127,7 +127,8 @@ class OnnxSession final : public Session {
   std::vector<const char*> output_names_;
 };
 
-absl::Status OnnxSession::AddWeights(std::vector<std::pair<std::string, Tensor>> weights, Ort::SessionOptions& options) {
+absl::Status OnnxSession::AddWeights(std::vector<std::pair<std::string, Tensor>> weights,
+                                     Ort::SessionOptions& options) {
   std::vector<std::string> names;
   for (auto& [name, tensor] : weights) {
     core_->weights.push_back(tensor.Aligned());

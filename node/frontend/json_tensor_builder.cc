@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "node/frontend/small_float.h"
+#include "base/small_float.h"
 
 namespace portico {
 namespace {

@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "node/frontend/json_tensor_builder.h"
-#include "node/frontend/small_float.h"
+#include "base/small_float.h"
 #include "node/frontend/tfs_json.h"
 #include "node/json_text.h"
 #include "simdjson.h"

@@ -56,16 +56,22 @@ TEST(ProcessTest, BinaryThatIsNotThereIsAnError) {
 }
 
 TEST(ProcessTest, IsKilledWhenItsOwnerLetsGo) {
-  auto process = Shell("trap '' TERM; echo up; while :; do sleep 1000; done");
+  auto process = Shell("trap '' TERM; sleep 1000 & echo up; wait");
   std::string output;
   while (output.empty()) {
     pollfd wanted{process->output(), POLLIN, 0};
     poll(&wanted, 1, -1);
     process->ReadOutput(&output);
   }
+  // At the end of this pipe nobody holds it any more, its child neither.
+  const int pipe_end = dup(process->output());
   const pid_t pid = process->pid();
   process.reset();
   EXPECT_EQ(kill(pid, 0), -1);
+  pollfd closed{pipe_end, 0, 0};
+  EXPECT_EQ(poll(&closed, 1, 30000), 1);
+  EXPECT_NE(closed.revents & POLLHUP, 0);
+  close(pipe_end);
 }
 
 TEST(ProcessTest, StartsWithoutBlockedSignalsAndInAGroupOfItsOwn) {

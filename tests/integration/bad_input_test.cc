@@ -202,7 +202,8 @@ TEST_F(BadInput, FoldersThatAreNoModelAreReportedAndTheOthersServe) {
 TEST_F(BadInput, APortalWhoseTargetNobodyServesIsUnavailableAndSaysWhichTarget) {
   ExpectRefused("lonely", {{"x", Row()}}, absl::StatusCode::kUnavailable, {"hub/nobody"});
   // A call waits for the first connection: the node may be starting.
-  ExpectRefused("away", {{"x", Row()}}, absl::StatusCode::kDeadlineExceeded, {"hub/away", "127.0.0.1:9", "connect"});
+  ExpectRefused("away", {{"x", Row()}}, absl::StatusCode::kDeadlineExceeded,
+                {"hub/away", "127.0.0.1:9", "the call was not sent"});
   ExpectRefusedByRest("/v1/models/lonely:predict", R"({"instances":[[1,2]]})", 503, "hub/nobody");
 }
 

@@ -38,6 +38,7 @@ class TcpConnection {
   TcpConnection& operator=(const TcpConnection&) = delete;
 
   void Send(const std::string& bytes) { send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL); }
+  void EndSending() { shutdown(socket_, SHUT_WR); }
   /// False when the other side closed, or at the timeout.
   bool Receive(size_t bytes) {
     std::string buffer(bytes, '\0');
@@ -61,6 +62,7 @@ class TcpConnection {
 void SendBytes(const std::string& endpoint, const std::string& bytes) {
   TcpConnection connection(endpoint, 2);
   connection.Send(bytes);
+  connection.EndSending();
   connection.AwaitClose();
 }
 

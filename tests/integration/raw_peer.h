@@ -8,7 +8,7 @@ namespace portico {
 
 // What somebody who does not keep to the peer protocol can do to a listener. `endpoint`: zmq+tcp://HOST:PORT.
 
-/// Sends bytes over TCP and waits until the other side closes, or 2 s.
+/// Sends bytes over TCP, and no more, and waits until the other side closes, or 2 s.
 void SendBytes(const std::string& endpoint, const std::string& bytes);
 
 /// Sends one ZeroMQ message of these frames from a DEALER, and waits until the listener has it or 2 s have passed.

@@ -127,8 +127,8 @@ class HeldCalls {
   size_t finished_ = 0;
 };
 
-/// How many threads of each name this process has. gRPC's timer thread is left out: it has a stand-in for as long as it runs
-/// the timers that are due, however many calls there are.
+/// How many threads of each name this process has. gRPC's timer thread is left out: it has a stand-in for as long as it
+/// runs the timers that are due, however many calls there are.
 std::map<std::string, int> Threads() {
   std::map<std::string, int> threads;
   for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
@@ -157,7 +157,7 @@ TEST(SilentPeer, TenThousandHeldCallsCostNoThreadAndNoOtherModel) {
   Node::Options options = LocalNode("front", {{"waits", folder.File("waits")}, {"other", folder.File("other")}});
   options.peers["hub/silent"] = {peer.endpoint()};
   // The node's own limit, so that it is the node that ends the calls and not the client.
-  options.default_policy.timeout = absl::Seconds(20);
+  options.default_policy.timeout = absl::Seconds(15);
   const std::unique_ptr<Node> node = StartNode(std::move(options));
   PredictClient client(node->grpc_address());
   const std::vector<NamedTensor> inputs = {{"x", Tensor::Of<float>({1, 2}, {-1, 5})}};
@@ -174,11 +174,12 @@ TEST(SilentPeer, TenThousandHeldCallsCostNoThreadAndNoOtherModel) {
   const std::map<std::string, int> threads = Threads();
 
   held.Start(kCalls - 100);
-  ASSERT_TRUE(peer.Await(kCalls, absl::Seconds(15))) << "calls did not reach the peer while others were held";
-  EXPECT_EQ(node->inference().in_flight(), kCalls);
+  ASSERT_TRUE(peer.Await(kCalls, absl::Seconds(12))) << "calls did not reach the peer while others were held";
+  // An answered call of the other model may be on its way out.
+  EXPECT_GE(node->inference().in_flight(), kCalls);
   for (int i = 0; i < 20; ++i) EXPECT_TRUE(other_answers());
   EXPECT_EQ(Threads(), threads);
-  EXPECT_EQ(node->inference().in_flight(), kCalls) << "calls ended before their deadline";
+  EXPECT_GE(node->inference().in_flight(), kCalls) << "calls ended before their deadline";
 
   int expired = 0;
   for (const grpc::Status& status : held.Finish()) {

@@ -1,6 +1,7 @@
 // A transformer of more than 100 MB, cut into two towers that run side by side, a part within one of them, and an
 // output projection whose weights are tied to the embedding; every part on a node of its own.
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <iterator>
@@ -70,6 +71,9 @@ class TransformerMesh {
     for (const auto* node : {&product_, &left_, &right_, &head_, &inner_, &whole_}) (*node)->Stop();
   }
 
+  /// Takes the part away that the left tower's portal leads to.
+  void StopInner() { inner_->Stop(); }
+
   const std::string& split() const { return product_->grpc_address(); }
   const std::string& whole() const { return whole_->grpc_address(); }
 
@@ -122,13 +126,20 @@ TEST(TransformerMesh, TwoClientsAtOnceGetWhatTheUnsplitModelGives) {
     const absl::Status written = WriteSplit(*split, folder.path(), 1);
     ASSERT_TRUE(written.ok()) << written;
   }
-  const TransformerMesh mesh(folder);
+  TransformerMesh mesh(folder);
   std::string first, second;
   std::thread other([&] { first = Compare(mesh.split(), mesh.whole(), 1); });
   second = Compare(mesh.split(), mesh.whole(), 2);
   other.join();
   EXPECT_EQ(first, "");
   EXPECT_EQ(second, "");
+
+  // The answers did come through the portals, the nested one too.
+  mesh.StopInner();
+  const absl::Status status = PredictClient(mesh.split()).Predict("lm", Sentences(1, 3, 1)).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("portal to 'tower/left'")) << status;
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("tower/left-middle")) << status;
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ using Result = absl::StatusOr<PeerMessage>;
 /// A node that answers with its name, or keeps the call.
 class Peer final : public CallHandler {
  public:
-  Peer(Transport& transport, const std::string& endpoint, bool silent) : silent_(silent) {
+  Peer(Transport& transport, const std::string& endpoint, bool silent) : endpoint_(endpoint), silent_(silent) {
     ListenOptions options;
     options.self.node = endpoint;
     listener_ = *transport.Listen(endpoint, *this, options);
@@ -31,7 +31,7 @@ class Peer final : public CallHandler {
       return;
     }
     PeerHeader header;
-    header.node = listener_->endpoint();
+    header.node = endpoint_;
     reply(header, call.tensors);
   }
   void Kill() { listener_.reset(); }
@@ -41,6 +41,7 @@ class Peer final : public CallHandler {
   }
 
  private:
+  const std::string endpoint_;
   const bool silent_;
   std::mutex mutex_;
   int calls_ = 0;

@@ -45,7 +45,7 @@ class RawZmtp {
     return true;
   }
 
-  /// The greeting and READY of a DEALER without security.
+  /// The greeting and READY of a DEALER without security, and the other side's, before which traffic would be a mistake.
   bool Handshake() {
     std::string greeting(64, '\0');
     greeting[0] = '\xff';
@@ -53,7 +53,23 @@ class RawZmtp {
     greeting[10] = 3;
     std::memcpy(greeting.data() + 12, "NULL", 4);
     std::string ready("\x05READY\x0bSocket-Type\0\0\0\x06" "DEALER\x08Identity\0\0\0\0", 41);
-    return Write(greeting) && Write(std::string("\x04", 1) + static_cast<char>(ready.size()) + ready);
+    if (!Write(greeting) || !Write(std::string("\x04", 1) + static_cast<char>(ready.size()) + ready)) return false;
+    std::string answer(greeting.size() + 2, '\0');
+    return Read(&answer) && Read(answer.back());
+  }
+
+  /// Fills `bytes`. False when the other side closes before.
+  bool Read(std::string* bytes) {
+    for (size_t at = 0; at < bytes->size();) {
+      const ssize_t got = recv(fd_, bytes->data() + at, bytes->size() - at, 0);
+      if (got <= 0) return false;
+      at += static_cast<size_t>(got);
+    }
+    return true;
+  }
+  bool Read(char size) {
+    std::string skipped(static_cast<uint8_t>(size), '\0');
+    return Read(&skipped);
   }
 
   static std::string FrameHeader(uint64_t size, bool more) {

@@ -23,6 +23,8 @@ struct TransportUnderTest {
   std::function<std::string()> endpoint;
   /// An endpoint off loopback; empty where the scheme knows none.
   std::string remote_endpoint;
+  /// Threads that a library's own pool may still start under load, whatever the number of calls.
+  int pool_threads = 0;
 
   friend void PrintTo(const TransportUnderTest& transport, std::ostream* out) { *out << transport.name; }
 };
@@ -37,7 +39,7 @@ inline std::vector<TransportUnderTest> TransportsUnderTest() {
   return {
       {"ZmqTcp", zmq, [] { return std::string("zmq+tcp://127.0.0.1:0"); }, "zmq+tcp://0.0.0.0:0"},
       {"ZmqIpc", zmq, [] { return "zmq+ipc:///tmp/" + UniqueName("portico-test-"); }, ""},
-      {"Grpc", [] { return NewGrpcTransport(Clock::Real()); }, [] { return std::string("grpc://127.0.0.1:0"); }, "grpc://0.0.0.0:0"},
+      {"Grpc", [] { return NewGrpcTransport(Clock::Real()); }, [] { return std::string("grpc://127.0.0.1:0"); }, "grpc://0.0.0.0:0", 8},
       {"Inproc", [] { return NewInprocTransport(Clock::Real()); }, [] { return "inproc://" + UniqueName(""); }, ""},
   };
 }

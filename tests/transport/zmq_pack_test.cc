@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_format.h"
+#include "base/file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -153,6 +155,39 @@ TEST(ZmqPackTest, HelloSaysWhatAPeerIs) {
   ASSERT_EQ(state.served.size(), 2u);
   EXPECT_EQ(state.served[0].digest, Sha256("x"));
   EXPECT_TRUE(state.served[1].digest.empty());
+}
+
+/// As docs/wire_format.md prints bytes.
+std::string HexLines(absl::string_view bytes) {
+  std::string text;
+  for (size_t at = 0; at < bytes.size(); at += 16) {
+    absl::StrAppendFormat(&text, "%04x ", at);
+    for (const unsigned char byte : bytes.substr(at, 16)) absl::StrAppendFormat(&text, " %02x", byte);
+    text += '\n';
+  }
+  return text;
+}
+
+TEST(ZmqPackTest, WorkedExampleOfTheDocumentationIsTrue) {
+  const auto page = ReadFile(PORTICO_SOURCE_DIR "/docs/wire_format.md", 1 << 20);
+  ASSERT_TRUE(page.ok()) << page.status();
+  const Tensor tensor = Tensor::Of<float>({1, 2}, {1.0f, 0.5f});
+  PeerHeader header;
+  header.servable = "hub/enc";
+  header.signature = "serving_default";
+  header.revision = 7;
+  header.hop = 1;
+  header.tensors.resize(1);
+  header.tensors[0].name = "x";
+  std::string bytes;
+  EncodeHeader(header, {PeerHeader::Kind::kCall, 1, 100'000, {&tensor, 1}}, &bytes);
+  Pack call, reply;
+  call.Append(bytes, {&tensor, 1});
+  EXPECT_THAT(*page, HasSubstr(HexLines(call.head)));
+  bytes.clear();
+  EncodeHeader(PeerHeader(), {PeerHeader::Kind::kReply, 1, 0, {&tensor, 1}}, &bytes);
+  reply.Append(bytes, {&tensor, 1});
+  EXPECT_THAT(*page, HasSubstr(HexLines(reply.head)));
 }
 
 }  // namespace

@@ -224,7 +224,7 @@ TEST_F(GraphTest, LongChainsDoNotRecurse) {
   EXPECT_EQ((*result_)[0].data<float>()[0], 4);
 }
 
-TEST_F(GraphTest, TracedRequestsGetASpanForEachStep) {
+TEST_F(GraphTest, TracedRequestsGetASpanForEachSegment) {
   context_->trace.sampled = true;
   context_->trace.parent_span_id = 5;
   Inline([this](const auto& in) {
@@ -232,14 +232,18 @@ TEST_F(GraphTest, TracedRequestsGetASpanForEachStep) {
     return in;
   });
   Inline();
-  Build(PlanOf(3, {0}, {2}, {{{0}, {1}}, {{1}, {2}}}));
+  // The second step is a portal: what calls its target records its span.
+  GraphPlan plan = PlanOf(3, {0}, {2}, {{{0}, {1}}, {{1}, {2}}});
+  plan.steps[0].portal = nullptr;
+  plan.steps[0].segment = std::make_unique<SegmentSpec>();
+  plan.steps[0].segment->name = "s0";
+  Build(std::move(plan));
   Run({Number(1)});
   const std::vector<Span> spans = context_->spans.Take();
-  ASSERT_EQ(spans.size(), 2);
-  EXPECT_EQ(spans[0].name, "portal p0");
+  ASSERT_EQ(spans.size(), 1);
+  EXPECT_EQ(spans[0].name, "segment s0");
   EXPECT_EQ(spans[0].parent_span_id, 5);
   EXPECT_EQ(spans[0].duration, absl::Milliseconds(3));
-  EXPECT_EQ(spans[1].name, "portal p1");
 }
 
 TEST_F(GraphTest, TheGraphMayGoInsideTheCompletion) {

@@ -240,7 +240,8 @@ TEST(SessionTest, ShapesThatDoNotFitTogetherAreInvalidArguments) {
   model.Input("a", DType::kFloat, {"N"}).Input("b", DType::kFloat, {"M"}).Output("y", DType::kFloat, {"?"});
   model.Node("Add", {"a", "b"}, {"y"});
   auto session = MustCreate(model);
-  const absl::Status status = session->Run({Tensor::Of<float>({2}, {1, 2}), Tensor::Of<float>({3}, {1, 2, 3})}).status();
+  const absl::Status status = session->Run({Tensor::Of<float>({2}, {1, 2}), Tensor::Of<float>({3}, {1, 2, 3})})
+      .status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
 }
 

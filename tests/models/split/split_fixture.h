@@ -21,7 +21,7 @@ class Splitting {
     return *std::move(model);
   }
   absl::StatusOr<std::vector<SplitModel>> operator()(const Model& model, std::vector<PartPlan> parts) {
-    return Split(model, {"product", std::move(parts)}, store);
+    return Split(model, {"product", std::move(parts)});
   }
   absl::StatusOr<std::vector<SplitModel>> operator()(const ModelBuilder& builder, std::vector<PartPlan> parts) {
     return (*this)(Load(builder), std::move(parts));

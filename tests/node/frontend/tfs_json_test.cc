@@ -7,7 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "node/frontend/http_server.h"
-#include "node/frontend/small_float.h"
+#include "base/small_float.h"
 
 namespace portico {
 namespace {
@@ -251,24 +251,6 @@ TEST(TfsJsonWriteTest, IntegersAndSmallTypesAreWrittenExactly) {
             R"({"outputs": [0.0999756,Infinity]})");
   EXPECT_EQ(Write({"y"}, {Tensor::Allocate(DType::kComplex64, {1})}, false).status().code(),
             absl::StatusCode::kUnimplemented);
-}
-
-TEST(SmallFloatTest, EveryHalfAndBfloatRoundTrips) {
-  for (uint32_t bits = 0; bits < 65536; ++bits) {
-    const auto half = static_cast<uint16_t>(bits);
-    if (!std::isnan(FloatFromHalf(half))) {
-      ASSERT_EQ(HalfFromFloat(FloatFromHalf(half)), half);
-    }
-    if (!std::isnan(FloatFromBfloat(half))) {
-      ASSERT_EQ(BfloatFromFloat(FloatFromBfloat(half)), half);
-    }
-  }
-  EXPECT_TRUE(std::isnan(FloatFromHalf(HalfFromFloat(NAN))));
-  EXPECT_TRUE(std::isnan(FloatFromBfloat(BfloatFromFloat(NAN))));
-  EXPECT_EQ(FloatFromHalf(HalfFromFloat(1.0f + 0x1p-11f)), 1.0f);              // a tie goes to even
-  EXPECT_EQ(FloatFromHalf(HalfFromFloat(1.0f + 0x3p-11f)), 1.0f + 0x1p-9f);
-  EXPECT_EQ(HalfFromFloat(65519.0f), 0x7bff);
-  EXPECT_EQ(HalfFromFloat(65520.0f), 0x7c00);
 }
 
 }  // namespace
