@@ -362,7 +362,7 @@ TEST_F(RouterTest, SpansOfTheInnerHopHangBelowThePortalsOwn) {
   transport_.calls.back().Reply(reply);
   const std::vector<Span> spans = context->spans.Take();
   ASSERT_EQ(spans.size(), 2u);
-  EXPECT_EQ(spans[0].name, "portal");
+  EXPECT_EQ(spans[0].name, "portal hub/enc");
   EXPECT_EQ(spans[0].span_id, portal_id);
   EXPECT_EQ(spans[0].parent_span_id, 3u);
   EXPECT_EQ(spans[0].duration, absl::Milliseconds(5));
