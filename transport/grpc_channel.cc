@@ -295,7 +295,7 @@ uint64_t GrpcChannel::Call(const PeerHeader& header, absl::Span<const Tensor> te
 
 absl::Status GrpcChannel::Admit(uint64_t bytes) {
   if (link() == Link::kDown) {
-    return absl::UnavailableError(absl::StrCat("endpoint '", endpoint_, "': the peer is lost or going away; the call was not sent"));
+    return absl::UnavailableError(absl::StrCat("endpoint '", endpoint_, "': the peer is lost, going away or refuses us; the call was not sent"));
   }
   const uint64_t calls = calls_in_flight_.fetch_add(1, std::memory_order_relaxed);
   const uint64_t before = bytes_in_flight_.fetch_add(bytes, std::memory_order_relaxed);
@@ -358,22 +358,20 @@ void GrpcChannel::OnGoAway() {
 }
 
 void GrpcChannel::OnHelloEnded(bool greeted, const grpc::Status& status) {
-  if (greeted) link_.store(Link::kDown, std::memory_order_relaxed);
+  // The stream waits for a connection, so one has been there, even where it ended before the peer said HELLO.
+  const bool news = link_.exchange(Link::kDown, std::memory_order_relaxed) != Link::kDown;
   PeerState state;
-  bool was_connected;
   bool stopping;
-  bool first_attempt;
   {
     MutexLock lock(&mutex_);
-    was_connected = std::exchange(state_.connected, false);
+    state_.connected = false;
     state = state_;
     hello_ = nullptr;
     stopping = stopping_;
-    first_attempt = retry_after_ == kFirstRetry;
   }
-  if (was_connected && !stopping) Tell(state);
-  if (!greeted && !stopping && first_attempt) {
-    LogWarning(absl::StrCat("endpoint '", endpoint_, "': no HELLO: ", status.error_message()));
+  if (news && !stopping) {
+    if (!greeted) LogWarning(absl::StrCat("endpoint '", endpoint_, "': no HELLO: ", status.error_message()));
+    Tell(state);
   }
   MutexLock lock(&mutex_);
   if (!stopping_) {

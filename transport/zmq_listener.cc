@@ -1,8 +1,10 @@
 #include "transport/zmq_listener.h"
 
+#include <algorithm>
 #include <atomic>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/log.h"
 
 namespace portico {
@@ -14,6 +16,9 @@ constexpr absl::Duration kCheckInterval = absl::Milliseconds(100);
 // A connection that has not said HELLO by then only takes a place.
 constexpr absl::Duration kGreetWithin = absl::Seconds(30);
 constexpr absl::Duration kLogInterval = absl::Seconds(1);
+// How long a closing listener waits for peers to take their last answers.
+constexpr absl::Duration kFlushRound = absl::Milliseconds(1);
+constexpr int kFlushRounds = 500;
 
 uint64_t NextConnection() {
   static std::atomic<uint64_t> next{1};
@@ -76,19 +81,32 @@ void ZmqListenerCore::Open() {
   MoveDue(absl::ToUnixNanos(reactor_.clock().Now() + kCheckInterval));
 }
 
-void ZmqListenerCore::Close() {
+void ZmqListenerCore::Stop() {
   stopped_ = true;
   reactor_.Remove(*this, fds_);
-  MutexLock socket_lock(&socket_mutex_);
-  SendQueued();
-  socket_ = ZmqSocket();
-  monitor_ = ZmqSocket();
+  {
+    MutexLock lock(&socket_mutex_);
+    SendQueued();
+  }
+  for (auto& [fd, connection] : connections_) {
+    if (connection.peer) flushing_.push_back(connection.peer->budget);
+  }
   connections_.clear();
   peers_.clear();
   MutexLock lock(&mutex_);
   closed_ = true;
   to_send_.clear();
   overfull_.clear();
+}
+
+bool ZmqListenerCore::Flushed() const {
+  return std::all_of(flushing_.begin(), flushing_.end(), [](const auto& budget) { return budget->queued() == 0; });
+}
+
+void ZmqListenerCore::Close() {
+  MutexLock lock(&socket_mutex_);
+  socket_ = ZmqSocket();
+  monitor_ = ZmqSocket();
 }
 
 // --- Answers, on any thread ---
@@ -358,7 +376,11 @@ ZmqListener::ZmqListener(ZmqReactor& reactor, Ref<ZmqListenerCore> core) : react
 }
 
 ZmqListener::~ZmqListener() {
-  reactor_.RunAndWait([this] { core_->Close(); });
+  reactor_.RunAndWait([this] { core_->Stop(); });
+  // libzmq's LINGER lets go of a message that it is in the middle of writing, so the wait is ours. Without an event for it, and
+  // rarely more than one round.
+  for (int i = 0; i < kFlushRounds && !core_->Flushed(); ++i) absl::SleepFor(kFlushRound);
+  core_->Close();
 }
 
 void ZmqListener::Announce(const PeerState& self) {

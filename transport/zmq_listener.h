@@ -43,8 +43,13 @@ class ZmqListenerCore final : public ZmqEndpoint {
   ZmqListenerCore(ZmqReactor& reactor, const std::string& endpoint, CallHandler& handler, ListenOptions options,
                   ZmqSocket socket, ZmqSocket monitor);
 
-  /// On the reactor's thread, first and last.
+  /// On the reactor's thread, first.
   void Open();
+  /// Takes no more calls and hands what is answered to libzmq. On the reactor's thread, which it leaves.
+  void Stop();
+  /// Whether libzmq has written all that it was handed. After Stop().
+  bool Flushed() const;
+  /// Last.
   void Close();
   /// On the reactor's thread.
   void Announce(const PeerState& self);
@@ -109,6 +114,7 @@ class ZmqListenerCore final : public ZmqEndpoint {
   absl::flat_hash_map<std::string, int> peers_;
   std::vector<ReceivedMessage> received_;
   std::vector<PeerMessage> unpacked_;
+  std::vector<Ref<SendBudget>> flushing_;
   uint64_t malformed_ = 0;
   absl::Time next_log_ = absl::InfinitePast();
 };

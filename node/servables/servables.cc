@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 
@@ -124,15 +125,14 @@ std::vector<std::string> Servables::Names() const {
 
 absl::Status Servables::Ready() const {
   MutexLock lock(&mutex_);
+  std::vector<std::string> missing;
   for (const auto& [name, entry] : entries_) {
     if (!entry.available.empty()) continue;
-    if (!entry.failure.ok()) return absl::UnavailableError(entry.failure.message());
-    for (const auto& [version, status] : entry.statuses) {
-      if (!status.status.ok()) return absl::UnavailableError(status.status.message());
-    }
-    return absl::UnavailableError(absl::StrCat("model '", name, "': loading"));
+    absl::Status why = entry.failure;
+    for (const auto& [version, status] : entry.statuses) why.Update(status.status);
+    missing.push_back(why.ok() ? absl::StrCat("model '", name, "': loading") : std::string(why.message()));
   }
-  return absl::OkStatus();
+  return missing.empty() ? absl::OkStatus() : absl::UnavailableError(absl::StrJoin(missing, "; "));
 }
 
 }  // namespace portico

@@ -336,8 +336,8 @@ TEST_P(TransportConformanceTest, WindowOfBytesRefuses) {
   const auto listener = Listen(handler);
   ChannelOptions options;
   options.max_bytes = 100'000;
+  Arrival<absl::Status> done;  // Before the channel, whose end completes the open call.
   const auto channel = Connect(listener->endpoint(), options);
-  Arrival<absl::Status> done;
   const Tensor tensor = Tensor::Allocate(DType::kUint8, {70'000});
   channel->Call(PeerHeader(), {tensor}, Soon(), [&](Outcome outcome) { done.Set(outcome.status()); });
   const auto refused = CallAndWait(*channel, PeerHeader(), {tensor});

@@ -303,7 +303,9 @@ TEST_F(GrpcTest, ConnectionsBeyondTheLimitAreRefused) {
   auto second = Connect(*listener);
   PendingResult refused;
   second->Call(PeerHeader(), {}, Deadline(), refused.Done());
-  EXPECT_EQ(refused.Wait().status().code(), absl::StatusCode::kResourceExhausted);
+  // The call itself was refused, or the connection before it.
+  EXPECT_THAT(refused.Wait().status().code(),
+              testing::AnyOf(absl::StatusCode::kResourceExhausted, absl::StatusCode::kUnavailable));
 }
 
 TEST_F(GrpcTest, ReplyBeyondWhatMayBeQueuedIsCut) {
