@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <thread>
@@ -19,7 +20,6 @@
 #include "absl/strings/str_cat.h"
 #include "base/allocator.h"
 #include "base/check.h"
-#include "base/executor.h"
 #include "base/mutex.h"
 #include "bench/scenarios.h"
 #include "transport/transport.h"
@@ -98,10 +98,11 @@ void EchoRaw(void* router) {
 class ServerProcess {
  public:
   explicit ServerProcess(const std::string& scheme) {
-    const std::string path = absl::StrCat("/tmp/portico-bench-", getpid());
+    const std::string path = std::filesystem::temp_directory_path() / absl::StrCat("portico-bench-", getpid());
     const bool tcp = scheme == "tcp";
     const std::string endpoint = tcp ? "zmq+tcp://127.0.0.1:0" : "zmq+ipc://" + path;
     const std::string raw_address = tcp ? "tcp://127.0.0.1:*" : "ipc://" + path + "-raw";
+    if (!tcp) paths_ = {path, path + "-raw"};
     int to_child[2], from_child[2];
     PORTICO_CHECK(pipe(to_child) == 0 && pipe(from_child) == 0);
     pid_ = fork();
@@ -124,6 +125,7 @@ class ServerProcess {
   ~ServerProcess() {
     close(end_);
     waitpid(pid_, nullptr, 0);
+    for (const std::string& path : paths_) unlink(path.c_str());
   }
 
   /// CPU time of both processes so far.
@@ -135,6 +137,7 @@ class ServerProcess {
   pid_t pid_;
   int end_;
   clockid_t cpu_clock_;
+  std::vector<std::string> paths_;
 };
 
 // --- The client ---

@@ -177,7 +177,9 @@ void ClientCall::Start(grpc::GenericStub& stub, const PeerHeader& header, absl::
   envelope.tensors = tensors;
   if (timeout < absl::InfiniteDuration()) {
     envelope.timeout_us = std::max<int64_t>(1, absl::ToInt64Microseconds(timeout));
-    context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(timeout));
+    // gRPC counts in milliseconds: one more, so that it is never early.
+    context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(timeout) +
+                          std::chrono::milliseconds(1));
   }
   WriteGrpcMessage(header, envelope, &request_);
   grpc_share_ = Ref<ClientCall>(this);

@@ -1,3 +1,7 @@
+#include <grpcpp/create_channel.h>
+#include <grpcpp/generic/generic_stub.h>
+
+#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,10 +17,33 @@
 namespace portico {
 namespace {
 
+/// Keeps gRPC's callback threads until the process ends. gRPC 1.51 stops them with the last channel or server that uses
+/// callbacks, and now and then aborts when it does (grpc_cq_internal_unref on its own thread).
+class CallbackThreads {
+ public:
+  static void Pin() {
+    static CallbackThreads& pinned = *new CallbackThreads;
+    (void)pinned;
+  }
+
+ private:
+  /// A channel holds the threads from its first call on; this one's is over before it begins.
+  CallbackThreads() : stub_(grpc::CreateChannel("unix:portico-callback-threads", grpc::InsecureChannelCredentials())) {
+    const grpc::Slice nothing("");
+    request_ = grpc::ByteBuffer(&nothing, 1);
+    context_.set_deadline(std::chrono::system_clock::time_point());
+    stub_.UnaryCall(&context_, "/portico.Peer/None", grpc::StubOptions(), &request_, &response_, [](grpc::Status) {});
+  }
+  grpc::GenericStub stub_;
+  grpc::ClientContext context_;
+  grpc::ByteBuffer request_;
+  grpc::ByteBuffer response_;
+};
+
 /// gRPC's own threads carry the calls; one more makes new attempts to connect.
 class GrpcTransport final : public Transport {
  public:
-  explicit GrpcTransport(const Clock& clock) : clock_(clock), events_(clock) {}
+  explicit GrpcTransport(const Clock& clock) : clock_(clock), events_(clock) { CallbackThreads::Pin(); }
 
   absl::StatusOr<std::unique_ptr<Channel>> Connect(const std::string& endpoint, ChannelOptions options) override {
     ASSIGN_OR_RETURN(const GrpcEndpoint parsed, GrpcEndpoint::Parse(endpoint));

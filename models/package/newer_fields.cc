@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "google/protobuf/unknown_field_set.h"
+#include "onnx/onnx_pb.h"
 
 namespace portico {
 namespace {

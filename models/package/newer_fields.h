@@ -3,7 +3,11 @@
 #include <string>
 #include <vector>
 
-#include "onnx/onnx_pb.h"
+namespace onnx {
+class AttributeProto;
+class FunctionProto;
+class NodeProto;
+}  // namespace onnx
 
 namespace portico {
 

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
+#include "gtest/gtest.h"
 #include "transport/transport.h"
 
 namespace portico {
@@ -38,7 +39,7 @@ inline std::vector<TransportUnderTest> TransportsUnderTest() {
   const auto zmq = [] { return NewZmqTransport({}, Clock::Real()); };
   return {
       {"ZmqTcp", zmq, [] { return std::string("zmq+tcp://127.0.0.1:0"); }, "zmq+tcp://0.0.0.0:0"},
-      {"ZmqIpc", zmq, [] { return "zmq+ipc:///tmp/" + UniqueName("portico-test-"); }, ""},
+      {"ZmqIpc", zmq, [] { return "zmq+ipc://" + testing::TempDir() + UniqueName("portico-test-"); }, ""},
       {"Grpc", [] { return NewGrpcTransport(Clock::Real()); }, [] { return std::string("grpc://127.0.0.1:0"); }, "grpc://0.0.0.0:0", 8},
       {"Inproc", [] { return NewInprocTransport(Clock::Real()); }, [] { return "inproc://" + UniqueName(""); }, ""},
   };
