@@ -19,8 +19,8 @@ class Portal : public AsyncOp {
   virtual std::string Target() const = 0;
 };
 
-/// Makes the portal that `spec` describes, by op type: the table of this folder. INVALID_ARGUMENT with the list of known ops for
-/// another. `router` is not owned and must outlive the portal. Contacts nobody.
+/// Makes the portal that `spec` describes, by op type: the table of this folder. INVALID_ARGUMENT with the list of
+/// known ops for another. `router` is not owned and must outlive the portal. Contacts nobody.
 absl::StatusOr<std::unique_ptr<Portal>> NewPortal(const PortalSpec& spec, Router& router);
 
 /// One factory per portal op.

@@ -60,7 +60,8 @@ absl::Status CheckDistinct(absl::string_view portal, absl::string_view what, con
 
 absl::StatusOr<std::unique_ptr<Portal>> NewRemote(const PortalSpec& spec, Router& router) {
   if (spec.target.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("portal '", spec.node_name, "': got no target, want a servable's name"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("portal '", spec.node_name, "': got no target, want a servable's name"));
   }
   if (spec.outputs.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("portal '", spec.node_name, "': got no outputs, want at least one"));

@@ -29,12 +29,11 @@ absl::StatusOr<std::vector<Tensor>> ReplyCheck::Take(PeerMessage reply) const {
     return Wrong(absl::StrCat("got a failure of row ", row.row, " (", row.message, "), want all rows"));
   }
   if (reply.tensors.size() != outputs_.size()) {
-    return Wrong(absl::StrCat("got ", reply.tensors.size(), " outputs, want ", outputs_.size(), " (",
-                              absl::StrJoin(outputs_, ", ",
-                                            [](std::string* out, const TensorSpec& spec) {
-                                              absl::StrAppend(out, "'", spec.name, "'");
-                                            }),
-                              "); the portal was cut from another version of its target"));
+    return Wrong(absl::StrCat(
+        "got ", reply.tensors.size(), " outputs, want ", outputs_.size(), " (",
+        absl::StrJoin(outputs_, ", ",
+                      [](std::string* out, const TensorSpec& spec) { absl::StrAppend(out, "'", spec.name, "'"); }),
+        "); the portal was cut from another version of its target"));
   }
   std::vector<Tensor> outputs;
   outputs.reserve(outputs_.size());
@@ -42,18 +41,19 @@ absl::StatusOr<std::vector<Tensor>> ReplyCheck::Take(PeerMessage reply) const {
     size_t at = i;
     if (by_name_) {
       const auto& metas = reply.header.tensors;
-      at = std::find_if(metas.begin(), metas.end(), [&](const TensorMeta& meta) { return meta.name == outputs_[i].name; }) -
+      at = std::find_if(metas.begin(), metas.end(),
+                        [&](const TensorMeta& meta) { return meta.name == outputs_[i].name; }) -
            metas.begin();
       if (at >= reply.tensors.size()) {
-        return Wrong(absl::StrCat("output '", outputs_[i].name, "': got outputs ",
-                                  absl::StrJoin(metas, ", ",
-                                                [](std::string* out, const TensorMeta& meta) {
-                                                  absl::StrAppend(out, "'", meta.name, "'");
-                                                }),
-                                  ", want one of this name"));
+        return Wrong(absl::StrCat(
+            "output '", outputs_[i].name, "': got outputs ",
+            absl::StrJoin(metas, ", ",
+                          [](std::string* out, const TensorMeta& meta) { absl::StrAppend(out, "'", meta.name, "'"); }),
+            ", want one of this name"));
       }
     }
-    if (absl::Status status = outputs_[i].Check("output", reply.tensors[at]); !status.ok()) return Wrong(status.message());
+    if (absl::Status status = outputs_[i].Check("output", reply.tensors[at]); !status.ok())
+      return Wrong(status.message());
     outputs.push_back(reply.tensors[at].Unpinned());
   }
   if (absl::Status status = CheckSymbols(outputs); !status.ok()) return status;
@@ -65,10 +65,10 @@ absl::Status ReplyCheck::CheckSymbols(const std::vector<Tensor>& outputs) const 
     const Tensor& a = outputs[same.output_a];
     const Tensor& b = outputs[same.output_b];
     if (a.shape()[same.dim_a] == b.shape()[same.dim_b]) continue;
-    return Wrong(absl::StrCat("output '", outputs_[same.output_b].name, "': got ", DTypeName(b.dtype()), ShapeString(b.shape()),
-                              " beside '", outputs_[same.output_a].name, "' ", DTypeName(a.dtype()), ShapeString(a.shape()),
-                              ", want ", outputs_[same.output_b].ToString(), " with the same ",
-                              outputs_[same.output_b].dims[same.dim_b].symbol));
+    return Wrong(absl::StrCat(
+        "output '", outputs_[same.output_b].name, "': got ", DTypeName(b.dtype()), ShapeString(b.shape()), " beside '",
+        outputs_[same.output_a].name, "' ", DTypeName(a.dtype()), ShapeString(a.shape()), ", want ",
+        outputs_[same.output_b].ToString(), " with the same ", outputs_[same.output_b].dims[same.dim_b].symbol));
   }
   return absl::OkStatus();
 }

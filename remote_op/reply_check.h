@@ -11,8 +11,8 @@ namespace portico {
 
 /// Turns a reply into the outputs a portal declares, or says what does not fit. Immutable, thread-safe.
 ///
-/// With a digest the target's outputs are known in order, so they come by position; without one they come by name, since
-/// another version of the target may have another order.
+/// With a digest the target's outputs are known in order, so they come by position; without one they come by name,
+/// since another version of the target may have another order.
 class ReplyCheck {
  public:
   ReplyCheck(std::string target, std::vector<TensorSpec> outputs, bool by_name);

@@ -10,8 +10,8 @@
 
 namespace portico {
 
-/// Owns one Endpoint per URL, made when first asked for, so that all targets of a peer share its channel. Thread-safe; not
-/// on the path of a call.
+/// Owns one Endpoint per URL, made when first asked for, so that all targets of a peer share its channel. Thread-safe;
+/// not on the path of a call.
 class ChannelPool {
  public:
   /// `transport` is not owned and must outlive the pool. `options`: of every channel.

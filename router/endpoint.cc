@@ -50,7 +50,8 @@ std::string Endpoint::Describe(const ServableRef& wanted) const {
   return absl::StrCat(url_, " (", node, "serves ",
                       absl::StrJoin(state_.served, ", ",
                                     [](std::string* out, const PeerState::Served& served) {
-                                      absl::StrAppend(out, served.name, ":", served.version, "#", served.digest.Short());
+                                      absl::StrAppend(out, served.name, ":", served.version, "#",
+                                                      served.digest.Short());
                                     }),
                       ")");
 }

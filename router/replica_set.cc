@@ -35,7 +35,8 @@ Candidate Replica::AsCandidate(absl::Time now) const {
   candidate.in_flight = endpoint_.in_flight().load(std::memory_order_relaxed);
   const double latency = latency_.load(std::memory_order_relaxed);
   const int64_t age_us = absl::ToUnixMicros(now) - learned_at_us_.load(std::memory_order_relaxed);
-  candidate.latency_seconds = latency * std::exp2(-1e-6 / kForgetSeconds * static_cast<double>(std::max<int64_t>(age_us, 0)));
+  candidate.latency_seconds =
+      latency * std::exp2(-1e-6 / kForgetSeconds * static_cast<double>(std::max<int64_t>(age_us, 0)));
   return candidate;
 }
 
@@ -78,14 +79,14 @@ absl::Status ReplicaSet::Health() {
 absl::Status ReplicaSet::Unavailable() const {
   const std::string name = target_.ToString();
   if (replicas_.empty()) {
-    return absl::UnavailableError(
-        absl::StrCat("portal to '", name, "': got no node that serves it, want at least one; add it to a node's 'serve'"));
+    return absl::UnavailableError(absl::StrCat(
+        "portal to '", name, "': got no node that serves it, want at least one; add it to a node's 'serve'"));
   }
-  return absl::UnavailableError(absl::StrCat(
-      "portal to '", name, "': got no connected replica that holds it, want one of ",
-      absl::StrJoin(replicas_, ", ", [this](std::string* out, const std::unique_ptr<Replica>& replica) {
-        absl::StrAppend(out, replica->endpoint().Describe(target_));
-      })));
+  return absl::UnavailableError(
+      absl::StrCat("portal to '", name, "': got no connected replica that holds it, want one of ",
+                   absl::StrJoin(replicas_, ", ", [this](std::string* out, const std::unique_ptr<Replica>& replica) {
+                     absl::StrAppend(out, replica->endpoint().Describe(target_));
+                   })));
 }
 
 }  // namespace portico

@@ -32,7 +32,8 @@ RoutedCall::~RoutedCall() {
   if (!done_) return;
   if (replica_ != nullptr) replica_->endpoint().in_flight().fetch_sub(1, std::memory_order_relaxed);
   set_.metrics().Ended(absl::StatusCode::kInternal, clock_.Now() - start_);
-  std::move(done_)(absl::InternalError(absl::StrCat("portal to '", set_.target().name, "': the call was dropped without an answer")));
+  std::move(done_)(absl::InternalError(
+      absl::StrCat("portal to '", set_.target().name, "': the call was dropped without an answer")));
 }
 
 void RoutedCall::Start(std::unique_ptr<RoutedCall> self, const RouteTarget& target, absl::Span<const Tensor> tensors,
@@ -63,7 +64,8 @@ absl::Status RoutedCall::Admissible(const RouteTarget& target, size_t num_tensor
     return absl::CancelledError(absl::StrCat("portal to '", name, "': the client has gone"));
   }
   if (context_->deadline.at() <= start_) {
-    return absl::DeadlineExceededError(absl::StrCat("portal to '", name, "': the request's deadline passed before the call"));
+    return absl::DeadlineExceededError(
+        absl::StrCat("portal to '", name, "': the request's deadline passed before the call"));
   }
   if (context_->hop + 1 > RequestContext::kMaxHops) {
     return absl::InternalError(absl::StrCat("portal to '", name, "': got hop ", context_->hop + 1, ", want at most ",
@@ -74,8 +76,8 @@ absl::Status RoutedCall::Admissible(const RouteTarget& target, size_t num_tensor
                                             "': got a label, want a version or a digest; labels are for clients"));
   }
   if (!target.input_names.empty() && target.input_names.size() != num_tensors) {
-    return absl::InternalError(absl::StrCat("portal to '", name, "': got ", num_tensors, " inputs, want ",
-                                            target.input_names.size()));
+    return absl::InternalError(
+        absl::StrCat("portal to '", name, "': got ", num_tensors, " inputs, want ", target.input_names.size()));
   }
   return absl::OkStatus();
 }

@@ -11,8 +11,8 @@
 
 namespace portico {
 
-/// One call of a portal from pick to answer: Start → OnReply → Finish. The one allocation that routing costs; owned by the
-/// transport's callback while the call is out, gone once `done` has run.
+/// One call of a portal from pick to answer: Start → OnReply → Finish. The one allocation that routing costs; owned by
+/// the transport's callback while the call is out, gone once `done` has run.
 ///
 /// Threads: one at a time: the caller's in Start, the transport's afterwards.
 class RoutedCall {

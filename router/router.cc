@@ -107,8 +107,8 @@ absl::StatusOr<std::unique_ptr<Router>> Router::Create(Options options, Transpor
   for (const auto& [target, policy] : options.policies) {
     RETURN_IF_ERROR(WithContext(absl::StrCat("policy '", target, "'"), add(policy)));
   }
-  return std::unique_ptr<Router>(new Router(
-      std::make_unique<Impl>(std::move(options), std::move(policies), transport, resolver, clock, metrics)));
+  return std::unique_ptr<Router>(
+      new Router(std::make_unique<Impl>(std::move(options), std::move(policies), transport, resolver, clock, metrics)));
 }
 
 void Router::Call(const RouteTarget& target, const Ref<const RequestContext>& context, absl::Span<const Tensor> tensors,

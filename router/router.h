@@ -28,8 +28,8 @@ struct RouteTarget {
   std::vector<std::string> input_names;
 };
 
-/// Chooses where a call goes, makes it, and learns from the answer. Owns the channels: one per endpoint, shared by all targets.
-/// Thread-safe. Channels are made at the first call that needs them (or Warm()), never at construction.
+/// Chooses where a call goes, makes it, and learns from the answer. Owns the channels: one per endpoint, shared by all
+/// targets. Thread-safe. Channels are made at the first call that needs them (or Warm()), never at construction.
 class Router {
  public:
   struct Options {
@@ -45,18 +45,18 @@ class Router {
   /// A reply whose code is OK; its tensors are unchecked against any signature. Errors have passed FromInnerHop().
   using Done = absl::AnyInvocable<void(absl::StatusOr<PeerMessage>)>;
 
-  /// `transport`, `resolver`, `clock` and `metrics` are not owned and must outlive the router. INVALID_ARGUMENT for a policy name that is
-  /// not in the table.
+  /// `transport`, `resolver`, `clock` and `metrics` are not owned and must outlive the router. INVALID_ARGUMENT for a
+  /// policy name that is not in the table.
   static absl::StatusOr<std::unique_ptr<Router>> Create(Options options, Transport& transport, const Resolver& resolver,
                                                         const Clock& clock, MetricRegistry& metrics);
-  /// Completes calls in flight with CANCELLED. REQUIRES: no other thread is inside Call(); completions may call it and are
-  /// refused.
+  /// Completes calls in flight with CANCELLED. REQUIRES: no other thread is inside Call(); completions may call it and
+  /// are refused.
   ~Router();
 
-  /// Picks a connected replica that holds target.servable.digest (where given and where the replica has said what it holds), calls it with the sooner of
-  /// the context's deadline and the policy's timeout, hop + 1. Spans of the reply are added to `context->spans`.
-  /// UNAVAILABLE when nobody serves the target or no replica is connected (the message names endpoints and their state);
-  /// INTERNAL when the hop count is used up. `done` may run inside the call.
+  /// Picks a connected replica that holds target.servable.digest (where given and where the replica has said what it
+  /// holds), calls it with the sooner of the context's deadline and the policy's timeout, hop + 1. Spans of the reply
+  /// are added to `context->spans`. UNAVAILABLE when nobody serves the target or no replica is connected (the message
+  /// names endpoints and their state); INTERNAL when the hop count is used up. `done` may run inside the call.
   void Call(const RouteTarget& target, const Ref<const RequestContext>& context, absl::Span<const Tensor> tensors,
             Done done);
 

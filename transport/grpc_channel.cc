@@ -46,7 +46,8 @@ std::shared_ptr<grpc::Channel> Dial(const std::string& address, const ChannelOpt
   arguments.SetMaxReceiveMessageSize(
       static_cast<int>(std::min<uint64_t>(options.limits.max_message_bytes, std::numeric_limits<int>::max())));
   const TransportSecurity& security = options.security;
-  if (security.peer_public_key.empty()) return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  if (security.peer_public_key.empty())
+    return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
   grpc::SslCredentialsOptions ssl;
   ssl.pem_root_certs = security.peer_public_key;
   ssl.pem_private_key = security.own_secret_key;
@@ -61,8 +62,8 @@ class ClientCall final : public RefCounted, public grpc::ClientUnaryReactor {
       : id(id), bytes(bytes), channel_(channel), done_(std::move(done)) {}
 
   /// `wait`: for a connection, where there is none.
-  void Start(grpc::GenericStub& stub, const PeerHeader& header, absl::Span<const Tensor> tensors, absl::Duration timeout,
-             bool wait);
+  void Start(grpc::GenericStub& stub, const PeerHeader& header, absl::Span<const Tensor> tensors,
+             absl::Duration timeout, bool wait);
   void Cancel() { context_.TryCancel(); }
   void OnDone(const grpc::Status& status) override;
 
@@ -80,7 +81,8 @@ class ClientCall final : public RefCounted, public grpc::ClientUnaryReactor {
   Ref<ClientCall> grpc_share_;
 };
 
-/// The stream by which a connection is seen: the peer says who it is and what it serves; its end is the connection's end.
+/// The stream by which a connection is seen: the peer says who it is and what it serves; its end is the connection's
+/// end.
 class HelloStream final : public RefCounted, public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   explicit HelloStream(GrpcChannel& channel) : channel_(channel) {}
@@ -131,8 +133,8 @@ class GrpcChannel final : public Channel {
   void OnGoAway();
   void OnHelloEnded(bool greeted, const grpc::Status& status);
 
-  /// What the HELLO stream tells of the connection. Before the first one calls wait for it; after a loss or a GOAWAY they
-  /// are refused until the next.
+  /// What the HELLO stream tells of the connection. Before the first one calls wait for it; after a loss or a GOAWAY
+  /// they are refused until the next.
   enum class Link : uint8_t { kNever, kUp, kDown };
   Link link() const { return link_.load(std::memory_order_relaxed); }
   const std::string& endpoint() const { return endpoint_; }
@@ -203,17 +205,19 @@ absl::StatusOr<PeerMessage> ClientCall::Result(const grpc::Status& status) {
   const std::string where = absl::StrCat("endpoint '", channel_.endpoint(), "'");
   const auto code = static_cast<absl::StatusCode>(status.error_code());
   if (code == absl::StatusCode::kUnavailable) {
-    return absl::UnavailableError(absl::StrCat(where, ": lost the peer; the call may have been sent: ", status.error_message()));
+    return absl::UnavailableError(
+        absl::StrCat(where, ": lost the peer; the call may have been sent: ", status.error_message()));
   }
   if (code == absl::StatusCode::kDeadlineExceeded) {
-    return absl::DeadlineExceededError(
-        absl::StrCat(where, channel_.link() == GrpcChannel::Link::kNever ? ": no connection yet" : ": no answer in time"));
+    return absl::DeadlineExceededError(absl::StrCat(
+        where, channel_.link() == GrpcChannel::Link::kNever ? ": no connection yet" : ": no answer in time"));
   }
   if (!status.ok()) return absl::Status(code, absl::StrCat(where, ": ", status.error_message()));
   PeerMessage message;
   RETURN_IF_ERROR(WithContext(where, ReadGrpcMessage(response_, channel_.limits(), &message)));
   if (message.header.kind != PeerHeader::Kind::kReply) {
-    return absl::InternalError(absl::StrCat(where, ": got a message of kind ", static_cast<int>(message.header.kind), ", want a reply"));
+    return absl::InternalError(
+        absl::StrCat(where, ": got a message of kind ", static_cast<int>(message.header.kind), ", want a reply"));
   }
   return message;
 }
@@ -297,19 +301,20 @@ uint64_t GrpcChannel::Call(const PeerHeader& header, absl::Span<const Tensor> te
 
 absl::Status GrpcChannel::Admit(uint64_t bytes) {
   if (link() == Link::kDown) {
-    return absl::UnavailableError(absl::StrCat("endpoint '", endpoint_, "': the peer is lost, going away or refuses us; the call was not sent"));
+    return absl::UnavailableError(
+        absl::StrCat("endpoint '", endpoint_, "': the peer is lost, going away or refuses us; the call was not sent"));
   }
   const uint64_t calls = calls_in_flight_.fetch_add(1, std::memory_order_relaxed);
   const uint64_t before = bytes_in_flight_.fetch_add(bytes, std::memory_order_relaxed);
   if (calls >= options_.max_calls) {
     ReleaseWindow(bytes);
-    return absl::ResourceExhaustedError(absl::StrCat("endpoint '", endpoint_, "': got ", calls,
-                                                     " calls in flight, want at most ", options_.max_calls));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("endpoint '", endpoint_, "': got ", calls, " calls in flight, want at most ", options_.max_calls));
   }
   if (before + bytes > options_.max_bytes) {
     ReleaseWindow(bytes);
-    return absl::ResourceExhaustedError(absl::StrCat("endpoint '", endpoint_, "': got ", bytes, " bytes on top of ", before,
-                                                     " in flight, want at most ", options_.max_bytes));
+    return absl::ResourceExhaustedError(absl::StrCat("endpoint '", endpoint_, "': got ", bytes, " bytes on top of ",
+                                                     before, " in flight, want at most ", options_.max_bytes));
   }
   return absl::OkStatus();
 }

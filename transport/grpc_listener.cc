@@ -71,8 +71,8 @@ class ConnectionTable : public std::enable_shared_from_this<ConnectionTable> {
 
 class GrpcListener;
 
-/// A call in hand. Shared by gRPC until OnDone and by the handler's PeerReply, which may come long after (the listener may be
-/// gone by then). Whoever is first of reply and cancel finishes it.
+/// A call in hand. Shared by gRPC until OnDone and by the handler's PeerReply, which may come long after (the listener
+/// may be gone by then). Whoever is first of reply and cancel finishes it.
 class ServerCall final : public RefCounted, public grpc::ServerGenericBidiReactor {
  public:
   ServerCall(GrpcListener& listener, CallHandler& handler, const ListenOptions& options,
@@ -96,7 +96,8 @@ class ServerCall final : public RefCounted, public grpc::ServerGenericBidiReacto
       return FinishOnce(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, std::string(status.message())));
     }
     if (call.header.kind != PeerHeader::Kind::kCall) {
-      return FinishOnce(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "peer message: got another kind, want a call"));
+      return FinishOnce(
+          grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "peer message: got another kind, want a call"));
     }
     call.connection = connection_->id;
     call_id_.store(call.header.call_id, std::memory_order_relaxed);
@@ -152,8 +153,8 @@ class ServerCall final : public RefCounted, public grpc::ServerGenericBidiReacto
     const uint64_t queued = connection_->reply_bytes.fetch_add(reply_bytes_, std::memory_order_relaxed);
     if (queued + reply_bytes_ > max_reply_bytes_) {
       Finish(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED,
-                          absl::StrCat("replies: got ", reply_bytes_, " bytes on top of ", queued, " that the peer has not read, want at most ",
-                                       max_reply_bytes_)));
+                          absl::StrCat("replies: got ", reply_bytes_, " bytes on top of ", queued,
+                                       " that the peer has not read, want at most ", max_reply_bytes_)));
       return;
     }
     StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);
@@ -262,13 +263,15 @@ class GrpcListener final : public Listener, private grpc::CallbackGenericService
   grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
     const bool call = context->method() == kGrpcCallMethod;
     if (!call && context->method() != kGrpcHelloMethod) {
-      return new Refusal(grpc::Status(grpc::StatusCode::UNIMPLEMENTED,
-                                      absl::StrCat("method '", context->method(), "': this is a Portico peer endpoint")));
+      return new Refusal(
+          grpc::Status(grpc::StatusCode::UNIMPLEMENTED,
+                       absl::StrCat("method '", context->method(), "': this is a Portico peer endpoint")));
     }
     std::shared_ptr<Connection> connection = connections_->Get(context->peer());
     if (connection == nullptr) {
-      return new Refusal(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED,
-                                      absl::StrCat("endpoint '", endpoint_, "': got more connections than ", options_.max_connections)));
+      return new Refusal(grpc::Status(
+          grpc::StatusCode::RESOURCE_EXHAUSTED,
+          absl::StrCat("endpoint '", endpoint_, "': got more connections than ", options_.max_connections)));
     }
     MutexLock lock(&mutex_);
     if (stopping_) return new Refusal(Stopping());
@@ -338,8 +341,10 @@ void GreetingStream::OnReadDone(bool ok) {
   }
   if (!greeted) {
     PeerMessage message;
-    if (!ReadGrpcMessage(request_, listener_.limits(), &message).ok() || message.header.kind != PeerHeader::Kind::kHello) {
-      return FinishOnce(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "peer message: got something else, want a HELLO"));
+    if (!ReadGrpcMessage(request_, listener_.limits(), &message).ok() ||
+        message.header.kind != PeerHeader::Kind::kHello) {
+      return FinishOnce(
+          grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "peer message: got something else, want a HELLO"));
     }
     {
       MutexLock lock(&mutex_);
@@ -385,8 +390,9 @@ absl::Status GrpcListener::Bind(const GrpcEndpoint& parsed) {
   builder.RegisterCallbackGenericService(this);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || port == 0) {
-    return absl::UnavailableError(absl::StrCat("endpoint 'grpc://", parsed.address,
-                                               "': cannot listen; the port is taken, the host is not this machine's, or the TLS keys are wrong"));
+    return absl::UnavailableError(
+        absl::StrCat("endpoint 'grpc://", parsed.address,
+                     "': cannot listen; the port is taken, the host is not this machine's, or the TLS keys are wrong"));
   }
   const std::string host = parsed.address.substr(0, parsed.address.rfind(':'));
   endpoint_ = absl::StrCat("grpc://", host, ":", port);

@@ -85,7 +85,9 @@ class SliceCursor {
   size_t left_;
 };
 
-absl::Status Malformed(absl::string_view what) { return absl::InvalidArgumentError(absl::StrCat("peer message: ", what)); }
+absl::Status Malformed(absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat("peer message: ", what));
+}
 
 absl::StatusOr<uint64_t> ReadHeaderLength(SliceCursor& cursor) {
   uint64_t length = 0;

@@ -12,14 +12,15 @@ class ByteBuffer;
 
 namespace portico {
 
-// One message of the peer protocol as the body of a gRPC message: varint length of the header, the header, then the bytes of
-// each tensor in order. docs/wire_format.md describes it.
+// One message of the peer protocol as the body of a gRPC message: varint length of the header, the header, then the
+// bytes of each tensor in order. docs/wire_format.md describes it.
 
 /// The method of a call (unary) and of a connection (both sides say who they are and stream changes).
 inline constexpr char kGrpcCallMethod[] = "/portico.Peer/Call";
 inline constexpr char kGrpcHelloMethod[] = "/portico.Peer/Hello";
 
-/// Writes `header` with the values of `envelope`, and the envelope's tensors. Large tensors are shared with `out`, not copied.
+/// Writes `header` with the values of `envelope`, and the envelope's tensors. Large tensors are shared with `out`, not
+/// copied.
 void WriteGrpcMessage(const PeerHeader& header, const PeerEnvelope& envelope, grpc::ByteBuffer* out);
 /// Writes a header that is encoded already, without tensors.
 void WriteGrpcHeader(absl::string_view header, grpc::ByteBuffer* out);

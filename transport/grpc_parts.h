@@ -21,8 +21,8 @@ struct GrpcEndpoint {
   static absl::StatusOr<GrpcEndpoint> Parse(const std::string& endpoint);
 };
 
-/// What the gRPC transport is made of; transport.h says what they do. `events` and `clock` are not owned and must outlive the
-/// channel.
+/// What the gRPC transport is made of; transport.h says what they do. `events` and `clock` are not owned and must
+/// outlive the channel.
 std::unique_ptr<Channel> NewGrpcChannel(const std::string& endpoint, const GrpcEndpoint& parsed, ChannelOptions options,
                                         EventThread& events, const Clock& clock);
 absl::StatusOr<std::unique_ptr<Listener>> NewGrpcListener(const GrpcEndpoint& parsed, CallHandler& handler,

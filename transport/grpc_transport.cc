@@ -56,7 +56,8 @@ class GrpcTransport final : public Transport {
     const TransportSecurity& security = options.security;
     if (security.own_secret_key.empty()) {
       if (!parsed.loopback()) {
-        return absl::FailedPreconditionError(absl::StrCat("endpoint '", endpoint, "': got no TLS keys off loopback, want keys and ",
+        return absl::FailedPreconditionError(absl::StrCat("endpoint '", endpoint,
+                                                          "': got no TLS keys off loopback, want keys and ",
                                                           "an allow-list; or listen on 127.0.0.1"));
       }
     } else if (security.own_public_key.empty() || security.allowed_keys.empty()) {
@@ -79,8 +80,8 @@ absl::StatusOr<GrpcEndpoint> GrpcEndpoint::Parse(const std::string& endpoint) {
   const bool scheme = absl::ConsumePrefix(&rest, "grpc://");
   const size_t colon = rest.rfind(':');
   int port = -1;
-  if (!scheme || colon == 0 || colon == absl::string_view::npos || !absl::SimpleAtoi(rest.substr(colon + 1), &port) || port < 0 ||
-      port > 65535) {
+  if (!scheme || colon == 0 || colon == absl::string_view::npos || !absl::SimpleAtoi(rest.substr(colon + 1), &port) ||
+      port < 0 || port > 65535) {
     return absl::InvalidArgumentError(absl::StrCat("endpoint: got '", endpoint, "', want grpc://HOST:PORT"));
   }
   parsed.address = std::string(rest);

@@ -61,7 +61,8 @@ class HeaderText final : public TensorOrigin {
   std::string bytes_;
 };
 
-PeerMessage MakeMessage(const PeerHeader& header, PeerHeader::Kind kind, uint64_t call_id, absl::Span<const Tensor> tensors) {
+PeerMessage MakeMessage(const PeerHeader& header, PeerHeader::Kind kind, uint64_t call_id,
+                        absl::Span<const Tensor> tensors) {
   PeerMessage message;
   message.header = header;
   message.header.kind = kind;
@@ -144,7 +145,10 @@ class Exchange {
 class InprocChannel final : public Channel {
  public:
   InprocChannel(Exchange& exchange, std::string endpoint, ChannelOptions options)
-      : exchange_(exchange), endpoint_(std::move(endpoint)), options_(std::move(options)), connection_(NextConnection()) {
+      : exchange_(exchange),
+        endpoint_(std::move(endpoint)),
+        options_(std::move(options)),
+        connection_(NextConnection()) {
     exchange_.Join(endpoint_, *this);
   }
 
@@ -260,7 +264,8 @@ class InprocChannel final : public Channel {
   absl::StatusOr<Ref<InprocCall>> Admit(uint64_t id, const PeerHeader& header, absl::Span<const Tensor> tensors,
                                         Deadline deadline, Done& done) {
     if (deadline.Expired(exchange_.clock())) {
-      return absl::DeadlineExceededError(absl::StrCat("endpoint '", endpoint_, "': the deadline passed before the call"));
+      return absl::DeadlineExceededError(
+          absl::StrCat("endpoint '", endpoint_, "': the deadline passed before the call"));
     }
     RETURN_IF_ERROR(CheckSendable("call", header, tensors, options_.limits));
     uint64_t bytes = 0;
@@ -274,8 +279,8 @@ class InprocChannel final : public Channel {
                                                        " calls in flight, want at most ", options_.max_calls));
     }
     if (bytes > options_.max_bytes || bytes_ > options_.max_bytes - bytes) {
-      return absl::ResourceExhaustedError(absl::StrCat("endpoint '", endpoint_, "': got ", bytes, " bytes on top of ", bytes_,
-                                                       " in flight, want at most ", options_.max_bytes));
+      return absl::ResourceExhaustedError(absl::StrCat("endpoint '", endpoint_, "': got ", bytes, " bytes on top of ",
+                                                       bytes_, " in flight, want at most ", options_.max_bytes));
     }
     if (!gate_.Enter()) {
       return absl::CancelledError(absl::StrCat("endpoint '", endpoint_, "': the channel is closing"));
@@ -367,7 +372,8 @@ absl::Status Exchange::Open(const std::string& name, std::shared_ptr<Doorway> do
   MutexLock lock(&mutex_);
   Place& place = places_[name];
   if (place.doorway != nullptr) {
-    return absl::AlreadyExistsError(absl::StrCat("endpoint '", name, "': got a second listener, want one; choose another name"));
+    return absl::AlreadyExistsError(
+        absl::StrCat("endpoint '", name, "': got a second listener, want one; choose another name"));
   }
   place.doorway = std::move(doorway);
   place.self = std::move(self);

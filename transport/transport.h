@@ -102,6 +102,8 @@ struct ChannelOptions {
   uint32_t max_calls = 16384;
   /// Bytes of tensors in flight to one peer.
   uint64_t max_bytes = uint64_t{1} << 30;
+  /// How long first calls wait for the first connection; then calls fail with UNAVAILABLE until there is one.
+  absl::Duration connect_timeout = absl::Seconds(1);
   PeerLimits limits;
   TransportSecurity security;
   /// What this side says of itself in its HELLO.

@@ -46,9 +46,10 @@ class Transports final : public Transport {
     for (const Scheme& scheme : schemes_) {
       if (scheme.name == wanted) return scheme.transport;
     }
-    return absl::InvalidArgumentError(absl::StrCat(
-        "endpoint '", endpoint, "': got scheme '", wanted, "', want one of ",
-        absl::StrJoin(schemes_, ", ", [](std::string* out, const Scheme& scheme) { absl::StrAppend(out, scheme.name); })));
+    return absl::InvalidArgumentError(
+        absl::StrCat("endpoint '", endpoint, "': got scheme '", wanted, "', want one of ",
+                     absl::StrJoin(schemes_, ", ",
+                                   [](std::string* out, const Scheme& scheme) { absl::StrAppend(out, scheme.name); })));
   }
 
   std::vector<std::unique_ptr<Transport>> owned_;

@@ -28,7 +28,11 @@ ZmqChannelCore::ZmqChannelCore(ZmqReactor& reactor, const std::string& endpoint,
   fds_ = {socket_.fd(), monitor_.fd()};
 }
 
-void ZmqChannelCore::Open() { reactor_.Add(Ref<ZmqEndpoint>(this), fds_); }
+void ZmqChannelCore::Open() {
+  connect_by_ns_ = absl::ToUnixNanos(reactor_.clock().Now() + options_.connect_timeout);
+  MoveDue(connect_by_ns_);
+  reactor_.Add(Ref<ZmqEndpoint>(this), fds_);
+}
 
 void ZmqChannelCore::Close() {
   closed_ = true;
@@ -274,6 +278,10 @@ void ZmqChannelCore::OnEvents() {
 void ZmqChannelCore::OnLost(absl::string_view why) {
   watch_ = ConnectionWatch();
   connected_ = hello_owed_ = resetting_ = false;
+  MarkLost(why);
+}
+
+void ZmqChannelCore::MarkLost(absl::string_view why) {
   PeerState state;
   {
     MutexLock lock(&mutex_);
@@ -303,9 +311,19 @@ void ZmqChannelCore::OnDue(absl::Time now) {
     Reset(absl::ResourceExhaustedError(
         absl::StrCat("got a message that does not end, want at most ", options_.limits.max_message_bytes, " bytes")));
   }
+  if (connect_by_ns_ <= now_ns) {
+    connect_by_ns_ = kNever;
+    bool connecting;
+    {
+      MutexLock lock(&mutex_);
+      connecting = link_ == Link::kConnecting;
+    }
+    // A handshake that is under way goes on.
+    if (connecting) MarkLost(absl::StrCat("no connection within ", absl::FormatDuration(options_.connect_timeout)));
+  }
   MutexLock lock(&mutex_);
   if (expiry_ns_ <= now_ns) ExpireCalls(now_ns);
-  due_ns_.store(std::min(expiry_ns_, connected_ ? now_ns + kCheckNs : kNever));
+  due_ns_.store(std::min({expiry_ns_, connect_by_ns_, connected_ ? now_ns + kCheckNs : kNever}));
 }
 
 void ZmqChannelCore::ExpireCalls(int64_t now_ns) {

@@ -58,6 +58,8 @@ class ZmqChannelCore final : public ZmqEndpoint {
   void OnGoaway();
   void OnEvents();
   void OnLost(absl::string_view why);
+  /// Fails the calls in flight; new ones are refused until the next HELLO.
+  void MarkLost(absl::string_view why);
   /// The peer broke the protocol: drops the connection and ignores what it still says.
   void Reset(const absl::Status& why);
   /// Expires calls and looks at the connection, and sets the next time for it.
@@ -95,6 +97,8 @@ class ZmqChannelCore final : public ZmqEndpoint {
   std::vector<int> fds_;
   ConnectionWatch watch_;
   bool connected_ = false;
+  /// When to stop waiting for the first connection.
+  int64_t connect_by_ns_ = kNever;
   bool hello_owed_ = false;
   bool resetting_ = false;
   bool closed_ = false;

@@ -17,8 +17,8 @@ struct Candidate {
   double latency_seconds = 0;
 };
 
-/// Picks one of several replicas. Pure: no clock, no state of the network; `random` is a uniform draw made by the caller.
-/// Thread-safe.
+/// Picks one of several replicas. Pure: no clock, no state of the network; `random` is a uniform draw made by the
+/// caller. Thread-safe.
 class BalancePolicy {
  public:
   virtual ~BalancePolicy() = default;

@@ -141,7 +141,8 @@ TEST_F(RemoteTest, WrongNumberOfOutputsIsRefused) {
   Make(RemoteSpec(true));
   const Outputs outputs = Run({}, {Codes(3)});
   EXPECT_EQ(outputs.status().code(), absl::StatusCode::kInternal);
-  EXPECT_THAT(outputs.status().message(), AllOf(HasSubstr("hub/enc"), HasSubstr("got 1 outputs, want 2"), HasSubstr("'codes', 'ids'")));
+  EXPECT_THAT(outputs.status().message(),
+              AllOf(HasSubstr("hub/enc"), HasSubstr("got 1 outputs, want 2"), HasSubstr("'codes', 'ids'")));
 }
 
 TEST_F(RemoteTest, SurplusOutputIsRefused) {
@@ -153,8 +154,8 @@ TEST_F(RemoteTest, WrongDtypeIsRefused) {
   Make(RemoteSpec(true));
   const Outputs outputs = Run({}, {Tensor::Allocate(DType::kDouble, {3, 4}), Ids(3)});
   EXPECT_EQ(outputs.status().code(), absl::StatusCode::kInternal);
-  EXPECT_THAT(outputs.status().message(),
-              AllOf(HasSubstr("portal to 'hub/enc'"), HasSubstr("'codes'"), HasSubstr("float64"), HasSubstr("float32")));
+  EXPECT_THAT(outputs.status().message(), AllOf(HasSubstr("portal to 'hub/enc'"), HasSubstr("'codes'"),
+                                                HasSubstr("float64"), HasSubstr("float32")));
 }
 
 TEST_F(RemoteTest, WrongRankIsRefused) {
@@ -173,7 +174,8 @@ TEST_F(RemoteTest, OneSymbolWithTwoExtentsIsRefused) {
   Make(RemoteSpec(true));
   const Outputs outputs = Run({}, {Codes(3), Ids(2)});
   EXPECT_EQ(outputs.status().code(), absl::StatusCode::kInternal);
-  EXPECT_THAT(outputs.status().message(), AllOf(HasSubstr("'ids'"), HasSubstr("[2]"), HasSubstr("[3,4]"), HasSubstr("N")));
+  EXPECT_THAT(outputs.status().message(),
+              AllOf(HasSubstr("'ids'"), HasSubstr("[2]"), HasSubstr("[3,4]"), HasSubstr("N")));
 }
 
 TEST_F(RemoteTest, FailedRowIsNotTakenForAnAnswer) {

@@ -44,7 +44,8 @@ class FakeTransport final : public Transport {
   };
 
   absl::StatusOr<std::unique_ptr<Channel>> Connect(const std::string& endpoint, ChannelOptions options) override {
-    if (!absl::StrContains(endpoint, "://")) return absl::InvalidArgumentError(absl::StrCat("endpoint: got '", endpoint, "'"));
+    if (!absl::StrContains(endpoint, "://"))
+      return absl::InvalidArgumentError(absl::StrCat("endpoint: got '", endpoint, "'"));
     options_[endpoint] = std::move(options);
     ++connects[endpoint];
     return std::make_unique<FakeChannel>(*this, endpoint);
@@ -68,7 +69,8 @@ class FakeTransport final : public Transport {
  private:
   class FakeChannel final : public Channel {
    public:
-    FakeChannel(FakeTransport& transport, std::string endpoint) : transport_(transport), endpoint_(std::move(endpoint)) {}
+    FakeChannel(FakeTransport& transport, std::string endpoint)
+        : transport_(transport), endpoint_(std::move(endpoint)) {}
     ~FakeChannel() override {
       for (FakeTransport::Call& call : transport_.calls) {
         if (call.endpoint == endpoint_ && call.done) call.Fail(absl::CancelledError("closed"));

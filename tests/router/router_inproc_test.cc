@@ -64,7 +64,9 @@ class Answer {
 
 class RouterInprocTest : public ::testing::Test {
  protected:
-  RouterInprocTest() : transport_(NewInprocTransport(Clock::Real())), resolver_(std::map<std::string, std::vector<std::string>>{{"m", {"inproc://a", "inproc://b"}}}) {
+  RouterInprocTest()
+      : transport_(NewInprocTransport(Clock::Real())),
+        resolver_(std::map<std::string, std::vector<std::string>>{{"m", {"inproc://a", "inproc://b"}}}) {
     Router::Options options;
     options.random = [] { return 0; };  // Of equal replicas the first, 'a'.
     router_ = *Router::Create(options, *transport_, resolver_, Clock::Real(), MetricRegistry::Null());
@@ -87,7 +89,8 @@ TEST_F(RouterInprocTest, NodeKilledMidCallIsUnavailableAtOnceAndTheNextCallGoesT
 
   Peer other(*transport_, "inproc://b", /*silent=*/false);
   Answer second;
-  router_->Call(target_, MakeRef<RequestContext>(), std::vector<Tensor>{Tensor::Of<int64_t>({2}, {5, 6})}, second.Done());
+  router_->Call(target_, MakeRef<RequestContext>(), std::vector<Tensor>{Tensor::Of<int64_t>({2}, {5, 6})},
+                second.Done());
   ASSERT_TRUE(second.Wait().ok()) << second.Wait().status();
   EXPECT_EQ(second.Wait()->header.node, "inproc://b");
   EXPECT_EQ(second.Wait()->tensors[0].data<int64_t>()[1], 6);

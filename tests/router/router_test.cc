@@ -29,14 +29,16 @@ class RouterTest : public ::testing::Test {
   }
 
   void Make(std::vector<std::string> endpoints, Router::Options options = {}) {
-    resolver_.emplace(std::map<std::string, std::vector<std::string>>{{"hub/enc", endpoints}, {"hub/other", endpoints}});
+    resolver_.emplace(
+        std::map<std::string, std::vector<std::string>>{{"hub/enc", endpoints}, {"hub/other", endpoints}});
     if (!options.random) options.random = [this] { return random_(); };
     auto router = Router::Create(std::move(options), transport_, *resolver_, clock_, MetricRegistry::Null());
     ASSERT_TRUE(router.ok()) << router.status();
     router_ = *std::move(router);
   }
   /// Where the answer of a call is going to be.
-  std::shared_ptr<std::optional<Result>> Call(const RouteTarget& target, Ref<RequestContext> context = MakeRef<RequestContext>(),
+  std::shared_ptr<std::optional<Result>> Call(const RouteTarget& target,
+                                              Ref<RequestContext> context = MakeRef<RequestContext>(),
                                               std::vector<Tensor> tensors = {}) {
     auto result = std::make_shared<std::optional<Result>>();
     router_->Call(target, Ref<const RequestContext>(context.get()), tensors, [result](Result r) {
@@ -346,7 +348,8 @@ TEST_F(RouterTest, PathOfHopsAccumulates) {
   reply.code = static_cast<uint32_t>(absl::StatusCode::kUnavailable);
   reply.message = "portal to 'hub/inner' at x://z: lost the peer";
   transport_.calls.back().Reply(reply);
-  EXPECT_EQ((*result)->status().message(), "portal to 'hub/enc' at x://a: portal to 'hub/inner' at x://z: lost the peer");
+  EXPECT_EQ((*result)->status().message(),
+            "portal to 'hub/enc' at x://a: portal to 'hub/inner' at x://z: lost the peer");
 }
 
 TEST_F(RouterTest, SpansOfTheInnerHopHangBelowThePortalsOwn) {
@@ -358,7 +361,12 @@ TEST_F(RouterTest, SpansOfTheInnerHopHangBelowThePortalsOwn) {
   EXPECT_NE(portal_id, 3u);
   clock_.now += absl::Milliseconds(5);
   PeerHeader reply;
-  reply.spans.push_back({.span_id = 9, .parent_span_id = portal_id, .name = "segment", .node = "hub/0", .start_us = 1'000'000, .duration_ns = 1500});
+  reply.spans.push_back({.span_id = 9,
+                         .parent_span_id = portal_id,
+                         .name = "segment",
+                         .node = "hub/0",
+                         .start_us = 1'000'000,
+                         .duration_ns = 1500});
   transport_.calls.back().Reply(reply);
   const std::vector<Span> spans = context->spans.Take();
   ASSERT_EQ(spans.size(), 2u);
@@ -388,7 +396,8 @@ TEST_F(RouterTest, DestructionCancelsWhatIsOutAndRefusesWhatComesFromCompletions
   for (int i = 0; i < 4; ++i) {
     router_->Call(target_, MakeRef<RequestContext>(), {}, [this, &codes](Result result) {
       codes.push_back(result.status().code());
-      router_->Call(target_, MakeRef<RequestContext>(), {}, [&codes](Result again) { codes.push_back(again.status().code()); });
+      router_->Call(target_, MakeRef<RequestContext>(), {},
+                    [&codes](Result again) { codes.push_back(again.status().code()); });
     });
   }
   delete router_.get();  // Not reset(): completions still use the pointer.
@@ -411,13 +420,21 @@ class RecordingRegistry final : public MetricRegistry {
   struct Series final : Counter, Gauge, Histogram {
     void Add(double amount) override { value += amount; }
     void Set(double v) override { value = v; }
-    void Observe(double v) override { value = v; ++observed; }
+    void Observe(double v) override {
+      value = v;
+      ++observed;
+    }
     double value = 0;
     int observed = 0;
   };
-  Counter& NewCounter(absl::string_view name, absl::string_view, const MetricLabels& labels) override { return Get(name, labels); }
-  Gauge& NewGauge(absl::string_view name, absl::string_view, const MetricLabels& labels) override { return Get(name, labels); }
-  Histogram& NewHistogram(absl::string_view name, absl::string_view, const MetricLabels& labels, const std::vector<double>&) override {
+  Counter& NewCounter(absl::string_view name, absl::string_view, const MetricLabels& labels) override {
+    return Get(name, labels);
+  }
+  Gauge& NewGauge(absl::string_view name, absl::string_view, const MetricLabels& labels) override {
+    return Get(name, labels);
+  }
+  Histogram& NewHistogram(absl::string_view name, absl::string_view, const MetricLabels& labels,
+                          const std::vector<double>&) override {
     return Get(name, labels);
   }
   Series& Get(absl::string_view name, const MetricLabels& labels) {

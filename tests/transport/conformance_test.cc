@@ -78,6 +78,18 @@ class TransportConformanceTest : public ::testing::TestWithParam<TransportUnderT
   std::unique_ptr<Transport> transport_ = GetParam().make();
 };
 
+TEST_P(TransportConformanceTest, CallsToANodeThatIsNotThereFailLongBeforeTheirDeadline) {
+  RecordingHandler handler(Echo);
+  const std::string endpoint = Listen(handler)->endpoint();  // Gone again.
+  ChannelOptions options;
+  options.connect_timeout = absl::Milliseconds(200);
+  const auto channel = Connect(endpoint, options);
+  const absl::Time start = absl::Now();
+  const auto outcome = CallAndWait(*channel, PeerHeader(), {Tensor::Of<float>({1}, {1})});
+  EXPECT_EQ(outcome.status().code(), absl::StatusCode::kUnavailable) << outcome.status();
+  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
+}
+
 TEST_P(TransportConformanceTest, EchoKeepsTypesShapesAndBytes) {
   RecordingHandler handler(Echo);
   const auto listener = Listen(handler);

@@ -39,7 +39,8 @@ TEST(EventThread, DroppedTimerDoesNotRunAndFreesWhatItHeld) {
   EventThread events(Clock::Real());
   auto held = std::make_shared<int>(1);
   const std::weak_ptr<int> watch = held;
-  const EventThread::Timer timer = events.At(Clock::Real().Now() + absl::Hours(1), [held = std::move(held)] { FAIL(); });
+  const EventThread::Timer timer =
+      events.At(Clock::Real().Now() + absl::Hours(1), [held = std::move(held)] { FAIL(); });
   EXPECT_FALSE(watch.expired());
   events.Drop(timer);
   EXPECT_TRUE(watch.expired());

@@ -24,7 +24,8 @@ using ::testing::HasSubstr;
 
 class GrpcTest : public ::testing::Test {
  protected:
-  std::unique_ptr<Listener> Listen(CallHandler& handler, ListenOptions options = {}, const std::string& endpoint = "grpc://127.0.0.1:0") {
+  std::unique_ptr<Listener> Listen(CallHandler& handler, ListenOptions options = {},
+                                   const std::string& endpoint = "grpc://127.0.0.1:0") {
     auto listener = transport_->Listen(endpoint, handler, std::move(options));
     EXPECT_TRUE(listener.ok()) << listener.status();
     return *std::move(listener);
@@ -45,19 +46,22 @@ class GrpcTest : public ::testing::Test {
 
 /// One unary call with any bytes, past our own client.
 grpc::Status RawCall(const std::string& endpoint, const std::string& method, const std::string& bytes) {
-  auto channel = grpc::CreateChannel(absl::StrReplaceAll(endpoint, {{"grpc://", ""}}), grpc::InsecureChannelCredentials());
+  auto channel =
+      grpc::CreateChannel(absl::StrReplaceAll(endpoint, {{"grpc://", ""}}), grpc::InsecureChannelCredentials());
   grpc::GenericStub stub(channel);
   grpc::ClientContext context;
   const grpc::Slice slice(bytes);
   const grpc::ByteBuffer request(&slice, 1);
   grpc::ByteBuffer response;
   std::promise<grpc::Status> done;
-  stub.UnaryCall(&context, method, grpc::StubOptions(), &request, &response, [&](grpc::Status status) { done.set_value(status); });
+  stub.UnaryCall(&context, method, grpc::StubOptions(), &request, &response,
+                 [&](grpc::Status status) { done.set_value(status); });
   return done.get_future().get();
 }
 
 TEST_F(GrpcTest, TensorsOfAllSizesComeBackAsTheyWere) {
-  std::vector<Tensor> sent = {Tensor::Of<float>({2, 2}, {1, 2, 3, 4}), Tensor::Of<int64_t>({}, {7}), Tensor::Of<float>({0, 5}, {})};
+  std::vector<Tensor> sent = {Tensor::Of<float>({2, 2}, {1, 2, 3, 4}), Tensor::Of<int64_t>({}, {7}),
+                              Tensor::Of<float>({0, 5}, {})};
   for (const int64_t elements : {4096, 4097, 65'536, 3'000'000}) {
     Tensor large = Tensor::Allocate(DType::kInt32, {elements});
     auto* values = reinterpret_cast<int32_t*>(large.mutable_bytes());
@@ -143,8 +147,10 @@ TEST_F(GrpcTest, GarbageIsRefusedAndTheNodeKeepsServing) {
   auto listener = Listen(echo);
   EXPECT_EQ(RawCall(listener->endpoint(), kGrpcCallMethod, "garbage").error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(RawCall(listener->endpoint(), kGrpcCallMethod, "").error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_EQ(RawCall(listener->endpoint(), kGrpcCallMethod, std::string(50, '\xff')).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_EQ(RawCall(listener->endpoint(), kGrpcHelloMethod, "garbage").error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(RawCall(listener->endpoint(), kGrpcCallMethod, std::string(50, '\xff')).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(RawCall(listener->endpoint(), kGrpcHelloMethod, "garbage").error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(RawCall(listener->endpoint(), "/portico.Peer/Other", "x").error_code(), grpc::StatusCode::UNIMPLEMENTED);
   // A header that claims a tensor of 1 GB.
   PeerHeader header;
@@ -152,7 +158,8 @@ TEST_F(GrpcTest, GarbageIsRefusedAndTheNodeKeepsServing) {
   header.tensors.push_back({.dtype = DType::kUint8, .shape = {1 << 30}, .bytes = 1 << 30});
   std::string encoded;
   EncodeHeader(header, &encoded);
-  const grpc::Status claim = RawCall(listener->endpoint(), kGrpcCallMethod, absl::StrCat(std::string(1, static_cast<char>(encoded.size())), encoded));
+  const grpc::Status claim = RawCall(listener->endpoint(), kGrpcCallMethod,
+                                     absl::StrCat(std::string(1, static_cast<char>(encoded.size())), encoded));
   EXPECT_EQ(claim.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(claim.error_message(), HasSubstr("1073741824"));
 
@@ -368,7 +375,8 @@ TEST_F(GrpcTest, ManyCallsAreInFlightAtOnce) {
 
 TEST_F(GrpcTest, EndpointsThatCannotBeReadOrTrustedAreRefused) {
   EchoPeer echo;
-  for (const char* endpoint : {"grpc://", "grpc://host", "grpc://:1", "grpc://host:x", "grpc://host:65536", "tcp://host:1"}) {
+  for (const char* endpoint :
+       {"grpc://", "grpc://host", "grpc://:1", "grpc://host:x", "grpc://host:65536", "tcp://host:1"}) {
     EXPECT_EQ(transport_->Connect(endpoint, {}).status().code(), absl::StatusCode::kInvalidArgument) << endpoint;
     EXPECT_EQ(transport_->Listen(endpoint, echo, {}).status().code(), absl::StatusCode::kInvalidArgument) << endpoint;
   }
@@ -376,7 +384,8 @@ TEST_F(GrpcTest, EndpointsThatCannotBeReadOrTrustedAreRefused) {
   ListenOptions no_list;
   no_list.security.own_public_key = "certificate";
   no_list.security.own_secret_key = "key";
-  EXPECT_EQ(transport_->Listen("grpc://127.0.0.1:0", echo, no_list).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(transport_->Listen("grpc://127.0.0.1:0", echo, no_list).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(GrpcTest, TakenPortIsRefused) {
@@ -401,7 +410,8 @@ struct Identity {
     X509_set_pubkey(certificate, key);
     X509_NAME* name = X509_get_subject_name(certificate);
     const std::string common = absl::StrCat("node-", serial++);
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(common.c_str()), -1, -1, 0);
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(common.c_str()), -1, -1,
+                               0);
     X509_set_issuer_name(certificate, name);
     X509_EXTENSION* san = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, "IP:127.0.0.1");
     X509_add_ext(certificate, san, -1);
@@ -448,7 +458,8 @@ TEST_F(GrpcTest, TlsServesThoseOnTheListAndNobodyElse) {
     auto channel = Connect(*listener, std::move(channel_options));
     PendingResult result;
     // Those who are refused never have a connection: their calls wait for one.
-    const absl::Duration patience = own == &friendly && trusted == &server ? absl::Seconds(20) : absl::Milliseconds(500);
+    const absl::Duration patience =
+        own == &friendly && trusted == &server ? absl::Seconds(20) : absl::Milliseconds(500);
     channel->Call(PeerHeader(), {}, Deadline::In(patience, Clock::Real()), result.Done());
     return result.Wait().status();
   };

@@ -13,7 +13,9 @@ using ::testing::HasSubstr;
 
 class InprocTest : public ::testing::Test {
  protected:
-  std::unique_ptr<Channel> Connect(ChannelOptions options = {}) { return *transport_->Connect("inproc://a", std::move(options)); }
+  std::unique_ptr<Channel> Connect(ChannelOptions options = {}) {
+    return *transport_->Connect("inproc://a", std::move(options));
+  }
   std::unique_ptr<Listener> Listen(CallHandler& handler, ListenOptions options = {}) {
     return *transport_->Listen("inproc://a", handler, std::move(options));
   }
@@ -174,7 +176,8 @@ TEST_F(InprocTest, RepliesRaceWithCancelsAndDeadlinesAndEachCallCompletesOnce) {
     for (int i = 0; i < kCalls; ++i) peer.TakeCall().reply(PeerHeader(), {});
   });
   for (int i = 0; i < kCalls; ++i) {
-    const uint64_t id = channel->Call(PeerHeader(), {}, Deadline::In(absl::Milliseconds(1 + i % 3), Clock::Real()), results[i].Done());
+    const uint64_t id =
+        channel->Call(PeerHeader(), {}, Deadline::In(absl::Milliseconds(1 + i % 3), Clock::Real()), results[i].Done());
     if (i % 2 == 0) channel->Cancel(id);
   }
   answering.join();

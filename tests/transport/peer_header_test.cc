@@ -12,7 +12,7 @@
 #include "google/protobuf/message.h"
 #include "google/protobuf/unknown_field_set.h"
 #include "gtest/gtest.h"
-#include "tests/transport/peer_proto.h"
+#include "peer.pb.h"
 
 namespace portico {
 namespace {
@@ -40,7 +40,7 @@ class ProtoHeaders {
  public:
   explicit ProtoHeaders(uint32_t seed) : random_(seed) {}
 
-  std::unique_ptr<pb::Message> Empty() const { return std::unique_ptr<pb::Message>(PeerHeaderPrototype().New()); }
+  std::unique_ptr<pb::Message> Empty() const { return std::make_unique<peer::Header>(); }
 
   std::unique_ptr<pb::Message> Random() {
     auto header = Empty();

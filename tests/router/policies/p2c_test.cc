@@ -35,14 +35,16 @@ TEST(PowerOfTwoChoices, ExtremeDrawsStayInRange) {
 
 TEST(PowerOfTwoChoices, OfTwoTheOneWithFewerCallsInFlightIsAlwaysTaken) {
   const auto policy = NewPowerOfTwoChoices();
-  const std::vector<Candidate> candidates = {{.in_flight = 4, .latency_seconds = 0.001}, {.in_flight = 3, .latency_seconds = 1}};
+  const std::vector<Candidate> candidates = {{.in_flight = 4, .latency_seconds = 0.001},
+                                             {.in_flight = 3, .latency_seconds = 1}};
   std::mt19937_64 random(7);
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(policy->Pick(candidates, random()), 1u);
 }
 
 TEST(PowerOfTwoChoices, LatencyDecidesWhereCallsInFlightAreEqual) {
   const auto policy = NewPowerOfTwoChoices();
-  const std::vector<Candidate> candidates = {{.in_flight = 1, .latency_seconds = 0.002}, {.in_flight = 1, .latency_seconds = 0.001}};
+  const std::vector<Candidate> candidates = {{.in_flight = 1, .latency_seconds = 0.002},
+                                             {.in_flight = 1, .latency_seconds = 0.001}};
   std::mt19937_64 random(7);
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(policy->Pick(candidates, random()), 1u);
 }
