@@ -65,6 +65,11 @@ class ClientCall final : public RefCounted, public grpc::ClientUnaryReactor {
   void Start(grpc::GenericStub& stub, const PeerHeader& header, absl::Span<const Tensor> tensors,
              absl::Duration timeout, bool wait);
   void Cancel() { context_.TryCancel(); }
+  /// Ends a call that waits for a first connection: with UNAVAILABLE.
+  void GiveUp() {
+    gave_up_.store(true, std::memory_order_relaxed);
+    context_.TryCancel();
+  }
   void OnDone(const grpc::Status& status) override;
 
   const uint64_t id;
@@ -75,6 +80,7 @@ class ClientCall final : public RefCounted, public grpc::ClientUnaryReactor {
 
   GrpcChannel& channel_;
   Channel::Done done_;
+  std::atomic<bool> gave_up_{false};
   grpc::ClientContext context_;
   grpc::ByteBuffer request_;
   grpc::ByteBuffer response_;
@@ -109,7 +115,8 @@ class GrpcChannel final : public Channel {
         options_(std::move(options)),
         events_(events),
         clock_(clock),
-        stub_(Dial(parsed.address, options_)) {
+        stub_(Dial(parsed.address, options_)),
+        connect_by_(events_.At(clock_.Now() + options_.connect_timeout, [this] { OnConnectTimeout(); })) {
     StartHello();
   }
   ~GrpcChannel() override;
@@ -142,6 +149,7 @@ class GrpcChannel final : public Channel {
 
  private:
   void StartHello();
+  void OnConnectTimeout();
   void Tell(const PeerState& state) {
     if (options_.on_state) options_.on_state(state);
   }
@@ -168,6 +176,7 @@ class GrpcChannel final : public Channel {
   absl::Duration retry_after_ ABSL_GUARDED_BY(mutex_) = kFirstRetry;
   /// As last told; only one stream at a time changes it.
   PeerState state_ ABSL_GUARDED_BY(mutex_);
+  const EventThread::Timer connect_by_;
 };
 
 void ClientCall::Start(grpc::GenericStub& stub, const PeerHeader& header, absl::Span<const Tensor> tensors,
@@ -204,6 +213,9 @@ void ClientCall::OnDone(const grpc::Status& status) {
 absl::StatusOr<PeerMessage> ClientCall::Result(const grpc::Status& status) {
   const std::string where = absl::StrCat("endpoint '", channel_.endpoint(), "'");
   const auto code = static_cast<absl::StatusCode>(status.error_code());
+  if (code == absl::StatusCode::kCancelled && gave_up_.load(std::memory_order_relaxed)) {
+    return absl::UnavailableError(absl::StrCat(where, ": no connection could be made; the call was not sent"));
+  }
   if (code == absl::StatusCode::kUnavailable) {
     return absl::UnavailableError(
         absl::StrCat(where, ": lost the peer; the call may have been sent: ", status.error_message()));
@@ -267,6 +279,7 @@ GrpcChannel::~GrpcChannel() {
     retry = retry_;
   }
   if (retry.has_value()) events_.Drop(*retry);
+  events_.Drop(connect_by_);
   events_.Flush();  // A retry that had begun has seen stopping_ now.
   for (const Ref<ClientCall>& call : calls) call->Cancel();
   if (hello) hello->Cancel();
@@ -302,7 +315,7 @@ uint64_t GrpcChannel::Call(const PeerHeader& header, absl::Span<const Tensor> te
 absl::Status GrpcChannel::Admit(uint64_t bytes) {
   if (link() == Link::kDown) {
     return absl::UnavailableError(
-        absl::StrCat("endpoint '", endpoint_, "': the peer is lost, going away or refuses us; the call was not sent"));
+        absl::StrCat("endpoint '", endpoint_, "': the peer is not connected, going away or refuses us; the call was not sent"));
   }
   const uint64_t calls = calls_in_flight_.fetch_add(1, std::memory_order_relaxed);
   const uint64_t before = bytes_in_flight_.fetch_add(bytes, std::memory_order_relaxed);
@@ -340,6 +353,18 @@ void GrpcChannel::StartHello() {
     ++unfinished_;
   }
   hello->Start(stub_, options_.self);
+}
+
+void GrpcChannel::OnConnectTimeout() {
+  Link never = Link::kNever;
+  if (!link_.compare_exchange_strong(never, Link::kDown, std::memory_order_relaxed)) return;
+  std::vector<Ref<ClientCall>> calls;
+  {
+    MutexLock lock(&mutex_);
+    for (const auto& [id, call] : calls_) calls.push_back(call);
+  }
+  for (const Ref<ClientCall>& call : calls) call->GiveUp();
+  Tell(PeerState());
 }
 
 void GrpcChannel::OnHello(const PeerState& state) {
