@@ -21,6 +21,7 @@ void Endpoint::Connect(Transport& transport, ChannelOptions options) {
 void Endpoint::OnState(const PeerState& state) {
   MutexLock lock(&mutex_);
   state_ = state;
+  heard_ = true;
   was_connected_ |= state.connected;
   version_.fetch_add(1, std::memory_order_release);
 }
@@ -36,7 +37,7 @@ bool Endpoint::MayHold(const PeerState& state, const ServableRef& wanted) {
 Standing Endpoint::StandingFor(const ServableRef& wanted) const {
   if (channel_ == nullptr) return Standing::kAway;
   MutexLock lock(&mutex_);
-  if (!was_connected_) return Standing::kUnknown;
+  if (!heard_) return Standing::kUnknown;
   return state_.connected && MayHold(state_, wanted) ? Standing::kHere : Standing::kAway;
 }
 
@@ -44,7 +45,7 @@ std::string Endpoint::Describe(const ServableRef& wanted) const {
   if (channel_ == nullptr) return absl::StrCat(url_, " (", connect_status_.message(), ")");
   MutexLock lock(&mutex_);
   const std::string node = state_.node.empty() ? "" : absl::StrCat("node '", state_.node, "' ");
-  if (!was_connected_) return absl::StrCat(url_, " (not connected yet)");
+  if (!was_connected_) return absl::StrCat(url_, heard_ ? " (no connection)" : " (not connected yet)");
   if (!state_.connected) return absl::StrCat(url_, " (", node, "lost or going away)");
   if (MayHold(state_, wanted)) return absl::StrCat(url_, " (", node, "connected)");
   return absl::StrCat(url_, " (", node, "serves ",

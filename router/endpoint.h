@@ -14,9 +14,9 @@ namespace portico {
 
 /// Whether a peer could take a call.
 enum class Standing : uint8_t {
-  /// It was lost, is going away, does not hold what is wanted, or cannot be connected to at all.
+  /// It was lost or never found, is going away, does not hold what is wanted, or cannot be connected to at all.
   kAway = 0,
-  /// Never connected so far: a call may wait for the connection.
+  /// Being connected to for the first time: a call may wait for that.
   kUnknown = 1,
   /// Connected, and it holds what is wanted or has not said what it holds.
   kHere = 2,
@@ -58,6 +58,8 @@ class Endpoint {
   std::atomic<int64_t> in_flight_{0};
   mutable Mutex mutex_;
   PeerState state_ ABSL_GUARDED_BY(mutex_);
+  /// The transport has said anything at all: a connection, or that it gave up waiting for the first one.
+  bool heard_ ABSL_GUARDED_BY(mutex_) = false;
   bool was_connected_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

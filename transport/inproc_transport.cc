@@ -150,10 +150,12 @@ class InprocChannel final : public Channel {
         options_(std::move(options)),
         connection_(NextConnection()) {
     exchange_.Join(endpoint_, *this);
+    connect_by_ = exchange_.events().At(exchange_.clock().Now() + options_.connect_timeout, [this] { GiveUp(); });
   }
 
   ~InprocChannel() override {
     exchange_.Leave(endpoint_, *this);
+    exchange_.events().Drop(connect_by_);
     gate_.Close();
     for (const Ref<InprocCall>& call : Calls()) {
       Abandon(call, absl::CancelledError(absl::StrCat("endpoint '", endpoint_, "': the channel was closed")));
@@ -189,7 +191,7 @@ class InprocChannel final : public Channel {
   /// Where calls go from now on; null: nowhere.
   void SetPeer(std::shared_ptr<Doorway> peer) {
     MutexLock lock(&mutex_);
-    was_connected_ |= peer != nullptr;
+    may_wait_ = may_wait_ && peer == nullptr;
     peer_ = std::move(peer);
   }
   /// After SetPeer(), on the transport's thread: sends what has waited, tells the owner.
@@ -205,6 +207,19 @@ class InprocChannel final : public Channel {
     }
     for (auto& [call, message] : waiting) Deliver(std::move(call), std::move(message));
     if (options_.on_state) options_.on_state(state);
+  }
+  /// The first connection did not come in time.
+  void GiveUp() {
+    {
+      MutexLock lock(&mutex_);
+      if (!std::exchange(may_wait_, false)) return;
+    }
+    for (const Ref<InprocCall>& call : Calls()) {
+      call->Complete(absl::UnavailableError(absl::StrCat("endpoint '", endpoint_, "': no connection within ",
+                                                         absl::FormatDuration(options_.connect_timeout),
+                                                         "; the call was not sent")));
+    }
+    if (options_.on_state) options_.on_state(PeerState());
   }
   void FailLost() {
     for (const Ref<InprocCall>& call : Calls()) call->Complete(Lost());
@@ -271,8 +286,8 @@ class InprocChannel final : public Channel {
     uint64_t bytes = 0;
     for (const Tensor& tensor : tensors) bytes += tensor.bytes().size();
     MutexLock lock(&mutex_);
-    if (peer_ == nullptr && was_connected_) {
-      return absl::UnavailableError(absl::StrCat("endpoint '", endpoint_, "': lost the peer; the call was not sent"));
+    if (peer_ == nullptr && !may_wait_) {
+      return absl::UnavailableError(absl::StrCat("endpoint '", endpoint_, "': no connection; the call was not sent"));
     }
     if (calls_.size() >= options_.max_calls) {
       return absl::ResourceExhaustedError(absl::StrCat("endpoint '", endpoint_, "': got ", calls_.size(),
@@ -304,7 +319,7 @@ class InprocChannel final : public Channel {
       MutexLock lock(&mutex_);
       const auto found = calls_.find(call->id);
       if (found == calls_.end()) return;  // Complete already.
-      if (peer_ == nullptr && !was_connected_) {
+      if (peer_ == nullptr && may_wait_) {
         found->second.waiting = std::move(message);
         return;
       }
@@ -347,12 +362,14 @@ class InprocChannel final : public Channel {
   const std::string endpoint_;
   const ChannelOptions options_;
   const uint64_t connection_;
+  EventThread::Timer connect_by_;
   std::atomic<uint64_t> next_id_{1};
   /// Inside: calls whose completion has not returned.
   Gate gate_;
   Mutex mutex_;
   std::shared_ptr<Doorway> peer_ ABSL_GUARDED_BY(mutex_);
-  bool was_connected_ ABSL_GUARDED_BY(mutex_) = false;
+  /// Until the first connection, or until waiting for it took too long.
+  bool may_wait_ ABSL_GUARDED_BY(mutex_) = true;
   absl::flat_hash_map<uint64_t, Pending> calls_ ABSL_GUARDED_BY(mutex_);
   uint64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };

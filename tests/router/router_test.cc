@@ -196,6 +196,18 @@ TEST_F(RouterTest, FirstCallGoesToAReplicaThatIsStillConnecting) {
   EXPECT_EQ(router_->Health(target_).code(), absl::StatusCode::kUnavailable) << "usable, but not known to be there";
 }
 
+TEST_F(RouterTest, ReplicaThatTheTransportGaveUpOnIsNotCalled) {
+  Make({"x://a", "x://b"});
+  router_->Warm(target_);
+  transport_.Lost("x://a");  // Never connected; 'b' is still being connected to.
+  for (int i = 0; i < 20; ++i) Call(target_);
+  for (const auto& call : transport_.calls) EXPECT_EQ(call.endpoint, "x://b");
+  transport_.Lost("x://b");
+  const absl::Status status = StatusOfCall(target_);
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("x://a (no connection)"), HasSubstr("x://b (no connection)")));
+}
+
 TEST_F(RouterTest, CallsGoToTheOtherReplicaAfterALossAndBackAfterItsReturn) {
   Make({"x://a", "x://b"});
   router_->Warm(target_);

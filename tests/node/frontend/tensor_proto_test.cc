@@ -43,7 +43,8 @@ template <typename T>
 std::vector<T> Values(const absl::StatusOr<Tensor>& tensor) {
   EXPECT_TRUE(tensor.ok()) << tensor.status();
   if (!tensor.ok()) return {};
-  const auto data = tensor->Aligned().data<T>();
+  const Tensor aligned = tensor->Aligned();
+  const auto data = aligned.data<T>();
   return {data.begin(), data.end()};
 }
 
