@@ -19,6 +19,7 @@
 #include "base/status_macros.h"
 #include "transport/grpc_message.h"
 #include "transport/grpc_parts.h"
+#include "transport/hello.h"
 #include "transport/zmq_pack.h"
 
 namespace portico {

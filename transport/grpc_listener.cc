@@ -18,6 +18,7 @@
 #include "base/mutex.h"
 #include "transport/grpc_message.h"
 #include "transport/grpc_parts.h"
+#include "transport/hello.h"
 #include "transport/zmq_pack.h"
 
 namespace portico {

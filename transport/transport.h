@@ -43,7 +43,7 @@ struct PeerState {
 class Channel {
  public:
   /// Exactly once per call, on a thread of the transport that must not be blocked or made to compute, or inside Call() for what
-  /// is refused at once. A status is the transport's own: UNAVAILABLE (no connection, peer lost, peer restarted: the
+  /// is refused at once (in process: for any answer). A status is the transport's own: UNAVAILABLE (no connection, peer lost, peer restarted: the
   /// message says whether the call was sent), DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (the peer's window is full: its limit and
   /// fill are named), CANCELLED. What the peer answered, errors too, is a PeerMessage of kind kReply.
   using Done = absl::AnyInvocable<void(absl::StatusOr<PeerMessage>)>;

@@ -1,3 +1,4 @@
+#include "transport/hello.h"
 #include "transport/zmq_channel.h"
 
 #include <algorithm>

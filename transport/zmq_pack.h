@@ -65,11 +65,4 @@ struct ReceivedFrame {
 /// frame is not as the format wants it or beyond `limits`. `frames` is used up.
 absl::Status Unpack(absl::Span<ReceivedFrame> frames, const PeerLimits& limits, std::vector<PeerMessage>* out);
 
-/// The header of a HELLO that says what `self` is.
-std::string HelloHeader(const PeerState& self);
-/// What a received HELLO says; `connected` is set.
-PeerState StateOfHello(const PeerHeader& hello);
-/// A header of nothing but its kind and, where it is not 0, a call's id.
-std::string BareHeader(PeerHeader::Kind kind, uint64_t call_id);
-
 }  // namespace portico

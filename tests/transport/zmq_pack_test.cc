@@ -1,3 +1,4 @@
+#include "transport/hello.h"
 #include "transport/zmq_pack.h"
 
 #include <random>

@@ -14,6 +14,7 @@
 #include "tests/transport/raw_zmtp.h"
 #include "tests/transport/recording_handler.h"
 #include "tests/transport/transports_under_test.h"
+#include "transport/hello.h"
 #include "transport/transport.h"
 #include "transport/zmq_pack.h"
 
