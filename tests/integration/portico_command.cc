@@ -14,8 +14,8 @@ constexpr int kPatienceMs = 60000;
 
 }  // namespace
 
-PorticoCommand::PorticoCommand(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), PORTICO_BINARY_DIR "/portico");
+PorticoCommand::PorticoCommand(std::vector<std::string> arguments, const std::string& program) {
+  arguments.insert(arguments.begin(), PORTICO_BINARY_DIR "/" + program);
   auto process = Process::Start(arguments);
   if (!process.ok()) std::fprintf(stderr, "%s\n", process.status().ToString().c_str());
   PORTICO_CHECK(process.ok());
@@ -44,8 +44,8 @@ bool PorticoCommand::ReadMore() {
   return process_->ReadOutput(&output_);
 }
 
-CommandResult RunPortico(std::vector<std::string> arguments) {
-  PorticoCommand command(std::move(arguments));
+CommandResult RunPortico(std::vector<std::string> arguments, const std::string& program) {
+  PorticoCommand command(std::move(arguments), program);
   std::string end = command.WaitForEnd();
   return {std::move(end), command.output()};
 }

@@ -9,10 +9,11 @@
 
 namespace portico {
 
-/// The built `portico` command, run as a person would. Killed at the end of the scope. For one thread.
+/// The built `portico` command, or another program of the build folder, run as a person would. Killed at the end of the scope. For
+/// one thread.
 class PorticoCommand {
  public:
-  explicit PorticoCommand(std::vector<std::string> arguments);
+  explicit PorticoCommand(std::vector<std::string> arguments, const std::string& program = "portico");
 
   Process& process() { return *process_; }
   /// Blocks until `text` has been printed after what earlier calls have waited for. False at the end of output or after
@@ -37,6 +38,6 @@ struct CommandResult {
   std::string end;
   std::string output;
 };
-CommandResult RunPortico(std::vector<std::string> arguments);
+CommandResult RunPortico(std::vector<std::string> arguments, const std::string& program = "portico");
 
 }  // namespace portico
