@@ -29,7 +29,7 @@ bench: install
 	@build/portico_bench $(NAME) $(if $(JSON),--json $(JSON))
 
 format:
-	@git ls-files '*.h' '*.cc' | xargs clang-format -i
+	@git ls-files '*.h' '*.cc' | xargs clang-format-14 -i
 
 clean:
 	@rm -rf build

@@ -7,9 +7,9 @@ namespace portico {
 
 }  // namespace portico
 
-#define PORTICO_CHECK(condition)                                   \
-  do {                                                             \
-    if (__builtin_expect(!(condition), 0)) {                       \
-      ::portico::CheckFailed(__FILE__, __LINE__, #condition);      \
-    }                                                              \
+#define PORTICO_CHECK(condition)                              \
+  do {                                                        \
+    if (__builtin_expect(!(condition), 0)) {                  \
+      ::portico::CheckFailed(__FILE__, __LINE__, #condition); \
+    }                                                         \
   } while (false)

@@ -18,12 +18,12 @@ struct Row {
 
 // Indexed by the DType's number.
 constexpr std::array<Row, kMaxDType + 1> kRows = {{
-    {"invalid", 0, 1},      {"float32", 32, 4},       {"uint8", 8, 1},       {"int8", 8, 1},
-    {"uint16", 16, 2},      {"int16", 16, 2},         {"int32", 32, 4},      {"int64", 64, 8},
-    {"string", 0, 8},       {"bool", 8, 1},           {"float16", 16, 2},    {"float64", 64, 8},
-    {"uint32", 32, 4},      {"uint64", 64, 8},        {"complex64", 64, 4},  {"complex128", 128, 8},
-    {"bfloat16", 16, 2},    {"float8e4m3fn", 8, 1},   {"float8e4m3fnuz", 8, 1}, {"float8e5m2", 8, 1},
-    {"float8e5m2fnuz", 8, 1}, {"uint4", 4, 1},        {"int4", 4, 1},        {"float4e2m1", 4, 1},
+    {"invalid", 0, 1},        {"float32", 32, 4},     {"uint8", 8, 1},          {"int8", 8, 1},
+    {"uint16", 16, 2},        {"int16", 16, 2},       {"int32", 32, 4},         {"int64", 64, 8},
+    {"string", 0, 8},         {"bool", 8, 1},         {"float16", 16, 2},       {"float64", 64, 8},
+    {"uint32", 32, 4},        {"uint64", 64, 8},      {"complex64", 64, 4},     {"complex128", 128, 8},
+    {"bfloat16", 16, 2},      {"float8e4m3fn", 8, 1}, {"float8e4m3fnuz", 8, 1}, {"float8e5m2", 8, 1},
+    {"float8e5m2fnuz", 8, 1}, {"uint4", 4, 1},        {"int4", 4, 1},           {"float4e2m1", 4, 1},
 }};
 
 const Row& RowOf(DType dtype) {

@@ -8,7 +8,8 @@
 
 namespace portico {
 
-/// Element type of a tensor. The numbers are those of ONNX `TensorProto.DataType` (onnx.proto), so conversion is a cast.
+/// Element type of a tensor. The numbers are those of ONNX `TensorProto.DataType` (onnx.proto), so conversion is a
+/// cast.
 enum class DType : uint8_t {
   kInvalid = 0,
   kFloat = 1,
@@ -41,7 +42,8 @@ inline constexpr int kMaxDType = 23;
 /// Bits one element takes in memory; 4-bit types pack two to a byte. 0 for kString and kInvalid.
 int BitsPerElement(DType dtype);
 
-/// Bytes of `elements` of a fixed-size type, rounded up. REQUIRES: dtype is not kString; no overflow up to 2^59 elements.
+/// Bytes of `elements` of a fixed-size type, rounded up. REQUIRES: dtype is not kString; no overflow up to 2^59
+/// elements.
 uint64_t BytesFor(DType dtype, uint64_t elements);
 
 /// Bytes an address of such data should be a multiple of (1, 2, 4 or 8).
@@ -59,16 +61,49 @@ absl::StatusOr<DType> DTypeFromName(absl::string_view name);
 /// The DType of a C++ type: `DTypeOf<float>() == DType::kFloat`.
 template <typename T>
 constexpr DType DTypeOf() = delete;
-template <> constexpr DType DTypeOf<float>() { return DType::kFloat; }
-template <> constexpr DType DTypeOf<double>() { return DType::kDouble; }
-template <> constexpr DType DTypeOf<int8_t>() { return DType::kInt8; }
-template <> constexpr DType DTypeOf<uint8_t>() { return DType::kUint8; }
-template <> constexpr DType DTypeOf<int16_t>() { return DType::kInt16; }
-template <> constexpr DType DTypeOf<uint16_t>() { return DType::kUint16; }
-template <> constexpr DType DTypeOf<int32_t>() { return DType::kInt32; }
-template <> constexpr DType DTypeOf<uint32_t>() { return DType::kUint32; }
-template <> constexpr DType DTypeOf<int64_t>() { return DType::kInt64; }
-template <> constexpr DType DTypeOf<uint64_t>() { return DType::kUint64; }
-template <> constexpr DType DTypeOf<bool>() { return DType::kBool; }
+template <>
+constexpr DType DTypeOf<float>() {
+  return DType::kFloat;
+}
+template <>
+constexpr DType DTypeOf<double>() {
+  return DType::kDouble;
+}
+template <>
+constexpr DType DTypeOf<int8_t>() {
+  return DType::kInt8;
+}
+template <>
+constexpr DType DTypeOf<uint8_t>() {
+  return DType::kUint8;
+}
+template <>
+constexpr DType DTypeOf<int16_t>() {
+  return DType::kInt16;
+}
+template <>
+constexpr DType DTypeOf<uint16_t>() {
+  return DType::kUint16;
+}
+template <>
+constexpr DType DTypeOf<int32_t>() {
+  return DType::kInt32;
+}
+template <>
+constexpr DType DTypeOf<uint32_t>() {
+  return DType::kUint32;
+}
+template <>
+constexpr DType DTypeOf<int64_t>() {
+  return DType::kInt64;
+}
+template <>
+constexpr DType DTypeOf<uint64_t>() {
+  return DType::kUint64;
+}
+template <>
+constexpr DType DTypeOf<bool>() {
+  return DType::kBool;
+}
 
 }  // namespace portico

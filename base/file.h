@@ -12,8 +12,8 @@ namespace portico {
 /// The whole file. NOT_FOUND, PERMISSION_DENIED, or INVALID_ARGUMENT when longer than `max_bytes` or not a plain file.
 absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes);
 
-/// Writes a temporary file beside `path`, fsyncs it, renames it and fsyncs the folder: `path` is the old file or the whole
-/// new one, whatever happens.
+/// Writes a temporary file beside `path`, fsyncs it, renames it and fsyncs the folder: `path` is the old file or the
+/// whole new one, whatever happens.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content);
 
 /// A file mapped read-only. Shared through Ref; unmapped with the last one. Reading past what was mapped is impossible,

@@ -27,12 +27,18 @@ void LogWarning(absl::string_view message) { Logger().log(spdlog::level::warn, V
 void LogError(absl::string_view message) { Logger().log(spdlog::level::err, View(message)); }
 
 bool SetLogLevel(absl::string_view level) {
-  if (level == "debug") Logger().set_level(spdlog::level::debug);
-  else if (level == "info") Logger().set_level(spdlog::level::info);
-  else if (level == "warning") Logger().set_level(spdlog::level::warn);
-  else if (level == "error") Logger().set_level(spdlog::level::err);
-  else if (level == "off") Logger().set_level(spdlog::level::off);
-  else return false;
+  if (level == "debug")
+    Logger().set_level(spdlog::level::debug);
+  else if (level == "info")
+    Logger().set_level(spdlog::level::info);
+  else if (level == "warning")
+    Logger().set_level(spdlog::level::warn);
+  else if (level == "error")
+    Logger().set_level(spdlog::level::err);
+  else if (level == "off")
+    Logger().set_level(spdlog::level::off);
+  else
+    return false;
   return true;
 }
 

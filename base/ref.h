@@ -42,8 +42,8 @@ class Ref {
   Ref(const Ref& other) : Ref(other.object_) {}
   Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
   template <typename U>
-    requires std::is_convertible_v<U*, T*>
-  Ref(Ref<U> other) : object_(other.Detach()) {}  // NOLINT: as for a smart pointer
+  requires std::is_convertible_v<U*, T*> Ref(Ref<U> other)
+      : object_(other.Detach()) {}  // NOLINT: as for a smart pointer
   Ref& operator=(Ref other) noexcept {
     std::swap(object_, other.object_);
     return *this;

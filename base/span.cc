@@ -13,9 +13,12 @@ namespace {
 bool ParseHex(absl::string_view text, uint64_t* value) {
   uint64_t result = 0;
   for (const char c : text) {
-    if (c >= '0' && c <= '9') result = result << 4 | static_cast<uint64_t>(c - '0');
-    else if (c >= 'a' && c <= 'f') result = result << 4 | static_cast<uint64_t>(c - 'a' + 10);
-    else return false;
+    if (c >= '0' && c <= '9')
+      result = result << 4 | static_cast<uint64_t>(c - '0');
+    else if (c >= 'a' && c <= 'f')
+      result = result << 4 | static_cast<uint64_t>(c - 'a' + 10);
+    else
+      return false;
   }
   *value = result;
   return true;
@@ -55,8 +58,10 @@ bool ParseTraceparent(absl::string_view header, TraceContext* context) {
   uint64_t version = 0;
   uint64_t flags = 0;
   TraceContext parsed;
-  if (!ParseHex(header.substr(0, 2), &version) || version == 0xff || (version == 0 && header.size() != 55)) return false;
-  if (!ParseHex(header.substr(3, 16), &parsed.trace_id_high) || !ParseHex(header.substr(19, 16), &parsed.trace_id_low) ||
+  if (!ParseHex(header.substr(0, 2), &version) || version == 0xff || (version == 0 && header.size() != 55))
+    return false;
+  if (!ParseHex(header.substr(3, 16), &parsed.trace_id_high) ||
+      !ParseHex(header.substr(19, 16), &parsed.trace_id_low) ||
       !ParseHex(header.substr(36, 16), &parsed.parent_span_id) || !ParseHex(header.substr(53, 2), &flags)) {
     return false;
   }

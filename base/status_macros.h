@@ -23,11 +23,11 @@ absl::Status FromInnerHop(absl::string_view hop, const absl::Status& status);
 #define PORTICO_CONCAT_(a, b) PORTICO_CONCAT_INNER_(a, b)
 
 /// Returns from the enclosing function when `expr` (an absl::Status) is not OK.
-#define RETURN_IF_ERROR(expr)                                   \
-  do {                                                          \
+#define RETURN_IF_ERROR(expr)                                           \
+  do {                                                                  \
     if (absl::Status portico_status_ = (expr); !portico_status_.ok()) { \
-      return portico_status_;                                   \
-    }                                                           \
+      return portico_status_;                                           \
+    }                                                                   \
   } while (false)
 
 /// `ASSIGN_OR_RETURN(auto x, F());`: assigns F()'s value, or returns its error.

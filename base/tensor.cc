@@ -21,7 +21,7 @@ constexpr size_t kHeapAlignment = 64;
 class HeapOrigin final : public TensorOrigin {
  public:
   static HeapOrigin* Make(size_t bytes) {
-    void* block = ::operator new(kHeaderBytes + bytes, std::align_val_t{kHeapAlignment});
+    void* block = ::operator new (kHeaderBytes + bytes, std::align_val_t{kHeapAlignment});
     return new (block) HeapOrigin(bytes);
   }
   char* bytes() { return reinterpret_cast<char*>(this) + kHeaderBytes; }
@@ -32,7 +32,7 @@ class HeapOrigin final : public TensorOrigin {
   void Destroy() const override {
     auto* self = const_cast<HeapOrigin*>(this);
     self->~HeapOrigin();
-    ::operator delete(static_cast<void*>(self), std::align_val_t{kHeapAlignment});
+    ::operator delete (static_cast<void*>(self), std::align_val_t{kHeapAlignment});
   }
 };
 
@@ -56,8 +56,8 @@ absl::Status CheckStrings(absl::string_view bytes, uint64_t elements) {
   for (uint64_t i = 1; i <= elements; ++i) {
     const uint64_t offset = LoadOffset(bytes.data(), i);
     if (offset < previous || offset > payload) {
-      return absl::InvalidArgumentError(absl::StrCat("string tensor: got offset ", offset, " at element ", i, ", want ",
-                                                     previous, " to ", payload));
+      return absl::InvalidArgumentError(
+          absl::StrCat("string tensor: got offset ", offset, " at element ", i, ", want ", previous, " to ", payload));
     }
     previous = offset;
   }
@@ -95,7 +95,9 @@ uint64_t ElementsOf(absl::Span<const int64_t> shape) {
 
 std::string ShapeString(absl::Span<const int64_t> shape) {
   return absl::StrCat(
-      "[", absl::StrJoin(shape, ",", [](std::string* out, int64_t d) { absl::StrAppend(out, d < 0 ? "?" : absl::StrCat(d)); }),
+      "[",
+      absl::StrJoin(shape, ",",
+                    [](std::string* out, int64_t d) { absl::StrAppend(out, d < 0 ? "?" : absl::StrCat(d)); }),
       "]");
 }
 
@@ -109,7 +111,8 @@ absl::StatusOr<uint64_t> NumElements(absl::Span<const int64_t> shape) {
     if (extent == 0) {
       zero = true;
     } else if (elements > kMaxElements / static_cast<uint64_t>(extent)) {
-      return absl::InvalidArgumentError(absl::StrCat("shape: got ", ShapeString(shape), ", want at most 2^59 elements"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("shape: got ", ShapeString(shape), ", want at most 2^59 elements"));
     } else {
       elements *= static_cast<uint64_t>(extent);
     }
@@ -166,11 +169,12 @@ namespace {
 template <typename S>
 Tensor StringTensor(Shape shape, absl::Span<const S> values) {
   PORTICO_CHECK(values.size() == ElementsOf(shape));
-  return MakeStrings<S>(std::move(shape), values, +[](Shape s, HeapOrigin* origin, size_t size) {
-    auto view = Tensor::View(DType::kString, std::move(s), {origin->bytes(), size}, Ref<TensorOrigin>(origin));
-    PORTICO_CHECK(view.ok());
-    return *std::move(view);
-  });
+  return MakeStrings<S>(
+      std::move(shape), values, +[](Shape s, HeapOrigin* origin, size_t size) {
+        auto view = Tensor::View(DType::kString, std::move(s), {origin->bytes(), size}, Ref<TensorOrigin>(origin));
+        PORTICO_CHECK(view.ok());
+        return *std::move(view);
+      });
 }
 
 }  // namespace

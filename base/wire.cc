@@ -52,11 +52,21 @@ bool WireReader::Next() {
 
 void WireReader::Skip() {
   switch (type_) {
-    case Type::kVarint: Varint(); break;
-    case Type::kFixed64: Fixed64(); break;
-    case Type::kBytes: Bytes(); break;
-    case Type::kFixed32: Fixed32(); break;
-    default: Fail(); break;
+    case Type::kVarint:
+      Varint();
+      break;
+    case Type::kFixed64:
+      Fixed64();
+      break;
+    case Type::kBytes:
+      Bytes();
+      break;
+    case Type::kFixed32:
+      Fixed32();
+      break;
+    default:
+      Fail();
+      break;
   }
 }
 

@@ -59,10 +59,9 @@ WaitingCalls::Taken WaitingCalls::TakeBatch(absl::Time now, bool all) {
       taken.dead.push_back(PopFront(lane).call);
       continue;
     }
-    if (!taken.calls.empty() &&
-        (!next.joinable || weight + next.weight() > max_batch_rows_ ||
-         // Equal hashes do not make equal inputs; what differs starts the next run.
-         !CanJoin(taken.calls.front().inputs, next.inputs, row_inputs_))) {
+    if (!taken.calls.empty() && (!next.joinable || weight + next.weight() > max_batch_rows_ ||
+                                 // Equal hashes do not make equal inputs; what differs starts the next run.
+                                 !CanJoin(taken.calls.front().inputs, next.inputs, row_inputs_))) {
       break;
     }
     weight += next.weight();

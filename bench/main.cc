@@ -10,7 +10,8 @@ namespace {
 
 constexpr char kUsage[] =
     "usage: portico_bench [--list] [NAME] [--json FILE]\n\n"
-    "  Runs the scenarios whose name begins with NAME (default: all), each beside its raw baseline, and prints a table.\n"
+    "  Runs the scenarios whose name begins with NAME (default: all), each beside its raw baseline, and prints a "
+    "table.\n"
     "  An aim that is missed is printed as MISSED.\n\n"
     "example:\n  portico_bench portal.zmq --json figures.json\n";
 
@@ -23,20 +24,25 @@ int main(int argc, char** argv) {
   bool list = false;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--help") == 0) return std::fputs(kUsage, stdout), 0;
-    if (std::strcmp(argv[i], "--list") == 0) list = true;
-    else if (std::strcmp(argv[i], "--json") == 0 && i + 1 < argc) json = argv[++i];
-    else if (argv[i][0] != '-' && prefix.empty()) prefix = argv[i];
-    else return std::fputs(kUsage, stderr), 2;
+    if (std::strcmp(argv[i], "--list") == 0)
+      list = true;
+    else if (std::strcmp(argv[i], "--json") == 0 && i + 1 < argc)
+      json = argv[++i];
+    else if (argv[i][0] != '-' && prefix.empty())
+      prefix = argv[i];
+    else
+      return std::fputs(kUsage, stderr), 2;
   }
   std::vector<Scenario> scenarios;
-  for (auto* make : {portico::bench::PortalZmqScenarios, portico::bench::PredictGrpcScenarios,
-                     portico::bench::ExecutorScenarios}) {
+  for (auto* make :
+       {portico::bench::PortalZmqScenarios, portico::bench::PredictGrpcScenarios, portico::bench::ExecutorScenarios}) {
     for (Scenario& scenario : make()) {
       if (scenario.name.starts_with(prefix)) scenarios.push_back(std::move(scenario));
     }
   }
   if (scenarios.empty()) {
-    std::fprintf(stderr, "bench: got NAME '%s', want the beginning of a scenario's name; --list shows them\n", prefix.c_str());
+    std::fprintf(stderr, "bench: got NAME '%s', want the beginning of a scenario's name; --list shows them\n",
+                 prefix.c_str());
     return 2;
   }
   portico::bench::Report report;

@@ -1,5 +1,5 @@
-// A call through a portal's transport beside a plain ROUTER/DEALER echo of the very same frames. Client and server are two
-// processes; both servers live in one child process, of which only one works at a time.
+// A call through a portal's transport beside a plain ROUTER/DEALER echo of the very same frames. Client and server are
+// two processes; both servers live in one child process, of which only one works at a time.
 
 #include <sys/wait.h>
 #include <time.h>
@@ -220,7 +220,8 @@ class RawClient {
     if (more == 0) return;
     const absl::string_view bytes = pack_.frames[0].bytes();
     zmq_msg_t frame;
-    zmq_msg_init_data(&frame, const_cast<char*>(bytes.data()), bytes.size(), [](void*, void*) {}, nullptr);
+    zmq_msg_init_data(
+        &frame, const_cast<char*>(bytes.data()), bytes.size(), [](void*, void*) {}, nullptr);
     PORTICO_CHECK(zmq_msg_send(&frame, dealer_, 0) >= 0);
   }
   void Receive() {
@@ -390,9 +391,9 @@ void RunAll(const std::string& scheme, const std::string& prefix, Report& report
   TuneAllocator();
   // Forks, so no thread may run yet.
   const ServerProcess server(scheme);
-  for (const Case& c : {Case{"64B", 64, 1, 1.75, 0, 0}, Case{"64B", 64, 64, 0, 0.5, 6}, Case{"64KiB", 64 << 10, 1, 1.75, 0, 0},
-                        Case{"64KiB", 64 << 10, 64, 0, 0.7, 0}, Case{"1MiB", 1 << 20, 1, 0, 0, 0},
-                        Case{"1MiB", 1 << 20, 64, 0, 0, 0}}) {
+  for (const Case& c : {Case{"64B", 64, 1, 1.75, 0, 0}, Case{"64B", 64, 64, 0, 0.5, 6},
+                        Case{"64KiB", 64 << 10, 1, 1.75, 0, 0}, Case{"64KiB", 64 << 10, 64, 0, 0.7, 0},
+                        Case{"1MiB", 1 << 20, 1, 0, 0, 0}, Case{"1MiB", 1 << 20, 64, 0, 0, 0}}) {
     RunCase(server, prefix, c, report);
   }
 }
@@ -400,10 +401,10 @@ void RunAll(const std::string& scheme, const std::string& prefix, Report& report
 }  // namespace
 
 std::vector<Scenario> PortalZmqScenarios() {
-  return {{"portal.zmq.tcp", "a call over zmq+tcp:// beside a ROUTER/DEALER echo of the same frames, two processes",
-           [](Report& report) { RunAll("tcp", "portal.zmq.tcp", report); }},
-          {"portal.zmq.ipc", "the same over zmq+ipc://",
-           [](Report& report) { RunAll("ipc", "portal.zmq.ipc", report); }}};
+  return {
+      {"portal.zmq.tcp", "a call over zmq+tcp:// beside a ROUTER/DEALER echo of the same frames, two processes",
+       [](Report& report) { RunAll("tcp", "portal.zmq.tcp", report); }},
+      {"portal.zmq.ipc", "the same over zmq+ipc://", [](Report& report) { RunAll("ipc", "portal.zmq.ipc", report); }}};
 }
 
 }  // namespace portico::bench

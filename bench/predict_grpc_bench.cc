@@ -1,5 +1,5 @@
-// Predict over gRPC beside an echo of the same kind (callback API, raw ByteBuffer), each server in a process of its own,
-// both driven by h2load with the same request. The served model is tiny, so that what is measured is the frontend.
+// Predict over gRPC beside an echo of the same kind (callback API, raw ByteBuffer), each server in a process of its
+// own, both driven by h2load with the same request. The served model is tiny, so that what is measured is the frontend.
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -46,7 +46,8 @@ tfs::PredictRequest Request() {
 }
 
 /// Answers with the request's own bytes.
-class EchoService final : public tfs::PredictionService::WithRawCallbackMethod_Predict<tfs::PredictionService::Service> {
+class EchoService final
+    : public tfs::PredictionService::WithRawCallbackMethod_Predict<tfs::PredictionService::Service> {
  public:
   grpc::ServerUnaryReactor* Predict(grpc::CallbackServerContext* call, const grpc::ByteBuffer* request,
                                     grpc::ByteBuffer* response) override {
@@ -83,7 +84,8 @@ class Child {
     close(end[0]);
     end_ = end[1];
     char buffer[256];
-    for (ssize_t n; (n = read(address[0], buffer, sizeof(buffer))) > 0;) address_.append(buffer, static_cast<size_t>(n));
+    for (ssize_t n; (n = read(address[0], buffer, sizeof(buffer))) > 0;)
+      address_.append(buffer, static_cast<size_t>(n));
     close(address[0]);
     PORTICO_CHECK(!address_.empty());
   }
@@ -136,10 +138,10 @@ void CheckAnswer(const std::string& address) {
 
 /// Measured for a second, with `in_flight` calls open over `connections` connections.
 double CallsPerSecond(const std::string& address, const std::string& body, int connections, int in_flight) {
-  const std::string command = absl::StrCat(
-      "h2load -t1 -c", connections, " -m", in_flight / connections, " -D1 --warm-up-time=200ms -d '", body,
-      "' -H 'content-type: application/grpc' -H 'te: trailers' http://", address,
-      "/tensorflow.serving.PredictionService/Predict 2>/dev/null");
+  const std::string command =
+      absl::StrCat("h2load -t1 -c", connections, " -m", in_flight / connections, " -D1 --warm-up-time=200ms -d '", body,
+                   "' -H 'content-type: application/grpc' -H 'te: trailers' http://", address,
+                   "/tensorflow.serving.PredictionService/Predict 2>/dev/null");
   FILE* const output = popen(command.c_str(), "r");
   PORTICO_CHECK(output != nullptr);
   double calls = 0;

@@ -11,9 +11,9 @@ namespace {
 
 std::string Aim(const Figure& figure) {
   if (figure.at_most == 0 && figure.at_least == 0) return "";
-  return absl::StrCat(figure.at_most != 0 ? absl::StrFormat("<= %g", figure.at_most)
-                                          : absl::StrFormat(">= %g", figure.at_least),
-                      figure.aim_on_ratio ? "x" : "");
+  return absl::StrCat(
+      figure.at_most != 0 ? absl::StrFormat("<= %g", figure.at_most) : absl::StrFormat(">= %g", figure.at_least),
+      figure.aim_on_ratio ? "x" : "");
 }
 
 }  // namespace
@@ -25,7 +25,10 @@ void Report::Add(Figure figure) {
   }
   const std::string aim = Aim(figure);
   std::printf("%-44s %12.2f %-8s %12.2f %7.2f  %s%s\n", figure.name.c_str(), figure.value, figure.unit.c_str(),
-              figure.baseline, figure.ratio, aim.c_str(), aim.empty() ? "" : figure.met() ? " met" : " MISSED");
+              figure.baseline, figure.ratio, aim.c_str(),
+              aim.empty()    ? ""
+              : figure.met() ? " met"
+                             : " MISSED");
   std::fflush(stdout);
   figures_.push_back(std::move(figure));
 }
@@ -33,7 +36,8 @@ void Report::Add(Figure figure) {
 std::string Report::Json() const {
   std::string out;
   for (const Figure& f : figures_) {
-    absl::StrAppendFormat(&out, R"({"name":"%s","value":%.6g,"unit":"%s","baseline":%.6g,"ratio":%.4g,"aim":"%s","met":%s})",
+    absl::StrAppendFormat(&out,
+                          R"({"name":"%s","value":%.6g,"unit":"%s","baseline":%.6g,"ratio":%.4g,"aim":"%s","met":%s})",
                           f.name, f.value, f.unit, f.baseline, f.ratio, Aim(f), f.met() ? "true" : "false");
     out += '\n';
   }

@@ -16,7 +16,8 @@ struct Figure {
   double baseline = 0;
   /// value / baseline; 0 where there is no baseline.
   double ratio = 0;
-  /// What the ratio (or the value, where there is no baseline) should be: at most (positive) or at least; both 0: no aim.
+  /// What the ratio (or the value, where there is no baseline) should be: at most (positive) or at least; both 0: no
+  /// aim.
   double at_most = 0;
   double at_least = 0;
   /// Whether the aim is on the ratio or on the value.

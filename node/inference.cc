@@ -106,7 +106,8 @@ Inference::Inference(Options options, Servables& servables, const Clock& clock, 
       servables_(servables),
       clock_(clock),
       in_flight_gauge_(metrics.NewGauge("portico_requests_in_flight", "Requests inside this node.", {})),
-      refused_(metrics.NewCounter("portico_requests_refused_total", "Requests refused because the node was full.", {})) {}
+      refused_(
+          metrics.NewCounter("portico_requests_refused_total", "Requests refused because the node was full.", {})) {}
 
 Inference::~Inference() = default;
 
@@ -120,7 +121,8 @@ absl::Status Inference::Admit(const RequestContext& context, int64_t bytes) {
   const auto max_requests = static_cast<int64_t>(static_cast<double>(options_.max_requests) * share);
   const auto max_bytes = static_cast<int64_t>(static_cast<double>(options_.max_bytes) * share);
   const int64_t total = bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-  // Counted before draining_ is read, and Drain() sets draining_ before it reads the count: one of the two sees the other.
+  // Counted before draining_ is read, and Drain() sets draining_ before it reads the count: one of the two sees the
+  // other.
   const int64_t requests = requests_.fetch_add(1, std::memory_order_seq_cst) + 1;
   const bool draining = draining_.load(std::memory_order_seq_cst);
   if (!draining && requests <= max_requests && total <= max_bytes) {
@@ -162,10 +164,9 @@ void Inference::Run(Api api, std::shared_ptr<const Servable> servable, const Sig
   const Servable& running = *servable;
   auto call = std::make_unique<Call>(*this, api, std::move(servable), signature, context, bytes,
                                      RowsOf(signature, inputs), std::move(done));
-  running.Run(signature, std::move(context), std::move(inputs),
-              [call = std::move(call)](absl::StatusOr<std::vector<Tensor>> outputs) {
-                call->Finish(std::move(outputs));
-              });
+  running.Run(
+      signature, std::move(context), std::move(inputs),
+      [call = std::move(call)](absl::StatusOr<std::vector<Tensor>> outputs) { call->Finish(std::move(outputs)); });
 }
 
 bool Inference::Drain(absl::Duration timeout) {
@@ -206,13 +207,14 @@ absl::StatusOr<std::vector<Tensor>> OrderInputs(const Signature& signature, std:
   }
   for (std::vector<std::string>* names : {&sent, &wanted, &extra, &missing}) std::sort(names->begin(), names->end());
   if (named.size() != signature.inputs.size()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "input size does not match signature: ", named.size(), "!=", signature.inputs.size(), " len({",
-        absl::StrJoin(sent, ","), "}) != len({", absl::StrJoin(wanted, ","), "}). Sent extra: {",
-        absl::StrJoin(extra, ","), "}. Missing but required: {", absl::StrJoin(missing, ","), "}."));
+    return absl::InvalidArgumentError(
+        absl::StrCat("input size does not match signature: ", named.size(), "!=", signature.inputs.size(), " len({",
+                     absl::StrJoin(sent, ","), "}) != len({", absl::StrJoin(wanted, ","), "}). Sent extra: {",
+                     absl::StrJoin(extra, ","), "}. Missing but required: {", absl::StrJoin(missing, ","), "}."));
   }
   if (missing.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("inputs: got one of {", absl::StrJoin(sent, ","), "} twice, want each once"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("inputs: got one of {", absl::StrJoin(sent, ","), "} twice, want each once"));
   }
   return absl::InvalidArgumentError(absl::StrCat("input '", missing[0], "': missing; the request has inputs {",
                                                  absl::StrJoin(sent, ","), "}, the signature wants {",

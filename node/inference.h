@@ -14,8 +14,8 @@
 
 namespace portico {
 
-/// Where every frontend's requests go in, whichever API they came by: admission, checks against the signature, metrics, spans, and the run itself.
-/// Thread-safe.
+/// Where every frontend's requests go in, whichever API they came by: admission, checks against the signature, metrics,
+/// spans, and the run itself. Thread-safe.
 ///
 ///   resolve:   auto servable = inference.servables().Resolve(ref);       (once per request)
 ///   translate: tensors of the wire → inputs in the signature's order     (OrderInputs)
@@ -26,8 +26,8 @@ class Inference {
     /// Requests that may be inside at once, and the bytes of their inputs. Full: RESOURCE_EXHAUSTED.
     int64_t max_requests = 65536;
     int64_t max_bytes = int64_t{4} << 30;
-    /// Of both limits, the share that requests of hop 0 may fill; the rest is reserved in equal steps for deeper hops, so that deeper work
-    /// never waits for what shallower work holds.
+    /// Of both limits, the share that requests of hop 0 may fill; the rest is reserved in equal steps for deeper hops,
+    /// so that deeper work never waits for what shallower work holds.
     double hop0_share = 0.75;
     /// Said in spans.
     std::string node_name = "node";
@@ -44,10 +44,11 @@ class Inference {
   const Clock& clock() const { return clock_; }
   const std::string& node_name() const { return options_.node_name; }
 
-  /// Checks `inputs` (in the signature's order) against the signature: INVALID_ARGUMENT naming input, got, want. Then runs. `done` gets the
-  /// signature's outputs in order; it may run inside the call. `servable` is held until then. UNAVAILABLE once draining.
-  void Run(Api api, std::shared_ptr<const Servable> servable, const Signature& signature, Ref<const RequestContext> context,
-           std::vector<Tensor> inputs, Done done);
+  /// Checks `inputs` (in the signature's order) against the signature: INVALID_ARGUMENT naming input, got, want. Then
+  /// runs. `done` gets the signature's outputs in order; it may run inside the call. `servable` is held until then.
+  /// UNAVAILABLE once draining.
+  void Run(Api api, std::shared_ptr<const Servable> servable, const Signature& signature,
+           Ref<const RequestContext> context, std::vector<Tensor> inputs, Done done);
 
   /// Refuses new requests, waits for those inside. False when `timeout` passed first.
   bool Drain(absl::Duration timeout);
@@ -69,8 +70,8 @@ class Inference {
   Counter& refused_;
 };
 
-/// `named` in the order of the signature's inputs. INVALID_ARGUMENT with the messages of the TensorFlow Serving API ("input size does
-/// not match signature: …") when one is missing, extra or given twice.
+/// `named` in the order of the signature's inputs. INVALID_ARGUMENT with the messages of the TensorFlow Serving API
+/// ("input size does not match signature: …") when one is missing, extra or given twice.
 absl::StatusOr<std::vector<Tensor>> OrderInputs(const Signature& signature, std::vector<NamedTensor> named);
 
 }  // namespace portico

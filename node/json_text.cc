@@ -79,14 +79,26 @@ void AppendJsonString(absl::string_view text, std::string* out) {
     out->append(text.data() + plain, i - plain);
     plain = i + 1;
     switch (c) {
-      case '"': out->append("\\\""); break;
-      case '\\': out->append("\\\\"); break;
-      case '\n': out->append("\\n"); break;
-      case '\r': out->append("\\r"); break;
-      case '\t': out->append("\\t"); break;
+      case '"':
+        out->append("\\\"");
+        break;
+      case '\\':
+        out->append("\\\\");
+        break;
+      case '\n':
+        out->append("\\n");
+        break;
+      case '\r':
+        out->append("\\r");
+        break;
+      case '\t':
+        out->append("\\t");
+        break;
       default:
-        if (c >= 0x80) out->push_back('?');
-        else out->append("\\u00").append(1, kHex[c >> 4]).append(1, kHex[c & 15]);
+        if (c >= 0x80)
+          out->push_back('?');
+        else
+          out->append("\\u00").append(1, kHex[c >> 4]).append(1, kHex[c & 15]);
     }
   }
   out->append(text.data() + plain, text.size() - plain);

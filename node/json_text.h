@@ -9,9 +9,9 @@ namespace portico {
 /// Appends `text` with quotes and escapes. Bytes that are not UTF-8 become '?'.
 void AppendJsonString(absl::string_view text, std::string* out);
 
-/// Appends a floating-point number as the TensorFlow Serving REST API writes it: `%g` with 6 digits where that reads back
-/// as the same number, else as many digits as that takes; a whole number without exponent gets ".0"; NaN, Infinity and
-/// -Infinity are bare tokens.
+/// Appends a floating-point number as the TensorFlow Serving REST API writes it: `%g` with 6 digits where that reads
+/// back as the same number, else as many digits as that takes; a whole number without exponent gets ".0"; NaN, Infinity
+/// and -Infinity are bare tokens.
 void AppendJsonFloat(float value, std::string* out);
 void AppendJsonDouble(double value, std::string* out);
 

@@ -32,8 +32,8 @@ uint64_t NewIncarnation() {
   return uint64_t{random()} << 32 | random() | 1;
 }
 
-/// Everything of a node, in the order of the life of a request from the inside out: what is declared later may use what is
-/// declared earlier, and goes first.
+/// Everything of a node, in the order of the life of a request from the inside out: what is declared later may use what
+/// is declared earlier, and goes first.
 class NodeImpl final : public Node {
  public:
   explicit NodeImpl(Options options)
@@ -58,7 +58,8 @@ class NodeImpl final : public Node {
   const std::string& http_address() const override { return http_ == nullptr ? none_ : http_->address(); }
   const std::string& peer_endpoint() const override { return peer_endpoint_; }
   absl::Status Ready() const override {
-    if (inference_->draining()) return absl::UnavailableError(absl::StrCat("node '", options_.name, "': shutting down"));
+    if (inference_->draining())
+      return absl::UnavailableError(absl::StrCat("node '", options_.name, "': shutting down"));
     return servables_->Ready();
   }
   Inference& inference() override { return *inference_; }
@@ -101,8 +102,8 @@ class NodeImpl final : public Node {
     router.default_policy = options_.default_policy;
     router.policies = options_.policies;
     ASSIGN_OR_RETURN(router_, Router::Create(std::move(router), *transport_, resolver_, clock_, *metrics_));
-    servables_ = std::make_unique<Servables>(
-        Servable::Dependencies{workers_, workers_.size(), *router_, clock_, *metrics_});
+    servables_ =
+        std::make_unique<Servables>(Servable::Dependencies{workers_, workers_.size(), *router_, clock_, *metrics_});
     Inference::Options inference = options_.inference;
     inference.node_name = options_.name;
     inference_ = std::make_unique<Inference>(std::move(inference), *servables_, clock_, *metrics_);
@@ -136,7 +137,8 @@ class NodeImpl final : public Node {
     ListenOptions listen;
     listen.security = options_.listen_security;
     listen.self = Self();
-    ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, transport_->Listen(endpoint, *peer_frontend_, std::move(listen)));
+    ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener,
+                     transport_->Listen(endpoint, *peer_frontend_, std::move(listen)));
     listeners_.push_back(std::move(listener));
     return absl::OkStatus();
   }
@@ -184,8 +186,8 @@ absl::StatusOr<Node::Options> Node::OptionsFor(const Revision& revision, const s
   if (own == nullptr) {
     std::string known;
     for (const Revision::Node& other : revision.nodes) absl::StrAppend(&known, known.empty() ? "" : ", ", other.id());
-    return absl::NotFoundError(absl::StrCat("node '", node, "/", replica, "': not in mesh '", revision.mesh,
-                                            "', which has ", known));
+    return absl::NotFoundError(
+        absl::StrCat("node '", node, "/", replica, "': not in mesh '", revision.mesh, "', which has ", known));
   }
   Options options;
   options.name = own->id();

@@ -14,7 +14,8 @@
 
 namespace portico {
 
-/// A serving process: the composition root. Everything a node is made of is assembled in node.cc, in the order of the life of a request.
+/// A serving process: the composition root. Everything a node is made of is assembled in node.cc, in the order of the
+/// life of a request.
 class Node {
  public:
   struct Options {
@@ -44,8 +45,9 @@ class Node {
   /// What `revision` says of one node.
   static absl::StatusOr<Options> OptionsFor(const Revision& revision, const std::string& node, int replica);
 
-  /// Binds the listeners, then loads the models. Returns when every model is loaded or has failed; a model that fails to load is
-  /// logged and reported by status and readiness, the others serve. An error means that nothing serves (an address taken, …).
+  /// Binds the listeners, then loads the models. Returns when every model is loaded or has failed; a model that fails
+  /// to load is logged and reported by status and readiness, the others serve. An error means that nothing serves (an
+  /// address taken, …).
   static absl::StatusOr<std::unique_ptr<Node>> Start(Options options);
   /// Stops.
   virtual ~Node() = default;

@@ -315,8 +315,8 @@ uint64_t GrpcChannel::Call(const PeerHeader& header, absl::Span<const Tensor> te
 
 absl::Status GrpcChannel::Admit(uint64_t bytes) {
   if (link() == Link::kDown) {
-    return absl::UnavailableError(
-        absl::StrCat("endpoint '", endpoint_, "': the peer is not connected, going away or refuses us; the call was not sent"));
+    return absl::UnavailableError(absl::StrCat(
+        "endpoint '", endpoint_, "': the peer is not connected, going away or refuses us; the call was not sent"));
   }
   const uint64_t calls = calls_in_flight_.fetch_add(1, std::memory_order_relaxed);
   const uint64_t before = bytes_in_flight_.fetch_add(bytes, std::memory_order_relaxed);

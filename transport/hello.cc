@@ -8,7 +8,8 @@ std::string HelloHeader(const PeerState& self) {
   header.incarnation = self.incarnation;
   header.node = self.node;
   for (const PeerState::Served& served : self.served) {
-    header.served.push_back({served.name, served.version, served.digest.empty() ? absl::string_view() : served.digest.View()});
+    header.served.push_back(
+        {served.name, served.version, served.digest.empty() ? absl::string_view() : served.digest.View()});
   }
   std::string bytes;
   EncodeHeader(header, &bytes);
@@ -23,7 +24,8 @@ PeerState StateOfHello(const PeerHeader& hello) {
   state.served.reserve(hello.served.size());
   for (const ServedEntry& entry : hello.served) {
     // DecodeHeader() let only digests of the right length pass.
-    state.served.push_back({std::string(entry.name), entry.version, Digest::FromBytes(entry.digest).value_or(Digest())});
+    state.served.push_back(
+        {std::string(entry.name), entry.version, Digest::FromBytes(entry.digest).value_or(Digest())});
   }
   return state;
 }

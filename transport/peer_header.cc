@@ -49,15 +49,17 @@ void PutTensor(WireWriter& out, absl::string_view name, DType dtype, const Shape
 }
 
 void PutRowStatus(WireWriter& out, const RowStatus& row) {
-  out.BytesHeader(23, VarintFieldSizeOrNone(row.row) + VarintFieldSizeOrNone(row.code) + BytesFieldSizeOrNone(row.message));
+  out.BytesHeader(23,
+                  VarintFieldSizeOrNone(row.row) + VarintFieldSizeOrNone(row.code) + BytesFieldSizeOrNone(row.message));
   PutVarint(out, 1, row.row);
   PutVarint(out, 2, row.code);
   PutBytes(out, 3, row.message);
 }
 
 void PutSpan(WireWriter& out, const WireSpan& span) {
-  out.BytesHeader(25, (span.span_id != 0 ? 9 : 0) + (span.parent_span_id != 0 ? 9 : 0) + BytesFieldSizeOrNone(span.name) +
-                          BytesFieldSizeOrNone(span.node) + VarintFieldSizeOrNone(static_cast<uint64_t>(span.start_us)) +
+  out.BytesHeader(25, (span.span_id != 0 ? 9 : 0) + (span.parent_span_id != 0 ? 9 : 0) +
+                          BytesFieldSizeOrNone(span.name) + BytesFieldSizeOrNone(span.node) +
+                          VarintFieldSizeOrNone(static_cast<uint64_t>(span.start_us)) +
                           VarintFieldSizeOrNone(span.duration_ns));
   PutFixed64(out, 1, span.span_id);
   PutFixed64(out, 2, span.parent_span_id);
@@ -69,7 +71,8 @@ void PutSpan(WireWriter& out, const WireSpan& span) {
 
 void PutServed(WireWriter& out, const ServedEntry& served) {
   const auto version = static_cast<uint64_t>(served.version);
-  out.BytesHeader(28, BytesFieldSizeOrNone(served.name) + VarintFieldSizeOrNone(version) + BytesFieldSizeOrNone(served.digest));
+  out.BytesHeader(
+      28, BytesFieldSizeOrNone(served.name) + VarintFieldSizeOrNone(version) + BytesFieldSizeOrNone(served.digest));
   PutBytes(out, 1, served.name);
   PutVarint(out, 2, version);
   PutBytes(out, 3, served.digest);
@@ -134,7 +137,8 @@ absl::Status AddExtent(uint64_t extent, const PeerLimits& limits, Shape* shape) 
 
 absl::Status CheckTensorBytes(const TensorMeta& tensor, const PeerLimits& limits) {
   ASSIGN_OR_RETURN(const uint64_t elements, NumElements(tensor.shape));
-  if (tensor.bytes > limits.max_frame_bytes) return OverLimit("bytes of a tensor", tensor.bytes, limits.max_frame_bytes);
+  if (tensor.bytes > limits.max_frame_bytes)
+    return OverLimit("bytes of a tensor", tensor.bytes, limits.max_frame_bytes);
   if (tensor.dtype == DType::kString) {
     // At most 2^60 elements, so this does not overflow.
     if (const uint64_t offsets = (elements + 1) * sizeof(uint64_t); tensor.bytes < offsets) {
@@ -143,8 +147,8 @@ absl::Status CheckTensorBytes(const TensorMeta& tensor, const PeerLimits& limits
                                                      ShapeString(tensor.shape)));
     }
   } else if (const uint64_t want = BytesFor(tensor.dtype, elements); tensor.bytes != want) {
-    return absl::InvalidArgumentError(absl::StrCat("tensor '", tensor.name, "': got ", tensor.bytes, " bytes, want ", want,
-                                                   " for ", DTypeName(tensor.dtype), ShapeString(tensor.shape)));
+    return absl::InvalidArgumentError(absl::StrCat("tensor '", tensor.name, "': got ", tensor.bytes, " bytes, want ",
+                                                   want, " for ", DTypeName(tensor.dtype), ShapeString(tensor.shape)));
   }
   return absl::OkStatus();
 }
@@ -154,8 +158,12 @@ absl::Status DecodeTensor(absl::string_view bytes, const PeerLimits& limits, Ten
   WireReader in(bytes);
   while (in.Next()) {
     switch (TagOf(in)) {
-      case Tag(1, kBytes): tensor->name = in.Bytes(); break;
-      case Tag(2, kVarint): dtype = in.Varint(); break;
+      case Tag(1, kBytes):
+        tensor->name = in.Bytes();
+        break;
+      case Tag(2, kVarint):
+        dtype = in.Varint();
+        break;
       case Tag(3, kBytes): {
         absl::string_view packed = in.Bytes();
         while (!packed.empty()) {
@@ -165,9 +173,14 @@ absl::Status DecodeTensor(absl::string_view bytes, const PeerLimits& limits, Ten
         }
         break;
       }
-      case Tag(3, kVarint): RETURN_IF_ERROR(AddExtent(in.Varint(), limits, &tensor->shape)); break;
-      case Tag(4, kVarint): tensor->bytes = in.Varint(); break;
-      default: break;
+      case Tag(3, kVarint):
+        RETURN_IF_ERROR(AddExtent(in.Varint(), limits, &tensor->shape));
+        break;
+      case Tag(4, kVarint):
+        tensor->bytes = in.Varint();
+        break;
+      default:
+        break;
     }
   }
   if (in.failed()) return Malformed("a tensor");
@@ -179,10 +192,17 @@ bool DecodeRowStatus(absl::string_view bytes, RowStatus* row) {
   WireReader in(bytes);
   while (in.Next()) {
     switch (TagOf(in)) {
-      case Tag(1, kVarint): row->row = in.Varint(); break;
-      case Tag(2, kVarint): row->code = static_cast<uint32_t>(in.Varint()); break;
-      case Tag(3, kBytes): row->message = in.Bytes(); break;
-      default: break;
+      case Tag(1, kVarint):
+        row->row = in.Varint();
+        break;
+      case Tag(2, kVarint):
+        row->code = static_cast<uint32_t>(in.Varint());
+        break;
+      case Tag(3, kBytes):
+        row->message = in.Bytes();
+        break;
+      default:
+        break;
     }
   }
   return !in.failed();
@@ -192,13 +212,26 @@ bool DecodeSpan(absl::string_view bytes, WireSpan* span) {
   WireReader in(bytes);
   while (in.Next()) {
     switch (TagOf(in)) {
-      case Tag(1, kFixed64): span->span_id = in.Fixed64(); break;
-      case Tag(2, kFixed64): span->parent_span_id = in.Fixed64(); break;
-      case Tag(3, kBytes): span->name = in.Bytes(); break;
-      case Tag(4, kBytes): span->node = in.Bytes(); break;
-      case Tag(5, kVarint): span->start_us = in.Int(); break;
-      case Tag(6, kVarint): span->duration_ns = in.Varint(); break;
-      default: break;
+      case Tag(1, kFixed64):
+        span->span_id = in.Fixed64();
+        break;
+      case Tag(2, kFixed64):
+        span->parent_span_id = in.Fixed64();
+        break;
+      case Tag(3, kBytes):
+        span->name = in.Bytes();
+        break;
+      case Tag(4, kBytes):
+        span->node = in.Bytes();
+        break;
+      case Tag(5, kVarint):
+        span->start_us = in.Int();
+        break;
+      case Tag(6, kVarint):
+        span->duration_ns = in.Varint();
+        break;
+      default:
+        break;
     }
   }
   return !in.failed();
@@ -208,10 +241,17 @@ bool DecodeServed(absl::string_view bytes, ServedEntry* served) {
   WireReader in(bytes);
   while (in.Next()) {
     switch (TagOf(in)) {
-      case Tag(1, kBytes): served->name = in.Bytes(); break;
-      case Tag(2, kVarint): served->version = in.Int(); break;
-      case Tag(3, kBytes): served->digest = in.Bytes(); break;
-      default: break;
+      case Tag(1, kBytes):
+        served->name = in.Bytes();
+        break;
+      case Tag(2, kVarint):
+        served->version = in.Int();
+        break;
+      case Tag(3, kBytes):
+        served->digest = in.Bytes();
+        break;
+      default:
+        break;
     }
   }
   return !in.failed() && (served->digest.empty() || served->digest.size() == kDigestBytes);
@@ -254,20 +294,24 @@ absl::Status DecodeRepeated(WireReader& in, const PeerLimits& limits, PeerHeader
       ServedEntry* served = Next(header->served);
       return served != nullptr && DecodeServed(in.Bytes(), served) ? absl::OkStatus() : Malformed("a served entry");
     }
-    default: return absl::OkStatus();
+    default:
+      return absl::OkStatus();
   }
 }
 
 absl::Status CheckHeader(const PeerHeader& header, const PeerLimits& limits) {
   if (header.protocol != PeerHeader::kProtocol) {
     return absl::InvalidArgumentError(absl::StrCat("header: got protocol ", header.protocol, ", want ",
-                                                   PeerHeader::kProtocol, "; the peer is not a node or of another release"));
+                                                   PeerHeader::kProtocol,
+                                                   "; the peer is not a node or of another release"));
   }
   if (!header.digest.empty() && header.digest.size() != kDigestBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("header: got a digest of ", header.digest.size(), " bytes, want ", kDigestBytes));
+    return absl::InvalidArgumentError(
+        absl::StrCat("header: got a digest of ", header.digest.size(), " bytes, want ", kDigestBytes));
   }
   if (header.version < -1) {
-    return absl::InvalidArgumentError(absl::StrCat("header: got version ", header.version, ", want 0 or more, or none"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("header: got version ", header.version, ", want 0 or more, or none"));
   }
   uint64_t total = 0;
   for (const TensorMeta& tensor : header.tensors) {
@@ -293,8 +337,8 @@ void EncodeHeader(const PeerHeader& header, const PeerEnvelope& envelope, std::s
   PutBeforeTensors(writer, header, envelope.kind, envelope.call_id, envelope.timeout_us);
   for (size_t i = 0; i < envelope.tensors.size(); ++i) {
     const Tensor& tensor = envelope.tensors[i];
-    PutTensor(writer, header.tensors.empty() ? absl::string_view() : header.tensors[i].name, tensor.dtype(), tensor.shape(),
-              tensor.bytes().size());
+    PutTensor(writer, header.tensors.empty() ? absl::string_view() : header.tensors[i].name, tensor.dtype(),
+              tensor.shape(), tensor.bytes().size());
   }
   PutAfterTensors(writer, header);
 }
@@ -302,11 +346,12 @@ void EncodeHeader(const PeerHeader& header, const PeerEnvelope& envelope, std::s
 absl::Status CheckSendable(absl::string_view what, const PeerHeader& header, absl::Span<const Tensor> tensors,
                            const PeerLimits& limits) {
   if (!header.tensors.empty() && header.tensors.size() != tensors.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(what, ": got ", header.tensors.size(), " names for ", tensors.size(), " tensors, want one each or none"));
+    return absl::InvalidArgumentError(absl::StrCat(what, ": got ", header.tensors.size(), " names for ", tensors.size(),
+                                                   " tensors, want one each or none"));
   }
   if (tensors.size() > limits.max_tensors) {
-    return absl::InvalidArgumentError(absl::StrCat(what, ": got ", tensors.size(), " tensors, want at most ", limits.max_tensors));
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": got ", tensors.size(), " tensors, want at most ", limits.max_tensors));
   }
   uint64_t total = 0;
   for (const Tensor& tensor : tensors) {
@@ -336,34 +381,80 @@ absl::Status DecodeHeader(absl::string_view bytes, const PeerLimits& limits, Pee
   WireReader in(bytes);
   while (in.Next()) {
     switch (TagOf(in)) {
-      case Tag(1, kVarint): header->protocol = static_cast<uint32_t>(in.Varint()); break;
-      case Tag(2, kVarint): header->kind = KindOf(in.Varint()); break;
-      case Tag(3, kVarint): header->call_id = in.Varint(); break;
-      case Tag(4, kBytes): header->servable = in.Bytes(); break;
-      case Tag(5, kVarint): header->version = VersionOf(in.Varint()); break;
-      case Tag(6, kBytes): header->digest = in.Bytes(); break;
-      case Tag(7, kVarint): header->revision = in.Varint(); break;
-      case Tag(8, kVarint): header->map_epoch = in.Varint(); break;
-      case Tag(9, kBytes): header->signature = in.Bytes(); break;
-      case Tag(10, kVarint): header->timeout_us = in.Varint(); break;
-      case Tag(11, kFixed64): header->trace_id_high = in.Fixed64(); break;
-      case Tag(12, kFixed64): header->trace_id_low = in.Fixed64(); break;
-      case Tag(13, kFixed64): header->parent_span_id = in.Fixed64(); break;
-      case Tag(14, kVarint): header->sampled = in.Bool(); break;
-      case Tag(15, kBytes): header->tenant = in.Bytes(); break;
-      case Tag(16, kBytes): header->product = in.Bytes(); break;
+      case Tag(1, kVarint):
+        header->protocol = static_cast<uint32_t>(in.Varint());
+        break;
+      case Tag(2, kVarint):
+        header->kind = KindOf(in.Varint());
+        break;
+      case Tag(3, kVarint):
+        header->call_id = in.Varint();
+        break;
+      case Tag(4, kBytes):
+        header->servable = in.Bytes();
+        break;
+      case Tag(5, kVarint):
+        header->version = VersionOf(in.Varint());
+        break;
+      case Tag(6, kBytes):
+        header->digest = in.Bytes();
+        break;
+      case Tag(7, kVarint):
+        header->revision = in.Varint();
+        break;
+      case Tag(8, kVarint):
+        header->map_epoch = in.Varint();
+        break;
+      case Tag(9, kBytes):
+        header->signature = in.Bytes();
+        break;
+      case Tag(10, kVarint):
+        header->timeout_us = in.Varint();
+        break;
+      case Tag(11, kFixed64):
+        header->trace_id_high = in.Fixed64();
+        break;
+      case Tag(12, kFixed64):
+        header->trace_id_low = in.Fixed64();
+        break;
+      case Tag(13, kFixed64):
+        header->parent_span_id = in.Fixed64();
+        break;
+      case Tag(14, kVarint):
+        header->sampled = in.Bool();
+        break;
+      case Tag(15, kBytes):
+        header->tenant = in.Bytes();
+        break;
+      case Tag(16, kBytes):
+        header->product = in.Bytes();
+        break;
       case Tag(17, kVarint): {
         const auto raw = static_cast<uint32_t>(in.Varint());
         header->priority = static_cast<int32_t>(raw >> 1 ^ (0 - (raw & 1)));
         break;
       }
-      case Tag(18, kVarint): header->hop = static_cast<uint32_t>(in.Varint()); break;
-      case Tag(19, kVarint): header->attempt = static_cast<uint32_t>(in.Varint()); break;
-      case Tag(21, kVarint): header->code = static_cast<uint32_t>(in.Varint()); break;
-      case Tag(22, kBytes): header->message = in.Bytes(); break;
-      case Tag(26, kVarint): header->incarnation = in.Varint(); break;
-      case Tag(27, kBytes): header->node = in.Bytes(); break;
-      default: RETURN_IF_ERROR(DecodeRepeated(in, limits, header)); break;
+      case Tag(18, kVarint):
+        header->hop = static_cast<uint32_t>(in.Varint());
+        break;
+      case Tag(19, kVarint):
+        header->attempt = static_cast<uint32_t>(in.Varint());
+        break;
+      case Tag(21, kVarint):
+        header->code = static_cast<uint32_t>(in.Varint());
+        break;
+      case Tag(22, kBytes):
+        header->message = in.Bytes();
+        break;
+      case Tag(26, kVarint):
+        header->incarnation = in.Varint();
+        break;
+      case Tag(27, kBytes):
+        header->node = in.Bytes();
+        break;
+      default:
+        RETURN_IF_ERROR(DecodeRepeated(in, limits, header));
+        break;
     }
   }
   if (in.failed()) return Malformed("bytes");

@@ -40,8 +40,9 @@ struct RowStatus {
   absl::string_view message;
 };
 
-/// proto/peer.proto's Header as a plain struct: field for field, with views instead of strings, so that neither encoding nor
-/// decoding allocates in the ordinary case. Views of a decoded header point into the bytes it was decoded from.
+/// proto/peer.proto's Header as a plain struct: field for field, with views instead of strings, so that neither
+/// encoding nor decoding allocates in the ordinary case. Views of a decoded header point into the bytes it was decoded
+/// from.
 struct PeerHeader {
   enum class Kind : uint8_t { kUnknown = 0, kHello = 1, kCall = 2, kReply = 3, kCancel = 4, kGoaway = 5 };
   static constexpr uint32_t kProtocol = 1;
@@ -107,13 +108,13 @@ struct PeerEnvelope {
 /// REQUIRES: header.tensors is empty or has one entry per tensor.
 void EncodeHeader(const PeerHeader& header, const PeerEnvelope& envelope, std::string* out);
 
-/// INVALID_ARGUMENT when a message of these tensors would be refused by a peer with these limits. Senders check, so that a message
-/// that is too large fails its own call and not its connection. `what` names the message in the error.
+/// INVALID_ARGUMENT when a message of these tensors would be refused by a peer with these limits. Senders check, so
+/// that a message that is too large fails its own call and not its connection. `what` names the message in the error.
 absl::Status CheckSendable(absl::string_view what, const PeerHeader& header, absl::Span<const Tensor> tensors,
                            const PeerLimits& limits);
 
-/// INVALID_ARGUMENT for what is not a Header, of a protocol this build does not speak, or beyond `limits`; unknown fields are
-/// skipped. Checks that each tensor's bytes fit its dtype and shape (strings: at least the offsets).
+/// INVALID_ARGUMENT for what is not a Header, of a protocol this build does not speak, or beyond `limits`; unknown
+/// fields are skipped. Checks that each tensor's bytes fit its dtype and shape (strings: at least the offsets).
 absl::Status DecodeHeader(absl::string_view bytes, const PeerLimits& limits, PeerHeader* header);
 
 }  // namespace portico

@@ -22,7 +22,8 @@ struct PeerMessage {
   PeerHeader header;
   std::vector<Tensor> tensors;
   Ref<TensorOrigin> origin;
-  /// On the serving side: the connection it came by, unique within the listener's process; with header.call_id it names the call.
+  /// On the serving side: the connection it came by, unique within the listener's process; with header.call_id it names
+  /// the call.
   uint64_t connection = 0;
 };
 
@@ -42,18 +43,19 @@ struct PeerState {
 /// The calling side: one endpoint. Thread-safe. Any number of calls may be in flight.
 class Channel {
  public:
-  /// Exactly once per call, on a thread of the transport that must not be blocked or made to compute, or inside Call() for what
-  /// is refused at once (in process: for any answer). A status is the transport's own: UNAVAILABLE (no connection, peer lost, peer restarted: the
-  /// message says whether the call was sent), DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED (the peer's window is full: its limit and
-  /// fill are named), CANCELLED. What the peer answered, errors too, is a PeerMessage of kind kReply.
+  /// Exactly once per call, on a thread of the transport that must not be blocked or made to compute, or inside Call()
+  /// for what is refused at once (in process: for any answer). A status is the transport's own: UNAVAILABLE (no
+  /// connection, peer lost, peer restarted: the message says whether the call was sent), DEADLINE_EXCEEDED,
+  /// RESOURCE_EXHAUSTED (the peer's window is full: its limit and fill are named), CANCELLED. What the peer answered,
+  /// errors too, is a PeerMessage of kind kReply.
   using Done = absl::AnyInvocable<void(absl::StatusOr<PeerMessage>)>;
 
   /// Stop() semantics: calls in flight complete with CANCELLED before the destructor returns.
   virtual ~Channel() = default;
 
   /// `header`: a call; kind, call_id, timeout_us and tensors' dtype, shape and bytes are filled in here (names are the
-  /// caller's: `header.tensors` is empty or has one entry per tensor). Its views need to live during the call only. Small tensors are
-  /// copied, large ones sent in place. Never blocks. Returns an id for Cancel().
+  /// caller's: `header.tensors` is empty or has one entry per tensor). Its views need to live during the call only.
+  /// Small tensors are copied, large ones sent in place. Never blocks. Returns an id for Cancel().
   virtual uint64_t Call(const PeerHeader& header, absl::Span<const Tensor> tensors, Deadline deadline, Done done) = 0;
 
   /// Completes the call with CANCELLED unless it is complete, and tells the peer.
@@ -122,8 +124,8 @@ struct ListenOptions {
   uint64_t max_reply_bytes = uint64_t{1} << 30;
 };
 
-/// A way to move tensors, under one or more URL schemes. Knows no models. Owns its threads; channels and listeners must be
-/// destroyed before it. Thread-safe.
+/// A way to move tensors, under one or more URL schemes. Knows no models. Owns its threads; channels and listeners must
+/// be destroyed before it. Thread-safe.
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -147,8 +149,8 @@ std::unique_ptr<Transport> NewGrpcTransport(const Clock& clock);
 /// `inproc://NAME`: within one Transport object.
 std::unique_ptr<Transport> NewInprocTransport(const Clock& clock);
 
-/// All transports by scheme: what a node holds one of. Listen() and Connect() go to the transport of the endpoint's scheme;
-/// an unknown scheme is INVALID_ARGUMENT with the list of known ones.
+/// All transports by scheme: what a node holds one of. Listen() and Connect() go to the transport of the endpoint's
+/// scheme; an unknown scheme is INVALID_ARGUMENT with the list of known ones.
 std::unique_ptr<Transport> NewTransports(const ZmqTransportOptions& zmq, const Clock& clock);
 
 }  // namespace portico

@@ -1,5 +1,5 @@
-#include "transport/hello.h"
 #include "transport/zmq_channel.h"
+#include "transport/hello.h"
 
 #include <algorithm>
 
@@ -21,8 +21,8 @@ int64_t DeadlineNs(Deadline deadline) {
 
 }  // namespace
 
-ZmqChannelCore::ZmqChannelCore(ZmqReactor& reactor, const std::string& endpoint, ChannelOptions options, ZmqSocket socket,
-                               ZmqSocket monitor)
+ZmqChannelCore::ZmqChannelCore(ZmqReactor& reactor, const std::string& endpoint, ChannelOptions options,
+                               ZmqSocket socket, ZmqSocket monitor)
     : ZmqEndpoint(reactor), endpoint_(endpoint), options_(std::move(options)), monitor_(std::move(monitor)) {
   MutexLock lock(&socket_mutex_);
   socket_ = std::move(socket);
@@ -128,8 +128,9 @@ void ZmqChannelCore::Cancel(uint64_t call_id) {
     const auto found = waiting_.find(call_id);
     if (found == waiting_.end()) return;
     waiting_bytes_ -= found->second.bytes;
-    completions_.emplace_back(std::move(found->second.done),
-                              absl::CancelledError(absl::StrCat("peer '", endpoint_, "': the caller cancelled the call")));
+    completions_.emplace_back(
+        std::move(found->second.done),
+        absl::CancelledError(absl::StrCat("peer '", endpoint_, "': the caller cancelled the call")));
     waiting_.erase(found);
     outbox_.Append(BareHeader(PeerHeader::Kind::kCancel, call_id), {});
   }
@@ -204,13 +205,17 @@ bool ZmqChannelCore::ReceiveBatch() {
 
 void ZmqChannelCore::OnMessage(PeerMessage message) {
   switch (message.header.kind) {
-    case PeerHeader::Kind::kReply: return OnReply(std::move(message));
-    case PeerHeader::Kind::kHello: return OnHello(message.header);
-    case PeerHeader::Kind::kGoaway: return OnGoaway();
+    case PeerHeader::Kind::kReply:
+      return OnReply(std::move(message));
+    case PeerHeader::Kind::kHello:
+      return OnHello(message.header);
+    case PeerHeader::Kind::kGoaway:
+      return OnGoaway();
     // A serving side sends no calls; what later releases say is not for us.
     case PeerHeader::Kind::kCall:
     case PeerHeader::Kind::kCancel:
-    case PeerHeader::Kind::kUnknown: return;
+    case PeerHeader::Kind::kUnknown:
+      return;
   }
 }
 
@@ -262,8 +267,12 @@ void ZmqChannelCore::OnEvents() {
         connected_ = true;
         MoveDue(absl::ToUnixNanos(reactor_.clock().Now()) + kCheckNs);
         break;
-      case ConnectionEvent::Kind::kReady: hello_owed_ = true; break;
-      case ConnectionEvent::Kind::kRefused: OnLost("the peer refused the handshake"); break;
+      case ConnectionEvent::Kind::kReady:
+        hello_owed_ = true;
+        break;
+      case ConnectionEvent::Kind::kRefused:
+        OnLost("the peer refused the handshake");
+        break;
       case ConnectionEvent::Kind::kDisconnected:
         // What the peer still said may have come in since the last look.
         while (!closed_ && ReceiveBatch()) {
@@ -271,7 +280,8 @@ void ZmqChannelCore::OnEvents() {
         OnLost("the connection was lost");
         break;
       case ConnectionEvent::Kind::kAccepted:
-      case ConnectionEvent::Kind::kOther: break;
+      case ConnectionEvent::Kind::kOther:
+        break;
     }
   }
 }
@@ -299,7 +309,8 @@ void ZmqChannelCore::MarkLost(absl::string_view why) {
 }
 
 void ZmqChannelCore::Reset(const absl::Status& why) {
-  LogWarning(absl::StrCat("peer '", endpoint_, "': got a malformed message, want a reply; connecting again: ", why.message()));
+  LogWarning(
+      absl::StrCat("peer '", endpoint_, "': got a malformed message, want a reply; connecting again: ", why.message()));
   unpacked_.clear();
   watch_.Cut();
   OnLost("the peer sent a malformed message");

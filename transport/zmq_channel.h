@@ -17,14 +17,16 @@
 
 namespace portico {
 
-/// The calling side of one peer over a DEALER: holds the calls in flight, sends them in packs, completes each exactly once.
+/// The calling side of one peer over a DEALER: holds the calls in flight, sends them in packs, completes each exactly
+/// once.
 ///
-/// Call() runs on its caller's thread up to the queue (and to the socket while the reactor sleeps); everything else, completions
-/// above all, on the reactor's thread. Shared by its ZmqChannel and the reactor until Close().
+/// Call() runs on its caller's thread up to the queue (and to the socket while the reactor sleeps); everything else,
+/// completions above all, on the reactor's thread. Shared by its ZmqChannel and the reactor until Close().
 class ZmqChannelCore final : public ZmqEndpoint {
  public:
   /// `socket` is connecting; `monitor` is its monitor.
-  ZmqChannelCore(ZmqReactor& reactor, const std::string& endpoint, ChannelOptions options, ZmqSocket socket, ZmqSocket monitor);
+  ZmqChannelCore(ZmqReactor& reactor, const std::string& endpoint, ChannelOptions options, ZmqSocket socket,
+                 ZmqSocket monitor);
 
   /// Puts it into the reactor. On the reactor's thread, first.
   void Open();

@@ -1,5 +1,5 @@
-#include "transport/hello.h"
 #include "transport/zmq_listener.h"
+#include "transport/hello.h"
 
 #include <algorithm>
 #include <atomic>
@@ -64,8 +64,8 @@ class ReplyTicket {
 ZmqPeer::ZmqPeer(Ref<ZmqListenerCore> core, std::string routing_id, uint64_t connection, int fd)
     : core(std::move(core)), routing_id(std::move(routing_id)), connection(connection), fd(fd) {}
 
-ZmqListenerCore::ZmqListenerCore(ZmqReactor& reactor, const std::string& endpoint, CallHandler& handler, ListenOptions options,
-                                 ZmqSocket socket, ZmqSocket monitor)
+ZmqListenerCore::ZmqListenerCore(ZmqReactor& reactor, const std::string& endpoint, CallHandler& handler,
+                                 ListenOptions options, ZmqSocket socket, ZmqSocket monitor)
     : ZmqEndpoint(reactor),
       endpoint_(endpoint),
       options_(std::move(options)),
@@ -112,7 +112,8 @@ void ZmqListenerCore::Close() {
 
 // --- Answers, on any thread ---
 
-void ZmqListenerCore::Reply(ZmqPeer& peer, uint64_t call_id, const PeerHeader& header, absl::Span<const Tensor> tensors) {
+void ZmqListenerCore::Reply(ZmqPeer& peer, uint64_t call_id, const PeerHeader& header,
+                            absl::Span<const Tensor> tensors) {
   static thread_local std::string encoded;
   encoded.clear();
   absl::Status sendable = CheckSendable("reply", header, tensors, options_.limits);
@@ -126,7 +127,8 @@ void ZmqListenerCore::Reply(ZmqPeer& peer, uint64_t call_id, const PeerHeader& h
   if (!sendable.ok()) {
     encoded.clear();
     tensors = {};
-    EncodeHeader(ErrorReply(absl::StatusCode::kInternal, sendable.message()), {PeerHeader::Kind::kReply, call_id, 0, {}}, &encoded);
+    EncodeHeader(ErrorReply(absl::StatusCode::kInternal, sendable.message()),
+                 {PeerHeader::Kind::kReply, call_id, 0, {}}, &encoded);
   }
   uint64_t bytes = encoded.size();
   for (const Tensor& tensor : tensors) bytes += tensor.bytes().size();
@@ -271,13 +273,16 @@ bool ZmqListenerCore::Greet(Connection& connection, const std::string& routing_i
 
 void ZmqListenerCore::OnMessage(ZmqPeer& peer, PeerMessage message) {
   switch (message.header.kind) {
-    case PeerHeader::Kind::kCall: return OnCall(peer, std::move(message));
-    case PeerHeader::Kind::kCancel: return OnCancel(peer, message.header.call_id);
+    case PeerHeader::Kind::kCall:
+      return OnCall(peer, std::move(message));
+    case PeerHeader::Kind::kCancel:
+      return OnCancel(peer, message.header.call_id);
     // What a caller says of itself changes nothing here; replies answer nobody; what later releases say is not for us.
     case PeerHeader::Kind::kHello:
     case PeerHeader::Kind::kReply:
     case PeerHeader::Kind::kGoaway:
-    case PeerHeader::Kind::kUnknown: return;
+    case PeerHeader::Kind::kUnknown:
+      return;
   }
 }
 
@@ -337,8 +342,8 @@ void ZmqListenerCore::OnMalformed(const absl::Status& status) {
   const absl::Time now = reactor_.clock().Now();
   if (now < next_log_) return;
   next_log_ = now + kLogInterval;
-  LogWarning(absl::StrCat("listener '", endpoint_, "': got a malformed message (", malformed_, " so far), dropped it: ",
-                          status.message()));
+  LogWarning(absl::StrCat("listener '", endpoint_, "': got a malformed message (", malformed_,
+                          " so far), dropped it: ", status.message()));
 }
 
 void ZmqListenerCore::CutOverfull() {
@@ -361,7 +366,8 @@ void ZmqListenerCore::CheckConnections(absl::Time now) {
   for (auto& [fd, connection] : connections_) {
     const uint64_t limit = connection.peer ? MaxUnfinishedBytes(options_.limits) : MaxGreetingBytes(options_.limits);
     if (connection.watch.Exceeds(limit)) {
-      LogWarning(absl::StrCat("listener '", endpoint_, "': got over ", limit, " bytes of a message that does not end; cutting the peer"));
+      LogWarning(absl::StrCat("listener '", endpoint_, "': got over ", limit,
+                              " bytes of a message that does not end; cutting the peer"));
       connection.watch.Cut();
     } else if (!connection.peer && now - connection.since > kGreetWithin) {
       connection.watch.Cut();
@@ -378,8 +384,8 @@ ZmqListener::ZmqListener(ZmqReactor& reactor, Ref<ZmqListenerCore> core) : react
 
 ZmqListener::~ZmqListener() {
   reactor_.RunAndWait([this] { core_->Stop(); });
-  // libzmq's LINGER lets go of a message that it is in the middle of writing, so the wait is ours. Without an event for it, and
-  // rarely more than one round.
+  // libzmq's LINGER lets go of a message that it is in the middle of writing, so the wait is ours. Without an event for
+  // it, and rarely more than one round.
   for (int i = 0; i < kFlushRounds && !core_->Flushed(); ++i) absl::SleepFor(kFlushRound);
   core_->Close();
 }

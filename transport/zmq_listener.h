@@ -33,8 +33,8 @@ struct ZmqPeer final : public RefCounted {
   bool gone = false;
 };
 
-/// The serving side over one ROUTER. Tells connections apart by routing id and, through the socket's monitor, by descriptor:
-/// so it knows when one ends, and can cut one that breaks a limit, which libzmq itself does not offer.
+/// The serving side over one ROUTER. Tells connections apart by routing id and, through the socket's monitor, by
+/// descriptor: so it knows when one ends, and can cut one that breaks a limit, which libzmq itself does not offer.
 ///
 /// Calls come on the reactor's thread; replies from any. Lives as long as a reply is owed; closed by its ZmqListener.
 class ZmqListenerCore final : public ZmqEndpoint {
@@ -84,7 +84,8 @@ class ZmqListenerCore final : public ZmqEndpoint {
   void CheckConnections(absl::Time now);
   /// The descriptor of the connection that a message came by; −1 where it has ended.
   int FdOf(const ReceivedMessage& received);
-  void Queue(ZmqPeer& peer, absl::string_view header, absl::Span<const Tensor> tensors) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Queue(ZmqPeer& peer, absl::string_view header, absl::Span<const Tensor> tensors)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void QueueToAll(absl::string_view header);
   bool SendQueued() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(socket_mutex_);
 

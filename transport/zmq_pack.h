@@ -15,8 +15,8 @@
 
 namespace portico {
 
-// What one ZeroMQ message carries between nodes: a pack of messages of the peer protocol. Its first frame holds the headers and
-// the small tensors, then comes one frame per large tensor. docs/wire_format.md describes the bytes.
+// What one ZeroMQ message carries between nodes: a pack of messages of the peer protocol. Its first frame holds the
+// headers and the small tensors, then comes one frame per large tensor. docs/wire_format.md describes the bytes.
 
 /// A tensor of at most so many bytes travels inside the first frame. Part of the wire format.
 inline constexpr uint64_t kPackInlineBytes = 4096;
@@ -61,8 +61,8 @@ struct ReceivedFrame {
   Ref<TensorOrigin> origin;
 };
 
-/// Appends the pack's messages to `out`: their tensors view the frames. INVALID_ARGUMENT, and nothing appended, when one byte or
-/// frame is not as the format wants it or beyond `limits`. `frames` is used up.
+/// Appends the pack's messages to `out`: their tensors view the frames. INVALID_ARGUMENT, and nothing appended, when
+/// one byte or frame is not as the format wants it or beyond `limits`. `frames` is used up.
 absl::Status Unpack(absl::Span<ReceivedFrame> frames, const PeerLimits& limits, std::vector<PeerMessage>* out);
 
 }  // namespace portico

@@ -20,9 +20,9 @@ class ZmqReactor;
 
 /// One socket in a reactor's care: a channel's, a listener's, or that of ZAP.
 ///
-/// The socket belongs to whoever holds `socket_mutex_`. That is the reactor while it pumps; and while the reactor sleeps, a thread
-/// that has something to send: it then writes by itself, which spares the wake of another thread when there is little to do,
-/// whereas under load the reactor is awake and sends what has gathered in one pack.
+/// The socket belongs to whoever holds `socket_mutex_`. That is the reactor while it pumps; and while the reactor
+/// sleeps, a thread that has something to send: it then writes by itself, which spares the wake of another thread when
+/// there is little to do, whereas under load the reactor is awake and sends what has gathered in one pack.
 class ZmqEndpoint : public RefCounted {
  public:
   explicit ZmqEndpoint(ZmqReactor& reactor) : reactor_(reactor) {}
@@ -39,15 +39,15 @@ class ZmqEndpoint : public RefCounted {
  protected:
   static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
-  /// After something was put where SendQueued() finds it: sends it now if the reactor sleeps; otherwise the reactor will before
-  /// it sleeps. Any thread, holding no lock.
+  /// After something was put where SendQueued() finds it: sends it now if the reactor sleeps; otherwise the reactor
+  /// will before it sleeps. Any thread, holding no lock.
   void Kick();
   /// The same, but always by the reactor.
   void Nudge();
   /// Pump() is called no later than `at_ns`. Any thread. Returns true where the reactor has to be told.
   bool MoveDue(int64_t at_ns);
-  /// To be called behind every message that was handled: sends what has gathered after every few, so that the peer has work while
-  /// the rest of a large pack is handled here. On the reactor's thread, holding no lock.
+  /// To be called behind every message that was handled: sends what has gathered after every few, so that the peer has
+  /// work while the rest of a large pack is handled here. On the reactor's thread, holding no lock.
   void SendEarly();
   /// Hands to the socket what waits for it. True if there was anything.
   virtual bool SendQueued() ABSL_EXCLUSIVE_LOCKS_REQUIRED(socket_mutex_) = 0;
@@ -62,7 +62,8 @@ class ZmqEndpoint : public RefCounted {
   uint32_t handled_ = 0;
 };
 
-/// One thread over epoll that pumps its endpoints. Endpoints are added and removed by tasks on that thread. Outlives them.
+/// One thread over epoll that pumps its endpoints. Endpoints are added and removed by tasks on that thread. Outlives
+/// them.
 class ZmqReactor {
  public:
   explicit ZmqReactor(const Clock& clock);

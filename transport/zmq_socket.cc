@@ -19,11 +19,16 @@ absl::Status ZmqError(absl::string_view what) {
   switch (error) {
     case EINVAL:
     case ENODEV:
-    case EPROTONOSUPPORT: return absl::InvalidArgumentError(message);
-    case EADDRINUSE: return absl::AlreadyExistsError(message);
-    case EACCES: return absl::PermissionDeniedError(message);
-    case EMFILE: return absl::ResourceExhaustedError(message);
-    default: return absl::UnavailableError(message);
+    case EPROTONOSUPPORT:
+      return absl::InvalidArgumentError(message);
+    case EADDRINUSE:
+      return absl::AlreadyExistsError(message);
+    case EACCES:
+      return absl::PermissionDeniedError(message);
+    case EMFILE:
+      return absl::ResourceExhaustedError(message);
+    default:
+      return absl::UnavailableError(message);
   }
 }
 
@@ -36,9 +41,7 @@ class ReceivedOrigin final : public TensorOrigin {
     zmq_msg_move(&message_, message);
   }
   ~ReceivedOrigin() override { zmq_msg_close(&message_); }
-  absl::string_view bytes() {
-    return {static_cast<const char*>(zmq_msg_data(&message_)), zmq_msg_size(&message_)};
-  }
+  absl::string_view bytes() { return {static_cast<const char*>(zmq_msg_data(&message_)), zmq_msg_size(&message_)}; }
   int connection() {
     // The metadata is there with every message of a connection that libzmq itself made.
     const char* fd = zmq_msg_gets(&message_, "__fd");
@@ -52,7 +55,9 @@ class ReceivedOrigin final : public TensorOrigin {
 /// Bytes on their way through libzmq: made by the sender, freed by a thread of libzmq.
 class SentBlock {
  public:
-  SentBlock(Ref<SendBudget> budget, std::string head) : head_(std::move(head)), budget_(std::move(budget)) { Publish(head_.size()); }
+  SentBlock(Ref<SendBudget> budget, std::string head) : head_(std::move(head)), budget_(std::move(budget)) {
+    Publish(head_.size());
+  }
   SentBlock(Ref<SendBudget> budget, const Tensor& tensor) : origin_(tensor.origin()), budget_(std::move(budget)) {
     Publish(tensor.bytes().size());
   }
@@ -88,14 +93,20 @@ void SendFrame(void* handle, const void* data, size_t size, SentBlock* block, in
 
 ConnectionEvent::Kind KindOfEvent(uint16_t event) {
   switch (event) {
-    case ZMQ_EVENT_ACCEPTED: return ConnectionEvent::Kind::kAccepted;
-    case ZMQ_EVENT_CONNECTED: return ConnectionEvent::Kind::kConnected;
-    case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: return ConnectionEvent::Kind::kReady;
+    case ZMQ_EVENT_ACCEPTED:
+      return ConnectionEvent::Kind::kAccepted;
+    case ZMQ_EVENT_CONNECTED:
+      return ConnectionEvent::Kind::kConnected;
+    case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
+      return ConnectionEvent::Kind::kReady;
     case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
-    case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL: return ConnectionEvent::Kind::kRefused;
-    case ZMQ_EVENT_DISCONNECTED: return ConnectionEvent::Kind::kDisconnected;
-    default: return ConnectionEvent::Kind::kOther;
+    case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+      return ConnectionEvent::Kind::kRefused;
+    case ZMQ_EVENT_DISCONNECTED:
+      return ConnectionEvent::Kind::kDisconnected;
+    default:
+      return ConnectionEvent::Kind::kOther;
   }
 }
 
@@ -118,7 +129,8 @@ uint64_t MaxFrameBytes(const PeerLimits& limits) {
 
 uint64_t MaxUnfinishedBytes(const PeerLimits& limits) {
   // A pack is closed once its large tensors are over 1 MiB, so beyond one message of the largest size it holds little.
-  return limits.max_message_bytes + (uint64_t{4} << 20) + limits.max_header_bytes + limits.max_tensors * kPackInlineBytes;
+  return limits.max_message_bytes + (uint64_t{4} << 20) + limits.max_header_bytes +
+         limits.max_tensors * kPackInlineBytes;
 }
 
 int ConnectionOf(const ReceivedFrame& frame) { return static_cast<ReceivedOrigin*>(frame.origin.get())->connection(); }
@@ -132,7 +144,8 @@ absl::Status ZmqSocket::Set(int option, int value) {
 }
 
 absl::Status ZmqSocket::SetText(int option, absl::string_view value) {
-  return zmq_setsockopt(handle_, option, value.data(), value.size()) == 0 ? absl::OkStatus() : ZmqError("socket option");
+  return zmq_setsockopt(handle_, option, value.data(), value.size()) == 0 ? absl::OkStatus()
+                                                                          : ZmqError("socket option");
 }
 
 absl::Status ZmqSocket::Configure(const PeerLimits& limits, const TransportSecurity& security) {
@@ -148,7 +161,8 @@ absl::Status ZmqSocket::Configure(const PeerLimits& limits, const TransportSecur
   return absl::OkStatus();
 }
 
-absl::StatusOr<ZmqSocket> ZmqSocket::Dealer(void* context, const PeerLimits& limits, const TransportSecurity& security) {
+absl::StatusOr<ZmqSocket> ZmqSocket::Dealer(void* context, const PeerLimits& limits,
+                                            const TransportSecurity& security) {
   ZmqSocket socket(zmq_socket(context, ZMQ_DEALER));
   if (socket.handle_ == nullptr) return ZmqError("socket");
   RETURN_IF_ERROR(socket.Set(ZMQ_LINGER, 0));
@@ -171,8 +185,8 @@ absl::StatusOr<ZmqSocket> ZmqSocket::Router(void* context, const PeerLimits& lim
   RETURN_IF_ERROR(socket.Set(ZMQ_LINGER, kRouterLingerMs));
   RETURN_IF_ERROR(socket.Configure(limits, security));
   if (!security.own_secret_key.empty()) RETURN_IF_ERROR(socket.Set(ZMQ_CURVE_SERVER, 1));
-  // Also without keys: with a domain, libzmq refuses peers of ZMTP 1 and 2 (and noise that looks like them), whose handshake aborts
-  // the process if the socket is closed in the middle of it.
+  // Also without keys: with a domain, libzmq refuses peers of ZMTP 1 and 2 (and noise that looks like them), whose
+  // handshake aborts the process if the socket is closed in the middle of it.
   RETURN_IF_ERROR(socket.SetText(ZMQ_ZAP_DOMAIN, zap_domain));
   return socket;
 }
@@ -188,9 +202,9 @@ absl::StatusOr<ZmqSocket> ZmqSocket::Monitor(void* context) {
   // Unique within the process; the address of the socket would come again.
   static std::atomic<uint64_t> next{0};
   const std::string address = absl::StrCat("inproc://monitor-", next.fetch_add(1));
-  constexpr int kEvents = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_CONNECTED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
-                          ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-                          ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+  constexpr int kEvents = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_CONNECTED | ZMQ_EVENT_DISCONNECTED |
+                          ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                          ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
   if (zmq_socket_monitor(handle_, address.c_str(), kEvents) != 0) return ZmqError("monitor");
   ZmqSocket monitor(zmq_socket(context, ZMQ_PAIR));
   if (monitor.handle_ == nullptr) return ZmqError("socket");
@@ -273,7 +287,8 @@ bool ZmqSocket::ReceiveEvent(ConnectionEvent* event) {
 }
 
 bool ZmqSocket::Send(absl::string_view routing_id, Pack* pack, const Ref<SendBudget>& budget) {
-  if (!routing_id.empty() && zmq_send(handle_, routing_id.data(), routing_id.size(), ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0) return false;
+  if (!routing_id.empty() && zmq_send(handle_, routing_id.data(), routing_id.size(), ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0)
+    return false;
   auto* block = new SentBlock(budget, std::move(pack->head));
   zmq_msg_t head;
   PORTICO_CHECK(zmq_msg_init_data(&head, block->head().data(), block->head().size(), &SentBlock::Free, block) == 0);

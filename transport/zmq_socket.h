@@ -39,11 +39,12 @@ struct ReceivedMessage {
   std::vector<ReceivedFrame> frames;
 };
 
-/// The file descriptor of the connection that a frame came by; −1 where libzmq does not say. REQUIRES: made by ZmqSocket.
+/// The file descriptor of the connection that a frame came by; −1 where libzmq does not say. REQUIRES: made by
+/// ZmqSocket.
 int ConnectionOf(const ReceivedFrame& frame);
 
-/// Owns one libzmq socket: the only place that knows libzmq's messages. Received frames own their libzmq message; sent packs
-/// are handed over without a copy. A socket serves one thread at a time: its owner locks.
+/// Owns one libzmq socket: the only place that knows libzmq's messages. Received frames own their libzmq message; sent
+/// packs are handed over without a copy. A socket serves one thread at a time: its owner locks.
 class ZmqSocket {
  public:
   ZmqSocket() = default;
@@ -76,8 +77,8 @@ class ZmqSocket {
   bool Receive(ReceivedMessage* message);
   /// REQUIRES: made by Monitor(). False when none waits.
   bool ReceiveEvent(ConnectionEvent* event);
-  /// Hands `pack` over; `budget` holds its bytes until they are written. `routing_id` is empty but on a ROUTER. False, and the
-  /// pack untouched, while there is no connection.
+  /// Hands `pack` over; `budget` holds its bytes until they are written. `routing_id` is empty but on a ROUTER. False,
+  /// and the pack untouched, while there is no connection.
   bool Send(absl::string_view routing_id, Pack* pack, const Ref<SendBudget>& budget);
   /// REQUIRES: made by Responder(), a request was received. Sends the frames, copied.
   void Answer(absl::Span<const absl::string_view> frames);

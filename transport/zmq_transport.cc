@@ -38,14 +38,16 @@ absl::Status BadEndpoint(absl::string_view endpoint, absl::string_view want) {
 }
 
 bool IsLoopback(absl::string_view host) {
-  return host == "localhost" || host == "[::1]" || (absl::StartsWith(host, "127.") && host.find_first_not_of("0123456789.") == host.npos);
+  return host == "localhost" || host == "[::1]" ||
+         (absl::StartsWith(host, "127.") && host.find_first_not_of("0123456789.") == host.npos);
 }
 
 absl::StatusOr<Address> ParseAddress(absl::string_view endpoint, bool listening) {
   absl::string_view rest = endpoint;
   if (absl::ConsumePrefix(&rest, kIpc)) {
     if (rest.empty() || rest.size() >= sizeof(sockaddr_un::sun_path)) {
-      return BadEndpoint(endpoint, absl::StrCat("a path of 1 to ", sizeof(sockaddr_un::sun_path) - 1, " bytes behind zmq+ipc://"));
+      return BadEndpoint(
+          endpoint, absl::StrCat("a path of 1 to ", sizeof(sockaddr_un::sun_path) - 1, " bytes behind zmq+ipc://"));
     }
     return Address{absl::StrCat("ipc://", rest), std::string(rest), true};
   }
@@ -74,7 +76,8 @@ absl::Status CheckSecurity(const TransportSecurity& security, bool listening) {
     return DecodeCurveKey("peer_public_key", security.peer_public_key).status();
   }
   if (security.allowed_keys.empty()) {
-    return absl::InvalidArgumentError("listener: got keys without allowed_keys, want the keys of those who may connect");
+    return absl::InvalidArgumentError(
+        "listener: got keys without allowed_keys, want the keys of those who may connect");
   }
   for (const std::string& key : security.allowed_keys) RETURN_IF_ERROR(DecodeCurveKey("allowed_keys", key).status());
   return absl::OkStatus();
@@ -116,9 +119,10 @@ class ZmqTransport final : public Transport {
     RETURN_IF_ERROR(WithContext(endpoint, CheckSecurity(options.security, /*listening=*/true)));
     const bool secure = !options.security.own_secret_key.empty();
     if (!address.local && !secure) {
-      return absl::FailedPreconditionError(absl::StrCat("listener '", endpoint,
-                                                        "': got an address off loopback without keys, want CURVE keys and "
-                                                        "allowed_keys; set them or listen on 127.0.0.1"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("listener '", endpoint,
+                       "': got an address off loopback without keys, want CURVE keys and "
+                       "allowed_keys; set them or listen on 127.0.0.1"));
     }
     // Listeners on one address would share a domain, but only one of them can be bound.
     const std::string domain = absl::StrCat(endpoint, "#", next_domain_.fetch_add(1));
@@ -127,11 +131,12 @@ class ZmqTransport final : public Transport {
     ASSIGN_OR_RETURN(ZmqSocket monitor, socket.Monitor(context_));
     RETURN_IF_ERROR(WithContext(endpoint, socket.Bind(address.text)));
     // A Unix socket's path is its only lock: who may not write to it can't connect.
-    if (!address.path.empty() && chmod(address.path.c_str(), 0600) != 0) return ErrnoStatus(errno, "chmod", address.path);
+    if (!address.path.empty() && chmod(address.path.c_str(), 0600) != 0)
+      return ErrnoStatus(errno, "chmod", address.path);
     ZmqReactor& reactor = NextReactor();
     const std::string bound = absl::StrCat("zmq+", socket.BoundAddress());
-    return std::make_unique<ZmqListener>(
-        reactor, MakeRef<ZmqListenerCore>(reactor, bound, handler, std::move(options), std::move(socket), std::move(monitor)));
+    return std::make_unique<ZmqListener>(reactor, MakeRef<ZmqListenerCore>(reactor, bound, handler, std::move(options),
+                                                                           std::move(socket), std::move(monitor)));
   }
 
  private:

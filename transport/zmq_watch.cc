@@ -37,8 +37,8 @@ bool ConnectionWatch::Exceeds(uint64_t limit) {
 
 void ConnectionWatch::Cut() const {
   if (!Same()) return;
-  // Dissolving the association resets the connection and empties its queues. After shutdown() alone, Linux goes on taking what a
-  // flood brings; it has to do for Unix sockets.
+  // Dissolving the association resets the connection and empties its queues. After shutdown() alone, Linux goes on
+  // taking what a flood brings; it has to do for Unix sockets.
   sockaddr none{};
   none.sa_family = AF_UNSPEC;
   if (connect(fd_, &none, sizeof(none)) != 0) shutdown(fd_, SHUT_RDWR);

@@ -6,12 +6,12 @@ namespace portico {
 
 /// Watches what one connection has received since its last whole message, and can cut it.
 ///
-/// libzmq keeps the frames of an unfinished message to itself, without a limit on their number; only the kernel's count of
-/// received bytes shows a message that never ends. A Unix socket has no such count: its peer is of the same user, because
-/// nobody else may open the socket's path.
+/// libzmq keeps the frames of an unfinished message to itself, without a limit on their number; only the kernel's count
+/// of received bytes shows a message that never ends. A Unix socket has no such count: its peer is of the same user,
+/// because nobody else may open the socket's path.
 ///
-/// libzmq owns the descriptor and may close it at any time; the kernel's socket cookie tells whether the number still means the same
-/// connection. For one thread.
+/// libzmq owns the descriptor and may close it at any time; the kernel's socket cookie tells whether the number still
+/// means the same connection. For one thread.
 class ConnectionWatch {
  public:
   ConnectionWatch() = default;

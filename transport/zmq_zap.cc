@@ -70,7 +70,8 @@ void ZmqGatekeeper::Pump(absl::Time) {
   ReceivedMessage request;
   while (socket_.Receive(&request)) {
     if (request.frames.size() < kRequestFrames) continue;
-    const absl::string_view key = request.frames.size() > kRequestFrames ? request.frames[6].bytes : absl::string_view();
+    const absl::string_view key =
+        request.frames.size() > kRequestFrames ? request.frames[6].bytes : absl::string_view();
     const bool allowed = Allowed(request.frames[2].bytes, request.frames[5].bytes, key);
     if (!allowed) {
       LogWarning(absl::StrCat("listener '", request.frames[2].bytes, "': got a peer at ", request.frames[3].bytes,

@@ -11,8 +11,8 @@
 
 namespace portico {
 
-/// Answers libzmq's question who may connect (ZAP, rfc.zeromq.org/spec/27): a CURVE key on the list of the listener's domain.
-/// One per libzmq context. Runs on a reactor; lists change from any thread.
+/// Answers libzmq's question who may connect (ZAP, rfc.zeromq.org/spec/27): a CURVE key on the list of the listener's
+/// domain. One per libzmq context. Runs on a reactor; lists change from any thread.
 class ZmqGatekeeper final : public ZmqEndpoint {
  public:
   static absl::StatusOr<Ref<ZmqGatekeeper>> Make(ZmqReactor& reactor, void* context);

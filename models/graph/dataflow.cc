@@ -189,9 +189,9 @@ class Reader {
       // What the signature puts in is not computed.
       if (producer == producers_.end() || flow_.tensor_by_name.contains(name)) continue;
       if (marks_[producer->second] == Mark::kOpen) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            DescribeNode(graph_.node(producer->second)), ": got input '", name, "' of ",
-            DescribeNode(graph_.node(frame.node)), " on a cycle, want a graph without cycles"));
+        return absl::InvalidArgumentError(absl::StrCat(DescribeNode(graph_.node(producer->second)), ": got input '",
+                                                       name, "' of ", DescribeNode(graph_.node(frame.node)),
+                                                       " on a cycle, want a graph without cycles"));
       }
       if (marks_[producer->second] == Mark::kNew) stack.push_back(Open(producer->second));
     }

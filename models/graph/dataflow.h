@@ -12,7 +12,7 @@
 namespace onnx {
 class GraphProto;
 class NodeProto;
-}
+}  // namespace onnx
 
 namespace portico {
 

@@ -13,8 +13,8 @@ namespace portico {
 /// Runs exactly once, on any thread, never under a lock.
 using OpDone = absl::AnyInvocable<void(absl::StatusOr<std::vector<Tensor>>)>;
 
-/// One step of a graph: a segment (ordinary ops run by ONNX Runtime) or a portal. Thread-safe: one op serves all requests
-/// of its graph at once.
+/// One step of a graph: a segment (ordinary ops run by ONNX Runtime) or a portal. Thread-safe: one op serves all
+/// requests of its graph at once.
 class AsyncOp {
  public:
   virtual ~AsyncOp() = default;

@@ -56,8 +56,8 @@ absl::Status ReadShape(absl::string_view text, TensorSpec& spec) {
     word = absl::StripAsciiWhitespace(word);
     Dim dim;
     if (word.empty()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "attribute 'output_shapes': got '", text, "', want a number, a symbol or '?' between commas, '' or '...'"));
+      return absl::InvalidArgumentError(absl::StrCat("attribute 'output_shapes': got '", text,
+                                                     "', want a number, a symbol or '?' between commas, '' or '...'"));
     }
     if (absl::ascii_isdigit(word[0]) || word[0] == '-') {
       if (!absl::SimpleAtoi(word, &dim.extent) || dim.extent < 0) {

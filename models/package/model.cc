@@ -141,9 +141,8 @@ absl::StatusOr<Model> Model::FromProto(std::unique_ptr<onnx::ModelProto> proto, 
       initializer.clear_data_location();
     }
     WeightStore::Interned weight = store.Intern(*std::move(tensor));
-    const bool added = model.initializers_
-                           .emplace(initializer.name(), Initializer{std::move(weight.tensor), weight.digest})
-                           .second;
+    const bool added =
+        model.initializers_.emplace(initializer.name(), Initializer{std::move(weight.tensor), weight.digest}).second;
     if (!added || initializer.name().empty()) {
       return absl::InvalidArgumentError(absl::StrCat("initializer '", initializer.name(), "': got ",
                                                      added ? "no name" : "two of that name", ", want one"));

@@ -49,7 +49,7 @@ int CountWithoutTail(const Names& names) {
 
 /// Ops of which two with equal inputs still differ, so that using one twice is not using two.
 bool DrawsRandomly(const onnx::NodeProto& node) {
-  static constexpr absl::string_view kOps[] = {"Bernoulli",     "Dropout",           "Multinomial",      "RandomNormal",
+  static constexpr absl::string_view kOps[] = {"Bernoulli",     "Dropout",           "Multinomial",     "RandomNormal",
                                                "RandomUniform", "RandomUniformLike", "RandomNormalLike"};
   return Domain(node.domain()).empty() && std::find(std::begin(kOps), std::end(kOps), node.op_type()) != std::end(kOps);
 }
@@ -184,7 +184,8 @@ class Canonicalizer {
     Hasher hasher;
     hasher.Add("model").Add(dtypes.size());
     for (const uint64_t dtype : dtypes) hasher.Add(dtype);
-    RETURN_IF_ERROR(AddOutputs(scope, graph.output(), [](const auto& output) { return output.name(); }, hasher));
+    RETURN_IF_ERROR(AddOutputs(
+        scope, graph.output(), [](const auto& output) { return output.name(); }, hasher));
     return hasher.Finish();
   }
 
@@ -255,8 +256,8 @@ class Canonicalizer {
       }
       visit.leaving = true;
       needs.assign(node.input().begin(), node.input().end());
-      RETURN_IF_ERROR(ForEachBody(
-          node, [&](const onnx::GraphProto& body) { return AddCaptures(body, scope.depth + 1, needs); }));
+      RETURN_IF_ERROR(
+          ForEachBody(node, [&](const onnx::GraphProto& body) { return AddCaptures(body, scope.depth + 1, needs); }));
       std::for_each(needs.rbegin(), needs.rend(), push);
     }
     return absl::OkStatus();
@@ -385,7 +386,8 @@ class Canonicalizer {
       scope.values.emplace(body.input(i).name(), PositionDigest("body input", scope.depth, static_cast<uint64_t>(i)));
     }
     hasher.Add("body").Add(static_cast<uint64_t>(body.input_size()));
-    RETURN_IF_ERROR(AddOutputs(scope, body.output(), [](const auto& output) { return output.name(); }, hasher));
+    RETURN_IF_ERROR(AddOutputs(
+        scope, body.output(), [](const auto& output) { return output.name(); }, hasher));
     random |= scope.draws > 0;
     return absl::OkStatus();
   }
@@ -415,7 +417,8 @@ class Canonicalizer {
       RETURN_IF_ERROR(AddAttribute(nullptr, attribute, hasher, random));
     }
     hasher.Add(static_cast<uint64_t>(proto.input_size()));
-    RETURN_IF_ERROR(AddOutputs(scope, proto.output(), [](const std::string& name) { return name; }, hasher));
+    RETURN_IF_ERROR(AddOutputs(
+        scope, proto.output(), [](const std::string& name) { return name; }, hasher));
     return BodyDigest{hasher.Finish(), scope.draws > 0};
   }
 

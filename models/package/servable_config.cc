@@ -56,8 +56,8 @@ class ConfigReader {
 
  private:
   absl::Status Unknown(const Entry& entry, std::initializer_list<absl::string_view> known) const {
-    return Error(entry.line, absl::StrCat("key '", entry.key, "': got an unknown key, want one of ",
-                                          absl::StrJoin(known, ", ")));
+    return Error(entry.line,
+                 absl::StrCat("key '", entry.key, "': got an unknown key, want one of ", absl::StrJoin(known, ", ")));
   }
 
   /// The entries of a map in the file's order; none of an empty value.

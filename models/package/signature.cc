@@ -61,9 +61,8 @@ absl::string_view AxisKindName(AxisKind kind) {
 std::string TensorSpec::ToString() const {
   const absl::string_view type = dtype == DType::kInvalid ? "any" : DTypeName(dtype);
   if (!has_rank) return absl::StrCat(type, "[...]");
-  return absl::StrCat(type, "[",
-                      absl::StrJoin(dims, ",", [](std::string* out, const Dim& dim) { out->append(DimString(dim)); }),
-                      "]");
+  return absl::StrCat(
+      type, "[", absl::StrJoin(dims, ",", [](std::string* out, const Dim& dim) { out->append(DimString(dim)); }), "]");
 }
 
 absl::Status TensorSpec::Check(absl::string_view what, const Tensor& tensor) const {

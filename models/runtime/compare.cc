@@ -2,8 +2,8 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "models/runtime/row_check.h"
 #include "base/small_float.h"
+#include "models/runtime/row_check.h"
 
 namespace portico {
 namespace {
@@ -53,10 +53,10 @@ absl::Status CompareFloats(const Tensor& got, const Tensor& want, Tolerance tole
     largest = std::fmax(largest, std::isnan(difference) ? INFINITY : difference);
   }
   if (differing == 0) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      "element ", first, ": got ", Number(got.dtype(), got.bytes(), first), ", want ",
-      Number(got.dtype(), want.bytes(), first), "; ", differing, " of ", count, " differ, by at most ", largest,
-      ", allowed is ", tolerance.absolute, " + ", tolerance.relative, " of the value"));
+  return absl::FailedPreconditionError(
+      absl::StrCat("element ", first, ": got ", Number(got.dtype(), got.bytes(), first), ", want ",
+                   Number(got.dtype(), want.bytes(), first), "; ", differing, " of ", count, " differ, by at most ",
+                   largest, ", allowed is ", tolerance.absolute, " + ", tolerance.relative, " of the value"));
 }
 
 absl::Status CompareExactly(const Tensor& got, const Tensor& want) {

@@ -3,8 +3,8 @@
 #include <iterator>
 #include <random>
 
-#include "models/runtime/row_check.h"
 #include "base/small_float.h"
+#include "models/runtime/row_check.h"
 
 namespace portico {
 namespace {

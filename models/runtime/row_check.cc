@@ -45,9 +45,8 @@ absl::Status DeclareKinds(const Session& session, const std::string& symbol, Row
   const auto refuse_elsewhere = [&](const TensorSpec& spec) {
     for (size_t i = 1; i < spec.dims.size(); ++i) {
       if (spec.dims[i].extent < 0 && spec.dims[i].symbol == symbol) {
-        return absl::FailedPreconditionError(
-            absl::StrCat("'", spec.name, "' is ", spec.ToString(), ": the row symbol '", symbol,
-                "' behind its first extent"));
+        return absl::FailedPreconditionError(absl::StrCat("'", spec.name, "' is ", spec.ToString(),
+                                                          ": the row symbol '", symbol, "' behind its first extent"));
       }
     }
     return absl::OkStatus();

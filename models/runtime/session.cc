@@ -145,7 +145,7 @@ absl::Status OnnxSession::AddWeights(std::vector<std::pair<std::string, Tensor>>
 }
 
 absl::Status OnnxSession::Load(absl::string_view model, std::vector<std::pair<std::string, Tensor>> weights,
-                              const Options& options) {
+                               const Options& options) {
   Ort::SessionOptions settings;
   settings.SetLogId(name_.c_str());
   settings.SetIntraOpNumThreads(options.intra_op_threads);
@@ -218,7 +218,7 @@ absl::StatusOr<std::vector<Tensor>> OnnxSession::Run(absl::Span<const Tensor> in
 }
 
 absl::StatusOr<std::vector<Tensor>> OnnxSession::TakeOutputs(absl::Span<const Tensor> inputs,
-                                                            absl::Span<OrtValue*> values) {
+                                                             absl::Span<OrtValue*> values) {
   std::vector<Tensor> outputs;
   outputs.reserve(values.size());
   for (OrtValue*& value : values) {

@@ -64,7 +64,8 @@ HttpReply Admin::Readiness() const {
   if (!ready.ok()) AppendJsonString(ready.message(), &reply.body);
   std::vector<std::string> not_ready;
   for (const std::string& name : servables_.Names()) {
-    const bool serves = std::any_of(available.begin(), available.end(), [&](const auto& s) { return s->name() == name; });
+    const bool serves =
+        std::any_of(available.begin(), available.end(), [&](const auto& s) { return s->name() == name; });
     if (!serves) not_ready.push_back(name);
   }
   reply.body += ",\"not_ready\":";

@@ -17,7 +17,7 @@ class Admin {
  public:
   /// `ready`: OK when the node may get traffic, else why not. References are not owned and must outlive it.
   Admin(std::function<absl::Status()> ready, const Servables& servables, const PrometheusMetrics& metrics,
-                const TraceRing& traces)
+        const TraceRing& traces)
       : ready_(std::move(ready)), servables_(servables), metrics_(metrics), traces_(traces) {}
 
   /// Whether the path is this frontend's.

@@ -32,11 +32,12 @@ absl::StatusOr<std::string> Gunzip(absl::string_view packed, uint64_t max_bytes)
     result = inflate(&stream, Z_NO_FLUSH);
     out.resize(out.size() - stream.avail_out);
     if (out.size() > max_bytes) {
-      return absl::ResourceExhaustedError(absl::StrCat("gzip body: unpacks to over ", max_bytes, " bytes, want at most that"));
+      return absl::ResourceExhaustedError(
+          absl::StrCat("gzip body: unpacks to over ", max_bytes, " bytes, want at most that"));
     }
   }
   if (result != Z_STREAM_END || stream.avail_in != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("gzip body: ", stream.msg != nullptr ? stream.msg
+    return absl::InvalidArgumentError(absl::StrCat("gzip body: ", stream.msg != nullptr    ? stream.msg
                                                                   : result == Z_STREAM_END ? "more bytes behind its end"
                                                                                            : "cut short"));
   }

@@ -6,8 +6,8 @@
 
 namespace portico {
 
-/// The handler of a node's HTTP listener: by its path, a request goes to the frontend that handles it; 404 for the rest.
-/// Not owned; must outlive the server.
+/// The handler of a node's HTTP listener: by its path, a request goes to the frontend that handles it; 404 for the
+/// rest. Not owned; must outlive the server.
 HttpServer::Handler HttpRoutes(const Admin& admin, TfsRestFrontend& tfs);
 
 }  // namespace portico

@@ -101,7 +101,8 @@ struct Core {
   bool stopped ABSL_GUARDED_BY(mutex) = false;
 };
 
-/// One client: Read → OnRead → Handle → Reply → Write → OnWritten, then Read again. On the I/O thread, but for Dispatch().
+/// One client: Read → OnRead → Handle → Reply → Write → OnWritten, then Read again. On the I/O thread, but for
+/// Dispatch().
 class Connection final : public std::enable_shared_from_this<Connection> {
  public:
   Connection(std::shared_ptr<Core> core, tcp::socket socket) : core_(std::move(core)), socket_(std::move(socket)) {}
@@ -154,7 +155,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   }
 
   void Read() {
-    http::async_read_some(socket_, buffer_, *parser_, beast::bind_front_handler(&Connection::OnRead, shared_from_this()));
+    http::async_read_some(socket_, buffer_, *parser_,
+                          beast::bind_front_handler(&Connection::OnRead, shared_from_this()));
   }
 
   void OnRead(error_code error, size_t) {
@@ -181,11 +183,12 @@ class Connection final : public std::enable_shared_from_this<Connection> {
       return Refuse(413, absl::StrCat("body: got over ", core_->options.max_body_bytes, " bytes, want at most that"));
     }
     if (error == http::error::header_limit) {
-      return Refuse(431, absl::StrCat("header: got over ", core_->options.max_header_bytes, " bytes, want at most that"));
+      return Refuse(431,
+                    absl::StrCat("header: got over ", core_->options.max_header_bytes, " bytes, want at most that"));
     }
     // What is left of HTTP's errors is a malformed request; but a connection that ends is no error.
-    if (error.category() == make_error_code(http::error::bad_method).category() && error != http::error::end_of_stream &&
-        error != http::error::partial_message) {
+    if (error.category() == make_error_code(http::error::bad_method).category() &&
+        error != http::error::end_of_stream && error != http::error::partial_message) {
       return Refuse(400, absl::StrCat("request: not HTTP/1.1: ", error.message()));
     }
     Close();
@@ -279,8 +282,10 @@ class Connection final : public std::enable_shared_from_this<Connection> {
     out_.reserve(256 + (head ? 0 : reply.body.size()));
     absl::StrAppend(&out_, "HTTP/1.1 ", reply.code, " ", View(reason), "\r\nContent-Type: ", reply.content_type,
                     "\r\nContent-Length: ", reply.body.size(), "\r\n");
-    if (!keep_alive_) out_ += "Connection: close\r\n";
-    else if (parser_->get().version() < 11) out_ += "Connection: keep-alive\r\n";
+    if (!keep_alive_)
+      out_ += "Connection: close\r\n";
+    else if (parser_->get().version() < 11)
+      out_ += "Connection: keep-alive\r\n";
     for (const auto& [name, value] : reply.headers) absl::StrAppend(&out_, name, ": ", value, "\r\n");
     out_ += "\r\n";
     if (!head) out_ += reply.body;

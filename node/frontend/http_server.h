@@ -38,8 +38,8 @@ struct HttpReply {
   std::vector<std::pair<std::string, std::string>> headers;
 };
 
-/// HTTP/1.1 over Boost.Beast: one I/O thread, bounded headers, bodies, connections and idle time. A response leaves as one
-/// contiguous write. Requests of one connection are handled one after the other.
+/// HTTP/1.1 over Boost.Beast: one I/O thread, bounded headers, bodies, connections and idle time. A response leaves as
+/// one contiguous write. Requests of one connection are handled one after the other.
 class HttpServer {
  public:
   struct Options {
@@ -53,8 +53,8 @@ class HttpServer {
     uint32_t max_connections = 4096;
     /// For a connection without a request in hand, and for a request whose bytes stop coming.
     absl::Duration idle_timeout = absl::Seconds(60);
-    /// Where bodies that came as gzip, or over `inline_body_bytes`, are unpacked and handled, so that they don't hold up the I/O
-    /// thread; not owned, must outlive the server. Null: on the I/O thread.
+    /// Where bodies that came as gzip, or over `inline_body_bytes`, are unpacked and handled, so that they don't hold
+    /// up the I/O thread; not owned, must outlive the server. Null: on the I/O thread.
     Executor* executor = nullptr;
     uint64_t inline_body_bytes = 64 << 10;
   };

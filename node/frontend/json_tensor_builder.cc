@@ -22,7 +22,8 @@ class StringOrigin final : public TensorOrigin {
 
 template <typename T, typename V>
 bool Fits(V value) {
-  return value >= static_cast<V>(std::numeric_limits<T>::min()) && value <= static_cast<V>(std::numeric_limits<T>::max());
+  return value >= static_cast<V>(std::numeric_limits<T>::min()) &&
+         value <= static_cast<V>(std::numeric_limits<T>::max());
 }
 
 }  // namespace
@@ -33,19 +34,25 @@ JsonKind JsonKindOf(DType dtype) {
     case DType::kInt8:
     case DType::kInt16:
     case DType::kInt32:
-    case DType::kInt64: return JsonKind::kSigned;
+    case DType::kInt64:
+      return JsonKind::kSigned;
     case DType::kUint4:
     case DType::kUint8:
     case DType::kUint16:
     case DType::kUint32:
-    case DType::kUint64: return JsonKind::kUnsigned;
+    case DType::kUint64:
+      return JsonKind::kUnsigned;
     case DType::kFloat:
     case DType::kDouble:
     case DType::kFloat16:
-    case DType::kBfloat16: return JsonKind::kReal;
-    case DType::kBool: return JsonKind::kBool;
-    case DType::kString: return JsonKind::kString;
-    default: return JsonKind::kUnsupported;
+    case DType::kBfloat16:
+      return JsonKind::kReal;
+    case DType::kBool:
+      return JsonKind::kBool;
+    case DType::kString:
+      return JsonKind::kString;
+    default:
+      return JsonKind::kUnsupported;
   }
 }
 
@@ -54,15 +61,15 @@ JsonTensorBuilder::JsonTensorBuilder(const TensorSpec& spec) : spec_(spec) {
 }
 
 absl::Status JsonTensorBuilder::WrongShape(size_t depth, absl::string_view got) const {
-  return absl::InvalidArgumentError(absl::StrCat("JSON value of '", spec_.name, "': Expecting shape ", ShapeString(shape_),
-                                                 " but got ", got, " inside ", depth, " lists"));
+  return absl::InvalidArgumentError(absl::StrCat("JSON value of '", spec_.name, "': Expecting shape ",
+                                                 ShapeString(shape_), " but got ", got, " inside ", depth, " lists"));
 }
 
 absl::Status JsonTensorBuilder::BeginList(size_t depth) {
   if (rank_ >= 0 && depth >= static_cast<size_t>(rank_)) return WrongShape(depth, "a list");
   if (depth >= kMaxRank) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("JSON value of '", spec_.name, "': got lists nested deeper than ", kMaxRank, ", want at most that"));
+    return absl::InvalidArgumentError(absl::StrCat("JSON value of '", spec_.name, "': got lists nested deeper than ",
+                                                   kMaxRank, ", want at most that"));
   }
   if (depth == shape_.size()) shape_.push_back(-1);
   return absl::OkStatus();
@@ -85,30 +92,58 @@ absl::Status JsonTensorBuilder::BeginElement(size_t depth) {
 
 bool JsonTensorBuilder::AppendSigned(int64_t value) {
   switch (spec_.dtype) {
-    case DType::kInt64: Push(value); return true;
-    case DType::kInt32: Push(static_cast<int32_t>(value)); return Fits<int32_t>(value);
-    case DType::kInt16: Push(static_cast<int16_t>(value)); return Fits<int16_t>(value);
-    case DType::kInt8: Push(static_cast<int8_t>(value)); return Fits<int8_t>(value);
-    default: Push(static_cast<int8_t>(value)); return value >= -8 && value <= 7;  // int4, packed in Finish()
+    case DType::kInt64:
+      Push(value);
+      return true;
+    case DType::kInt32:
+      Push(static_cast<int32_t>(value));
+      return Fits<int32_t>(value);
+    case DType::kInt16:
+      Push(static_cast<int16_t>(value));
+      return Fits<int16_t>(value);
+    case DType::kInt8:
+      Push(static_cast<int8_t>(value));
+      return Fits<int8_t>(value);
+    default:
+      Push(static_cast<int8_t>(value));
+      return value >= -8 && value <= 7;  // int4, packed in Finish()
   }
 }
 
 bool JsonTensorBuilder::AppendUnsigned(uint64_t value) {
   switch (spec_.dtype) {
-    case DType::kUint64: Push(value); return true;
-    case DType::kUint32: Push(static_cast<uint32_t>(value)); return Fits<uint32_t>(value);
-    case DType::kUint16: Push(static_cast<uint16_t>(value)); return Fits<uint16_t>(value);
-    case DType::kUint8: Push(static_cast<uint8_t>(value)); return Fits<uint8_t>(value);
-    default: Push(static_cast<uint8_t>(value)); return value <= 15;  // uint4
+    case DType::kUint64:
+      Push(value);
+      return true;
+    case DType::kUint32:
+      Push(static_cast<uint32_t>(value));
+      return Fits<uint32_t>(value);
+    case DType::kUint16:
+      Push(static_cast<uint16_t>(value));
+      return Fits<uint16_t>(value);
+    case DType::kUint8:
+      Push(static_cast<uint8_t>(value));
+      return Fits<uint8_t>(value);
+    default:
+      Push(static_cast<uint8_t>(value));
+      return value <= 15;  // uint4
   }
 }
 
 void JsonTensorBuilder::AppendReal(double value) {
   switch (spec_.dtype) {
-    case DType::kDouble: Push(value); break;
-    case DType::kFloat16: Push(HalfFromFloat(static_cast<float>(value))); break;
-    case DType::kBfloat16: Push(BfloatFromFloat(static_cast<float>(value))); break;
-    default: Push(static_cast<float>(value)); break;
+    case DType::kDouble:
+      Push(value);
+      break;
+    case DType::kFloat16:
+      Push(HalfFromFloat(static_cast<float>(value)));
+      break;
+    case DType::kBfloat16:
+      Push(BfloatFromFloat(static_cast<float>(value)));
+      break;
+    default:
+      Push(static_cast<float>(value));
+      break;
   }
 }
 

@@ -11,12 +11,13 @@
 
 namespace portico {
 
-/// Collects one tensor from nested lists of JSON values: learns the shape from the nesting, checks that it is not ragged,
-/// and writes elements straight into the memory that the tensor then views. Knows no JSON parser. For one thread.
+/// Collects one tensor from nested lists of JSON values: learns the shape from the nesting, checks that it is not
+/// ragged, and writes elements straight into the memory that the tensor then views. Knows no JSON parser. For one
+/// thread.
 ///
-/// A value sits at a depth: 0 for the tensor as a whole, d for what is inside d lists. BeginList(d) and EndList(d, length)
-/// enclose a list at depth d; an element at depth d is Append…(d, value). Messages are those of the TensorFlow Serving
-/// API.
+/// A value sits at a depth: 0 for the tensor as a whole, d for what is inside d lists. BeginList(d) and EndList(d,
+/// length) enclose a list at depth d; an element at depth d is Append…(d, value). Messages are those of the TensorFlow
+/// Serving API.
 class JsonTensorBuilder {
  public:
   /// Lists within lists; deeper ones are refused before they are descended into.

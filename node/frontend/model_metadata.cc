@@ -3,8 +3,8 @@
 #include <google/protobuf/util/json_util.h>
 
 #include "absl/strings/str_cat.h"
-#include "node/json_text.h"
 #include "node/frontend/tf_dtype.h"
+#include "node/json_text.h"
 #include "tensorflow_serving/predict.pb.h"
 
 namespace portico {
@@ -47,8 +47,8 @@ absl::StatusOr<std::string> MetadataJson(absl::string_view model, int64_t versio
   if (!printed.ok()) return absl::InternalError(absl::StrCat("metadata of model '", model, "': ", printed.ToString()));
   std::string json = "{\"model_spec\":{\"name\":";
   AppendJsonString(model, &json);
-  absl::StrAppend(&json, ",\"signature_name\":\"\",\"version\":\"", version, "\"},\"metadata\":{\"signature_def\":", defs,
-                  "}}");
+  absl::StrAppend(&json, ",\"signature_name\":\"\",\"version\":\"", version,
+                  "\"},\"metadata\":{\"signature_def\":", defs, "}}");
   return json;
 }
 

@@ -45,8 +45,8 @@ absl::StatusOr<std::vector<Tensor>> InputsOf(PeerMessage& call, const Signature&
     return OrderInputs(signature, std::move(named));
   }
   if (call.tensors.size() != signature.inputs.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("call of signature '", signature.name, "': got ", call.tensors.size(),
-                                                   " tensors, want ", signature.inputs.size()));
+    return absl::InvalidArgumentError(absl::StrCat("call of signature '", signature.name, "': got ",
+                                                   call.tensors.size(), " tensors, want ", signature.inputs.size()));
   }
   return std::move(call.tensors);
 }
@@ -121,10 +121,9 @@ void PeerFrontend::OnCall(PeerMessage call, PeerReply reply) {
   const std::shared_ptr<const Servable> running = *std::move(servable);
   auto state = std::make_unique<Call>(
       Call{*this, std::move(reply), context, running, *signature, key, by_name || ref->digest.empty()});
-  inference_.Run(RequestApi::kPeer, running, *signature, std::move(context), *std::move(inputs),
-                 [state = std::move(state)](absl::StatusOr<std::vector<Tensor>> outputs) {
-                   state->Finish(std::move(outputs));
-                 });
+  inference_.Run(
+      RequestApi::kPeer, running, *signature, std::move(context), *std::move(inputs),
+      [state = std::move(state)](absl::StatusOr<std::vector<Tensor>> outputs) { state->Finish(std::move(outputs)); });
 }
 
 void PeerFrontend::OnCancel(uint64_t connection, uint64_t call_id) {

@@ -14,8 +14,8 @@ namespace portico {
 /// are not sampled. For one thread at a time; a member of the frontend's call object.
 class RequestTrace {
  public:
-  /// Reads `traceparent` (may be empty or nonsense: then nothing is sampled) into `context->trace`, whose parent becomes
-  /// the root span.
+  /// Reads `traceparent` (may be empty or nonsense: then nothing is sampled) into `context->trace`, whose parent
+  /// becomes the root span.
   void Start(absl::string_view traceparent, const Clock& clock, RequestContext* context);
 
   /// Ends the root span and hands all spans of the request to `ring`. Returns the `traceparent` to answer

@@ -37,7 +37,8 @@ constexpr size_t kMaxRank = 254;
 absl::Status Malformed() { return absl::InvalidArgumentError("TensorProto: malformed protobuf"); }
 
 absl::Status TooMany(uint64_t got, uint64_t want) {
-  return absl::InvalidArgumentError(absl::StrCat("TensorProto: got ", got, " values, want at most the ", want, " of its shape"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("TensorProto: got ", got, " values, want at most the ", want, " of its shape"));
 }
 
 struct Header {
@@ -74,10 +75,17 @@ absl::StatusOr<Header> ReadHeader(absl::string_view proto) {
   WireReader in(proto);
   while (in.Next()) {
     switch (in.field()) {
-      case kDtype: dtype = in.Int(); break;
-      case kShape: RETURN_IF_ERROR(ReadShape(in.Bytes(), &header.shape)); break;
-      case kContent: header.content = in.Bytes(); break;
-      default: break;
+      case kDtype:
+        dtype = in.Int();
+        break;
+      case kShape:
+        RETURN_IF_ERROR(ReadShape(in.Bytes(), &header.shape));
+        break;
+      case kContent:
+        header.content = in.Bytes();
+        break;
+      default:
+        break;
     }
   }
   if (in.failed()) return Malformed();
@@ -100,8 +108,10 @@ Tensor Pack(DType dtype, const Shape& shape, absl::string_view values) {
   char* out = packed.mutable_bytes();
   for (size_t i = 0; i < values.size(); ++i) {
     const auto nibble = static_cast<char>(values[i] & 0x0f);
-    if (i % 2 == 0) out[i / 2] = nibble;
-    else out[i / 2] = static_cast<char>(out[i / 2] | static_cast<char>(nibble << 4));
+    if (i % 2 == 0)
+      out[i / 2] = nibble;
+    else
+      out[i / 2] = static_cast<char>(out[i / 2] | static_cast<char>(nibble << 4));
   }
   return packed;
 }
@@ -142,8 +152,8 @@ absl::StatusOr<uint64_t> ReadVarints(absl::string_view proto, uint32_t field, T*
   const auto store = [&](uint64_t raw) -> absl::Status {
     if (count == limit) return TooMany(limit + 1, limit);
     if (Convert<T>(raw, &out[count++])) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat("TensorProto: got value ", static_cast<int32_t>(raw),
-                                                   ", want one that fits its dtype"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("TensorProto: got value ", static_cast<int32_t>(raw), ", want one that fits its dtype"));
   };
   WireReader in(proto);
   while (in.Next()) {
@@ -174,8 +184,10 @@ absl::StatusOr<uint64_t> ReadFixed(absl::string_view proto, uint32_t field, T* o
     if (in.is(WireReader::Type::kBytes)) {
       packed = in.Bytes();
     } else {
-      if constexpr (sizeof(T) == 4) single = in.Float();
-      else single = in.Double();
+      if constexpr (sizeof(T) == 4)
+        single = in.Float();
+      else
+        single = in.Double();
       packed = {reinterpret_cast<const char*>(&single), sizeof(single)};
     }
     if (in.failed() || packed.size() % sizeof(T) != 0) return Malformed();
@@ -217,8 +229,10 @@ void FillRest(char* data, uint64_t count, uint64_t elements, size_t width) {
 
 absl::StatusOr<uint64_t> ReadValues(absl::string_view proto, DType dtype, char* out, uint64_t elements) {
   switch (dtype) {
-    case DType::kFloat: return ReadFixed(proto, kFloatVal, reinterpret_cast<float*>(out), elements);
-    case DType::kDouble: return ReadFixed(proto, kDoubleVal, reinterpret_cast<double*>(out), elements);
+    case DType::kFloat:
+      return ReadFixed(proto, kFloatVal, reinterpret_cast<float*>(out), elements);
+    case DType::kDouble:
+      return ReadFixed(proto, kDoubleVal, reinterpret_cast<double*>(out), elements);
     case DType::kComplex64:
     case DType::kComplex128: {
       // Real and imaginary parts by turns: twice as many values, which must pair up.
@@ -227,24 +241,36 @@ absl::StatusOr<uint64_t> ReadValues(absl::string_view proto, DType dtype, char* 
                            ? ReadFixed(proto, kScomplexVal, reinterpret_cast<float*>(out), 2 * elements)
                            : ReadFixed(proto, kDcomplexVal, reinterpret_cast<double*>(out), 2 * elements));
       if (parts % 2 != 0) {
-        return absl::InvalidArgumentError(absl::StrCat("TensorProto: got ", parts, " parts of complex values, want pairs"));
+        return absl::InvalidArgumentError(
+            absl::StrCat("TensorProto: got ", parts, " parts of complex values, want pairs"));
       }
       return parts / 2;
     }
-    case DType::kInt32: return ReadVarints(proto, kIntVal, reinterpret_cast<int32_t*>(out), elements);
-    case DType::kInt16: return ReadVarints(proto, kIntVal, reinterpret_cast<int16_t*>(out), elements);
-    case DType::kUint16: return ReadVarints(proto, kIntVal, reinterpret_cast<uint16_t*>(out), elements);
+    case DType::kInt32:
+      return ReadVarints(proto, kIntVal, reinterpret_cast<int32_t*>(out), elements);
+    case DType::kInt16:
+      return ReadVarints(proto, kIntVal, reinterpret_cast<int16_t*>(out), elements);
+    case DType::kUint16:
+      return ReadVarints(proto, kIntVal, reinterpret_cast<uint16_t*>(out), elements);
     case DType::kInt4:
-    case DType::kInt8: return ReadVarints(proto, kIntVal, reinterpret_cast<int8_t*>(out), elements);
+    case DType::kInt8:
+      return ReadVarints(proto, kIntVal, reinterpret_cast<int8_t*>(out), elements);
     case DType::kUint4:
-    case DType::kUint8: return ReadVarints(proto, kIntVal, reinterpret_cast<uint8_t*>(out), elements);
-    case DType::kInt64: return ReadVarints(proto, kInt64Val, reinterpret_cast<int64_t*>(out), elements);
-    case DType::kBool: return ReadVarints(proto, kBoolVal, reinterpret_cast<bool*>(out), elements);
+    case DType::kUint8:
+      return ReadVarints(proto, kIntVal, reinterpret_cast<uint8_t*>(out), elements);
+    case DType::kInt64:
+      return ReadVarints(proto, kInt64Val, reinterpret_cast<int64_t*>(out), elements);
+    case DType::kBool:
+      return ReadVarints(proto, kBoolVal, reinterpret_cast<bool*>(out), elements);
     case DType::kFloat16:
-    case DType::kBfloat16: return ReadVarints(proto, kHalfVal, reinterpret_cast<uint16_t*>(out), elements);
-    case DType::kUint32: return ReadVarints(proto, kUint32Val, reinterpret_cast<uint32_t*>(out), elements);
-    case DType::kUint64: return ReadVarints(proto, kUint64Val, reinterpret_cast<uint64_t*>(out), elements);
-    default: return ReadFloat8(proto, out, elements);
+    case DType::kBfloat16:
+      return ReadVarints(proto, kHalfVal, reinterpret_cast<uint16_t*>(out), elements);
+    case DType::kUint32:
+      return ReadVarints(proto, kUint32Val, reinterpret_cast<uint32_t*>(out), elements);
+    case DType::kUint64:
+      return ReadVarints(proto, kUint64Val, reinterpret_cast<uint64_t*>(out), elements);
+    default:
+      return ReadFloat8(proto, out, elements);
   }
 }
 
@@ -295,7 +321,8 @@ absl::StatusOr<Tensor> ReadStrings(const Header& header, absl::string_view proto
     const absl::string_view last = values.empty() ? absl::string_view() : values.back();
     if (!last.empty() && rest > max_bytes / last.size()) {
       return absl::InvalidArgumentError(absl::StrCat("TensorProto: got a string of ", last.size(), " bytes to fill ",
-                                                     header.elements, " elements, want at most ", max_bytes, " bytes in all"));
+                                                     header.elements, " elements, want at most ", max_bytes,
+                                                     " bytes in all"));
     }
     text += rest * last.size();
     values.resize(header.elements, last);

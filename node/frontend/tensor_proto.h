@@ -10,8 +10,8 @@
 namespace portico {
 
 /// Reads a serialised tensorflow.TensorProto in place. `tensor_content` becomes a view that `origin` keeps alive; what
-/// must be converted (typed *_val fields, strings, 4-bit types) is copied, at most `max_bytes`, checked before memory is
-/// taken. Fewer values than the shape takes: the last one fills the rest, none means zeros, as TensorFlow has it.
+/// must be converted (typed *_val fields, strings, 4-bit types) is copied, at most `max_bytes`, checked before memory
+/// is taken. Fewer values than the shape takes: the last one fills the rest, none means zeros, as TensorFlow has it.
 /// INVALID_ARGUMENT for anything else that does not fit.
 absl::StatusOr<Tensor> ReadTensorProto(absl::string_view proto, const Ref<TensorOrigin>& origin, uint64_t max_bytes);
 

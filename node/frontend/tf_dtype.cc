@@ -43,7 +43,8 @@ absl::StatusOr<int> TfDataType(DType dtype) {
   for (const Row& row : kRows) {
     if (row.dtype == dtype) return row.tf;
   }
-  return absl::UnimplementedError(absl::StrCat("dtype: got ", DTypeName(dtype), ", want a type that TensorFlow has too"));
+  return absl::UnimplementedError(
+      absl::StrCat("dtype: got ", DTypeName(dtype), ", want a type that TensorFlow has too"));
 }
 
 absl::StatusOr<DType> DTypeFromTf(int64_t number) {

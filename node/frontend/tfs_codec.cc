@@ -19,14 +19,17 @@ constexpr size_t kMaxNames = 1024;
 absl::Status Malformed() { return absl::InvalidArgumentError("PredictRequest: malformed protobuf"); }
 
 absl::Status TooManyNames(absl::string_view what) {
-  return absl::InvalidArgumentError(absl::StrCat("PredictRequest: got over ", kMaxNames, " ", what, ", want at most that"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("PredictRequest: got over ", kMaxNames, " ", what, ", want at most that"));
 }
 
 bool ReadModelSpec(absl::string_view bytes, ModelSpecView* spec) {
   WireReader in(bytes);
   while (in.Next()) {
     switch (in.field()) {
-      case 1: spec->name = in.Bytes(); break;
+      case 1:
+        spec->name = in.Bytes();
+        break;
       case 2: {  // google.protobuf.Int64Value; one of version and label is set, the last counts
         WireReader value(in.Bytes());
         spec->has_version = true;
@@ -38,12 +41,15 @@ bool ReadModelSpec(absl::string_view bytes, ModelSpecView* spec) {
         if (value.failed()) return false;
         break;
       }
-      case 3: spec->signature = in.Bytes(); break;
+      case 3:
+        spec->signature = in.Bytes();
+        break;
       case 4:
         spec->label = in.Bytes();
         spec->has_version = false;
         break;
-      default: break;
+      default:
+        break;
     }
   }
   return !in.failed();
@@ -52,8 +58,10 @@ bool ReadModelSpec(absl::string_view bytes, ModelSpecView* spec) {
 bool ReadInput(absl::string_view entry, PredictRequestView::Input* input) {
   WireReader in(entry);
   while (in.Next()) {
-    if (in.field() == 1) input->name = in.Bytes();
-    else if (in.field() == 2) input->tensor = in.Bytes();
+    if (in.field() == 1)
+      input->name = in.Bytes();
+    else if (in.field() == 2)
+      input->tensor = in.Bytes();
   }
   return !in.failed();
 }
@@ -91,16 +99,20 @@ absl::StatusOr<PredictRequestView> ReadPredictRequest(absl::string_view message)
         if (!ReadInput(in.Bytes(), &input)) return Malformed();
         const auto same = std::find_if(request.inputs.begin(), request.inputs.end(),
                                        [&](const auto& other) { return other.name == input.name; });
-        if (same != request.inputs.end()) *same = input;
-        else if (request.inputs.size() == kMaxNames) return TooManyNames("inputs");
-        else request.inputs.push_back(input);
+        if (same != request.inputs.end())
+          *same = input;
+        else if (request.inputs.size() == kMaxNames)
+          return TooManyNames("inputs");
+        else
+          request.inputs.push_back(input);
         break;
       }
       case 3:
         if (request.output_filter.size() == kMaxNames) return TooManyNames("output filters");
         request.output_filter.push_back(in.Bytes());
         break;
-      default: break;
+      default:
+        break;
     }
   }
   if (in.failed()) return Malformed();
@@ -131,7 +143,8 @@ absl::StatusOr<absl::InlinedVector<int, 8>> SelectOutputs(const Signature& signa
     const int index = signature.OutputIndex(name);
     if (index < 0) {
       return absl::InvalidArgumentError(absl::StrCat("output tensor alias not found in signature: ", name,
-                                                     " Outputs expected to be in the set {", NamesOf(signature.outputs), "}."));
+                                                     " Outputs expected to be in the set {", NamesOf(signature.outputs),
+                                                     "}."));
     }
     if (absl::c_linear_search(selected, index)) {
       return absl::InvalidArgumentError(absl::StrCat("duplicate output tensor alias: ", name));
@@ -141,8 +154,9 @@ absl::StatusOr<absl::InlinedVector<int, 8>> SelectOutputs(const Signature& signa
   return selected;
 }
 
-absl::StatusOr<SplicedMessage> WritePredictResponse(absl::string_view model, int64_t version, const Signature& signature,
-                                                    absl::Span<const int> selected, absl::Span<const Tensor> outputs) {
+absl::StatusOr<SplicedMessage> WritePredictResponse(absl::string_view model, int64_t version,
+                                                    const Signature& signature, absl::Span<const int> selected,
+                                                    absl::Span<const Tensor> outputs) {
   SplicedMessage message;
   WireWriter out(&message.bytes);
   for (const int index : selected) {

@@ -40,11 +40,12 @@ struct PredictRequestView {
   absl::InlinedVector<absl::string_view, 4> output_filter;
 };
 
-/// INVALID_ARGUMENT for what is no such message, and for more than 1024 inputs or filters. Of inputs of one name the last
-/// counts.
+/// INVALID_ARGUMENT for what is no such message, and for more than 1024 inputs or filters. Of inputs of one name the
+/// last counts.
 absl::StatusOr<PredictRequestView> ReadPredictRequest(absl::string_view message);
 
-/// The inputs' tensors, views of what `origin` keeps alive where possible. INVALID_ARGUMENT "tensor parsing error: NAME: …".
+/// The inputs' tensors, views of what `origin` keeps alive where possible. INVALID_ARGUMENT "tensor parsing error:
+/// NAME: …".
 absl::StatusOr<std::vector<NamedTensor>> ReadPredictInputs(const PredictRequestView& request,
                                                            const Ref<TensorOrigin>& origin, uint64_t max_bytes);
 
@@ -53,8 +54,8 @@ absl::StatusOr<std::vector<NamedTensor>> ReadPredictInputs(const PredictRequestV
 absl::StatusOr<absl::InlinedVector<int, 8>> SelectOutputs(const Signature& signature,
                                                           absl::Span<const absl::string_view> filter);
 
-/// A serialised message in which large tensors are left where they are: `bytes` with the bytes of `splices` put in, each
-/// before position `at` of `bytes`, rising.
+/// A serialised message in which large tensors are left where they are: `bytes` with the bytes of `splices` put in,
+/// each before position `at` of `bytes`, rising.
 struct SplicedMessage {
   struct Splice {
     size_t at;
@@ -67,8 +68,10 @@ struct SplicedMessage {
   std::vector<Splice> splices;
 };
 
-/// A PredictResponse with `outputs[i]` for each i of `selected`. UNIMPLEMENTED for a dtype that TensorFlow does not have.
-absl::StatusOr<SplicedMessage> WritePredictResponse(absl::string_view model, int64_t version, const Signature& signature,
-                                                    absl::Span<const int> selected, absl::Span<const Tensor> outputs);
+/// A PredictResponse with `outputs[i]` for each i of `selected`. UNIMPLEMENTED for a dtype that TensorFlow does not
+/// have.
+absl::StatusOr<SplicedMessage> WritePredictResponse(absl::string_view model, int64_t version,
+                                                    const Signature& signature, absl::Span<const int> selected,
+                                                    absl::Span<const Tensor> outputs);
 
 }  // namespace portico

@@ -87,8 +87,8 @@ struct Shared {
   TraceRing& traces;
 };
 
-/// One Predict: Start (read, resolve, run) → OnOutputs (write, finish). gRPC calls OnDone last, whatever happened; it frees
-/// the call.
+/// One Predict: Start (read, resolve, run) → OnOutputs (write, finish). gRPC calls OnDone last, whatever happened; it
+/// frees the call.
 class PredictCall final : public grpc::ServerUnaryReactor {
  public:
   PredictCall(const Shared& shared, grpc::CallbackServerContext& call, grpc::ByteBuffer& response)
@@ -121,8 +121,8 @@ class PredictCall final : public grpc::ServerUnaryReactor {
     trace_.Start({traceparent->second.data(), traceparent->second.size()}, clock, context_.get());
   }
 
-  /// The inputs in the signature's order; sets servable, signature and outputs. In the order in which TensorFlow Serving
-  /// finds faults: model, signature, inputs, outputs.
+  /// The inputs in the signature's order; sets servable, signature and outputs. In the order in which TensorFlow
+  /// Serving finds faults: model, signature, inputs, outputs.
   absl::StatusOr<std::vector<Tensor>> Prepare(const grpc::ByteBuffer& message) {
     ASSIGN_OR_RETURN(const Ref<SliceOrigin> origin, OriginOf(message));
     ASSIGN_OR_RETURN(const PredictRequestView request, ReadPredictRequest(origin->bytes()));
@@ -151,8 +151,8 @@ class PredictCall final : public grpc::ServerUnaryReactor {
   }
 
   void Complete(const absl::Status& status) {
-    const std::string traceparent = trace_.Finish(shared_.inference.node_name(), shared_.inference.clock(), *context_,
-                                                  shared_.traces);
+    const std::string traceparent =
+        trace_.Finish(shared_.inference.node_name(), shared_.inference.clock(), *context_, shared_.traces);
     if (!traceparent.empty()) call_.AddTrailingMetadata("traceparent", traceparent);
     Finish(ToGrpc(status));  // From here on this call may be gone.
   }

@@ -9,8 +9,8 @@
 
 namespace portico {
 
-/// The TensorFlow Serving API over gRPC: Predict (raw bytes, read and written in place), GetModelMetadata, GetModelStatus.
-/// Owns the gRPC server. The destructor stops it.
+/// The TensorFlow Serving API over gRPC: Predict (raw bytes, read and written in place), GetModelMetadata,
+/// GetModelStatus. Owns the gRPC server. The destructor stops it.
 class TfsGrpcFrontend {
  public:
   struct Options {
@@ -19,9 +19,10 @@ class TfsGrpcFrontend {
     /// Bytes of one message, in and out; also of the tensors that a request may unfold to.
     int max_message_bytes = 256 << 20;
   };
-  /// References are not owned and must outlive it. `traces`: where sampled requests leave their spans. UNAVAILABLE when the
-  /// address is taken.
-  static absl::StatusOr<std::unique_ptr<TfsGrpcFrontend>> Start(Options options, Inference& inference, TraceRing& traces);
+  /// References are not owned and must outlive it. `traces`: where sampled requests leave their spans. UNAVAILABLE when
+  /// the address is taken.
+  static absl::StatusOr<std::unique_ptr<TfsGrpcFrontend>> Start(Options options, Inference& inference,
+                                                                TraceRing& traces);
   virtual ~TfsGrpcFrontend() = default;
 
   /// HOST:PORT as bound.

@@ -42,8 +42,8 @@ absl::Status WrongType(ondemand::value& value, const TensorSpec& spec) {
                                                  " is not of expected type: ", TfTypeName(spec.dtype)));
 }
 
-/// What simdjson refuses but the API takes: NaN, the infinities, and numbers too large for a double. Left unconsumed: the
-/// list that holds it skips it as a token.
+/// What simdjson refuses but the API takes: NaN, the infinities, and numbers too large for a double. Left unconsumed:
+/// the list that holds it skips it as a token.
 bool ReadSpecialReal(absl::string_view token, double* real) {
   const bool negative = !token.empty() && token[0] == '-';
   const absl::string_view magnitude = token.substr(negative ? 1 : 0);
@@ -74,11 +74,13 @@ absl::Status ReadBase64(ondemand::value value, JsonTensorBuilder* out) {
     }
     if (field.value().get_string().get(encoded) != simdjson::SUCCESS ||
         !absl::Base64Unescape({encoded.data(), encoded.size()}, &text)) {
-      return absl::InvalidArgumentError(absl::StrCat("JSON value of '", out->spec().name, "': got a 'b64' that is not base64"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("JSON value of '", out->spec().name, "': got a 'b64' that is not base64"));
     }
   }
   if (keys == 0) {
-    return absl::InvalidArgumentError(absl::StrCat("JSON value of '", out->spec().name, "': got an empty object, want a value"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("JSON value of '", out->spec().name, "': got an empty object, want a value"));
   }
   out->AppendString(text);
   return absl::OkStatus();
@@ -122,9 +124,9 @@ absl::Status ReadElement(ondemand::value& value, JsonTensorBuilder* out) {
       return absl::OkStatus();
     }
   }
-  return absl::InvalidArgumentError(absl::StrCat("JSON value of '", spec.name,
-                                                 "': got a number out of range; it is not of expected type: ",
-                                                 TfTypeName(spec.dtype)));
+  return absl::InvalidArgumentError(
+      absl::StrCat("JSON value of '", spec.name,
+                   "': got a number out of range; it is not of expected type: ", TfTypeName(spec.dtype)));
 }
 
 /// A value and what it holds, at `depth` of the builder's tensor. Recursion is as deep as the builder lets lists nest.
@@ -224,9 +226,9 @@ absl::StatusOr<Outline> ReadOutline(ondemand::document& document) {
     return absl::InvalidArgumentError("JSON Parse error: got more text behind the end of the document");
   }
   if (outline.instances == outline.inputs) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("JSON body: Not formatted correctly: got ", outline.inputs ? "both" : "neither",
-                     " of 'instances' and 'inputs', want one of them"));
+    return absl::InvalidArgumentError(absl::StrCat("JSON body: Not formatted correctly: got ",
+                                                   outline.inputs ? "both" : "neither",
+                                                   " of 'instances' and 'inputs', want one of them"));
   }
   return outline;
 }
@@ -368,8 +370,7 @@ absl::StatusOr<PredictJson> ReadPredictJson(absl::string_view body,
   std::optional<ondemand::parser> own;
   ondemand::parser& parser = body.size() <= kSharedParserBytes ? shared : own.emplace();
   ondemand::document document;
-  RETURN_IF_JSON_ERROR(
-      parser.iterate(body.data(), body.size(), body.size() + HttpRequest::kBodyPadding).get(document));
+  RETURN_IF_JSON_ERROR(parser.iterate(body.data(), body.size(), body.size() + HttpRequest::kBodyPadding).get(document));
   return Read(document, find);
 }
 

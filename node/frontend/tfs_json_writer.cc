@@ -4,9 +4,9 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/small_float.h"
 #include "base/status_macros.h"
 #include "node/frontend/json_tensor_builder.h"
-#include "base/small_float.h"
 #include "node/frontend/tfs_json.h"
 #include "node/json_text.h"
 #include "simdjson.h"
@@ -45,16 +45,17 @@ class OutputWriter {
 
   absl::Status Check() const {
     if (JsonKindOf(tensor_.dtype()) == JsonKind::kUnsupported) {
-      return absl::UnimplementedError(
-          absl::StrCat("output '", name_, "': got ", DTypeName(tensor_.dtype()), ", which JSON has no form for; use gRPC"));
+      return absl::UnimplementedError(absl::StrCat("output '", name_, "': got ", DTypeName(tensor_.dtype()),
+                                                   ", which JSON has no form for; use gRPC"));
     }
     if (tensor_.dtype() != DType::kString || base64_) return absl::OkStatus();
     const size_t table = (tensor_.num_elements() + 1) * sizeof(uint64_t);
     const absl::string_view text = tensor_.bytes().substr(table);
     if (simdjson::validate_utf8(text.data(), text.size())) return absl::OkStatus();
-    return absl::FailedPreconditionError(absl::StrCat(
-        "output '", name_, "': got strings that are not UTF-8, which JSON cannot hold; give it a name that ends in _bytes "
-        "to get base64, or use gRPC"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("output '", name_,
+                     "': got strings that are not UTF-8, which JSON cannot hold; give it a name that ends in _bytes "
+                     "to get base64, or use gRPC"));
   }
 
   void WriteAll(std::string* out) { WriteFrom(0, out); }
@@ -76,26 +77,40 @@ class OutputWriter {
 
   void WriteElement(uint64_t index, std::string* out) const {
     switch (tensor_.dtype()) {
-      case DType::kFloat: return AppendJsonFloat(Load<float>(data_, index), out);
-      case DType::kDouble: return AppendJsonDouble(Load<double>(data_, index), out);
-      case DType::kFloat16: return AppendSmallFloat(FloatFromHalf(Load<uint16_t>(data_, index)), out);
-      case DType::kBfloat16: return AppendSmallFloat(FloatFromBfloat(Load<uint16_t>(data_, index)), out);
-      case DType::kInt8: return AppendInteger(Load<int8_t>(data_, index), out);
-      case DType::kInt16: return AppendInteger(Load<int16_t>(data_, index), out);
-      case DType::kInt32: return AppendInteger(Load<int32_t>(data_, index), out);
-      case DType::kInt64: return AppendInteger(Load<int64_t>(data_, index), out);
-      case DType::kUint8: return AppendInteger(Load<uint8_t>(data_, index), out);
-      case DType::kUint16: return AppendInteger(Load<uint16_t>(data_, index), out);
-      case DType::kUint32: return AppendInteger(Load<uint32_t>(data_, index), out);
-      case DType::kUint64: return AppendInteger(Load<uint64_t>(data_, index), out);
-      case DType::kBool: return static_cast<void>(out->append(data_[index] != 0 ? "true" : "false"));
+      case DType::kFloat:
+        return AppendJsonFloat(Load<float>(data_, index), out);
+      case DType::kDouble:
+        return AppendJsonDouble(Load<double>(data_, index), out);
+      case DType::kFloat16:
+        return AppendSmallFloat(FloatFromHalf(Load<uint16_t>(data_, index)), out);
+      case DType::kBfloat16:
+        return AppendSmallFloat(FloatFromBfloat(Load<uint16_t>(data_, index)), out);
+      case DType::kInt8:
+        return AppendInteger(Load<int8_t>(data_, index), out);
+      case DType::kInt16:
+        return AppendInteger(Load<int16_t>(data_, index), out);
+      case DType::kInt32:
+        return AppendInteger(Load<int32_t>(data_, index), out);
+      case DType::kInt64:
+        return AppendInteger(Load<int64_t>(data_, index), out);
+      case DType::kUint8:
+        return AppendInteger(Load<uint8_t>(data_, index), out);
+      case DType::kUint16:
+        return AppendInteger(Load<uint16_t>(data_, index), out);
+      case DType::kUint32:
+        return AppendInteger(Load<uint32_t>(data_, index), out);
+      case DType::kUint64:
+        return AppendInteger(Load<uint64_t>(data_, index), out);
+      case DType::kBool:
+        return static_cast<void>(out->append(data_[index] != 0 ? "true" : "false"));
       case DType::kUint4:
       case DType::kInt4: {
         int value = static_cast<uint8_t>(data_[index / 2]) >> (index % 2 * 4) & 0x0f;
         if (tensor_.dtype() == DType::kInt4 && value >= 8) value -= 16;
         return AppendInteger(value, out);
       }
-      default: return WriteString(tensor_.StringAt(index), out);
+      default:
+        return WriteString(tensor_.StringAt(index), out);
     }
   }
 
@@ -121,10 +136,10 @@ absl::Status CheckRows(const Signature& signature, absl::Span<const Tensor> outp
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Shape& shape = outputs[i].shape();
     if (!shape.empty() && shape[0] == outputs[0].rows()) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "inconsistent batch size: output '", signature.outputs[i].name, "' has shape ", ShapeString(shape),
-        shape.empty() ? ", want a dimension of rows" : absl::StrCat(", want ", outputs[0].rows(), " rows"),
-        "; ask in column format (\"inputs\")"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("inconsistent batch size: output '", signature.outputs[i].name, "' has shape ", ShapeString(shape),
+                     shape.empty() ? ", want a dimension of rows" : absl::StrCat(", want ", outputs[0].rows(), " rows"),
+                     "; ask in column format (\"inputs\")"));
   }
   return absl::OkStatus();
 }

@@ -17,11 +17,16 @@ namespace {
 
 absl::string_view StateName(Servables::State state) {
   switch (state) {
-    case Servables::State::kStart: return "START";
-    case Servables::State::kLoading: return "LOADING";
-    case Servables::State::kAvailable: return "AVAILABLE";
-    case Servables::State::kUnloading: return "UNLOADING";
-    case Servables::State::kEnd: return "END";
+    case Servables::State::kStart:
+      return "START";
+    case Servables::State::kLoading:
+      return "LOADING";
+    case Servables::State::kAvailable:
+      return "AVAILABLE";
+    case Servables::State::kUnloading:
+      return "UNLOADING";
+    case Servables::State::kEnd:
+      return "END";
   }
   return "UNKNOWN";
 }
@@ -57,10 +62,9 @@ class TfsRestFrontend::PredictCall {
     const std::shared_ptr<const Servable> servable = call->servable_;
     const Signature& signature = *call->signature_;
     Ref<const RequestContext> context = call->context_;
-    inference.Run(RequestApi::kTfsRest, servable, signature, std::move(context), *std::move(inputs),
-                  [call = std::move(call)](absl::StatusOr<std::vector<Tensor>> outputs) {
-                    call->OnOutputs(std::move(outputs));
-                  });
+    inference.Run(
+        RequestApi::kTfsRest, servable, signature, std::move(context), *std::move(inputs),
+        [call = std::move(call)](absl::StatusOr<std::vector<Tensor>> outputs) { call->OnOutputs(std::move(outputs)); });
   }
 
  private:
@@ -69,9 +73,8 @@ class TfsRestFrontend::PredictCall {
       return absl::UnimplementedError(absl::StrCat(path.verb, ": not served here; use :predict with the same model"));
     }
     ASSIGN_OR_RETURN(servable_, Resolve(inference_.servables(), path.ref));
-    ASSIGN_OR_RETURN(PredictJson request, ReadPredictJson(body, [this](absl::string_view name) {
-                       return servable_->FindSignature(name);
-                     }));
+    ASSIGN_OR_RETURN(PredictJson request,
+                     ReadPredictJson(body, [this](absl::string_view name) { return servable_->FindSignature(name); }));
     signature_ = request.signature;
     row_format_ = request.row_format;
     return std::move(request.inputs);

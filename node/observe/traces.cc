@@ -15,9 +15,9 @@ void AppendSpan(const Span& span, std::string* out) {
   AppendJsonString(span.name, out);
   out->append(",\"node\":");
   AppendJsonString(span.node, out);
-  absl::StrAppendFormat(out, ",\"span_id\":\"%016x\",\"parent_span_id\":\"%016x\",\"start_us\":%d,\"duration_us\":%.3f}",
-                        span.span_id, span.parent_span_id, absl::ToUnixMicros(span.start),
-                        absl::ToDoubleMicroseconds(span.duration));
+  absl::StrAppendFormat(
+      out, ",\"span_id\":\"%016x\",\"parent_span_id\":\"%016x\",\"start_us\":%d,\"duration_us\":%.3f}", span.span_id,
+      span.parent_span_id, absl::ToUnixMicros(span.start), absl::ToDoubleMicroseconds(span.duration));
 }
 
 }  // namespace

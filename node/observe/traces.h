@@ -15,8 +15,8 @@ class TraceRing {
  public:
   explicit TraceRing(size_t capacity = 64) : capacity_(capacity) {}
   void Add(const TraceContext& context, std::vector<Span> spans);
-  /// {"traces":[{"trace_id","spans":[{"name","node","span_id","parent_span_id","start_us","duration_us"}]}]}, newest first. `trace_id`
-  /// (32 hex digits) narrows to one; empty: all.
+  /// {"traces":[{"trace_id","spans":[{"name","node","span_id","parent_span_id","start_us","duration_us"}]}]}, newest
+  /// first. `trace_id` (32 hex digits) narrows to one; empty: all.
   std::string Json(absl::string_view trace_id) const;
 
  private:

@@ -13,9 +13,12 @@ constexpr absl::string_view kRequestsHelp = "Requests finished, by API and code.
 
 constexpr absl::string_view ApiName(RequestApi api) {
   switch (api) {
-    case RequestApi::kTfsGrpc: return "tfs_grpc";
-    case RequestApi::kTfsRest: return "tfs_rest";
-    case RequestApi::kPeer: return "peer";
+    case RequestApi::kTfsGrpc:
+      return "tfs_grpc";
+    case RequestApi::kTfsRest:
+      return "tfs_rest";
+    case RequestApi::kPeer:
+      return "peer";
   }
   return "unknown";
 }
@@ -33,8 +36,8 @@ RequestSeries::RequestSeries(MetricRegistry& metrics, MetricLabels labels)
   for (size_t i = 0; i < apis_.size(); ++i) {
     const auto api = static_cast<RequestApi>(i);
     apis_[i].ok = &metrics.NewCounter(kRequests, kRequestsHelp, With(labels_, api, "OK"));
-    apis_[i].rows = &metrics.NewCounter("portico_request_rows_total", "Rows of requests that succeeded.",
-                                        With(labels_, api, ""));
+    apis_[i].rows =
+        &metrics.NewCounter("portico_request_rows_total", "Rows of requests that succeeded.", With(labels_, api, ""));
     apis_[i].latency = &metrics.NewHistogram("portico_request_latency_seconds", "From admission to answer.",
                                              With(labels_, api, ""), LatencyBuckets());
   }
@@ -49,7 +52,8 @@ void RequestSeries::Finished(RequestApi api, const absl::Status& status, absl::D
     return;
   }
   // Errors are rare enough for a look-up, and few codes ever occur: no series is made before it is needed.
-  metrics_.NewCounter(kRequests, kRequestsHelp, With(labels_, api, absl::StatusCodeToString(status.code()))).Increment();
+  metrics_.NewCounter(kRequests, kRequestsHelp, With(labels_, api, absl::StatusCodeToString(status.code())))
+      .Increment();
 }
 
 }  // namespace portico

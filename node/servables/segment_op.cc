@@ -42,9 +42,10 @@ class BatchedSegment final : public SegmentOp {
       : name_(options.name),
         session_(std::move(session)),
         axes_(std::move(axes)),
-        batcher_(BatcherOptions(options, axes_),
-                 [session = session_.get()](absl::Span<const Tensor> inputs) { return session->Run(inputs); }, workers,
-                 clock, metrics) {}
+        batcher_(
+            BatcherOptions(options, axes_),
+            [session = session_.get()](absl::Span<const Tensor> inputs) { return session->Run(inputs); }, workers,
+            clock, metrics) {}
 
   void Run(const Ref<const RequestContext>& context, std::vector<Tensor> inputs, OpDone done) override {
     if (absl::Status status = CheckRows(inputs); !status.ok()) {
@@ -65,8 +66,8 @@ class BatchedSegment final : public SegmentOp {
     result.max_batch_rows = options.batching.max_batch_size;
     result.max_queue_rows = options.batching.max_queue_rows;
     result.max_delay = absl::Microseconds(options.batching.max_delay_us);
-    result.max_running = options.batching.max_running > 0 ? std::min(options.batching.max_running, options.workers)
-                                                          : options.workers;
+    result.max_running =
+        options.batching.max_running > 0 ? std::min(options.batching.max_running, options.workers) : options.workers;
     return result;
   }
 
@@ -79,9 +80,9 @@ class BatchedSegment final : public SegmentOp {
       const int64_t own = inputs[i].shape().empty() ? -1 : inputs[i].rows();
       if (rows == -1) rows = own;
       if (own != rows || own < 0) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "segment '", name_, "': input '", session_->inputs()[i].name, "': got shape ", ShapeString(inputs[i].shape()),
-            ", want ", rows, " rows as its other inputs have"));
+        return absl::InvalidArgumentError(absl::StrCat("segment '", name_, "': input '", session_->inputs()[i].name,
+                                                       "': got shape ", ShapeString(inputs[i].shape()), ", want ", rows,
+                                                       " rows as its other inputs have"));
       }
     }
     return absl::OkStatus();
@@ -95,8 +96,9 @@ class BatchedSegment final : public SegmentOp {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SegmentOp>> SegmentOp::Create(SegmentSpec spec, const Options& options, Executor& workers,
-                                                             const Clock& clock, MetricRegistry& metrics) {
+absl::StatusOr<std::unique_ptr<SegmentOp>> SegmentOp::Create(SegmentSpec spec, const Options& options,
+                                                             Executor& workers, const Clock& clock,
+                                                             MetricRegistry& metrics) {
   Session::Options session_options;
   session_options.intra_op_threads = options.intra_op_threads;
   session_options.name = options.name;

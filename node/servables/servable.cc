@@ -67,9 +67,8 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
       SegmentSpec spec = std::move(*step.segment);
       step.segment->name = spec.name;
       step.segment->num_nodes = spec.num_nodes;
-      ASSIGN_OR_RETURN(std::unique_ptr<SegmentOp> op,
-                       SegmentOp::Create(std::move(spec), options, dependencies.workers, dependencies.clock,
-                                         dependencies.metrics));
+      ASSIGN_OR_RETURN(std::unique_ptr<SegmentOp> op, SegmentOp::Create(std::move(spec), options, dependencies.workers,
+                                                                        dependencies.clock, dependencies.metrics));
       LogAxes(options.name, op->axes());
       joined &= op->axes().joinable;
       ops.push_back(std::move(op));
@@ -83,10 +82,10 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
       }
     }
     function->graph = std::make_unique<Graph>(std::move(plan), std::move(ops), dependencies.clock);
-    function->series = std::make_unique<RequestSeries>(
-        dependencies.metrics, MetricLabels{{"model", package.name},
-                                           {"version", absl::StrCat(package.version)},
-                                           {"signature", signature.name}});
+    function->series =
+        std::make_unique<RequestSeries>(dependencies.metrics, MetricLabels{{"model", package.name},
+                                                                           {"version", absl::StrCat(package.version)},
+                                                                           {"signature", signature.name}});
     servable->functions_.push_back(std::move(function));
   }
   return servable;

@@ -17,8 +17,9 @@
 
 namespace portico {
 
-/// One loaded version of a model, ready to answer: a graph per signature, its segments behind batchers, its portals bound to the
-/// router. Immutable and thread-safe. Held (shared_ptr) by each request that uses it, so that unloading never pulls it away.
+/// One loaded version of a model, ready to answer: a graph per signature, its segments behind batchers, its portals
+/// bound to the router. Immutable and thread-safe. Held (shared_ptr) by each request that uses it, so that unloading
+/// never pulls it away.
 class Servable {
  public:
   struct Dependencies {
@@ -29,8 +30,8 @@ class Servable {
     MetricRegistry& metrics;
   };
 
-  /// Makes sessions and checks which rows may be joined (runs the segments a few times). Contacts nobody. `package.model`'s
-  /// weights stay shared with the store it was loaded with.
+  /// Makes sessions and checks which rows may be joined (runs the segments a few times). Contacts nobody.
+  /// `package.model`'s weights stay shared with the store it was loaded with.
   static absl::StatusOr<std::shared_ptr<const Servable>> Load(Package package, const Dependencies& dependencies);
   ~Servable();
 
@@ -47,7 +48,8 @@ class Servable {
   /// Where requests of the signature are counted.
   RequestSeries& series(const Signature& signature) const;
 
-  /// REQUIRES of both: `signature` is one of signatures(). Runs it on inputs in its order, checked against it by the caller. Called through Inference.
+  /// REQUIRES of both: `signature` is one of signatures(). Runs it on inputs in its order, checked against it by the
+  /// caller. Called through Inference.
   void Run(const Signature& signature, Ref<const RequestContext> context, std::vector<Tensor> inputs,
            OpDone done) const;
 

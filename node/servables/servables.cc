@@ -21,8 +21,8 @@ absl::Status Servables::Add(const std::string& name, const std::string& base) {
   absl::StatusOr<std::vector<VersionFolder>> versions = ListVersions(base);
   absl::Status status = versions.status();
   if (status.ok() && versions->empty()) {
-    status = absl::NotFoundError(absl::StrCat("folder '", base, "': got no version folder, want one named by a number, as ",
-                                              base, "/1/model.onnx"));
+    status = absl::NotFoundError(absl::StrCat(
+        "folder '", base, "': got no version folder, want one named by a number, as ", base, "/1/model.onnx"));
   }
   if (!status.ok()) {
     status = WithContext(absl::StrCat("model '", name, "'"), status);
@@ -68,9 +68,9 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servables::Resolve(const Servabl
   }
   const auto entry = entries_.find(ref.name);
   const auto missing = [&] {
-    return absl::NotFoundError(ref.version < 0 ? absl::StrCat("Servable not found for request: Latest(", ref.name, ")")
-                                               : absl::StrCat("Servable not found for request: Specific(", ref.name,
-                                                              ", ", ref.version, ")"));
+    return absl::NotFoundError(
+        ref.version < 0 ? absl::StrCat("Servable not found for request: Latest(", ref.name, ")")
+                        : absl::StrCat("Servable not found for request: Specific(", ref.name, ", ", ref.version, ")"));
   };
   if (entry == entries_.end() || entry->second.available.empty()) return missing();
   const auto& available = entry->second.available;

@@ -16,7 +16,8 @@ namespace portico {
 
 /// Which models a node serves, in which versions, and what state each is in. Thread-safe.
 ///
-/// The skeleton's policy: the highest version folder is loaded, once, at Add(). (Watching, labels and unloading come here.)
+/// The skeleton's policy: the highest version folder is loaded, once, at Add(). (Watching, labels and unloading come
+/// here.)
 class Servables {
  public:
   /// States and numbers of ModelVersionStatus.State.
@@ -30,13 +31,14 @@ class Servables {
 
   explicit Servables(Servable::Dependencies dependencies) : dependencies_(dependencies) {}
 
-  /// Loads the highest version below `base`. Blocks: call it on a thread that may load. A failure is kept as the version's status
-  /// and returned; models that serve already are not disturbed. ALREADY_EXISTS for a name that was added before.
+  /// Loads the highest version below `base`. Blocks: call it on a thread that may load. A failure is kept as the
+  /// version's status and returned; models that serve already are not disturbed. ALREADY_EXISTS for a name that was
+  /// added before.
   absl::Status Add(const std::string& name, const std::string& base);
 
-  /// The version that `ref` means now; the caller holds it for its whole request. NOT_FOUND "Servable not found for request:
-  /// Latest(foo)" / "Specific(foo, 5)"; INVALID_ARGUMENT "Unrecognized servable version label: x"; FAILED_PRECONDITION naming both
-  /// digests when ref.digest is given and not held.
+  /// The version that `ref` means now; the caller holds it for its whole request. NOT_FOUND "Servable not found for
+  /// request: Latest(foo)" / "Specific(foo, 5)"; INVALID_ARGUMENT "Unrecognized servable version label: x";
+  /// FAILED_PRECONDITION naming both digests when ref.digest is given and not held.
   absl::StatusOr<std::shared_ptr<const Servable>> Resolve(const ServableRef& ref) const;
 
   /// NOT_FOUND "Could not find any versions of model foo" / "Could not find version 9 of model foo".

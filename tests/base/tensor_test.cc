@@ -23,9 +23,7 @@ TEST(TensorTest, ViewRefusesLengthThatDoesNotFit) {
   EXPECT_EQ(bad.status().message(), "tensor: got 8 bytes, want 12 for float32[3]");
 }
 
-TEST(TensorTest, FourBitElementsPackTwoToAByte) {
-  EXPECT_EQ(Tensor::Allocate(DType::kInt4, {3}).bytes().size(), 2u);
-}
+TEST(TensorTest, FourBitElementsPackTwoToAByte) { EXPECT_EQ(Tensor::Allocate(DType::kInt4, {3}).bytes().size(), 2u); }
 
 TEST(TensorTest, ShapeWithTooManyElementsIsRefused) {
   EXPECT_FALSE(NumElements(Shape{int64_t{1} << 40, int64_t{1} << 40}).ok());

@@ -65,7 +65,10 @@ TEST(WireTest, ValueOfAnotherTypeFails) {
 }
 
 TEST(WireTest, LengthPastTheEndFails) {
-  WireReader in(absl::string_view("\x0a\x05" "abcd", 6));
+  WireReader in(
+      absl::string_view("\x0a\x05"
+                        "abcd",
+                        6));
   ASSERT_TRUE(in.Next());
   in.Bytes();
   EXPECT_TRUE(in.failed());

@@ -31,8 +31,9 @@ class BatcherTest : public testing::Test {
     options_.row_outputs = true;
     options_.timer = &timer_;
   }
-  void Build() { batcher_ = std::make_unique<Batcher>(options_, Doubling(), executor_, clock_,
-      MetricRegistry::Null()); }
+  void Build() {
+    batcher_ = std::make_unique<Batcher>(options_, Doubling(), executor_, clock_, MetricRegistry::Null());
+  }
 
   /// Doubles its first input; refuses rows of −1; remembers how many rows each run had.
   Batcher::Function Doubling() {

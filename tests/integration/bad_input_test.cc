@@ -187,8 +187,11 @@ TEST_F(BadInput, FoldersThatAreNoModelAreReportedAndTheOthersServe) {
   const struct {
     std::string model;
     std::string words;
-  } kBroken[] = {{"text", "model.onnx"},         {"empty-file", "model.onnx"}, {"truncated", "model.onnx"},
-                 {"outside", "../../secret.bin"}, {"loop", "body"}};
+  } kBroken[] = {{"text", "model.onnx"},
+                 {"empty-file", "model.onnx"},
+                 {"truncated", "model.onnx"},
+                 {"outside", "../../secret.bin"},
+                 {"loop", "body"}};
   for (const auto& broken : kBroken) {
     ExpectRefused(broken.model, {{"x", Row()}}, absl::StatusCode::kNotFound, {broken.model});
     const HttpAnswer status = Http(node_->http_address(), "/v1/models/" + broken.model);

@@ -25,8 +25,8 @@ TEST(DigitsDemo, TheMeshAnswersAsTheUnsplitModelsDo) {
   const CommandResult demo = RunDemo(kDigits);
   ASSERT_EQ(demo.end, "exit status 0") << demo.output;
   std::smatch accuracy;
-  ASSERT_TRUE(std::regex_search(demo.output, accuracy,
-                                std::regex("digit +([01]\\.[0-9]+) +([01]\\.[0-9]+) +([01]\\.[0-9]+)")))
+  ASSERT_TRUE(
+      std::regex_search(demo.output, accuracy, std::regex("digit +([01]\\.[0-9]+) +([01]\\.[0-9]+) +([01]\\.[0-9]+)")))
       << demo.output;
   EXPECT_GE(std::stod(accuracy[1]), 0.95);
   EXPECT_EQ(accuracy[1], accuracy[2]);

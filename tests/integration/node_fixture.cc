@@ -16,8 +16,8 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/status_macros.h"
-#include "tests/integration/tf_tensor.h"
 #include "tensorflow_serving/predict.grpc.pb.h"
+#include "tests/integration/tf_tensor.h"
 
 namespace portico {
 
@@ -86,8 +86,8 @@ HttpAnswer Http(const std::string& address, const std::string& path, const std::
   const absl::Cleanup close_socket = [socket] { close(socket); };
   if (connect(socket, reinterpret_cast<const sockaddr*>(&to), sizeof(to)) != 0) return {};
 
-  std::string request = absl::StrCat(body.empty() ? "GET " : "POST ", path, " HTTP/1.1\r\nHost: ", address,
-                                     "\r\nConnection: close\r\n");
+  std::string request =
+      absl::StrCat(body.empty() ? "GET " : "POST ", path, " HTTP/1.1\r\nHost: ", address, "\r\nConnection: close\r\n");
   if (!body.empty()) {
     absl::StrAppend(&request, "Content-Type: application/json\r\nContent-Length: ", body.size(), "\r\n");
   }

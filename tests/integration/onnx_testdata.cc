@@ -21,9 +21,8 @@ constexpr uint64_t kMaxFileBytes = uint64_t{64} << 20;
 template <typename T, typename Values>
 Tensor Narrowed(DType dtype, Shape shape, const Values& values) {
   const std::vector<T> narrowed(values.begin(), values.end());
-  return Tensor::CopyOf(
-      dtype, std::move(shape),
-      absl::string_view(reinterpret_cast<const char*>(narrowed.data()), narrowed.size() * sizeof(T)));
+  return Tensor::CopyOf(dtype, std::move(shape),
+                        absl::string_view(reinterpret_cast<const char*>(narrowed.data()), narrowed.size() * sizeof(T)));
 }
 
 absl::StatusOr<Tensor> TensorFrom(const onnx::TensorProto& proto) {
@@ -40,8 +39,8 @@ absl::StatusOr<Tensor> TensorFrom(const onnx::TensorProto& proto) {
                                  proto.double_data_size() + proto.uint64_data_size());
   }
   if (have != elements) {
-    return absl::InvalidArgumentError(absl::StrCat("tensor '", proto.name(), "': its data does not fit ",
-                                                   DTypeName(dtype), ShapeString(shape)));
+    return absl::InvalidArgumentError(
+        absl::StrCat("tensor '", proto.name(), "': its data does not fit ", DTypeName(dtype), ShapeString(shape)));
   }
   if (dtype == DType::kString) {
     const std::vector<std::string> values(proto.string_data().begin(), proto.string_data().end());
@@ -171,8 +170,8 @@ absl::StatusOr<std::vector<OnnxCase>> ReadOnnxCases(const std::string& folder) {
       cases.push_back(*std::move(test));
     }
     if (error) {
-      return absl::NotFoundError(absl::StrCat("test data '", folder, "/", group, "': ", error.message(),
-                                              "; install libonnx-testdata"));
+      return absl::NotFoundError(
+          absl::StrCat("test data '", folder, "/", group, "': ", error.message(), "; install libonnx-testdata"));
     }
   }
   std::sort(cases.begin(), cases.end(), [](const OnnxCase& a, const OnnxCase& b) { return a.name < b.name; });

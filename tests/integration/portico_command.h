@@ -9,8 +9,8 @@
 
 namespace portico {
 
-/// The built `portico` command, or another program of the build folder, run as a person would. Killed at the end of the scope. For
-/// one thread.
+/// The built `portico` command, or another program of the build folder, run as a person would. Killed at the end of the
+/// scope. For one thread.
 class PorticoCommand {
  public:
   explicit PorticoCommand(std::vector<std::string> arguments, const std::string& program = "portico");

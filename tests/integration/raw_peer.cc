@@ -83,7 +83,10 @@ bool ClaimFrame(const std::string& endpoint, uint64_t bytes) {
   std::string greeting("\xFF\0\0\0\0\0\0\0\0\x7F\x03\0NULL", 16);
   greeting.resize(64, '\0');
   connection.Send(greeting);
-  const std::string ready("\x05READY\x0BSocket-Type\0\0\0\x06" "DEALER", 28);
+  const std::string ready(
+      "\x05READY\x0BSocket-Type\0\0\0\x06"
+      "DEALER",
+      28);
   connection.Send(absl::StrCat("\x04", std::string(1, static_cast<char>(ready.size())), ready));
   if (!connection.Receive(64)) return false;
   std::string frame(1, '\x02');

@@ -1,7 +1,7 @@
 // A peer that says hello and then never answers: calls to it wait without holding threads, and end at their deadline.
 
-#include <gtest/gtest.h>
 #include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
 
 #include <chrono>
 #include <filesystem>

@@ -14,16 +14,26 @@ namespace portico {
 namespace {
 
 constexpr std::array<std::pair<DType, tensorflow::DataType>, 20> kTypes = {{
-    {DType::kFloat, tensorflow::DT_FLOAT},           {DType::kDouble, tensorflow::DT_DOUBLE},
-    {DType::kInt32, tensorflow::DT_INT32},           {DType::kUint8, tensorflow::DT_UINT8},
-    {DType::kInt16, tensorflow::DT_INT16},           {DType::kInt8, tensorflow::DT_INT8},
-    {DType::kString, tensorflow::DT_STRING},         {DType::kComplex64, tensorflow::DT_COMPLEX64},
-    {DType::kInt64, tensorflow::DT_INT64},           {DType::kBool, tensorflow::DT_BOOL},
-    {DType::kBfloat16, tensorflow::DT_BFLOAT16},     {DType::kUint16, tensorflow::DT_UINT16},
-    {DType::kComplex128, tensorflow::DT_COMPLEX128}, {DType::kFloat16, tensorflow::DT_HALF},
-    {DType::kUint32, tensorflow::DT_UINT32},         {DType::kUint64, tensorflow::DT_UINT64},
-    {DType::kFloat8E5M2, tensorflow::DT_FLOAT8_E5M2}, {DType::kFloat8E4M3FN, tensorflow::DT_FLOAT8_E4M3FN},
-    {DType::kInt4, tensorflow::DT_INT4},             {DType::kUint4, tensorflow::DT_UINT4},
+    {DType::kFloat, tensorflow::DT_FLOAT},
+    {DType::kDouble, tensorflow::DT_DOUBLE},
+    {DType::kInt32, tensorflow::DT_INT32},
+    {DType::kUint8, tensorflow::DT_UINT8},
+    {DType::kInt16, tensorflow::DT_INT16},
+    {DType::kInt8, tensorflow::DT_INT8},
+    {DType::kString, tensorflow::DT_STRING},
+    {DType::kComplex64, tensorflow::DT_COMPLEX64},
+    {DType::kInt64, tensorflow::DT_INT64},
+    {DType::kBool, tensorflow::DT_BOOL},
+    {DType::kBfloat16, tensorflow::DT_BFLOAT16},
+    {DType::kUint16, tensorflow::DT_UINT16},
+    {DType::kComplex128, tensorflow::DT_COMPLEX128},
+    {DType::kFloat16, tensorflow::DT_HALF},
+    {DType::kUint32, tensorflow::DT_UINT32},
+    {DType::kUint64, tensorflow::DT_UINT64},
+    {DType::kFloat8E5M2, tensorflow::DT_FLOAT8_E5M2},
+    {DType::kFloat8E4M3FN, tensorflow::DT_FLOAT8_E4M3FN},
+    {DType::kInt4, tensorflow::DT_INT4},
+    {DType::kUint4, tensorflow::DT_UINT4},
 }};
 
 }  // namespace

@@ -32,10 +32,12 @@ TEST(OrderInputsTest, PutsInputsInTheSignaturesOrder) {
 }
 
 TEST(OrderInputsTest, OtherCountIsToldInTensorFlowServingsWords) {
-  EXPECT_EQ(OrderInputs(TwoInputs(), {}).status().message(),
-            "input size does not match signature: 0!=2 len({}) != len({a,b}). Sent extra: {}. Missing but required: {a,b}.");
+  EXPECT_EQ(
+      OrderInputs(TwoInputs(), {}).status().message(),
+      "input size does not match signature: 0!=2 len({}) != len({a,b}). Sent extra: {}. Missing but required: {a,b}.");
   EXPECT_EQ(OrderInputs(TwoInputs(), Named({"a", "b", "z"})).status().message(),
-            "input size does not match signature: 3!=2 len({a,b,z}) != len({a,b}). Sent extra: {z}. Missing but required: {}.");
+            "input size does not match signature: 3!=2 len({a,b,z}) != len({a,b}). Sent extra: {z}. Missing but "
+            "required: {}.");
 }
 
 TEST(OrderInputsTest, WrongNameIsTold) {

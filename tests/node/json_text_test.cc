@@ -76,7 +76,9 @@ TEST(JsonTextTest, SixDigitsAreThoseOfPrintf) {
 TEST(JsonTextTest, StringsAreEscaped) {
   EXPECT_EQ(String("a\"b\\c\n\r\t\x1f"), R"("a\"b\\c\n\r\t\u001f")");
   EXPECT_EQ(String("\xc3\xa9"), "\"\xc3\xa9\"");
-  EXPECT_EQ(String("a\xff" "b"), "\"a?b\"");
+  EXPECT_EQ(String("a\xff"
+                   "b"),
+            "\"a?b\"");
   EXPECT_EQ(String(""), "\"\"");
   EXPECT_EQ(ErrorJson("no \"x\""), R"({"error": "no \"x\""})");
 }

@@ -20,8 +20,8 @@ namespace portico {
 
 /// An extent of a declared shape: a number, a symbol ("N"), or "?" for neither.
 struct ModelDim {
-  ModelDim(int64_t extent) : extent(extent) {}                // NOLINT: for brace lists
-  ModelDim(int extent) : extent(extent) {}                    // NOLINT
+  ModelDim(int64_t extent) : extent(extent) {}                  // NOLINT: for brace lists
+  ModelDim(int extent) : extent(extent) {}                      // NOLINT
   ModelDim(const char* symbol) : extent(-1), symbol(symbol) {}  // NOLINT
   int64_t extent;
   std::string symbol;

@@ -332,7 +332,8 @@ TEST_P(TransportConformanceTest, FullWindowRefusesWithLimitAndFill) {
   options.max_calls = 4;
   const auto channel = Connect(listener->endpoint(), options);
   Arrival<absl::Status> done;
-  for (int i = 0; i < 4; ++i) channel->Call(PeerHeader(), {}, Soon(), [&](Outcome outcome) { done.Set(outcome.status()); });
+  for (int i = 0; i < 4; ++i)
+    channel->Call(PeerHeader(), {}, Soon(), [&](Outcome outcome) { done.Set(outcome.status()); });
   const auto refused = CallAndWait(*channel, PeerHeader(), {});
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("got 4 calls in flight, want at most 4"));

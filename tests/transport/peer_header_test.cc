@@ -82,28 +82,38 @@ class ProtoHeaders {
     if (type->name() == "TensorMeta") return FillTensor(message);
     for (int i = 0; i < type->field_count(); ++i) {
       const Field field = type->field(i);
-      if (field->name() == "protocol") message->GetReflection()->SetUInt32(message, field, 1);
-      else if (field->is_repeated()) FillRepeated(message, field);
-      else if (Coin()) FillField(message, field);
+      if (field->name() == "protocol")
+        message->GetReflection()->SetUInt32(message, field, 1);
+      else if (field->is_repeated())
+        FillRepeated(message, field);
+      else if (Coin())
+        FillField(message, field);
     }
   }
 
   void FillRepeated(pb::Message* message, Field field) {
     const pb::Reflection* reflection = message->GetReflection();
     for (uint32_t count = random_() % 4; count > 0; --count) {
-      if (field->cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE) Fill(reflection->AddMessage(message, field));
-      else reflection->AddString(message, field, Text());
+      if (field->cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE)
+        Fill(reflection->AddMessage(message, field));
+      else
+        reflection->AddString(message, field, Text());
     }
   }
 
   void FillField(pb::Message* message, Field field) {
     const pb::Reflection* reflection = message->GetReflection();
     switch (field->cpp_type()) {
-      case pb::FieldDescriptor::CPPTYPE_UINT64: return reflection->SetUInt64(message, field, Number());
-      case pb::FieldDescriptor::CPPTYPE_UINT32: return reflection->SetUInt32(message, field, static_cast<uint32_t>(Number()));
-      case pb::FieldDescriptor::CPPTYPE_INT32: return reflection->SetInt32(message, field, static_cast<int32_t>(Number()));
-      case pb::FieldDescriptor::CPPTYPE_BOOL: return reflection->SetBool(message, field, Coin());
-      case pb::FieldDescriptor::CPPTYPE_ENUM: return reflection->SetEnumValue(message, field, static_cast<int>(random_() % 6));
+      case pb::FieldDescriptor::CPPTYPE_UINT64:
+        return reflection->SetUInt64(message, field, Number());
+      case pb::FieldDescriptor::CPPTYPE_UINT32:
+        return reflection->SetUInt32(message, field, static_cast<uint32_t>(Number()));
+      case pb::FieldDescriptor::CPPTYPE_INT32:
+        return reflection->SetInt32(message, field, static_cast<int32_t>(Number()));
+      case pb::FieldDescriptor::CPPTYPE_BOOL:
+        return reflection->SetBool(message, field, Coin());
+      case pb::FieldDescriptor::CPPTYPE_ENUM:
+        return reflection->SetEnumValue(message, field, static_cast<int>(random_() % 6));
       case pb::FieldDescriptor::CPPTYPE_INT64: {
         // Only times may be negative.
         const auto value = static_cast<int64_t>(field->name() == "start_us" ? Number() : Number() >> 1);
@@ -113,7 +123,8 @@ class ProtoHeaders {
         const bool digest = field->name() == "digest";
         return reflection->SetString(message, field, digest ? std::string(32, static_cast<char>(random_())) : Text());
       }
-      default: PORTICO_CHECK(false);
+      default:
+        PORTICO_CHECK(false);
     }
   }
 
@@ -276,7 +287,8 @@ TEST(PeerHeaderTest, LimitsHold) {
   limits.max_frame_bytes = 100;
   limits.max_message_bytes = 150;
   limits.max_header_bytes = 200;
-  const TensorMeta full{"", DType::kUint8, {100}, 100}, half{"", DType::kUint8, {50}, 50}, empty{"", DType::kUint8, {0}, 0};
+  const TensorMeta full{"", DType::kUint8, {100}, 100}, half{"", DType::kUint8, {50}, 50},
+      empty{"", DType::kUint8, {0}, 0};
   const auto decode = [&](std::vector<TensorMeta> tensors) {
     PeerHeader header;
     header.tensors.assign(tensors.begin(), tensors.end());
@@ -320,7 +332,8 @@ TEST(PeerHeaderTest, MutatedHeadersAreRefusedOrConsistent) {
   int taken = 0;
   for (int i = 0; i < kRandomHeaders; ++i) {
     std::string bytes = headers.Random()->SerializeAsString();
-    for (uint32_t flips = 1 + random() % 4; flips > 0; --flips) bytes[random() % bytes.size()] ^= static_cast<char>(1 << random() % 8);
+    for (uint32_t flips = 1 + random() % 4; flips > 0; --flips)
+      bytes[random() % bytes.size()] ^= static_cast<char>(1 << random() % 8);
     const auto header = Decoded(bytes);
     if (!header.ok()) {
       EXPECT_EQ(header.status().code(), absl::StatusCode::kInvalidArgument);
@@ -353,7 +366,8 @@ TEST(PeerHeaderTest, UnsendableMessagesAreNamed) {
   const std::vector<Tensor> two = {small, small};
   PeerHeader header;
   EXPECT_TRUE(CheckSendable("call", header, {&small, 1}, limits).ok());
-  EXPECT_EQ(CheckSendable("call", header, {&large, 1}, limits).message(), "call: got a tensor of 11 bytes, want at most 10");
+  EXPECT_EQ(CheckSendable("call", header, {&large, 1}, limits).message(),
+            "call: got a tensor of 11 bytes, want at most 10");
   EXPECT_EQ(CheckSendable("call", header, two, limits).message(), "call: got 2 tensors, want at most 1");
   const Tensor none;
   EXPECT_FALSE(CheckSendable("call", header, {&none, 1}, limits).ok());

@@ -45,14 +45,18 @@ class RawZmtp {
     return true;
   }
 
-  /// The greeting and READY of a DEALER without security, and the other side's, before which traffic would be a mistake.
+  /// The greeting and READY of a DEALER without security, and the other side's, before which traffic would be a
+  /// mistake.
   bool Handshake() {
     std::string greeting(64, '\0');
     greeting[0] = '\xff';
     greeting[9] = '\x7f';
     greeting[10] = 3;
     std::memcpy(greeting.data() + 12, "NULL", 4);
-    std::string ready("\x05READY\x0bSocket-Type\0\0\0\x06" "DEALER\x08Identity\0\0\0\0", 41);
+    std::string ready(
+        "\x05READY\x0bSocket-Type\0\0\0\x06"
+        "DEALER\x08Identity\0\0\0\0",
+        41);
     if (!Write(greeting) || !Write(std::string("\x04", 1) + static_cast<char>(ready.size()) + ready)) return false;
     std::string answer(greeting.size() + 2, '\0');
     return Read(&answer) && Read(answer.back());

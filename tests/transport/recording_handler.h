@@ -58,8 +58,10 @@ class RecordingHandler final : public CallHandler {
   explicit RecordingHandler(Action action) : action_(std::move(action)) {}
 
   void OnCall(PeerMessage call, PeerReply reply) override {
-    if (action_) action_(std::move(call), std::move(reply));
-    else held.Set({std::move(call), std::move(reply)});
+    if (action_)
+      action_(std::move(call), std::move(reply));
+    else
+      held.Set({std::move(call), std::move(reply)});
   }
   void OnCancel(uint64_t connection, uint64_t call_id) override { cancelled.Set({connection, call_id}); }
 

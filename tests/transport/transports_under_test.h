@@ -40,7 +40,8 @@ inline std::vector<TransportUnderTest> TransportsUnderTest() {
   return {
       {"ZmqTcp", zmq, [] { return std::string("zmq+tcp://127.0.0.1:0"); }, "zmq+tcp://0.0.0.0:0"},
       {"ZmqIpc", zmq, [] { return "zmq+ipc://" + testing::TempDir() + UniqueName("portico-test-"); }, ""},
-      {"Grpc", [] { return NewGrpcTransport(Clock::Real()); }, [] { return std::string("grpc://127.0.0.1:0"); }, "grpc://0.0.0.0:0", 8},
+      {"Grpc", [] { return NewGrpcTransport(Clock::Real()); }, [] { return std::string("grpc://127.0.0.1:0"); },
+       "grpc://0.0.0.0:0", 8},
       {"Inproc", [] { return NewInprocTransport(Clock::Real()); }, [] { return "inproc://" + UniqueName(""); }, ""},
   };
 }

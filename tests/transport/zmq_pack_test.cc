@@ -1,5 +1,5 @@
-#include "transport/hello.h"
 #include "transport/zmq_pack.h"
+#include "transport/hello.h"
 
 #include <random>
 #include <string>

@@ -336,15 +336,15 @@ TEST(ZmqTest, IpcSocketIsOnlyForItsUser) {
   const auto transport = NewZmqTransport({}, Clock::Real());
   const std::string path = testing::TempDir() + UniqueName("portico-ipc-");
   const auto listener = *transport->Listen("zmq+ipc://" + path, handler, {});
-  struct stat info{};
+  struct stat info {};
   ASSERT_EQ(stat(path.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
 }
 
 TEST(ZmqTest, UnreadableEndpointsAreNamed) {
   const auto transport = NewZmqTransport({}, Clock::Real());
-  for (const std::string endpoint : {"zmq+tcp://host", "zmq+tcp://host:", "zmq+tcp://:80", "zmq+tcp://host:0", "zmq+tcp://host:70000",
-                                     "zmq+udp://host:1", "zmq+ipc://"}) {
+  for (const std::string endpoint : {"zmq+tcp://host", "zmq+tcp://host:", "zmq+tcp://:80", "zmq+tcp://host:0",
+                                     "zmq+tcp://host:70000", "zmq+udp://host:1", "zmq+ipc://"}) {
     const auto channel = transport->Connect(endpoint, {});
     EXPECT_EQ(channel.status().code(), absl::StatusCode::kInvalidArgument) << endpoint;
     EXPECT_THAT(std::string(channel.status().message()), HasSubstr("endpoint '" + endpoint + "'"));
@@ -394,7 +394,8 @@ TEST_F(ZmqCurveTest, AllowedKeyIsServedAlsoOffLoopback) {
   const auto listener = transport_->Listen("zmq+tcp://0.0.0.0:0", handler_, ListenWith({friend_.public_key}));
   ASSERT_TRUE(listener.ok()) << listener.status();
   const std::string& endpoint = (*listener)->endpoint();
-  const auto channel = *transport_->Connect("zmq+tcp://127.0.0.1" + endpoint.substr(endpoint.rfind(':')), ConnectWith(friend_));
+  const auto channel =
+      *transport_->Connect("zmq+tcp://127.0.0.1" + endpoint.substr(endpoint.rfind(':')), ConnectWith(friend_));
   const Tensor large = Tensor::Allocate(DType::kUint8, {1 << 20});
   const auto outcome = CallAndWait(*channel, {Tensor::Of<double>({1}, {1}), large});
   ASSERT_TRUE(outcome.ok()) << outcome.status();
@@ -433,7 +434,8 @@ TEST_F(ZmqCurveTest, ListenerWithoutKeysBesideOneWithKeysServes) {
 
 TEST_F(ZmqCurveTest, KeysAreCheckedBeforeUse) {
   EXPECT_EQ(transport_->Listen(kAnyPort, handler_, ListenWith({})).status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(transport_->Listen(kAnyPort, handler_, ListenWith({"short"})).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(transport_->Listen(kAnyPort, handler_, ListenWith({"short"})).status().code(),
+            absl::StatusCode::kInvalidArgument);
   ChannelOptions options = ConnectWith(friend_);
   options.security.peer_public_key = "";
   EXPECT_EQ(transport_->Connect("zmq+tcp://127.0.0.1:1", options).status().code(), absl::StatusCode::kInvalidArgument);

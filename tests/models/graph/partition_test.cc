@@ -29,8 +29,9 @@ onnx::ModelProto Parsed(const SegmentSpec& segment) {
 ModelBuilder AroundOnePortal() {
   ModelBuilder model;
   model.Input("x", DType::kFloat, {"N"}).Output("y", DType::kFloat, {"N"});
-  model.Node("Neg", {"x"}, {"a"}).Portal("Remote", "double", {"a"}, {"b"}, {DType::kFloat}, {"N"}).Node("Neg", {"b"},
-      {"y"});
+  model.Node("Neg", {"x"}, {"a"})
+      .Portal("Remote", "double", {"a"}, {"b"}, {DType::kFloat}, {"N"})
+      .Node("Neg", {"b"}, {"y"});
   return model;
 }
 
@@ -93,8 +94,8 @@ TEST(PartitionTest, LearnsTypesBetweenSegmentsFromOnnxRuntime) {
   // "codes" goes from the first segment to the last, past the portal, and is declared nowhere.
   model.Output("z", DType::kInt64, {"N"}).Node("Cast", {"a"}, {"codes"}, {Int("to", 7)});
   model.Node("Cast", {"b"}, {"whole"}, {Int("to", 7)}).Node("Add", {"codes", "whole"}, {"z"});
-  model.Portal("Remote", "double", {"codes_f"}, {"c"}, {DType::kFloat}, {"N"}).Node("Cast", {"codes"}, {"codes_f"},
-      {Int("to", 1)});
+  model.Portal("Remote", "double", {"codes_f"}, {"c"}, {DType::kFloat}, {"N"})
+      .Node("Cast", {"codes"}, {"codes_f"}, {Int("to", 1)});
   model.Output("c", DType::kFloat, {"N"});
   const auto plan = PartitionBuilt(model);
   ASSERT_TRUE(plan.ok()) << plan.status();
@@ -117,8 +118,9 @@ TEST(PartitionTest, LearnsTypesBetweenSegmentsFromOnnxRuntime) {
 
 TEST(PartitionTest, CopiesConstantNodesButNotRandomOnes) {
   ModelBuilder model = AroundOnePortal();
-  model.Initializer("w", {1}, {3}).Node("Neg", {"w"}, {"negated"}).Node("RandomUniform", {}, {"noise"}, {Ints("shape",
-      {1})});
+  model.Initializer("w", {1}, {3})
+      .Node("Neg", {"w"}, {"negated"})
+      .Node("RandomUniform", {}, {"noise"}, {Ints("shape", {1})});
   model.Output("u", DType::kFloat, {"N"}).Output("v", DType::kFloat, {"N"});
   model.Node("Add", {"a", "negated"}, {"t"}).Portal("Remote", "double", {"t"}, {"p"}, {DType::kFloat}, {"N"});
   model.Node("Add", {"p", "negated"}, {"u"});
@@ -155,8 +157,10 @@ TEST(PartitionTest, OutputsMayBeInputsWeightsAndEachOther) {
 
 TEST(PartitionTest, PortalsMayReadInputsWeightsConstantsAndOneTensorTwice) {
   ModelBuilder model;
-  model.Input("x", DType::kFloat, {"N"}).Initializer("w", {1}, {5}).Node("Neg", {"w"}, {"c"}).Output("y", DType::kFloat,
-      {"N"});
+  model.Input("x", DType::kFloat, {"N"})
+      .Initializer("w", {1}, {5})
+      .Node("Neg", {"w"}, {"c"})
+      .Output("y", DType::kFloat, {"N"});
   model.Portal("Remote", "sum", {"x", "w", "c", "x"}, {"y", ""}, {DType::kFloat, DType::kFloat}, {"N", "N"});
   const auto sum = [](const std::vector<Tensor>& in) -> absl::StatusOr<std::vector<Tensor>> {
     float total = 0;
@@ -176,11 +180,11 @@ TEST(PartitionTest, CapturedTensorsAreInputsOfTheNode) {
   model.Input("x", DType::kFloat, {"N"}).Input("flag", DType::kBool, {}).Output("y", DType::kFloat, {"N"});
   model.Initializer("w", {1}, {100});
   model.Node("Neg", {"x"}, {"a"}).Portal("Remote", "double", {"a"}, {"b"}, {DType::kFloat}, {"N"});
-  model.Node("If", {"flag"}, {"y"}, {Body("then_branch", then_body.BuildGraph()), Body("else_branch",
-      else_body.BuildGraph())});
+  model.Node("If", {"flag"}, {"y"},
+             {Body("then_branch", then_body.BuildGraph()), Body("else_branch", else_body.BuildGraph())});
   for (const bool flag : {true, false}) {
-    const auto outputs = RunBuilt(model, {Tensor::Of<float>({1}, {3}), Tensor::Of<bool>({}, {flag})}, {{"double",
-        Double}});
+    const auto outputs =
+        RunBuilt(model, {Tensor::Of<float>({1}, {3}), Tensor::Of<bool>({}, {flag})}, {{"double", Double}});
     ASSERT_TRUE(outputs.ok()) << outputs.status();
     EXPECT_EQ((*outputs)[0].data<float>()[0], flag ? 94 : 3);
   }
@@ -219,8 +223,10 @@ absl::Status PartitionError(const ModelBuilder& model) { return PartitionBuilt(m
 
 TEST(PartitionTest, RefusesAPortalInABodyWithItsPath) {
   ModelBuilder body;
-  body.Input("i", DType::kInt64, {}).Input("go", DType::kBool, {}).Output("more", DType::kBool, {}).Output("p",
-      DType::kFloat, {"N"});
+  body.Input("i", DType::kInt64, {})
+      .Input("go", DType::kBool, {})
+      .Output("more", DType::kBool, {})
+      .Output("p", DType::kFloat, {"N"});
   body.Node("Identity", {"go"}, {"more"}).Portal("Remote", "double", {"x"}, {"p"}, {DType::kFloat}, {"N"});
   body.graph().mutable_node(1)->set_name("inner");
   ModelBuilder model;
@@ -252,8 +258,10 @@ TEST(PartitionTest, RefusesCyclesAndTensorsNobodyComputes) {
   EXPECT_THAT(std::string(PartitionError(missing).message()), HasSubstr("'nowhere'"));
 
   ModelBuilder twice;
-  twice.Input("x", DType::kFloat, {"N"}).Output("y", DType::kFloat, {"N"}).Node("Neg", {"x"}, {"y"}).Node("Abs", {"x"},
-      {"y"});
+  twice.Input("x", DType::kFloat, {"N"})
+      .Output("y", DType::kFloat, {"N"})
+      .Node("Neg", {"x"}, {"y"})
+      .Node("Abs", {"x"}, {"y"});
   EXPECT_THAT(std::string(PartitionError(twice).message()), HasSubstr("tensor 'y'"));
 }
 
@@ -278,7 +286,9 @@ TEST(PartitionTest, RefusesAttributesThatDoNotFit) {
 
 TEST(PartitionTest, ReadsShapesOfPortals) {
   ModelBuilder model;
-  model.Input("x", DType::kFloat, {"N"}).Output("a", DType::kFloat, {"N"}).Output("b", DType::kInt64, {})
+  model.Input("x", DType::kFloat, {"N"})
+      .Output("a", DType::kFloat, {"N"})
+      .Output("b", DType::kInt64, {})
       .OutputWithoutRank("c", DType::kFloat);
   model.Portal("Remote", "m", {"x"}, {"a", "b", "c"}, {DType::kFloat, DType::kInt64, DType::kFloat},
                {"N, 64,?", "", "..."});

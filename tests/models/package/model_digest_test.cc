@@ -371,8 +371,7 @@ TEST(ModelDigestTest, TensorThatNobodyComputesIsNamed) {
             "graph: node 'y' (Relu): input 'nowhere': got no node, input or weight of that name");
   ModelBuilder no_output;
   no_output.Output("y", DType::kFloat, {"N"});
-  EXPECT_EQ(TryDigest(no_output).status().message(),
-            "graph: output 'y': got no node, input or weight of that name");
+  EXPECT_EQ(TryDigest(no_output).status().message(), "graph: output 'y': got no node, input or weight of that name");
 }
 
 TEST(ModelDigestTest, TensorThatTwoNodesComputeIsRefused) {

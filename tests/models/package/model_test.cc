@@ -97,8 +97,7 @@ TEST_F(ModelTest, VersionsShareWeights) {
 TEST_F(ModelTest, PartSharesTheWeightsOfItsSource) {
   const absl::StatusOr<Model> source = FromProto(Small());
   ASSERT_TRUE(source.ok()) << source.status();
-  const absl::StatusOr<Model> part =
-      Model::WithWeightsOf(*source, std::make_unique<onnx::ModelProto>(source->proto()));
+  const absl::StatusOr<Model> part = Model::WithWeightsOf(*source, std::make_unique<onnx::ModelProto>(source->proto()));
   ASSERT_TRUE(part.ok()) << part.status();
   EXPECT_EQ(part->initializers().at("w").tensor.bytes().data(), source->initializers().at("w").tensor.bytes().data());
   EXPECT_EQ(*ModelDigest(*part), *ModelDigest(*source));

@@ -128,8 +128,7 @@ TEST_F(PackageTest, BadValuesAreRefusedWithLine) {
   ExpectError("batching: {}\nbatching: {}\n", "2: servable.yaml: got key 'batching' twice, want it once");
   ExpectError("signatures:\n",
               "1: signatures: got none, want at least one; leave the key out to serve the graph as it is");
-  ExpectError("signatures: {s: {inputs: {x: {axis: row}, k: }}}\n",
-              "1: axis: got 'row', want shared, rows or ragged");
+  ExpectError("signatures: {s: {inputs: {x: {axis: row}, k: }}}\n", "1: axis: got 'row', want shared, rows or ragged");
   EXPECT_THAT(std::string(Load("a: [1\nb: 2").status().message()), HasSubstr("servable.yaml:2: YAML: "));
   EXPECT_EQ(Load(std::string(100'000, '[')).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(Load(std::string(2 << 20, ' ')).status().code(), absl::StatusCode::kInvalidArgument);

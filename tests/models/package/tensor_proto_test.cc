@@ -112,9 +112,7 @@ TEST(TensorProtoTest, StringsAreRead) {
   EXPECT_EQ(tensor->StringAt(1), "two");
 }
 
-TEST(TensorProtoTest, TensorWithoutElementsNeedsNoData) {
-  EXPECT_EQ(Bytes(Proto(DType::kFloat, {0, 3})), "");
-}
+TEST(TensorProtoTest, TensorWithoutElementsNeedsNoData) { EXPECT_EQ(Bytes(Proto(DType::kFloat, {0, 3})), ""); }
 
 TEST(TensorProtoTest, DataThatDoesNotFitIsRefused) {
   onnx::TensorProto proto = Proto(DType::kFloat, {2, 2});

@@ -21,8 +21,9 @@ RowAxes Infer(const ModelBuilder& model, const std::string& symbol = "") {
 
 ModelBuilder Unary(const char* op, Attrs attrs = {}) {
   ModelBuilder model;
-  model.Input("x", DType::kFloat, {"N", 4}).Output("y", DType::kFloat, {"N", 4}).Node(op, {"x"}, {"y"},
-      std::move(attrs));
+  model.Input("x", DType::kFloat, {"N", 4})
+      .Output("y", DType::kFloat, {"N", 4})
+      .Node(op, {"x"}, {"y"}, std::move(attrs));
   return model;
 }
 
@@ -78,8 +79,9 @@ TEST(RowCheckTest, TheSymbolHasToBeCommonAndFirst) {
   EXPECT_THAT(Infer(square).reason, HasSubstr("behind its first extent"));
 
   ModelBuilder sum;
-  sum.Input("x", DType::kFloat, {"N", 4}).Output("y", DType::kFloat, {}).Node("ReduceSum", {"x"}, {"y"},
-      {Int("keepdims", 0)});
+  sum.Input("x", DType::kFloat, {"N", 4})
+      .Output("y", DType::kFloat, {})
+      .Node("ReduceSum", {"x"}, {"y"}, {Int("keepdims", 0)});
   EXPECT_THAT(Infer(sum).reason, HasSubstr("output 'y'"));
 }
 
@@ -130,17 +132,18 @@ TEST(CompareTensorsTest, ComparesOtherTypesExactly) {
   EXPECT_FALSE(CompareTensors(Tensor::Of<int64_t>({2}, {1, 2}), Tensor::Of<int64_t>({2}, {1, 3})).ok());
   EXPECT_FALSE(CompareTensors(Tensor::Of<int64_t>({2}, {1, 2}), Tensor::Of<int64_t>({1, 2}, {1, 2})).ok());
   const std::vector<std::string> a = {"x", "y"}, b = {"x", "z"};
-  const absl::Status status = CompareTensors(Tensor::OfStrings({2}, absl::MakeConstSpan(a)), Tensor::OfStrings({2},
-      absl::MakeConstSpan(b)));
+  const absl::Status status =
+      CompareTensors(Tensor::OfStrings({2}, absl::MakeConstSpan(a)), Tensor::OfStrings({2}, absl::MakeConstSpan(b)));
   EXPECT_THAT(std::string(status.message()), HasSubstr("element 1: got 'y', want 'z'"));
 }
 
 TEST(CompareTensorsTest, ReadsHalves) {
-  const auto half = [](uint16_t bits) { return Tensor::CopyOf(DType::kFloat16, {1},
-      {reinterpret_cast<const char*>(&bits), 2}); };
-  EXPECT_TRUE(CompareTensors(half(0x3c00), half(0x3c01)).ok());    // 1 and the next one.
-  EXPECT_FALSE(CompareTensors(half(0x3c00), half(0x4000)).ok());   // 1 and 2.
-  EXPECT_TRUE(CompareTensors(half(0x7e00), half(0x7e01)).ok());    // Two NaNs.
+  const auto half = [](uint16_t bits) {
+    return Tensor::CopyOf(DType::kFloat16, {1}, {reinterpret_cast<const char*>(&bits), 2});
+  };
+  EXPECT_TRUE(CompareTensors(half(0x3c00), half(0x3c01)).ok());   // 1 and the next one.
+  EXPECT_FALSE(CompareTensors(half(0x3c00), half(0x4000)).ok());  // 1 and 2.
+  EXPECT_TRUE(CompareTensors(half(0x7e00), half(0x7e01)).ok());   // Two NaNs.
 }
 
 }  // namespace

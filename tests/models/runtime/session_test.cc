@@ -228,8 +228,8 @@ TEST(SessionTest, FaultsOfTheDataAreInvalidArguments) {
   auto session = MustCreate(model);
   const Tensor table = Tensor::Of<float>({2, 2}, {1, 2, 3, 4});
   const auto code = [&](std::vector<Tensor> inputs) { return session->Run(inputs).status().code(); };
-  EXPECT_EQ(code({table, Tensor::Of<int64_t>({1}, {9})}), absl::StatusCode::kInvalidArgument);   // Out of range.
-  EXPECT_EQ(code({table, Tensor::Of<float>({1}, {1})}), absl::StatusCode::kInvalidArgument);     // Wrong dtype.
+  EXPECT_EQ(code({table, Tensor::Of<int64_t>({1}, {9})}), absl::StatusCode::kInvalidArgument);     // Out of range.
+  EXPECT_EQ(code({table, Tensor::Of<float>({1}, {1})}), absl::StatusCode::kInvalidArgument);       // Wrong dtype.
   EXPECT_EQ(code({table, Tensor::Of<int64_t>({1, 1}, {1})}), absl::StatusCode::kInvalidArgument);  // Wrong rank.
   EXPECT_EQ(code({table}), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code({table, Tensor::Of<int64_t>({1}, {1})}), absl::StatusCode::kOk);  // And it goes on.
@@ -240,8 +240,8 @@ TEST(SessionTest, ShapesThatDoNotFitTogetherAreInvalidArguments) {
   model.Input("a", DType::kFloat, {"N"}).Input("b", DType::kFloat, {"M"}).Output("y", DType::kFloat, {"?"});
   model.Node("Add", {"a", "b"}, {"y"});
   auto session = MustCreate(model);
-  const absl::Status status = session->Run({Tensor::Of<float>({2}, {1, 2}), Tensor::Of<float>({3}, {1, 2, 3})})
-      .status();
+  const absl::Status status =
+      session->Run({Tensor::Of<float>({2}, {1, 2}), Tensor::Of<float>({3}, {1, 2, 3})}).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
 }
 

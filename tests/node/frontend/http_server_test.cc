@@ -81,7 +81,8 @@ TEST(HttpServerTest, KeepsConnectionAndSplitsPathFromQuery) {
 TEST(HttpServerTest, BodyHasPaddingBehindIt) {
   const auto server = Serve([](const HttpRequest& request, HttpServer::Respond respond) {
     bool zeros = true;
-    for (size_t i = 0; i < HttpRequest::kBodyPadding; ++i) zeros &= request.body.data()[request.body.size() + i] == '\0';
+    for (size_t i = 0; i < HttpRequest::kBodyPadding; ++i)
+      zeros &= request.body.data()[request.body.size() + i] == '\0';
     respond(Text(zeros ? "padded" : "not padded"));
   });
   RawHttp client(server->address());
@@ -95,7 +96,9 @@ TEST(HttpServerTest, BodyHasPaddingBehindIt) {
 TEST(HttpServerTest, PipelinedRequestsAreAnsweredInOrder) {
   const auto server = Serve([](const HttpRequest& request, HttpServer::Respond respond) {
     // From other threads, so that answers could overtake each other.
-    std::thread([respond = std::move(respond), path = std::string(request.path)]() mutable { respond(Text(path)); }).detach();
+    std::thread([respond = std::move(respond), path = std::string(request.path)]() mutable {
+      respond(Text(path));
+    }).detach();
   });
   RawHttp client(server->address());
   std::string requests;
@@ -131,9 +134,11 @@ TEST(HttpServerTest, GzipBodiesAreUnpackedAndBombsRefused) {
   HttpServer::Options options;
   options.max_body_bytes = 1 << 20;
   options.executor = &pool;
-  const auto server = Serve([](const HttpRequest& request, HttpServer::Respond respond) {
-    respond(Text(absl::StrCat(request.body.size(), request.body.substr(0, 3))));
-  }, options);
+  const auto server = Serve(
+      [](const HttpRequest& request, HttpServer::Respond respond) {
+        respond(Text(absl::StrCat(request.body.size(), request.body.substr(0, 3))));
+      },
+      options);
   RawHttp client(server->address());
   const std::string header = "Content-Encoding: gzip\r\n";
   EXPECT_EQ(client.Post("/", Gzip(std::string(1 << 20, 'a')), header).body, "1048576aaa");
@@ -154,7 +159,8 @@ TEST(HttpServerTest, OversizedRequestsAreRefused) {
   claimed.Send("POST / HTTP/1.1\r\nContent-Length: 1000000000000\r\n\r\n");
   EXPECT_EQ(claimed.Receive().code, 413);
   RawHttp chunked(server->address());
-  chunked.Send(absl::StrCat("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n", std::string(2000, 'x'), "\r\n0\r\n\r\n"));
+  chunked.Send(absl::StrCat("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n", std::string(2000, 'x'),
+                            "\r\n0\r\n\r\n"));
   EXPECT_EQ(chunked.Receive().code, 413);
   RawHttp header(server->address());
   header.Send(absl::StrCat("GET / HTTP/1.1\r\nX: ", std::string(2000, 'x'), "\r\n\r\n"));
@@ -214,13 +220,13 @@ TEST(HttpServerTest, CloseAndHttp10EndTheConnection) {
 }
 
 TEST(HttpServerTest, LargeBodiesPassBothWays) {
-  const auto server = Serve([](const HttpRequest& request, HttpServer::Respond respond) {
-    respond(Text(std::string(request.body)));
-  });
+  const auto server =
+      Serve([](const HttpRequest& request, HttpServer::Respond respond) { respond(Text(std::string(request.body))); });
   std::string body(20 << 20, 'x');
   body[12345] = 'y';
   RawHttp client(server->address());
-  std::thread sender([&] { client.Send(absl::StrCat("POST / HTTP/1.1\r\nContent-Length: ", body.size(), "\r\n\r\n", body)); });
+  std::thread sender(
+      [&] { client.Send(absl::StrCat("POST / HTTP/1.1\r\nContent-Length: ", body.size(), "\r\n\r\n", body)); });
   const RawResponse response = client.Receive();
   sender.join();
   EXPECT_TRUE(response.body == body);

@@ -81,7 +81,8 @@ class RawHttp {
     return Receive();
   }
   RawResponse Post(const std::string& path, const std::string& body, const std::string& headers = "") {
-    Send(absl::StrCat("POST ", path, " HTTP/1.1\r\nHost: x\r\n", headers, "Content-Length: ", body.size(), "\r\n\r\n", body));
+    Send(absl::StrCat("POST ", path, " HTTP/1.1\r\nHost: x\r\n", headers, "Content-Length: ", body.size(), "\r\n\r\n",
+                      body));
     return Receive();
   }
 

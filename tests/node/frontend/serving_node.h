@@ -24,7 +24,9 @@ class ServingNode {
     pair.Node("Add", {"a", "b"}, {"sum"}).Node("Sub", {"a", "b"}, {"diff"});
     pair.WriteTo(folder_.File("pair/3/model.onnx"));
     ModelBuilder text;
-    text.Input("text", DType::kString, {"N"}).Output("same", DType::kString, {"N"}).Output("same_bytes", DType::kString, {"N"});
+    text.Input("text", DType::kString, {"N"})
+        .Output("same", DType::kString, {"N"})
+        .Output("same_bytes", DType::kString, {"N"});
     text.Node("Identity", {"text"}, {"same"}).Node("Identity", {"text"}, {"same_bytes"});
     text.WriteTo(folder_.File("text/1/model.onnx"));
     ModelBuilder count;
@@ -35,8 +37,10 @@ class ServingNode {
     options.name = "front";
     options.grpc = "127.0.0.1:0";
     options.http = "127.0.0.1:0";
-    options.models = {{"pair", folder_.Folder("pair")}, {"pub/text", folder_.Folder("text")},
-                      {"count", folder_.Folder("count")}, {"broken", folder_.Folder("broken")}};
+    options.models = {{"pair", folder_.Folder("pair")},
+                      {"pub/text", folder_.Folder("text")},
+                      {"count", folder_.Folder("count")},
+                      {"broken", folder_.Folder("broken")}};
     auto node = Node::Start(std::move(options));
     EXPECT_TRUE(node.ok()) << node.status();
     node_ = *std::move(node);

@@ -161,7 +161,8 @@ TEST(TensorProtoTest, UnpackedValuesAreReadLikePackedOnes) {
   auto proto = Proto(tensorflow::DT_FLOAT, {2});
   const float one = 1, two = 2;
   std::string text = proto.SerializeAsString();
-  for (const float value : {one, two}) text.append("\x2d").append(reinterpret_cast<const char*>(&value), 4);  // 5, fixed32
+  for (const float value : {one, two})
+    text.append("\x2d").append(reinterpret_cast<const char*>(&value), 4);  // 5, fixed32
   EXPECT_THAT(Values<float>(ReadText(text)), ElementsAre(1, 2));
   text = Proto(tensorflow::DT_INT64, {2}).SerializeAsString() + "\x50\x05\x50\x06";  // 10, varint
   EXPECT_THAT(Values<int64_t>(ReadText(text)), ElementsAre(5, 6));

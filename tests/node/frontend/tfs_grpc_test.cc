@@ -21,8 +21,8 @@ class TfsGrpcTest : public ::testing::Test {
     serving_ = new ServingNode;
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(-1);
-    channel_ = new std::shared_ptr<grpc::Channel>(grpc::CreateCustomChannel(
-        serving_->node().grpc_address(), grpc::InsecureChannelCredentials(), arguments));
+    channel_ = new std::shared_ptr<grpc::Channel>(
+        grpc::CreateCustomChannel(serving_->node().grpc_address(), grpc::InsecureChannelCredentials(), arguments));
   }
   static void TearDownTestSuite() {
     delete channel_;
@@ -228,7 +228,8 @@ TEST_F(TfsGrpcTest, MetadataPacksSignatureDefs) {
   EXPECT_EQ(def.outputs().at("diff").tensor_shape().dim(1).size(), 2);
   request.add_metadata_field("X");
   grpc::ClientContext context;
-  EXPECT_EQ(Stub()->GetModelMetadata(&context, request, &response).error_message(), "Metadata field X is not supported");
+  EXPECT_EQ(Stub()->GetModelMetadata(&context, request, &response).error_message(),
+            "Metadata field X is not supported");
 }
 
 TEST_F(TfsGrpcTest, StatusTellsStatesAndErrors) {

@@ -4,10 +4,10 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "base/small_float.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "node/frontend/http_server.h"
-#include "base/small_float.h"
 
 namespace portico {
 namespace {
@@ -103,7 +103,8 @@ TEST(TfsJsonReadTest, Base64StandsForBytes) {
 }
 
 TEST(TfsJsonReadTest, RaggedAndMixedListsAreRefused) {
-  EXPECT_THAT(ErrorOf(ReadOne(DType::kFloat, R"({"instances": [[1,2],[3,4],[5,6,7]]})")), HasSubstr("Expecting tensor size"));
+  EXPECT_THAT(ErrorOf(ReadOne(DType::kFloat, R"({"instances": [[1,2],[3,4],[5,6,7]]})")),
+              HasSubstr("Expecting tensor size"));
   EXPECT_THAT(ErrorOf(ReadOne(DType::kFloat, R"({"inputs": [[1,2],[3]]})")), HasSubstr("Expecting tensor size"));
   EXPECT_THAT(ErrorOf(ReadOne(DType::kFloat, R"({"instances": [1,[1]]})")), HasSubstr("Expecting shape"));
   EXPECT_THAT(ErrorOf(ReadOne(DType::kFloat, R"({"instances": [[1],1]})")), HasSubstr("Expecting shape"));
@@ -119,7 +120,8 @@ TEST(TfsJsonReadTest, ValuesOfTheWrongTypeAreRefused) {
   EXPECT_THAT(ErrorOf(ReadOne(DType::kFloat, R"({"instances": [null]})")), HasSubstr("not of expected type: float"));
   EXPECT_THAT(ErrorOf(ReadOne(DType::kFloat, R"({"instances": [true]})")), HasSubstr("not of expected type: float"));
   EXPECT_THAT(ErrorOf(ReadOne(DType::kInt64, R"({"instances": [10.0]})")), HasSubstr("not of expected type: int64"));
-  EXPECT_THAT(ErrorOf(ReadOne(DType::kInt32, R"({"instances": [2147483648]})")), HasSubstr("not of expected type: int32"));
+  EXPECT_THAT(ErrorOf(ReadOne(DType::kInt32, R"({"instances": [2147483648]})")),
+              HasSubstr("not of expected type: int32"));
   EXPECT_THAT(ErrorOf(ReadOne(DType::kUint8, R"({"instances": [-1]})")), HasSubstr("not of expected type: uint8"));
   EXPECT_THAT(ErrorOf(ReadOne(DType::kUint8, R"({"instances": [256]})")), HasSubstr("not of expected type: uint8"));
   EXPECT_THAT(ErrorOf(ReadOne(DType::kInt4, R"({"instances": [8]})")), HasSubstr("not of expected type: int4"));
@@ -138,7 +140,8 @@ TEST(TfsJsonReadTest, IntegersAreExact) {
 }
 
 TEST(TfsJsonReadTest, NonFiniteRealsAreBareTokens) {
-  const auto values = Values<float>(ReadOne(DType::kFloat, R"({"instances": [NaN, Infinity , -Infinity, 1e39, -1e400]})"));
+  const auto values =
+      Values<float>(ReadOne(DType::kFloat, R"({"instances": [NaN, Infinity , -Infinity, 1e39, -1e400]})"));
   ASSERT_EQ(values.size(), 5u);
   EXPECT_TRUE(std::isnan(values[0]));
   EXPECT_EQ(values[1], HUGE_VALF);
@@ -163,13 +166,15 @@ TEST(TfsJsonReadTest, BodiesThatAreNoRequestsAreRefused) {
   EXPECT_EQ(ErrorOf(ReadOne(DType::kFloat, "")), "JSON Parse error: The document is empty");
   EXPECT_EQ(ErrorOf(ReadOne(DType::kFloat, " \n")), "JSON Parse error: The document is empty");
   for (const char* body :
-       {"[1]", "5", "{", "{\"instances\": [1", "{\"instances\": [1, 2}", "{\"instances\": [1 2]}", "{\"instances\": [1,]}",
-        "{\"instances\": [01]}", "{\"instances\": [1]} x", "{\"instances\": [1]} {}", "{\"instances\": [\"\x01\"]}",
-        "{\"instances\": [1], \"instances\": [1]}", "{\"inputs\": {\"x\": 1, \"x\": 1}}", "{\"instances\": 5}",
-        "{\"instances\": [1], \"signature_name\": 5}", "{\"instances\" [1]}", "{'instances': [1]}", "nonsense"}) {
+       {"[1]", "5", "{", "{\"instances\": [1", "{\"instances\": [1, 2}", "{\"instances\": [1 2]}",
+        "{\"instances\": [1,]}", "{\"instances\": [01]}", "{\"instances\": [1]} x", "{\"instances\": [1]} {}",
+        "{\"instances\": [\"\x01\"]}", "{\"instances\": [1], \"instances\": [1]}", "{\"inputs\": {\"x\": 1, \"x\": 1}}",
+        "{\"instances\": 5}", "{\"instances\": [1], \"signature_name\": 5}", "{\"instances\" [1]}",
+        "{'instances': [1]}", "nonsense"}) {
     ErrorOf(ReadOne(DType::kFloat, body));
   }
-  EXPECT_THAT(ErrorOf(ReadOne(DType::kFloat, R"({"instances": [1], "inputs": [1]})")), HasSubstr("Not formatted correctly"));
+  EXPECT_THAT(ErrorOf(ReadOne(DType::kFloat, R"({"instances": [1], "inputs": [1]})")),
+              HasSubstr("Not formatted correctly"));
   EXPECT_THAT(ErrorOf(ReadOne(DType::kFloat, "{}")), HasSubstr("neither of 'instances' and 'inputs'"));
   EXPECT_THAT(ErrorOf(ReadOne(DType::kString, "{\"instances\": [\"\xff\"]}")), HasSubstr("UTF-8"));
 }

@@ -35,7 +35,9 @@ TEST(TfsRestPathTest, AnythingElseIsMalformed) {
 
 TEST(TfsRestPathTest, MissingNameAndHugeVersionHaveTheirOwnMessages) {
   EXPECT_EQ(ErrorOf("GET", "/v1/models"), "Missing model name in request.");
-  EXPECT_EQ(ErrorOf("GET", "/v1/models/m/versions/18446744073709551615").find("Failed to convert version: 18446744073709551615"), 0u);
+  EXPECT_EQ(ErrorOf("GET", "/v1/models/m/versions/18446744073709551615")
+                .find("Failed to convert version: 18446744073709551615"),
+            0u);
 }
 
 }  // namespace

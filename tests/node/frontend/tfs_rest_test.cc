@@ -69,9 +69,8 @@ TEST_F(TfsRestTest, ErrorsHaveTheCodesAndWordsOfTheContract) {
 }
 
 TEST_F(TfsRestTest, StatusAndMetadata) {
-  EXPECT_EQ(client_.Get("/v1/models/pair").body,
-            R"({"model_version_status":[{"version":"3","state":"AVAILABLE",)"
-            R"("status":{"error_code":"OK","error_message":""}}]})");
+  EXPECT_EQ(client_.Get("/v1/models/pair").body, R"({"model_version_status":[{"version":"3","state":"AVAILABLE",)"
+                                                 R"("status":{"error_code":"OK","error_message":""}}]})");
   EXPECT_THAT(client_.Get("/v1/models/broken").body, HasSubstr("\"state\":\"END\""));
   const std::string metadata = client_.Get("/v1/models/pair/versions/3/metadata").body;
   EXPECT_THAT(metadata, HasSubstr(R"("model_spec":{"name":"pair","signature_name":"","version":"3"})"));

@@ -39,9 +39,10 @@ TEST(TraceRingTest, IdNarrowsToOneTrace) {
   TraceRing ring;
   ring.Add(Context(1), OneSpan("one"));
   ring.Add(Context(2), OneSpan("two"));
-  EXPECT_EQ(ring.Json("00000000000000000000000000000001"),
-            R"({"traces":[{"trace_id":"00000000000000000000000000000001","spans":[{"name":"one","node":"n",)"
-            R"("span_id":"0000000000000001","parent_span_id":"0000000000000002","start_us":7,"duration_us":1.500}]}]})");
+  EXPECT_EQ(
+      ring.Json("00000000000000000000000000000001"),
+      R"({"traces":[{"trace_id":"00000000000000000000000000000001","spans":[{"name":"one","node":"n",)"
+      R"("span_id":"0000000000000001","parent_span_id":"0000000000000002","start_us":7,"duration_us":1.500}]}]})");
   EXPECT_EQ(ring.Json("3"), R"({"traces":[]})");
 }
 
