@@ -111,22 +111,6 @@ absl::StatusOr<Node::Options> OptionsFrom(const ServeFlags& flags) {
   return options;
 }
 
-absl::string_view StateName(Servables::State state) {
-  switch (state) {
-    case Servables::State::kStart:
-      return "START";
-    case Servables::State::kLoading:
-      return "LOADING";
-    case Servables::State::kAvailable:
-      return "AVAILABLE";
-    case Servables::State::kUnloading:
-      return "UNLOADING";
-    case Servables::State::kEnd:
-      return "END";
-  }
-  return "UNKNOWN";
-}
-
 /// Portals that don't reach their target now.
 std::vector<std::string> DegradedPortals(Node& node) {
   std::vector<std::string> portals;
@@ -153,8 +137,8 @@ NodeStatus StatusOf(Node& node, const ServeFlags& flags, const std::string& name
     if (!versions.ok()) status.models.push_back({model, 0, "END", std::string(versions.status().message())});
     if (!versions.ok()) continue;
     for (const Servables::VersionStatus& version : *versions) {
-      status.models.push_back(
-          {model, version.version, std::string(StateName(version.state)), std::string(version.status.message())});
+      status.models.push_back({model, version.version, std::string(Servables::StateName(version.state)),
+                               std::string(version.status.message())});
     }
   }
   return status;

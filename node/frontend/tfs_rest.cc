@@ -15,22 +15,6 @@
 namespace portico {
 namespace {
 
-absl::string_view StateName(Servables::State state) {
-  switch (state) {
-    case Servables::State::kStart:
-      return "START";
-    case Servables::State::kLoading:
-      return "LOADING";
-    case Servables::State::kAvailable:
-      return "AVAILABLE";
-    case Servables::State::kUnloading:
-      return "UNLOADING";
-    case Servables::State::kEnd:
-      return "END";
-  }
-  return "UNKNOWN";
-}
-
 /// `ask(ref)`; where nobody has that name, again with "publisher/name" for "publisher--name", since a URL's name cannot
 /// hold a slash. The first error stands.
 template <typename Ask>
@@ -136,7 +120,7 @@ absl::StatusOr<std::string> TfsRestFrontend::StatusJson(const ServableRef& ref) 
   for (size_t i = 0; i < versions.size(); ++i) {
     const Servables::VersionStatus& version = versions[i];
     absl::StrAppend(&json, i == 0 ? "" : ",", "{\"version\":\"", version.version, "\",\"state\":\"",
-                    StateName(version.state), "\",\"status\":{\"error_code\":\"",
+                    Servables::StateName(version.state), "\",\"status\":{\"error_code\":\"",
                     absl::StatusCodeToString(version.status.code()), "\",\"error_message\":");
     AppendJsonString(version.status.message(), &json);
     json += "}}";

@@ -9,6 +9,22 @@
 
 namespace portico {
 
+absl::string_view Servables::StateName(State state) {
+  switch (state) {
+    case State::kStart:
+      return "START";
+    case State::kLoading:
+      return "LOADING";
+    case State::kAvailable:
+      return "AVAILABLE";
+    case State::kUnloading:
+      return "UNLOADING";
+    case State::kEnd:
+      return "END";
+  }
+  return "UNKNOWN";
+}
+
 absl::Status Servables::Add(const std::string& name, const std::string& base) {
   {
     MutexLock lock(&mutex_);

@@ -22,6 +22,8 @@ class Servables {
  public:
   /// States and numbers of ModelVersionStatus.State.
   enum class State { kStart = 10, kLoading = 20, kAvailable = 30, kUnloading = 40, kEnd = 50 };
+  /// "START", "AVAILABLE", ...: what clients of the TensorFlow Serving API read.
+  static absl::string_view StateName(State state);
   struct VersionStatus {
     int64_t version = 0;
     State state = State::kStart;
