@@ -120,7 +120,7 @@ void ServeEcho(Ready ready) {
 template <typename Ready>
 void ServeNode(const std::string& base, Ready ready) {
   Node::Options options;
-  options.grpc = "127.0.0.1:0";
+  options.grpc.address = "127.0.0.1:0";
   options.models = {{"tiny", base}};
   const auto node = Node::Start(std::move(options));
   PORTICO_CHECK(node.ok() && (*node)->Ready().ok());

@@ -18,6 +18,7 @@
 #include "cli/commands.h"
 #include "cli/curve_keys.h"
 #include "cli/report_error.h"
+#include "cli/serve_flags.h"
 #include "deploy/node_status.h"
 #include "deploy/signal_fd.h"
 #include "node/node.h"
@@ -27,7 +28,7 @@ namespace {
 
 constexpr absl::Duration kPortalCheckPeriod = absl::Milliseconds(50);
 
-struct ServeFlags {
+struct Flags {
   std::string revision;
   std::string node;
   int replica = 0;
@@ -44,6 +45,7 @@ struct ServeFlags {
   std::string curve_allow;
   std::string curve_server_key;
   std::string log_level = "info";
+  std::vector<std::unique_ptr<ServeFlags>> groups = AllServeFlags();
 };
 
 /// "NAME=VALUE" in two. `flag` is for the message.
@@ -55,27 +57,27 @@ absl::StatusOr<std::pair<std::string, std::string>> SplitPair(absl::string_view 
 }
 
 /// What flags say of a node that no mesh knows.
-absl::StatusOr<Node::Options> StandaloneOptions(const ServeFlags& flags) {
+absl::StatusOr<Node::Options> StandaloneOptions(const Flags& flags) {
   Node::Options options;
   options.name = flags.node.empty() ? "node" : flags.node;
   for (const std::string& model : flags.models) {
     ASSIGN_OR_RETURN(auto pair, SplitPair("--model", model, "NAME=BASE, such as digit=packages/digit"));
-    options.models.push_back(std::move(pair));
+    options.models.push_back({pair.first, pair.second});
   }
   if (flags.model_name.empty() != flags.model_base_path.empty()) {
     return absl::InvalidArgumentError("--model_name, --model_base_path: got one, want both; or use --model NAME=BASE");
   }
-  if (!flags.model_name.empty()) options.models.emplace_back(flags.model_name, flags.model_base_path);
+  if (!flags.model_name.empty()) options.models.push_back({flags.model_name, flags.model_base_path});
   if (options.models.empty()) {
     return absl::InvalidArgumentError(
         "got nothing to serve, want --model NAME=BASE (repeatable), or --revision FILE --node NAME of a mesh");
   }
-  options.grpc = flags.grpc;
-  options.http = flags.http;
+  options.grpc.address = flags.grpc;
+  options.http.address = flags.http;
   options.peer = flags.peer;
-  if (options.grpc.empty() && options.http.empty() && options.peer.empty()) {
-    options.grpc = "127.0.0.1:8500";
-    options.http = "127.0.0.1:8501";
+  if (flags.grpc.empty() && flags.http.empty() && flags.peer.empty()) {
+    options.grpc.address = "127.0.0.1:8500";
+    options.http.address = "127.0.0.1:8501";
   }
   options.workers = flags.workers;
   for (const std::string& remote : flags.remotes) {
@@ -87,7 +89,7 @@ absl::StatusOr<Node::Options> StandaloneOptions(const ServeFlags& flags) {
   return options;
 }
 
-absl::StatusOr<Node::Options> MeshOptions(const ServeFlags& flags) {
+absl::StatusOr<Node::Options> MeshOptions(const Flags& flags) {
   if (flags.node.empty()) return absl::InvalidArgumentError("--revision: got no --node, want which node of it this is");
   if (!flags.models.empty() || !flags.model_name.empty() || !flags.remotes.empty() || !flags.grpc.empty() ||
       !flags.http.empty() || !flags.peer.empty() || flags.workers != 0) {
@@ -99,7 +101,7 @@ absl::StatusOr<Node::Options> MeshOptions(const ServeFlags& flags) {
   return Node::OptionsFor(revision, flags.node, flags.replica);
 }
 
-absl::StatusOr<Node::Options> OptionsFrom(const ServeFlags& flags) {
+absl::StatusOr<Node::Options> OptionsFrom(const Flags& flags) {
   ASSIGN_OR_RETURN(Node::Options options, flags.revision.empty() ? StandaloneOptions(flags) : MeshOptions(flags));
   if (flags.curve_key.empty() != flags.curve_allow.empty()) {
     return absl::InvalidArgumentError("--curve-key, --curve-allow: got one, want both: own keys, and who may connect");
@@ -108,6 +110,7 @@ absl::StatusOr<Node::Options> OptionsFrom(const ServeFlags& flags) {
     RETURN_IF_ERROR(ReadCurveKeys(flags.curve_key, flags.curve_allow, flags.curve_server_key, &options.listen_security,
                                   &options.call_security));
   }
+  for (const auto& group : flags.groups) RETURN_IF_ERROR(group->Apply(&options));
   return options;
 }
 
@@ -121,7 +124,7 @@ std::vector<std::string> DegradedPortals(Node& node) {
   return portals;
 }
 
-NodeStatus StatusOf(Node& node, const ServeFlags& flags, const std::string& name) {
+NodeStatus StatusOf(Node& node, const Flags& flags, const std::string& name) {
   NodeStatus status;
   status.node = flags.node.empty() ? name : flags.node;
   status.replica = flags.replica;
@@ -156,12 +159,12 @@ void SayAddresses(const NodeStatus& status) {
   std::fflush(stdout);
 }
 
-absl::Status WriteStatus(const ServeFlags& flags, const NodeStatus& status) {
+absl::Status WriteStatus(const Flags& flags, const NodeStatus& status) {
   if (flags.status_file.empty()) return absl::OkStatus();
   return WriteFileAtomically(flags.status_file, FormatNodeStatus(status));
 }
 
-absl::Status Serve(const ServeFlags& flags) {
+absl::Status Serve(const Flags& flags) {
   if (!SetLogLevel(flags.log_level)) {
     return absl::InvalidArgumentError(
         absl::StrCat("--log-level: got '", flags.log_level, "', want debug, info, warning, error or off"));
@@ -196,7 +199,7 @@ absl::Status Serve(const ServeFlags& flags) {
 }  // namespace
 
 void AddServeCommand(CLI::App& app, int& exit_code) {
-  auto flags = std::make_shared<ServeFlags>();
+  auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("serve", "Serve models by this process, until SIGTERM or Ctrl-C");
   command->add_option("--model", flags->models, "A model and the folder of its versions; repeatable")
       ->type_name("NAME=BASE");
@@ -222,6 +225,7 @@ void AddServeCommand(CLI::App& app, int& exit_code) {
       ->add_option("--curve-server-key", flags->curve_server_key, "Public key of the nodes it calls; default: its own")
       ->type_name("FILE");
   command->add_option("--log-level", flags->log_level, "debug, info, warning, error or off")->capture_default_str();
+  for (const auto& group : flags->groups) group->AddTo(*command);
   command->footer(
       "Without an address it serves gRPC on 127.0.0.1:8500 and REST on 127.0.0.1:8501.\n"
       "Example, two nodes by hand:\n"

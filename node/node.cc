@@ -1,6 +1,7 @@
 #include "node/node.h"
 
 #include <algorithm>
+#include <optional>
 #include <random>
 #include <utility>
 
@@ -10,9 +11,11 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "node/frontend/admin.h"
+#include "node/frontend/grpc_server.h"
 #include "node/frontend/http_routes.h"
 #include "node/frontend/http_server.h"
 #include "node/frontend/peer_frontend.h"
+#include "node/frontend/request_entry.h"
 #include "node/frontend/tfs_grpc.h"
 #include "node/frontend/tfs_rest.h"
 #include "node/observe/metrics.h"
@@ -108,7 +111,11 @@ class NodeImpl final : public Node {
     inference.node_name = options_.name;
     inference_ = std::make_unique<Inference>(std::move(inference), *servables_, clock_, *metrics_);
     peer_frontend_ = std::make_unique<PeerFrontend>(*inference_);
-    rest_ = std::make_unique<TfsRestFrontend>(*inference_, traces_);
+    entrance_.emplace(Entrance{*inference_, traces_, options_.access});
+    tfs_rest_ = std::make_unique<TfsRestFrontend>(*entrance_);
+    TfsGrpcFrontend::Options tfs;
+    tfs.max_tensor_bytes = static_cast<uint64_t>(options_.grpc.max_message_bytes);
+    tfs_grpc_ = TfsGrpcFrontend::Create(tfs, *entrance_);
     admin_ = std::make_unique<Admin>([this] { return Ready(); }, *servables_, *metrics_, traces_);
     return absl::OkStatus();
   }
@@ -119,16 +126,13 @@ class NodeImpl final : public Node {
       RETURN_IF_ERROR(Listen(options_.peer));
       peer_endpoint_ = listeners_.back()->endpoint();
     }
-    if (!options_.http.empty()) {
-      HttpServer::Options http;
-      http.address = options_.http;
+    if (!options_.http.address.empty()) {
+      HttpServer::Options http = options_.http;
       http.executor = &http_parsers_;
-      ASSIGN_OR_RETURN(http_, HttpServer::Start(std::move(http), HttpRoutes(*admin_, *rest_)));
+      ASSIGN_OR_RETURN(http_, HttpServer::Start(std::move(http), HttpRoutes(*admin_, *tfs_rest_)));
     }
-    if (!options_.grpc.empty()) {
-      TfsGrpcFrontend::Options grpc;
-      grpc.address = options_.grpc;
-      ASSIGN_OR_RETURN(grpc_, TfsGrpcFrontend::Start(std::move(grpc), *inference_, traces_));
+    if (!options_.grpc.address.empty() || !options_.grpc.socket_path.empty()) {
+      ASSIGN_OR_RETURN(grpc_, GrpcServer::Start(options_.grpc, tfs_grpc_->services()));
     }
     return absl::OkStatus();
   }
@@ -146,9 +150,9 @@ class NodeImpl final : public Node {
   /// On a niced thread of its own, so that a node that serves already would not feel it.
   void LoadModels() {
     ThreadPool loader({.threads = 1, .name = "loader", .nice = 10});
-    for (const auto& [name, base] : options_.models) {
-      loader.Schedule([this, &name, &base] {
-        const absl::Status status = servables_->Add(name, base);
+    for (const ModelConfig& model : options_.models) {
+      loader.Schedule([this, &model] {
+        const absl::Status status = servables_->Add(model);
         if (!status.ok()) LogError(status.message());
       });
     }
@@ -168,14 +172,16 @@ class NodeImpl final : public Node {
   std::unique_ptr<Servables> servables_;
   std::unique_ptr<Inference> inference_;
   std::unique_ptr<PeerFrontend> peer_frontend_;
-  std::unique_ptr<TfsRestFrontend> rest_;
+  std::optional<Entrance> entrance_;
+  std::unique_ptr<TfsRestFrontend> tfs_rest_;
+  std::unique_ptr<TfsGrpcFrontend> tfs_grpc_;
   std::unique_ptr<Admin> admin_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::string peer_endpoint_;
   /// Unpacks and parses large HTTP bodies, so that neither the I/O thread nor a worker does.
   ThreadPool http_parsers_{{.threads = 1, .name = "http-parse"}};
   std::unique_ptr<HttpServer> http_;
-  std::unique_ptr<TfsGrpcFrontend> grpc_;
+  std::unique_ptr<GrpcServer> grpc_;
   bool stopped_ = false;
 };
 
@@ -191,8 +197,8 @@ absl::StatusOr<Node::Options> Node::OptionsFor(const Revision& revision, const s
   }
   Options options;
   options.name = own->id();
-  options.grpc = own->grpc;
-  options.http = own->http;
+  options.grpc.address = own->grpc;
+  options.http.address = own->http;
   options.peer = own->peer;
   options.workers = own->workers;
   options.default_policy = revision.default_policy;
@@ -203,7 +209,7 @@ absl::StatusOr<Node::Options> Node::OptionsFor(const Revision& revision, const s
       return absl::InvalidArgumentError(absl::StrCat("node '", own->id(), "': serves '", served,
                                                      "', which is not among the models of mesh '", revision.mesh, "'"));
     }
-    options.models.emplace_back(model->name, model->path);
+    options.models.push_back({model->name, model->path});
   }
   for (const Revision::Node& other : revision.nodes) {
     for (const std::string& served : other.serve) {

@@ -8,7 +8,11 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
+#include "node/frontend/access.h"
+#include "node/frontend/grpc_server.h"
+#include "node/frontend/http_server.h"
 #include "node/inference.h"
+#include "node/servables/model_config.h"
 #include "router/revision.h"
 #include "transport/transport.h"
 
@@ -21,11 +25,13 @@ class Node {
   struct Options {
     /// Said in spans, logs and HELLO.
     std::string name = "node";
-    /// Models and their base folders.
-    std::vector<std::pair<std::string, std::string>> models;
-    /// Addresses HOST:PORT, port 0: the system chooses; empty: no such listener.
-    std::string grpc;
-    std::string http;
+    std::vector<ModelConfig> models;
+    /// The gRPC listener; without address and socket path there is none.
+    GrpcServer::Options grpc = {.address = ""};
+    /// The HTTP listener; without address there is none.
+    HttpServer::Options http = {.address = ""};
+    /// Who may send requests.
+    Access access;
     /// Peer endpoint, zmq+tcp://…; empty: none.
     std::string peer;
     /// Worker threads; 0: one per core.

@@ -60,15 +60,48 @@ void ReplyError(PeerReply& reply, const absl::Status& status) {
 
 }  // namespace
 
-/// One call in hand: turns the outputs into the reply.
+/// One call in hand: OnServable (inputs, run) → Finish (reply). Owned by the completion.
 struct PeerFrontend::Call {
   PeerFrontend& frontend;
+  PeerMessage message;
   PeerReply reply;
   Ref<const RequestContext> context;
-  std::shared_ptr<const Servable> servable;
-  const Signature& signature;
   std::pair<uint64_t, uint64_t> key;
-  bool by_name;
+  bool by_name = false;
+  std::shared_ptr<const Servable> servable = nullptr;
+  const Signature* signature = nullptr;
+
+  static void OnServable(std::unique_ptr<Call> call, absl::StatusOr<std::shared_ptr<const Servable>> servable) {
+    if (!servable.ok()) return call->Refuse(servable.status());
+    call->servable = *std::move(servable);
+    absl::StatusOr<std::vector<Tensor>> inputs = call->Inputs();
+    if (!inputs.ok()) return call->Refuse(inputs.status());
+    Inference& inference = call->frontend.inference_;
+    std::shared_ptr<const Servable> running = call->servable;
+    const Signature& signature = *call->signature;
+    Ref<const RequestContext> context = call->context;
+    inference.Run(
+        RequestApi::kPeer, std::move(running), signature, std::move(context), *std::move(inputs),
+        [call = std::move(call)](absl::StatusOr<std::vector<Tensor>> outputs) { call->Finish(std::move(outputs)); });
+  }
+
+  absl::StatusOr<std::vector<Tensor>> Inputs() {
+    signature = servable->FindSignature(message.header.signature);
+    if (signature == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("No signature was found with the name: ", message.header.signature));
+    }
+    by_name =
+        message.header.digest.empty() || (!message.header.tensors.empty() && !message.header.tensors[0].name.empty());
+    absl::StatusOr<std::vector<Tensor>> inputs = InputsOf(message, *signature, by_name);
+    message = {};  // Tensors keep what they view.
+    return inputs;
+  }
+
+  void Refuse(const absl::Status& status) {
+    frontend.Forget(key);
+    ReplyError(reply, status);
+  }
 
   void Finish(absl::StatusOr<std::vector<Tensor>> outputs) {
     frontend.Forget(key);
@@ -88,7 +121,7 @@ struct PeerFrontend::Call {
     }
     if (!outputs.ok()) return reply(header, {});
     if (by_name) {
-      for (const TensorSpec& spec : signature.outputs) {
+      for (const TensorSpec& spec : signature->outputs) {
         TensorMeta meta;
         meta.name = spec.name;
         header.tensors.push_back(meta);
@@ -98,32 +131,19 @@ struct PeerFrontend::Call {
   }
 };
 
-void PeerFrontend::OnCall(PeerMessage call, PeerReply reply) {
-  const absl::StatusOr<ServableRef> ref = RefOf(call.header);
+void PeerFrontend::OnCall(PeerMessage message, PeerReply reply) {
+  const absl::StatusOr<ServableRef> ref = RefOf(message.header);
   if (!ref.ok()) return ReplyError(reply, ref.status());
-  absl::StatusOr<std::shared_ptr<const Servable>> servable = inference_.servables().Resolve(*ref);
-  if (!servable.ok()) return ReplyError(reply, servable.status());
-  const Signature* signature = (*servable)->FindSignature(call.header.signature);
-  if (signature == nullptr) {
-    return ReplyError(reply, absl::InvalidArgumentError(
-                                 absl::StrCat("No signature was found with the name: ", call.header.signature)));
-  }
-  const bool by_name = !call.header.tensors.empty() && !call.header.tensors[0].name.empty();
-  absl::StatusOr<std::vector<Tensor>> inputs = InputsOf(call, *signature, by_name || ref->digest.empty());
-  if (!inputs.ok()) return ReplyError(reply, inputs.status());
-
-  Ref<const RequestContext> context = ContextOf(call.header, inference_.clock());
-  const std::pair<uint64_t, uint64_t> key(call.connection, call.header.call_id);
+  Ref<const RequestContext> context = ContextOf(message.header, inference_.clock());
+  const std::pair<uint64_t, uint64_t> key(message.connection, message.header.call_id);
   {
     MutexLock lock(&mutex_);
     calls_[key] = context;
   }
-  const std::shared_ptr<const Servable> running = *std::move(servable);
-  auto state = std::make_unique<Call>(
-      Call{*this, std::move(reply), context, running, *signature, key, by_name || ref->digest.empty()});
-  inference_.Run(
-      RequestApi::kPeer, running, *signature, std::move(context), *std::move(inputs),
-      [state = std::move(state)](absl::StatusOr<std::vector<Tensor>> outputs) { state->Finish(std::move(outputs)); });
+  auto call = std::make_unique<Call>(Call{*this, std::move(message), std::move(reply), context, key});
+  inference_.servables().Acquire(*ref, context, [call = std::move(call)](auto servable) mutable {
+    Call::OnServable(std::move(call), std::move(servable));
+  });
 }
 
 void PeerFrontend::OnCancel(uint64_t connection, uint64_t call_id) {

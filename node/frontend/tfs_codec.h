@@ -11,6 +11,7 @@
 #include "base/servable_ref.h"
 #include "base/tensor.h"
 #include "models/package/signature.h"
+#include "node/frontend/spliced_message.h"
 
 namespace portico {
 
@@ -53,20 +54,6 @@ absl::StatusOr<std::vector<NamedTensor>> ReadPredictInputs(const PredictRequestV
 /// TensorFlow Serving API for an unknown or repeated name.
 absl::StatusOr<absl::InlinedVector<int, 8>> SelectOutputs(const Signature& signature,
                                                           absl::Span<const absl::string_view> filter);
-
-/// A serialised message in which large tensors are left where they are: `bytes` with the bytes of `splices` put in,
-/// each before position `at` of `bytes`, rising.
-struct SplicedMessage {
-  struct Splice {
-    size_t at;
-    Tensor tensor;
-  };
-  /// Tensors below this are copied into `bytes`: a slice of their own would cost more.
-  static constexpr size_t kMinSplice = 8 << 10;
-
-  std::string bytes;
-  std::vector<Splice> splices;
-};
 
 /// A PredictResponse with `outputs[i]` for each i of `selected`. UNIMPLEMENTED for a dtype that TensorFlow does not
 /// have.

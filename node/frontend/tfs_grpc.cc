@@ -6,8 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "grpcpp/grpcpp.h"
+#include "node/frontend/grpc_message.h"
 #include "node/frontend/model_metadata.h"
-#include "node/frontend/request_trace.h"
 #include "node/frontend/tfs_codec.h"
 #include "tensorflow_serving/model_service.grpc.pb.h"
 #include "tensorflow_serving/predict.grpc.pb.h"
@@ -16,54 +16,6 @@ namespace portico {
 namespace {
 
 namespace tfs = ::tensorflow::serving;
-
-grpc::Status ToGrpc(const absl::Status& status) {
-  if (status.ok()) return grpc::Status::OK;
-  // A message travels in a header; clients accept 8 KiB of them, and escapes may treble it.
-  constexpr size_t kMaxMessage = 2048;
-  return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message().substr(0, kMaxMessage))};
-}
-
-/// Keeps a received message alive for the tensors that view it.
-class SliceOrigin final : public TensorOrigin {
- public:
-  explicit SliceOrigin(grpc::Slice slice) : TensorOrigin(slice.size()), slice_(std::move(slice)) {}
-  absl::string_view bytes() const { return {reinterpret_cast<const char*>(slice_.begin()), slice_.size()}; }
-
- private:
-  const grpc::Slice slice_;
-};
-
-/// One slice as it is; several are joined, once.
-absl::StatusOr<Ref<SliceOrigin>> OriginOf(const grpc::ByteBuffer& message) {
-  grpc::Slice slice;
-  if (!message.TrySingleSlice(&slice).ok() && !message.DumpToSingleSlice(&slice).ok()) {
-    return absl::InvalidArgumentError("request: got no message");
-  }
-  return MakeRef<SliceOrigin>(std::move(slice));
-}
-
-/// A slice of the tensor's own memory.
-grpc::Slice SliceOf(Tensor tensor) {
-  auto* held = new Tensor(std::move(tensor));
-  return {const_cast<char*>(held->bytes().data()), held->bytes().size(),
-          [](void* user_data) { delete static_cast<Tensor*>(user_data); }, held};
-}
-
-grpc::ByteBuffer BufferOf(SplicedMessage message) {
-  const grpc::Slice bytes(message.bytes);
-  if (message.splices.empty()) return {&bytes, 1};
-  std::vector<grpc::Slice> slices;
-  slices.reserve(2 * message.splices.size() + 1);
-  size_t at = 0;
-  for (SplicedMessage::Splice& splice : message.splices) {
-    slices.push_back(bytes.sub(at, splice.at));
-    slices.push_back(SliceOf(std::move(splice.tensor)));
-    at = splice.at;
-  }
-  slices.push_back(bytes.sub(at, bytes.size()));
-  return {slices.data(), slices.size()};
-}
 
 ModelSpecView ViewOf(const tfs::ModelSpec& spec) {
   ModelSpecView view;
@@ -83,60 +35,73 @@ absl::StatusOr<ServableRef> RefOf(bool has_spec, const ModelSpecView& spec) {
 /// What the frontend's calls share.
 struct Shared {
   const TfsGrpcFrontend::Options options;
-  Inference& inference;
-  TraceRing& traces;
+  const Entrance& entrance;
 };
 
-/// One Predict: Start (read, resolve, run) → OnOutputs (write, finish). gRPC calls OnDone last, whatever happened; it
-/// frees the call.
+/// One Predict: Start (read, acquire) → OnServable (inputs, run) → OnOutputs (write, finish). gRPC calls OnDone last,
+/// whatever happened; it frees the call.
 class PredictCall final : public grpc::ServerUnaryReactor {
  public:
   PredictCall(const Shared& shared, grpc::CallbackServerContext& call, grpc::ByteBuffer& response)
-      : shared_(shared), call_(call), response_(response) {}
+      : shared_(shared), call_(call), response_(response), entry_(shared.entrance) {}
 
-  void Start(const grpc::ByteBuffer& request) {
-    StartContext();
-    absl::StatusOr<std::vector<Tensor>> inputs = Prepare(request);
-    if (!inputs.ok()) return Complete(inputs.status());
-    // Both outlive the run: the servable is held by this call, too.
-    const Signature& signature = *signature_;
-    shared_.inference.Run(RequestApi::kTfsGrpc, servable_, signature, context_, *std::move(inputs),
-                          [this](absl::StatusOr<std::vector<Tensor>> outputs) { OnOutputs(std::move(outputs)); });
+  void Start(const grpc::ByteBuffer& message) {
+    absl::StatusOr<ServableRef> ref = Read(message);
+    if (!ref.ok()) return Complete(ref.status());
+    shared_.entrance.inference.servables().Acquire(
+        *ref, entry_.context(),
+        [this](absl::StatusOr<std::shared_ptr<const Servable>> servable) { OnServable(std::move(servable)); });
   }
 
   void OnDone() override { delete this; }
-  void OnCancel() override { context_->cancelled.store(true, std::memory_order_relaxed); }
+  void OnCancel() override { entry_.Cancel(); }
   /// Both reactions above are trivial: running them in place spares every call a hop to another thread.
   bool InternalInlineable() override { return true; }
 
  private:
-  void StartContext() {
-    const Clock& clock = shared_.inference.clock();
-    if (const auto deadline = call_.deadline(); deadline != std::chrono::system_clock::time_point::max()) {
-      context_->deadline = Deadline::In(absl::FromChrono(deadline - std::chrono::system_clock::now()), clock);
-    }
+  absl::StatusOr<ServableRef> Read(const grpc::ByteBuffer& message) {
     const auto& metadata = call_.client_metadata();
-    const auto traceparent = metadata.find("traceparent");
-    if (traceparent == metadata.end()) return;
-    trace_.Start({traceparent->second.data(), traceparent->second.size()}, clock, context_.get());
+    const auto header = [&](absl::string_view name) -> absl::string_view {
+      const auto found = metadata.find(grpc::string_ref(name.data(), name.size()));
+      return found == metadata.end() ? absl::string_view()
+                                     : absl::string_view(found->second.data(), found->second.size());
+    };
+    Deadline deadline;
+    if (const auto at = call_.deadline(); at != std::chrono::system_clock::time_point::max()) {
+      deadline =
+          Deadline::In(absl::FromChrono(at - std::chrono::system_clock::now()), shared_.entrance.inference.clock());
+    }
+    RETURN_IF_ERROR(entry_.Start(header, deadline));
+    ASSIGN_OR_RETURN(received_, ReceiveMessage(message));
+    ASSIGN_OR_RETURN(request_, ReadPredictRequest(received_.bytes));
+    return RefOf(request_.has_spec, request_.spec);
   }
 
-  /// The inputs in the signature's order; sets servable, signature and outputs. In the order in which TensorFlow
-  /// Serving finds faults: model, signature, inputs, outputs.
-  absl::StatusOr<std::vector<Tensor>> Prepare(const grpc::ByteBuffer& message) {
-    ASSIGN_OR_RETURN(const Ref<SliceOrigin> origin, OriginOf(message));
-    ASSIGN_OR_RETURN(const PredictRequestView request, ReadPredictRequest(origin->bytes()));
-    ASSIGN_OR_RETURN(const ServableRef ref, RefOf(request.has_spec, request.spec));
-    ASSIGN_OR_RETURN(servable_, shared_.inference.servables().Resolve(ref));
-    signature_ = servable_->FindSignature(request.spec.signature);
+  void OnServable(absl::StatusOr<std::shared_ptr<const Servable>> servable) {
+    if (!servable.ok()) return Complete(servable.status());
+    servable_ = *std::move(servable);
+    absl::StatusOr<std::vector<Tensor>> inputs = Prepare();
+    if (!inputs.ok()) return Complete(inputs.status());
+    // Both outlive the run: the servable is held by this call, too.
+    const Signature& signature = *signature_;
+    shared_.entrance.inference.Run(
+        RequestApi::kTfsGrpc, servable_, signature, entry_.context(), *std::move(inputs),
+        [this](absl::StatusOr<std::vector<Tensor>> outputs) { OnOutputs(std::move(outputs)); });
+  }
+
+  /// The inputs in the signature's order; sets signature and outputs. In the order in which TensorFlow Serving finds
+  /// faults: signature, inputs, outputs.
+  absl::StatusOr<std::vector<Tensor>> Prepare() {
+    signature_ = servable_->FindSignature(request_.spec.signature);
     if (signature_ == nullptr) {
       return absl::FailedPreconditionError(
-          absl::StrCat("Serving signature key \"", request.spec.signature, "\" not found."));
+          absl::StrCat("Serving signature key \"", request_.spec.signature, "\" not found."));
     }
     ASSIGN_OR_RETURN(std::vector<NamedTensor> named,
-                     ReadPredictInputs(request, origin, static_cast<uint64_t>(shared_.options.max_message_bytes)));
+                     ReadPredictInputs(request_, received_.origin, shared_.options.max_tensor_bytes));
     ASSIGN_OR_RETURN(std::vector<Tensor> inputs, OrderInputs(*signature_, std::move(named)));
-    ASSIGN_OR_RETURN(selected_, SelectOutputs(*signature_, request.output_filter));
+    ASSIGN_OR_RETURN(selected_, SelectOutputs(*signature_, request_.output_filter));
+    received_ = {};  // Tensors keep what they view.
     return inputs;
   }
 
@@ -145,14 +110,12 @@ class PredictCall final : public grpc::ServerUnaryReactor {
     absl::StatusOr<SplicedMessage> message =
         WritePredictResponse(servable_->name(), servable_->version(), *signature_, selected_, *outputs);
     if (!message.ok()) return Complete(message.status());
-    grpc::ByteBuffer buffer = BufferOf(*std::move(message));
-    response_.Swap(&buffer);
+    SendMessage(*std::move(message), &response_);
     Complete(absl::OkStatus());
   }
 
   void Complete(const absl::Status& status) {
-    const std::string traceparent =
-        trace_.Finish(shared_.inference.node_name(), shared_.inference.clock(), *context_, shared_.traces);
+    const std::string traceparent = entry_.Finish();
     if (!traceparent.empty()) call_.AddTrailingMetadata("traceparent", traceparent);
     Finish(ToGrpc(status));  // From here on this call may be gone.
   }
@@ -160,8 +123,9 @@ class PredictCall final : public grpc::ServerUnaryReactor {
   const Shared& shared_;
   grpc::CallbackServerContext& call_;
   grpc::ByteBuffer& response_;
-  Ref<RequestContext> context_ = MakeRef<RequestContext>();
-  RequestTrace trace_;
+  RequestEntry entry_;
+  ReceivedMessage received_;
+  PredictRequestView request_;
   std::shared_ptr<const Servable> servable_;
   const Signature* signature_ = nullptr;
   absl::InlinedVector<int, 8> selected_;
@@ -200,7 +164,7 @@ class PredictionService final : public PredictionBase {
         return absl::InvalidArgumentError(absl::StrCat("Metadata field ", field, " is not supported"));
       }
     }
-    ASSIGN_OR_RETURN(const auto servable, shared_.inference.servables().Resolve(ref));
+    ASSIGN_OR_RETURN(const auto servable, shared_.entrance.inference.servables().Resolve(ref));
     response->mutable_model_spec()->set_name(servable->name());
     response->mutable_model_spec()->mutable_version()->set_value(servable->version());
     tfs::SignatureDefMap map;
@@ -227,7 +191,7 @@ class ModelService final : public tfs::ModelService::CallbackService {
   absl::Status ModelStatus(const tfs::GetModelStatusRequest& request, tfs::GetModelStatusResponse* response) const {
     const ModelSpecView spec = ViewOf(request.model_spec());
     ASSIGN_OR_RETURN(const ServableRef ref, RefOf(request.has_model_spec(), spec));
-    ASSIGN_OR_RETURN(const auto versions, shared_.inference.servables().Status(ref));
+    ASSIGN_OR_RETURN(const auto versions, shared_.entrance.inference.servables().Status(ref));
     for (const Servables::VersionStatus& version : versions) {
       tfs::ModelVersionStatus& out = *response->add_model_version_status();
       out.set_version(version.version);
@@ -241,58 +205,23 @@ class ModelService final : public tfs::ModelService::CallbackService {
   const Shared& shared_;
 };
 
-class TfsGrpcServer final : public TfsGrpcFrontend {
+class Frontend final : public TfsGrpcFrontend {
  public:
-  TfsGrpcServer(Options options, Inference& inference, TraceRing& traces)
-      : shared_{std::move(options), inference, traces}, prediction_(shared_), models_(shared_) {}
-  ~TfsGrpcServer() override { Stop(absl::ZeroDuration()); }
+  Frontend(Options options, const Entrance& entrance)
+      : shared_{options, entrance}, prediction_(shared_), models_(shared_) {}
 
-  absl::Status Listen() {
-    const std::string& wanted = shared_.options.address;
-    const size_t colon = wanted.rfind(':');
-    if (colon == std::string::npos) {
-      return absl::InvalidArgumentError(absl::StrCat("gRPC address '", wanted, "': got no port, want HOST:PORT"));
-    }
-    int port = 0;
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort(wanted, grpc::InsecureServerCredentials(), &port);
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    builder.SetMaxReceiveMessageSize(shared_.options.max_message_bytes);
-    builder.SetMaxSendMessageSize(shared_.options.max_message_bytes);
-    builder.RegisterService(&prediction_);
-    builder.RegisterService(&models_);
-    server_ = builder.BuildAndStart();
-    if (server_ == nullptr || port == 0) {
-      return absl::UnavailableError(
-          absl::StrCat("gRPC address '", wanted, "': cannot listen there; choose a free port of this machine"));
-    }
-    address_ = absl::StrCat(wanted.substr(0, colon), ":", port);
-    return absl::OkStatus();
-  }
-
-  const std::string& address() const override { return address_; }
-
-  void Stop(absl::Duration timeout) override {
-    if (server_ == nullptr) return;
-    server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(timeout));
-    server_.reset();
-  }
+  std::vector<grpc::Service*> services() override { return {&prediction_, &models_}; }
 
  private:
   const Shared shared_;
   PredictionService prediction_;
   ModelService models_;
-  std::string address_;
-  std::unique_ptr<grpc::Server> server_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TfsGrpcFrontend>> TfsGrpcFrontend::Start(Options options, Inference& inference,
-                                                                        TraceRing& traces) {
-  auto server = std::make_unique<TfsGrpcServer>(std::move(options), inference, traces);
-  RETURN_IF_ERROR(server->Listen());
-  return server;
+std::unique_ptr<TfsGrpcFrontend> TfsGrpcFrontend::Create(Options options, const Entrance& entrance) {
+  return std::make_unique<Frontend>(options, entrance);
 }
 
 }  // namespace portico

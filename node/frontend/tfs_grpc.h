@@ -1,34 +1,30 @@
 #pragma once
 
 #include <memory>
-#include <string>
+#include <vector>
 
-#include "absl/status/statusor.h"
-#include "node/inference.h"
-#include "node/observe/traces.h"
+#include "node/frontend/request_entry.h"
+
+namespace grpc {
+class Service;
+}
 
 namespace portico {
 
 /// The TensorFlow Serving API over gRPC: Predict (raw bytes, read and written in place), GetModelMetadata,
-/// GetModelStatus. Owns the gRPC server. The destructor stops it.
+/// GetModelStatus. Thread-safe.
 class TfsGrpcFrontend {
  public:
   struct Options {
-    /// HOST:PORT; port 0 lets the system choose.
-    std::string address = "127.0.0.1:0";
-    /// Bytes of one message, in and out; also of the tensors that a request may unfold to.
-    int max_message_bytes = 256 << 20;
+    /// Bytes of the tensors that a request may unfold to.
+    uint64_t max_tensor_bytes = uint64_t{256} << 20;
   };
-  /// References are not owned and must outlive it. `traces`: where sampled requests leave their spans. UNAVAILABLE when
-  /// the address is taken.
-  static absl::StatusOr<std::unique_ptr<TfsGrpcFrontend>> Start(Options options, Inference& inference,
-                                                                TraceRing& traces);
+  /// `entrance` is not owned and must outlive it.
+  static std::unique_ptr<TfsGrpcFrontend> Create(Options options, const Entrance& entrance);
   virtual ~TfsGrpcFrontend() = default;
 
-  /// HOST:PORT as bound.
-  virtual const std::string& address() const = 0;
-  /// Stops accepting, waits for calls in hand at most `timeout`, then cancels them.
-  virtual void Stop(absl::Duration timeout) = 0;
+  /// What a GrpcServer serves for it; owned by the frontend, which must outlive that server.
+  virtual std::vector<grpc::Service*> services() = 0;
 };
 
 }  // namespace portico

@@ -7,7 +7,6 @@
 #include "absl/strings/str_replace.h"
 #include "base/status_macros.h"
 #include "node/frontend/model_metadata.h"
-#include "node/frontend/request_trace.h"
 #include "node/frontend/tfs_json.h"
 #include "node/frontend/tfs_rest_path.h"
 #include "node/json_text.h"
@@ -15,50 +14,61 @@
 namespace portico {
 namespace {
 
-/// `ask(ref)`; where nobody has that name, again with "publisher/name" for "publisher--name", since a URL's name cannot
-/// hold a slash. The first error stands.
-template <typename Ask>
-auto AskForName(ServableRef ref, Ask ask) {
-  auto answer = ask(ref);
-  if (!absl::IsNotFound(answer.status()) || !absl::StrContains(ref.name, "--")) return answer;
-  ref.name = absl::StrReplaceAll(ref.name, {{"--", "/"}});
-  auto second = ask(ref);
-  return second.ok() ? std::move(second) : std::move(answer);
-}
-
-absl::StatusOr<std::shared_ptr<const Servable>> Resolve(const Servables& servables, const ServableRef& ref) {
-  return AskForName(ref, [&](const ServableRef& r) { return servables.Resolve(r); });
+/// `ref`, or where nobody has that name, "publisher/name" for "publisher--name", since a URL's name cannot hold a
+/// slash.
+ServableRef RefByUrl(const Servables& servables, ServableRef ref) {
+  if (!absl::StrContains(ref.name, "--") || servables.Has(ref.name)) return ref;
+  std::string name = absl::StrReplaceAll(ref.name, {{"--", "/"}});
+  if (servables.Has(name)) ref.name = std::move(name);
+  return ref;
 }
 
 }  // namespace
 
-/// One POST :predict: Start (read, resolve, run) → OnOutputs (write, answer). Owned by the completion.
+/// One POST :predict: Start (acquire) → OnServable (read, run) → OnOutputs (write, answer). Owned by the completion.
 class TfsRestFrontend::PredictCall {
  public:
-  PredictCall(Inference& inference, TraceRing& traces, HttpServer::Respond respond)
-      : inference_(inference), traces_(traces), respond_(std::move(respond)) {}
+  PredictCall(const Entrance& entrance, TfsRestPath path, const HttpRequest& request, HttpServer::Respond respond)
+      : inference_(entrance.inference),
+        path_(std::move(path)),
+        body_(request.body),
+        respond_(std::move(respond)),
+        entry_(entrance) {}
 
-  static void Start(std::unique_ptr<PredictCall> call, const TfsRestPath& path, const HttpRequest& request) {
-    call->trace_.Start(request.header("traceparent"), call->inference_.clock(), call->context_.get());
-    absl::StatusOr<std::vector<Tensor>> inputs = call->Prepare(path, request.body);
-    if (!inputs.ok()) return call->Answer(ErrorReply(inputs.status()));
-    Inference& inference = call->inference_;
-    const std::shared_ptr<const Servable> servable = call->servable_;
-    const Signature& signature = *call->signature_;
-    Ref<const RequestContext> context = call->context_;
-    inference.Run(
-        RequestApi::kTfsRest, servable, signature, std::move(context), *std::move(inputs),
-        [call = std::move(call)](absl::StatusOr<std::vector<Tensor>> outputs) { call->OnOutputs(std::move(outputs)); });
+  static void Start(std::unique_ptr<PredictCall> call, const HttpRequest& request) {
+    if (absl::Status status = call->Check(request); !status.ok()) return call->Answer(ErrorReply(status));
+    Servables& servables = call->inference_.servables();
+    const ServableRef ref = RefByUrl(servables, call->path_.ref);
+    const Ref<const RequestContext> context = call->entry_.context();
+    servables.Acquire(ref, context, [call = std::move(call)](auto servable) mutable {
+      OnServable(std::move(call), std::move(servable));
+    });
   }
 
  private:
-  absl::StatusOr<std::vector<Tensor>> Prepare(const TfsRestPath& path, absl::string_view body) {
-    if (path.verb != "predict") {
-      return absl::UnimplementedError(absl::StrCat(path.verb, ": not served here; use :predict with the same model"));
-    }
-    ASSIGN_OR_RETURN(servable_, Resolve(inference_.servables(), path.ref));
+  absl::Status Check(const HttpRequest& request) {
+    RETURN_IF_ERROR(entry_.Start(request.header, Deadline()));
+    if (path_.verb == "predict") return absl::OkStatus();
+    return absl::UnimplementedError(absl::StrCat(path_.verb, ": not served here; use :predict with the same model"));
+  }
+
+  static void OnServable(std::unique_ptr<PredictCall> call, absl::StatusOr<std::shared_ptr<const Servable>> servable) {
+    if (!servable.ok()) return call->Answer(ErrorReply(servable.status()));
+    call->servable_ = *std::move(servable);
+    absl::StatusOr<std::vector<Tensor>> inputs = call->Prepare();
+    if (!inputs.ok()) return call->Answer(ErrorReply(inputs.status()));
+    Inference& inference = call->inference_;
+    std::shared_ptr<const Servable> running = call->servable_;
+    const Signature& signature = *call->signature_;
+    Ref<const RequestContext> context = call->entry_.context();
+    inference.Run(
+        RequestApi::kTfsRest, std::move(running), signature, std::move(context), *std::move(inputs),
+        [call = std::move(call)](absl::StatusOr<std::vector<Tensor>> outputs) { call->OnOutputs(std::move(outputs)); });
+  }
+
+  absl::StatusOr<std::vector<Tensor>> Prepare() {
     ASSIGN_OR_RETURN(PredictJson request,
-                     ReadPredictJson(body, [this](absl::string_view name) { return servable_->FindSignature(name); }));
+                     ReadPredictJson(body_, [this](absl::string_view name) { return servable_->FindSignature(name); }));
     signature_ = request.signature;
     row_format_ = request.row_format;
     return std::move(request.inputs);
@@ -74,16 +84,17 @@ class TfsRestFrontend::PredictCall {
   }
 
   void Answer(HttpReply reply) {
-    std::string traceparent = trace_.Finish(inference_.node_name(), inference_.clock(), *context_, traces_);
+    std::string traceparent = entry_.Finish();
     if (!traceparent.empty()) reply.headers.emplace_back("traceparent", std::move(traceparent));
     respond_(std::move(reply));
   }
 
   Inference& inference_;
-  TraceRing& traces_;
+  const TfsRestPath path_;
+  /// Lives until respond_ is called.
+  const absl::string_view body_;
   HttpServer::Respond respond_;
-  Ref<RequestContext> context_ = MakeRef<RequestContext>();
-  RequestTrace trace_;
+  RequestEntry entry_;
   std::shared_ptr<const Servable> servable_;
   const Signature* signature_ = nullptr;
   bool row_format_ = false;
@@ -95,7 +106,8 @@ void TfsRestFrontend::Handle(const HttpRequest& request, HttpServer::Respond res
   if (request.method == "POST") {
     absl::StatusOr<TfsRestPath> path = ParseTfsRestPath(request.method, request.path);
     if (!path.ok()) return respond(ErrorReply(path.status()));
-    return PredictCall::Start(std::make_unique<PredictCall>(inference_, traces_, std::move(respond)), *path, request);
+    return PredictCall::Start(std::make_unique<PredictCall>(entrance_, *std::move(path), request, std::move(respond)),
+                              request);
   }
   absl::StatusOr<HttpReply> reply = Get(request);
   respond(reply.ok() ? *std::move(reply) : ErrorReply(reply.status()));
@@ -105,7 +117,8 @@ absl::StatusOr<HttpReply> TfsRestFrontend::Get(const HttpRequest& request) const
   ASSIGN_OR_RETURN(const TfsRestPath path, ParseTfsRestPath(request.method, request.path));
   HttpReply reply;
   if (path.metadata) {
-    ASSIGN_OR_RETURN(const auto servable, Resolve(inference_.servables(), path.ref));
+    const Servables& servables = entrance_.inference.servables();
+    ASSIGN_OR_RETURN(const auto servable, servables.Resolve(RefByUrl(servables, path.ref)));
     ASSIGN_OR_RETURN(reply.body, MetadataJson(servable->name(), servable->version(), servable->signatures()));
   } else {
     ASSIGN_OR_RETURN(reply.body, StatusJson(path.ref));
@@ -114,8 +127,8 @@ absl::StatusOr<HttpReply> TfsRestFrontend::Get(const HttpRequest& request) const
 }
 
 absl::StatusOr<std::string> TfsRestFrontend::StatusJson(const ServableRef& ref) const {
-  ASSIGN_OR_RETURN(const auto versions,
-                   AskForName(ref, [&](const ServableRef& r) { return inference_.servables().Status(r); }));
+  const Servables& servables = entrance_.inference.servables();
+  ASSIGN_OR_RETURN(const auto versions, servables.Status(RefByUrl(servables, ref)));
   std::string json = "{\"model_version_status\":[";
   for (size_t i = 0; i < versions.size(); ++i) {
     const Servables::VersionStatus& version = versions[i];

@@ -1,16 +1,15 @@
 #pragma once
 
 #include "node/frontend/http_server.h"
-#include "node/inference.h"
-#include "node/observe/traces.h"
+#include "node/frontend/request_entry.h"
 
 namespace portico {
 
 /// The TensorFlow Serving REST API below /v1/: predict (row and column format), metadata, status. Thread-safe.
 class TfsRestFrontend {
  public:
-  /// Not owned; must outlive it. `traces`: where sampled requests leave their spans.
-  TfsRestFrontend(Inference& inference, TraceRing& traces) : inference_(inference), traces_(traces) {}
+  /// Not owned; must outlive it.
+  explicit TfsRestFrontend(const Entrance& entrance) : entrance_(entrance) {}
 
   /// Whether the path is this frontend's.
   static bool Handles(absl::string_view path);
@@ -21,8 +20,7 @@ class TfsRestFrontend {
   absl::StatusOr<HttpReply> Get(const HttpRequest& request) const;
   absl::StatusOr<std::string> StatusJson(const ServableRef& ref) const;
 
-  Inference& inference_;
-  TraceRing& traces_;
+  const Entrance& entrance_;
 };
 
 }  // namespace portico

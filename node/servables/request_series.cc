@@ -17,6 +17,10 @@ constexpr absl::string_view ApiName(RequestApi api) {
       return "tfs_grpc";
     case RequestApi::kTfsRest:
       return "tfs_rest";
+    case RequestApi::kV2Grpc:
+      return "v2_grpc";
+    case RequestApi::kV2Rest:
+      return "v2_rest";
     case RequestApi::kPeer:
       return "peer";
   }

@@ -11,8 +11,8 @@
 namespace portico {
 
 /// Which API a request came by; a metric label.
-enum class RequestApi { kTfsGrpc, kTfsRest, kPeer };
-inline constexpr size_t kNumRequestApis = 3;
+enum class RequestApi { kTfsGrpc, kTfsRest, kV2Grpc, kV2Rest, kPeer };
+inline constexpr size_t kNumRequestApis = 5;
 
 /// The metric series of one signature of one servable version: requests by API and code, latency by API. Made when the
 /// servable is loaded, so that a request looks nothing up. Thread-safe.

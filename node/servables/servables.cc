@@ -25,7 +25,9 @@ absl::string_view Servables::StateName(State state) {
   return "UNKNOWN";
 }
 
-absl::Status Servables::Add(const std::string& name, const std::string& base) {
+absl::Status Servables::Add(const ModelConfig& model) {
+  const std::string& name = model.name;
+  const std::string& base = model.base_path;
   {
     MutexLock lock(&mutex_);
     if (!entries_.try_emplace(name).second) {
@@ -102,6 +104,15 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servables::Resolve(const Servabl
   const auto version = available.find(ref.version);
   if (version == available.end()) return missing();
   return version->second;
+}
+
+void Servables::Acquire(const ServableRef& ref, const Ref<const RequestContext>& context, AcquireDone done) {
+  done(Resolve(ref));
+}
+
+bool Servables::Has(absl::string_view name) const {
+  MutexLock lock(&mutex_);
+  return entries_.contains(name);
 }
 
 absl::StatusOr<std::vector<Servables::VersionStatus>> Servables::Status(const ServableRef& ref) const {

@@ -7,9 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
 #include "base/servable_ref.h"
+#include "node/servables/model_config.h"
 #include "node/servables/servable.h"
 
 namespace portico {
@@ -33,15 +35,23 @@ class Servables {
 
   explicit Servables(Servable::Dependencies dependencies) : dependencies_(dependencies) {}
 
-  /// Loads the highest version below `base`. Blocks: call it on a thread that may load. A failure is kept as the
-  /// version's status and returned; models that serve already are not disturbed. ALREADY_EXISTS for a name that was
+  /// Loads the highest version below the base folder. Blocks: call it on a thread that may load. A failure is kept as
+  /// the version's status and returned; models that serve already are not disturbed. ALREADY_EXISTS for a name that was
   /// added before.
-  absl::Status Add(const std::string& name, const std::string& base);
+  absl::Status Add(const ModelConfig& model);
 
   /// The version that `ref` means now; the caller holds it for its whole request. NOT_FOUND "Servable not found for
   /// request: Latest(foo)" / "Specific(foo, 5)"; INVALID_ARGUMENT "Unrecognized servable version label: x";
   /// FAILED_PRECONDITION naming both digests when ref.digest is given and not held.
   absl::StatusOr<std::shared_ptr<const Servable>> Resolve(const ServableRef& ref) const;
+
+  /// As Resolve(), but where `ref` names a version that is loaded when it is asked for, `done` is called once it is, on
+  /// another thread; otherwise inside the call. `context` bounds the wait (deadline, cancellation).
+  using AcquireDone = absl::AnyInvocable<void(absl::StatusOr<std::shared_ptr<const Servable>>)>;
+  void Acquire(const ServableRef& ref, const Ref<const RequestContext>& context, AcquireDone done);
+
+  /// Whether the node was told to serve a model of that name, whatever state it is in.
+  bool Has(absl::string_view name) const;
 
   /// NOT_FOUND "Could not find any versions of model foo" / "Could not find version 9 of model foo".
   absl::StatusOr<std::vector<VersionStatus>> Status(const ServableRef& ref) const;

@@ -87,8 +87,8 @@ class BadInput : public ::testing::Test {
     Add("loop", PortalInLoop().Serialize());
     Add("lonely", Portal("hub/nobody").Serialize());
     Add("away", Portal("hub/away").Serialize());
-    options_.models.emplace_back("no-version", folder_.Folder("no-version"));
-    options_.models.emplace_back("no-folder", folder_.path() + "/no-folder");
+    options_.models.push_back({"no-version", folder_.Folder("no-version")});
+    options_.models.push_back({"no-folder", folder_.path() + "/no-folder"});
     // Nobody listens on the discard port.
     options_.peers["hub/away"] = {"zmq+tcp://127.0.0.1:9"};
     options_.policies["hub/away"].timeout = absl::Milliseconds(300);
@@ -144,7 +144,7 @@ class BadInput : public ::testing::Test {
  private:
   void Add(const std::string& name, const std::string& model) {
     folder_.Write(name + "/1/model.onnx", model);
-    options_.models.emplace_back(name, folder_.File(name));
+    options_.models.push_back({name, folder_.File(name)});
   }
 };
 

@@ -24,9 +24,9 @@ namespace portico {
 Node::Options LocalNode(const std::string& name, std::vector<std::pair<std::string, std::string>> models) {
   Node::Options options;
   options.name = name;
-  options.models = std::move(models);
-  options.grpc = "127.0.0.1:0";
-  options.http = "127.0.0.1:0";
+  for (auto& [model, base] : models) options.models.push_back({std::move(model), std::move(base)});
+  options.grpc.address = "127.0.0.1:0";
+  options.http.address = "127.0.0.1:0";
   options.peer = "zmq+tcp://127.0.0.1:0";
   return options;
 }

@@ -106,7 +106,7 @@ void ServeWhole(absl::Span<const OnnxCase* const> cases, Tally& tally) {
   for (const OnnxCase* test : cases) {
     const std::string name = ServedName(*test);
     std::filesystem::copy_file(test->model_path, folder.File(name + "/1/model.onnx"));
-    options.models.emplace_back(name, folder.File(name));
+    options.models.push_back({name, folder.File(name)});
   }
   const std::unique_ptr<Node> node = StartNode(std::move(options));
   PredictClient client(node->grpc_address());
@@ -146,8 +146,8 @@ void ServeCut(absl::Span<const OnnxCase* const> cases, Tally& tally) {
       continue;
     }
     const std::string name = ServedName(*test);
-    parts.models.emplace_back("part/" + name, folder.File("part/" + name));
-    products.models.emplace_back(name, folder.File(name));
+    parts.models.push_back({"part/" + name, folder.File("part/" + name)});
+    products.models.push_back({name, folder.File(name)});
     cut.push_back(test);
   }
   const std::unique_ptr<Node> behind = StartNode(std::move(parts));

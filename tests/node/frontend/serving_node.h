@@ -35,8 +35,8 @@ class ServingNode {
     folder_.Write("broken/1/model.onnx", "not a model");
     Node::Options options;
     options.name = "front";
-    options.grpc = "127.0.0.1:0";
-    options.http = "127.0.0.1:0";
+    options.grpc.address = "127.0.0.1:0";
+    options.http.address = "127.0.0.1:0";
     options.models = {{"pair", folder_.Folder("pair")},
                       {"pub/text", folder_.Folder("text")},
                       {"count", folder_.Folder("count")},

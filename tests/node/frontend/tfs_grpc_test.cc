@@ -255,29 +255,5 @@ TEST_F(TfsGrpcTest, StatusTellsStatesAndErrors) {
   EXPECT_EQ(ask("", -1, &response).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
 }
 
-TEST_F(TfsGrpcTest, TakenAddressIsAnError) {
-  TfsGrpcFrontend::Options options;
-  options.address = serving_->node().grpc_address();
-  TraceRing traces;
-  const auto second = TfsGrpcFrontend::Start(options, serving_->node().inference(), traces);
-  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(std::string(second.status().message()), HasSubstr(options.address));
-}
-
-TEST_F(TfsGrpcTest, MessageOverTheLimitIsRefused) {
-  TfsGrpcFrontend::Options options;
-  options.max_message_bytes = 1000;
-  TraceRing traces;
-  const auto small = TfsGrpcFrontend::Start(options, serving_->node().inference(), traces);
-  ASSERT_TRUE(small.ok()) << small.status();
-  const auto stub =
-      tfs::PredictionService::NewStub(grpc::CreateChannel((*small)->address(), grpc::InsecureChannelCredentials()));
-  auto request = PairRequest();
-  grpc::ClientContext first, second;
-  EXPECT_TRUE(stub->Predict(&first, request, &response_).ok());
-  (*request.mutable_inputs())["a"] = Floats({200, 2}, std::vector<float>(400));
-  EXPECT_EQ(stub->Predict(&second, request, &response_).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-}
-
 }  // namespace
 }  // namespace portico

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "node/node.h"
+
+namespace CLI {
+class App;
+}
+
+namespace portico {
+
+/// A group of flags of `portico serve`: what they are called, and what they make of the node's options. One file per
+/// group, one line in AllServeFlags().
+class ServeFlags {
+ public:
+  virtual ~ServeFlags() = default;
+  virtual void AddTo(CLI::App& command) = 0;
+  /// After parsing. `options` holds what the command line's models and addresses, or the mesh's revision, and earlier
+  /// groups say. INVALID_ARGUMENT "--flag: got …, want …".
+  virtual absl::Status Apply(Node::Options* options) const = 0;
+};
+
+/// Every group, in the order in which they are applied.
+std::vector<std::unique_ptr<ServeFlags>> AllServeFlags();
+
+}  // namespace portico

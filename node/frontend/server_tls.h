@@ -1,0 +1,18 @@
+#pragma once
+
+#include <string>
+
+namespace portico {
+
+/// Keys of a listener that clients reach, PEM texts. Without a key the listener is plain.
+struct ServerTls {
+  std::string private_key;
+  /// The server's certificate, then the chain to its root.
+  std::string certificates;
+  /// Roots of the clients' certificates; where set, a client without one that they signed is refused (mutual TLS).
+  std::string client_roots;
+
+  bool enabled() const { return !private_key.empty(); }
+};
+
+}  // namespace portico

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/package/package.h"
+
+namespace portico {
+
+/// Which of the versions below a base folder a node serves.
+struct VersionPolicy {
+  enum class Kind { kLatest, kAll, kSpecific };
+  Kind kind = Kind::kLatest;
+  /// Of kLatest: how many; at least 1.
+  int num_versions = 1;
+  /// Of kSpecific.
+  std::vector<int64_t> versions;
+};
+
+/// A model as a node is told to serve it.
+struct ModelConfig {
+  std::string name;
+  /// Folder of the version folders.
+  std::string base_path;
+  VersionPolicy versions = {};
+  /// Label → version. A label waits for its version where that is not available yet.
+  std::map<std::string, int64_t> labels = {};
+  /// Unload the old version before the new one is loaded: half the memory, for a gap in service. Otherwise the new one
+  /// is available first.
+  bool resource_preserving = false;
+  /// In place of what servable.yaml says.
+  std::optional<BatchingOptions> batching = std::nullopt;
+};
+
+}  // namespace portico
