@@ -173,11 +173,11 @@ class GrpcChannel final : public Channel {
   uint64_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::flat_hash_map<uint64_t, Ref<ClientCall>> calls_ ABSL_GUARDED_BY(mutex_);
   Ref<HelloStream> hello_ ABSL_GUARDED_BY(mutex_);
-  std::optional<EventThread::Timer> retry_ ABSL_GUARDED_BY(mutex_);
+  std::optional<EventThread::TimerId> retry_ ABSL_GUARDED_BY(mutex_);
   absl::Duration retry_after_ ABSL_GUARDED_BY(mutex_) = kFirstRetry;
   /// As last told; only one stream at a time changes it.
   PeerState state_ ABSL_GUARDED_BY(mutex_);
-  const EventThread::Timer connect_by_;
+  const EventThread::TimerId connect_by_;
 };
 
 void ClientCall::Start(grpc::GenericStub& stub, const PeerHeader& header, absl::Span<const Tensor> tensors,
@@ -271,7 +271,7 @@ void HelloStream::OnDone(const grpc::Status& status) {
 GrpcChannel::~GrpcChannel() {
   std::vector<Ref<ClientCall>> calls;
   Ref<HelloStream> hello;
-  std::optional<EventThread::Timer> retry;
+  std::optional<EventThread::TimerId> retry;
   {
     MutexLock lock(&mutex_);
     stopping_ = true;

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "transport/event_thread.h"
+#include "base/event_thread.h"
 #include "transport/transport.h"
 
 namespace portico {

@@ -45,7 +45,7 @@ class CallbackThreads {
 /// gRPC's own threads carry the calls; one more makes new attempts to connect.
 class GrpcTransport final : public Transport {
  public:
-  explicit GrpcTransport(const Clock& clock) : clock_(clock), events_(clock) { CallbackThreads::Pin(); }
+  explicit GrpcTransport(const Clock& clock) : clock_(clock), events_("grpc-events", clock) { CallbackThreads::Pin(); }
 
   absl::StatusOr<std::unique_ptr<Channel>> Connect(const std::string& endpoint, ChannelOptions options) override {
     ASSIGN_OR_RETURN(const GrpcEndpoint parsed, GrpcEndpoint::Parse(endpoint));

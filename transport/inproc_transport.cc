@@ -12,7 +12,7 @@
 #include "base/gate.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
-#include "transport/event_thread.h"
+#include "base/event_thread.h"
 #include "transport/transport.h"
 
 namespace portico {
@@ -113,7 +113,7 @@ struct Doorway {
 /// Brings channels and listeners of one name together. Thread-safe.
 class Exchange {
  public:
-  explicit Exchange(const Clock& clock) : clock_(clock), events_(clock) {}
+  explicit Exchange(const Clock& clock) : clock_(clock), events_("inproc-events", clock) {}
 
   absl::Status Open(const std::string& name, std::shared_ptr<Doorway> doorway, PeerState self);
   void Announce(const std::string& name, const PeerState& self);
@@ -227,7 +227,7 @@ class InprocChannel final : public Channel {
 
   /// First step of a completion: what the call held of the channel is free again.
   void Forget(const InprocCall& call) {
-    std::optional<EventThread::Timer> timer;
+    std::optional<EventThread::TimerId> timer;
     {
       MutexLock lock(&mutex_);
       bytes_ -= call.bytes;
@@ -241,7 +241,7 @@ class InprocChannel final : public Channel {
  private:
   struct Pending {
     Ref<InprocCall> call;
-    std::optional<EventThread::Timer> timer;
+    std::optional<EventThread::TimerId> timer;
     /// Kept until the first connection.
     std::optional<PeerMessage> waiting;
   };
@@ -362,7 +362,7 @@ class InprocChannel final : public Channel {
   const std::string endpoint_;
   const ChannelOptions options_;
   const uint64_t connection_;
-  EventThread::Timer connect_by_;
+  EventThread::TimerId connect_by_;
   std::atomic<uint64_t> next_id_{1};
   /// Inside: calls whose completion has not returned.
   Gate gate_;

@@ -1,10 +1,17 @@
-#include "transport/event_thread.h"
+#include "base/event_thread.h"
+
+#include <pthread.h>
 
 #include "base/check.h"
 
 namespace portico {
 
-EventThread::EventThread(const Clock& clock) : clock_(clock), thread_([this] { Run(); }) {}
+EventThread::EventThread(std::string name, const Clock& clock) : clock_(clock) {
+  thread_ = std::thread([this, name = std::move(name)] {
+    pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+    Run();
+  });
+}
 
 EventThread::~EventThread() {
   {
@@ -21,16 +28,16 @@ void EventThread::Post(Task task) {
   wake_.NotifyOne();
 }
 
-EventThread::Timer EventThread::At(absl::Time when, Task task) {
+EventThread::TimerId EventThread::At(absl::Time when, Task task) {
   MutexLock lock(&mutex_);
-  const Timer timer(when, next_timer_++);
+  const TimerId timer(when, next_timer_++);
   timers_.emplace(timer, std::move(task));
   if (timers_.begin()->first == timer) wake_.NotifyOne();
   return timer;
 }
 
-void EventThread::Drop(const Timer& timer) {
-  std::map<Timer, Task>::node_type dropped;  // Destroyed after the lock is gone: what a task captured may run code.
+void EventThread::Drop(const TimerId& timer) {
+  std::map<TimerId, Task>::node_type dropped;  // Destroyed after the lock is gone: what a task captured may run code.
   MutexLock lock(&mutex_);
   dropped = timers_.extract(timer);
 }
