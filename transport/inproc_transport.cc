@@ -9,10 +9,10 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/event_thread.h"
 #include "base/gate.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
-#include "base/event_thread.h"
 #include "transport/transport.h"
 
 namespace portico {
