@@ -110,7 +110,6 @@ class Graph::RunState final : public RefCounted {
   void Put(int slot, Tensor tensor, Drive& drive);
   Tensor Take(int slot);
   void Fail(absl::Status status);
-  absl::Status CheckAlive() const;
   void RecordSpan(int step);
 
   const Graph& graph_;
@@ -210,7 +209,7 @@ void Graph::RunState::Leave() {
 
 void Graph::RunState::Work(Drive& drive) {
   while (!drive.ready.empty() && !decided_.load(std::memory_order_acquire)) {
-    if (absl::Status alive = CheckAlive(); !alive.ok()) {
+    if (absl::Status alive = graph_.CheckAlive(*context_); !alive.ok()) {
       Fail(std::move(alive));
     } else {
       StartStep(drive.Pop());
@@ -261,11 +260,11 @@ void Graph::RunState::Fail(absl::Status status) {
   decided_.store(true, std::memory_order_release);
 }
 
-absl::Status Graph::RunState::CheckAlive() const {
-  if (context_->cancelled.load(std::memory_order_relaxed)) {
+absl::Status Graph::CheckAlive(const RequestContext& context) const {
+  if (context.cancelled.load(std::memory_order_relaxed)) {
     return absl::CancelledError("request: cancelled by the client");
   }
-  if (context_->deadline.Expired(graph_.clock_)) {
+  if (context.deadline.Expired(clock_)) {
     return absl::DeadlineExceededError("request: got no answer before its deadline; allow more time or send less");
   }
   return absl::OkStatus();
@@ -304,6 +303,8 @@ Graph::Graph(GraphPlan plan, std::vector<std::unique_ptr<AsyncOp>> ops, const Cl
     distinct_outputs_ += !slots_[slot].is_output;
     slots_[slot].is_output = true;
   }
+  is_one_segment_ = plan_.steps.size() == 1 && plan_.steps[0].segment != nullptr && plan_.constants.empty() &&
+                    plan_.steps[0].inputs == plan_.inputs && plan_.steps[0].outputs == plan_.outputs;
 }
 
 Graph::~Graph() = default;
@@ -311,6 +312,11 @@ Graph::~Graph() = default;
 void Graph::Run(Ref<const RequestContext> context, std::vector<Tensor> inputs, OpDone done) {
   if (inputs.size() != plan_.inputs.size()) {
     return done(absl::InternalError(absl::StrCat("graph: got ", inputs.size(), " inputs, want ", plan_.inputs.size())));
+  }
+  // Most models are one segment: without slots to fill and spans to record there is nothing to keep of such a run.
+  if (is_one_segment_ && !context->trace.sampled) {
+    if (absl::Status alive = CheckAlive(*context); !alive.ok()) return done(std::move(alive));
+    return ops_[0]->Run(context, std::move(inputs), std::move(done));
   }
   const Ref<RunState> run = RunState::Make(*this, std::move(context), std::move(done));
   run->Start(std::move(inputs));

@@ -52,6 +52,9 @@ class Graph {
     bool is_output = false;
   };
 
+  /// CANCELLED or DEADLINE_EXCEEDED where the answer is of no use any more.
+  absl::Status CheckAlive(const RequestContext& context) const;
+
   const GraphPlan plan_;
   const std::vector<std::unique_ptr<AsyncOp>> ops_;
   const Clock& clock_;
@@ -60,6 +63,8 @@ class Graph {
   /// Steps that wait for nothing.
   std::vector<int> sources_;
   int distinct_outputs_ = 0;
+  /// One segment whose inputs and outputs are the caller's, in order.
+  bool is_one_segment_ = false;
 };
 
 }  // namespace portico
