@@ -1,6 +1,7 @@
 #include "node/node.h"
 
 #include <algorithm>
+#include <future>
 #include <optional>
 #include <random>
 #include <utility>
@@ -52,9 +53,7 @@ class NodeImpl final : public Node {
   absl::Status Start() {
     RETURN_IF_ERROR(Assemble());
     RETURN_IF_ERROR(Bind());
-    LoadModels();
-    for (const auto& listener : listeners_) listener->Announce(Self());
-    return absl::OkStatus();
+    return LoadModels();
   }
 
   const std::string& grpc_address() const override { return grpc_ == nullptr ? none_ : grpc_->address(); }
@@ -70,6 +69,7 @@ class NodeImpl final : public Node {
   void Stop() override {
     if (stopped_ || inference_ == nullptr) return;
     stopped_ = true;
+    servables_->Stop();
     for (const auto& listener : listeners_) listener->GoAway();
     if (!inference_->Drain(options_.drain_timeout)) {
       LogWarning(absl::StrCat("node '", options_.name, "': ", inference_->in_flight(), " requests still inside after ",
@@ -105,8 +105,10 @@ class NodeImpl final : public Node {
     router.default_policy = options_.default_policy;
     router.policies = options_.policies;
     ASSIGN_OR_RETURN(router_, Router::Create(std::move(router), *transport_, resolver_, clock_, *metrics_));
-    servables_ =
-        std::make_unique<Servables>(Servable::Dependencies{workers_, workers_.size(), *router_, clock_, *metrics_});
+    Servables::Options servables = options_.servables;
+    servables.on_change = [this] { Announce(); };
+    servables_ = std::make_unique<Servables>(
+        std::move(servables), Servable::Dependencies{workers_, workers_.size(), *router_, clock_, *metrics_});
     Inference::Options inference = options_.inference;
     inference.node_name = options_.name;
     inference_ = std::make_unique<Inference>(std::move(inference), *servables_, clock_, *metrics_);
@@ -147,16 +149,20 @@ class NodeImpl final : public Node {
     return absl::OkStatus();
   }
 
-  /// On a niced thread of its own, so that a node that serves already would not feel it.
-  void LoadModels() {
-    ThreadPool loader({.threads = 1, .name = "loader", .nice = 10});
-    for (const ModelConfig& model : options_.models) {
-      loader.Schedule([this, &model] {
-        const absl::Status status = servables_->Add(model);
-        if (!status.ok()) LogError(status.message());
-      });
-    }
-    loader.Stop();
+  /// Blocks until every model is available or has failed.
+  absl::Status LoadModels() {
+    RETURN_IF_ERROR(servables_->Configure(options_.models));
+    std::promise<void> settled;
+    // What failed was logged, and is told by status and readiness.
+    servables_->WhenSettled(Deadline(), [&settled](const absl::Status&) { settled.set_value(); });
+    settled.get_future().wait();
+    return absl::OkStatus();
+  }
+
+  /// Tells peers what is available now. Calls are one at a time, so that the last one tells the truth.
+  void Announce() {
+    const PeerState self = Self();
+    for (const auto& listener : listeners_) listener->Announce(self);
   }
 
   const Options options_;

@@ -26,6 +26,8 @@ class Node {
     /// Said in spans, logs and HELLO.
     std::string name = "node";
     std::vector<ModelConfig> models;
+    /// How they are watched, loaded and unloaded. (on_change is the node's own.)
+    Servables::Options servables;
     /// The gRPC listener; without address and socket path there is none.
     GrpcServer::Options grpc = {.address = ""};
     /// The HTTP listener; without address there is none.

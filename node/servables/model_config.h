@@ -31,6 +31,8 @@ struct ModelConfig {
   /// Unload the old version before the new one is loaded: half the memory, for a gap in service. Otherwise the new one
   /// is available first.
   bool resource_preserving = false;
+  /// Loaded when it is first asked for, unloaded when others need its memory.
+  bool on_demand = false;
   /// In place of what servable.yaml says.
   std::optional<BatchingOptions> batching = std::nullopt;
 };

@@ -1,140 +1,533 @@
 #include "node/servables/servables.h"
 
+#include <algorithm>
+#include <atomic>
+#include <list>
+#include <map>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/event_thread.h"
+#include "base/executor.h"
 #include "base/log.h"
+#include "base/mutex.h"
 #include "base/status_macros.h"
+#include "node/servables/folder_state.h"
+#include "node/servables/folder_watcher.h"
+#include "node/servables/model_versions.h"
+#include "node/servables/reaper.h"
+#include "node/servables/serving_table.h"
+#include "node/servables/version_policy.h"
 
 namespace portico {
+namespace {
 
-absl::string_view Servables::StateName(State state) {
-  switch (state) {
-    case State::kStart:
-      return "START";
-    case State::kLoading:
-      return "LOADING";
-    case State::kAvailable:
-      return "AVAILABLE";
-    case State::kUnloading:
-      return "UNLOADING";
-    case State::kEnd:
-      return "END";
-  }
-  return "UNKNOWN";
-}
+/// Models that are configured no more, as status goes on to tell them.
+constexpr size_t kMaxRemoved = 256;
 
-absl::Status Servables::Add(const ModelConfig& model) {
-  const std::string& name = model.name;
-  const std::string& base = model.base_path;
-  {
-    MutexLock lock(&mutex_);
-    if (!entries_.try_emplace(name).second) {
-      return absl::AlreadyExistsError(absl::StrCat("model '", name, "': got a second base folder '", base,
-                                                   "', want one per name; rename one of the two"));
-    }
-    entries_.find(name)->second.base = base;
+absl::Status CheckConfig(const ModelConfig& model) {
+  if (model.name.empty()) return absl::InvalidArgumentError("model: got no name, want one");
+  const std::string subject = absl::StrCat("model '", model.name, "'");
+  if (model.base_path.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(subject, ": got no base folder, want the folder with its version folders"));
   }
-  absl::StatusOr<std::vector<VersionFolder>> versions = ListVersions(base);
-  absl::Status status = versions.status();
-  if (status.ok() && versions->empty()) {
-    status = absl::NotFoundError(absl::StrCat(
-        "folder '", base, "': got no version folder, want one named by a number, as ", base, "/1/model.onnx"));
+  if (absl::Status status = CheckVersionPolicy(model.versions); !status.ok()) return WithContext(subject, status);
+  for (const auto& [label, version] : model.labels) {
+    if (!label.empty() && version >= 0) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(subject, ": got label '", label, "' for version ", version, ", want a name and a version"));
   }
-  if (!status.ok()) {
-    status = WithContext(absl::StrCat("model '", name, "'"), status);
-    MutexLock lock(&mutex_);
-    entries_.find(name)->second.failure = status;
-    return status;
-  }
-  return LoadVersion(name, versions->back());
-}
-
-absl::Status Servables::LoadVersion(const std::string& name, const VersionFolder& folder) {
-  SetStatus(name, {folder.version, State::kLoading, absl::OkStatus()});
-  absl::StatusOr<std::shared_ptr<const Servable>> servable = [&]() -> absl::StatusOr<std::shared_ptr<const Servable>> {
-    ASSIGN_OR_RETURN(Package package, LoadPackage(name, folder.folder, weights_));
-    return Servable::Load(std::move(package), dependencies_);
-  }();
-  if (!servable.ok()) {
-    const absl::Status status =
-        WithContext(absl::StrCat("model '", name, "' version ", folder.version), servable.status());
-    SetStatus(name, {folder.version, State::kEnd, status});
-    return status;
-  }
-  LogInfo(absl::StrCat("model '", name, "' version ", folder.version, " is available (", (*servable)->digest().Short(),
-                       ", ", (*servable)->weight_bytes(), " bytes of weights)"));
-  {
-    MutexLock lock(&mutex_);
-    entries_.find(name)->second.available[folder.version] = *std::move(servable);
-  }
-  SetStatus(name, {folder.version, State::kAvailable, absl::OkStatus()});
   return absl::OkStatus();
 }
 
-void Servables::SetStatus(const std::string& name, VersionStatus status) {
-  MutexLock lock(&mutex_);
-  auto& statuses = entries_.find(name)->second.statuses;
-  statuses[status.version] = std::move(status);
+absl::Status NotServed(const ServableRef& ref, int64_t version) {
+  return absl::NotFoundError(
+      version < 0 ? absl::StrCat("Servable not found for request: Latest(", ref.name, ")")
+                  : absl::StrCat("Servable not found for request: Specific(", ref.name, ", ", version, ")"));
 }
 
-absl::StatusOr<std::shared_ptr<const Servable>> Servables::Resolve(const ServableRef& ref) const {
-  MutexLock lock(&mutex_);
-  if (!ref.label.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("Unrecognized servable version label: ", ref.label));
-  }
-  const auto entry = entries_.find(ref.name);
-  const auto missing = [&] {
-    return absl::NotFoundError(
-        ref.version < 0 ? absl::StrCat("Servable not found for request: Latest(", ref.name, ")")
-                        : absl::StrCat("Servable not found for request: Specific(", ref.name, ", ", ref.version, ")"));
-  };
-  if (entry == entries_.end() || entry->second.available.empty()) return missing();
-  const auto& available = entry->second.available;
-  if (!ref.digest.empty()) {
-    for (auto it = available.rbegin(); it != available.rend(); ++it) {
-      if (it->second->digest() == ref.digest) return it->second;
+absl::Status NoSuchLabel(const std::string& label) {
+  return absl::InvalidArgumentError(absl::StrCat("Unrecognized servable version label: ", label));
+}
+
+}  // namespace
+
+/// Everything that happens ends in Advance() of the model that it happened to, under the lock: the model's state
+/// machine says what is to be done, which is begun there and goes on elsewhere. What may take long or calls others
+/// (last references, callbacks) is left in an Aftermath, for after the lock.
+class Servables::Impl {
+ public:
+  Impl(Options options, Servable::Dependencies dependencies)
+      : options_(std::move(options)),
+        dependencies_(dependencies),
+        table_(dependencies.clock),
+        reaper_([this](const std::string& name, int64_t version) { OnGone(name, version); }),
+        timer_("versions", dependencies.clock),
+        loaders_({.threads = std::max(1, options_.load_threads), .name = "loader", .nice = 10}),
+        watcher_({.period = options_.poll_period},
+                 [this](const std::string& name, uint64_t number, const FolderWatcher::Listing& listing) {
+                   OnListed(name, number, listing);
+                 }) {}
+
+  ~Impl() {
+    Stop();
+    Aftermath after;
+    MutexLock lock(&mutex_);
+    for (auto& [name, entry] : entries_) {
+      table_.Set(name, nullptr);
+      for (auto& [version, servable] : entry.available) after.dropped.push_back(std::move(servable));
+      entry.available.clear();
     }
-    return absl::FailedPreconditionError(
-        absl::StrCat("servable '", ref.name, "': got digest ", available.rbegin()->second->digest().Short(), ", want ",
-                     ref.digest.Short(), "; serve the version that the caller was split from"));
   }
-  if (ref.version < 0) return available.rbegin()->second;
-  const auto version = available.find(ref.version);
-  if (version == available.end()) return missing();
-  return version->second;
+
+  absl::Status Configure(std::vector<ModelConfig> models);
+  void WhenSettled(std::optional<std::string> model, Deadline deadline, SettledDone done);
+  absl::Status SetUnloaded(const std::string& name, bool unloaded);
+  std::vector<ModelIndex> Index() const;
+  absl::StatusOr<std::shared_ptr<const Servable>> Resolve(const ServableRef& ref) const;
+  bool Has(absl::string_view name) const;
+  absl::StatusOr<std::vector<VersionStatus>> Status(const ServableRef& ref) const;
+  std::vector<std::shared_ptr<const Servable>> Available() const;
+  std::vector<std::string> Names() const;
+  absl::Status Ready() const;
+  void Stop();
+
+ private:
+  struct Entry {
+    ModelVersions versions;
+    /// Tells listings of one configuration from those of another.
+    uint64_t number = 0;
+    std::map<int64_t, std::shared_ptr<const Servable>> available;
+    /// Withdrawn, and perhaps still held by requests.
+    std::map<int64_t, std::weak_ptr<const Servable>> unloading;
+    /// What the folder of a version that failed looked like.
+    std::map<int64_t, FolderState> failed_folders;
+    /// A timer for the next try is set for then.
+    absl::Time timer_at = absl::InfiniteFuture();
+  };
+  struct SettledWaiter {
+    std::optional<std::string> model;
+    SettledDone done;
+  };
+  /// What is left to do once the lock is open. It is declared before the lock is taken.
+  struct Aftermath {
+    std::vector<std::shared_ptr<const Servable>> dropped;
+    std::vector<std::pair<SettledDone, absl::Status>> settled;
+    bool changed = false;
+  };
+
+  absl::Status CheckLabels(const ModelConfig& model) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Advance(const std::string& name, Entry& entry, Aftermath* after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Publish(const std::string& name, const Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SetRetryTimer(const std::string& name, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CheckSettled(Aftermath* after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<absl::Status> SettledNow(const std::optional<std::string>& model) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ForgetRemoved() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  /// REQUIRES: not under the lock.
+  void Finish(Aftermath after);
+
+  void OnListed(const std::string& name, uint64_t number, const FolderWatcher::Listing& listing);
+  void OnRetryTimer(const std::string& name);
+  void OnGone(const std::string& name, int64_t version);
+  void OnDeadline(uint64_t waiter);
+  void LoadVersion(const std::string& name, const VersionFolder& folder);
+  absl::StatusOr<std::shared_ptr<const Servable>> ReadVersion(const ModelConfig& config, const VersionFolder& folder);
+  absl::StatusOr<std::shared_ptr<const Servable>> ResolveSlowly(const ServableRef& ref) const;
+
+  const Options options_;
+  const Servable::Dependencies dependencies_;
+  WeightStore weights_;
+  ServingTable table_;
+  std::atomic<bool> stopping_{false};
+  mutable Mutex mutex_;
+  std::map<std::string, Entry, std::less<>> entries_ ABSL_GUARDED_BY(mutex_);
+  uint64_t configurations_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<uint64_t, SettledWaiter> waiters_ ABSL_GUARDED_BY(mutex_);
+  uint64_t last_waiter_ ABSL_GUARDED_BY(mutex_) = 0;
+  /// Orders the calls of on_change.
+  Mutex change_mutex_;
+  bool silent_ ABSL_GUARDED_BY(change_mutex_) = false;
+  Reaper reaper_;
+  EventThread timer_;
+  ThreadPool loaders_;
+  FolderWatcher watcher_;
+};
+
+absl::Status Servables::Impl::CheckLabels(const ModelConfig& model) const {
+  const auto entry = entries_.find(model.name);
+  if (options_.labels_may_wait || entry == entries_.end() || entry->second.available.empty()) return absl::OkStatus();
+  for (const auto& [label, version] : model.labels) {
+    if (entry->second.available.contains(version)) continue;
+    return absl::FailedPreconditionError(absl::StrCat("Request to assign label to version ", version, " of model ",
+                                                      model.name, ", which is not currently available for inference"));
+  }
+  return absl::OkStatus();
 }
 
-void Servables::Acquire(const ServableRef& ref, const Ref<const RequestContext>& context, AcquireDone done) {
-  done(Resolve(ref));
+absl::Status Servables::Impl::Configure(std::vector<ModelConfig> models) {
+  std::set<std::string, std::less<>> names;
+  for (ModelConfig& model : models) {
+    RETURN_IF_ERROR(CheckConfig(model));
+    if (!names.insert(model.name).second) {
+      return absl::InvalidArgumentError(absl::StrCat("model '", model.name, "': got a second base folder '",
+                                                     model.base_path, "', want one per name; rename one of the two"));
+    }
+    model.on_demand |= options_.on_demand;
+  }
+  ModelVersions::Options versions;
+  versions.load_retries = options_.load_retries;
+  versions.load_retry_delay = options_.load_retry_delay;
+  versions.unload_on_empty = options_.unload_on_empty;
+  Aftermath after;
+  {
+    MutexLock lock(&mutex_);
+    for (const ModelConfig& model : models) RETURN_IF_ERROR(CheckLabels(model));
+    for (auto& [name, entry] : entries_) {
+      if (names.contains(name) || !entry.versions.configured()) continue;
+      watcher_.Forget(name);
+      entry.versions.Remove();
+      Advance(name, entry, &after);
+    }
+    for (const ModelConfig& model : models) {
+      Entry& entry = entries_[model.name];
+      entry.versions.Configure(model, versions);
+      entry.number = ++configurations_;
+      // Not before it is listed, so that an old listing meets a new policy nowhere.
+      watcher_.Watch(model.name, model.base_path, entry.number);
+    }
+    ForgetRemoved();
+    CheckSettled(&after);
+  }
+  Finish(std::move(after));
+  return absl::OkStatus();
 }
 
-bool Servables::Has(absl::string_view name) const {
+void Servables::Impl::ForgetRemoved() {
+  size_t removed = 0;
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    const bool goes = !it->second.versions.configured() && it->second.versions.idle() && ++removed > kMaxRemoved;
+    it = goes ? entries_.erase(it) : std::next(it);
+  }
+}
+
+void Servables::Impl::OnListed(const std::string& name, uint64_t number, const FolderWatcher::Listing& listing) {
+  std::vector<VersionFolder> failed;
+  {
+    MutexLock lock(&mutex_);
+    const auto entry = entries_.find(name);
+    if (entry == entries_.end() || entry->second.number != number) return;
+    failed = entry->second.versions.Failed();
+  }
+  std::map<int64_t, FolderState> now;
+  for (const VersionFolder& folder : failed) now[folder.version] = LookAtFolder(folder.folder);
+  Aftermath after;
+  {
+    MutexLock lock(&mutex_);
+    const auto found = entries_.find(name);
+    if (found == entries_.end() || found->second.number != number) return;
+    Entry& entry = found->second;
+    const absl::Status before = entry.versions.listing();
+    entry.versions.Listed(listing);
+    const absl::Status& status = entry.versions.listing();
+    if (status != before) {
+      if (!status.ok()) LogError(status.message());
+      if (status.ok()) LogInfo(absl::StrCat("model '", name, "': its folder can be listed again"));
+    }
+    for (const auto& [version, state] : now) {
+      if (!(state == entry.failed_folders[version])) entry.versions.Changed(version);
+    }
+    Advance(name, entry, &after);
+  }
+  Finish(std::move(after));
+}
+
+void Servables::Impl::Advance(const std::string& name, Entry& entry, Aftermath* after) {
+  if (stopping_.load(std::memory_order_relaxed)) return CheckSettled(after);
+  const ModelVersions::Steps steps = entry.versions.Next(dependencies_.clock.Now());
+  for (const int64_t version : steps.revive) {
+    const auto held = entry.unloading.find(version);
+    std::shared_ptr<const Servable> servable = held == entry.unloading.end() ? nullptr : held->second.lock();
+    if (servable == nullptr) continue;  // OnGone() comes.
+    entry.unloading.erase(held);
+    entry.available[version] = std::move(servable);
+    entry.versions.Revived(version);
+    after->changed = true;
+  }
+  for (const int64_t version : steps.withdraw) {
+    const auto servable = entry.available.find(version);
+    entry.unloading[version] = servable->second;
+    after->dropped.push_back(std::move(servable->second));
+    entry.available.erase(servable);
+    after->changed = true;
+    LogInfo(absl::StrCat("model '", name, "' version ", version, " is being unloaded"));
+  }
+  for (const VersionFolder& folder : steps.load) {
+    loaders_.Schedule([this, name, folder] { LoadVersion(name, folder); });
+  }
+  Publish(name, entry);
+  SetRetryTimer(name, entry);
+  CheckSettled(after);
+}
+
+void Servables::Impl::Publish(const std::string& name, const Entry& entry) {
+  if (entry.available.empty()) return table_.Set(name, nullptr);
+  auto model = std::make_shared<ServingModel>();
+  model->versions.assign(entry.available.begin(), entry.available.end());
+  model->labels.insert(entry.versions.labels().begin(), entry.versions.labels().end());
+  model->on_demand = entry.versions.on_demand();
+  table_.Set(name, model);
+}
+
+void Servables::Impl::SetRetryTimer(const std::string& name, Entry& entry) {
+  const absl::Time next = entry.versions.NextRetry();
+  if (next >= entry.timer_at || next == absl::InfiniteFuture()) return;
+  entry.timer_at = next;
+  timer_.At(next, [this, name] { OnRetryTimer(name); });
+}
+
+void Servables::Impl::OnRetryTimer(const std::string& name) {
+  Aftermath after;
+  {
+    MutexLock lock(&mutex_);
+    const auto entry = entries_.find(name);
+    if (entry == entries_.end()) return;
+    entry->second.timer_at = absl::InfiniteFuture();
+    Advance(name, entry->second, &after);
+  }
+  Finish(std::move(after));
+}
+
+void Servables::Impl::LoadVersion(const std::string& name, const VersionFolder& folder) {
+  ModelConfig config;
+  bool wanted = false;
+  {
+    MutexLock lock(&mutex_);
+    Entry& entry = entries_.find(name)->second;
+    config = entry.versions.config();
+    wanted = !stopping_.load(std::memory_order_relaxed) && entry.versions.wanted(folder.version);
+  }
+  const FolderState before = LookAtFolder(folder.folder);
+  absl::StatusOr<std::shared_ptr<const Servable>> servable = absl::CancelledError();
+  if (wanted) servable = ReadVersion(config, folder);
+  if (servable.ok() && !(LookAtFolder(folder.folder) == before)) {
+    servable = absl::UnavailableError(absl::StrCat("folder '", folder.folder,
+                                                   "': got changes while it was being read, want it whole; it is read "
+                                                   "again"));
+  }
+  absl::Status status = servable.status();
+  if (!status.ok()) status = WithContext(absl::StrCat("model '", name, "' version ", folder.version), status);
+  Aftermath after;
+  {
+    MutexLock lock(&mutex_);
+    Entry& entry = entries_.find(name)->second;
+    if (!wanted) {
+      entry.versions.Gone(folder.version);
+    } else {
+      entry.versions.Loaded(folder.version, status, dependencies_.clock.Now());
+    }
+    if (status.ok()) {
+      LogInfo(absl::StrCat("model '", name, "' version ", folder.version, " is available (",
+                           (*servable)->digest().Short(), ", ", (*servable)->weight_bytes(), " bytes of weights)"));
+      entry.available[folder.version] = reaper_.Adopt(*std::move(servable));
+      entry.failed_folders.erase(folder.version);
+      after.changed = true;
+    } else if (wanted) {
+      const absl::Time next = entry.versions.NextRetry();
+      LogError(absl::StrCat(status.message(), next == absl::InfiniteFuture()
+                                                  ? "; not tried again until its folder changes"
+                                                  : absl::StrCat("; next try at ", absl::FormatTime(next))));
+      entry.failed_folders[folder.version] = before;
+      // Its folder may have changed since.
+      watcher_.Look(name);
+    }
+    Advance(name, entry, &after);
+  }
+  Finish(std::move(after));
+}
+
+absl::StatusOr<std::shared_ptr<const Servable>> Servables::Impl::ReadVersion(const ModelConfig& config,
+                                                                             const VersionFolder& folder) {
+  ASSIGN_OR_RETURN(Package package, LoadPackage(config.name, folder.folder, weights_));
+  if (config.batching.has_value()) package.batching = *config.batching;
+  return Servable::Load(std::move(package), dependencies_);
+}
+
+void Servables::Impl::OnGone(const std::string& name, int64_t version) {
+  if (stopping_.load(std::memory_order_relaxed)) return;
+  LogInfo(absl::StrCat("model '", name, "' version ", version, " is unloaded"));
+  Aftermath after;
+  {
+    MutexLock lock(&mutex_);
+    const auto entry = entries_.find(name);
+    if (entry == entries_.end()) return;
+    entry->second.unloading.erase(version);
+    entry->second.versions.Gone(version);
+    Advance(name, entry->second, &after);
+  }
+  Finish(std::move(after));
+}
+
+std::optional<absl::Status> Servables::Impl::SettledNow(const std::optional<std::string>& model) const {
+  std::vector<std::string> errors;
+  absl::StatusCode code = absl::StatusCode::kOk;
+  for (const auto& [name, entry] : entries_) {
+    if (model.has_value() && name != *model) continue;
+    const std::optional<absl::Status> status = entry.versions.Settled();
+    if (!status.has_value()) return std::nullopt;
+    if (status->ok()) continue;
+    if (errors.empty()) code = status->code();
+    errors.emplace_back(status->message());
+  }
+  return absl::Status(code, absl::StrJoin(errors, "; "));
+}
+
+void Servables::Impl::CheckSettled(Aftermath* after) {
+  for (auto it = waiters_.begin(); it != waiters_.end();) {
+    std::optional<absl::Status> status = SettledNow(it->second.model);
+    if (stopping_.load(std::memory_order_relaxed)) status = absl::UnavailableError("servables: stopping");
+    if (!status.has_value()) {
+      ++it;
+      continue;
+    }
+    after->settled.emplace_back(std::move(it->second.done), *std::move(status));
+    it = waiters_.erase(it);
+  }
+}
+
+void Servables::Impl::WhenSettled(std::optional<std::string> model, Deadline deadline, SettledDone done) {
+  Aftermath after;
+  {
+    MutexLock lock(&mutex_);
+    const uint64_t id = ++last_waiter_;
+    waiters_.emplace(id, SettledWaiter{std::move(model), std::move(done)});
+    CheckSettled(&after);
+    if (waiters_.contains(id) && !deadline.infinite()) timer_.At(deadline.at(), [this, id] { OnDeadline(id); });
+  }
+  Finish(std::move(after));
+}
+
+void Servables::Impl::OnDeadline(uint64_t waiter) {
+  Aftermath after;
+  {
+    MutexLock lock(&mutex_);
+    const auto found = waiters_.find(waiter);
+    if (found == waiters_.end()) return;
+    std::vector<std::string> waited;
+    for (const auto& [name, entry] : entries_) {
+      if (found->second.model.has_value() && name != *found->second.model) continue;
+      if (!entry.versions.Settled().has_value()) waited.push_back(name);
+    }
+    after.settled.emplace_back(
+        std::move(found->second.done),
+        absl::DeadlineExceededError(absl::StrCat("models still loading: ", absl::StrJoin(waited, ", "))));
+    waiters_.erase(found);
+  }
+  Finish(std::move(after));
+}
+
+void Servables::Impl::Finish(Aftermath after) {
+  if (after.changed && options_.on_change) {
+    MutexLock lock(&change_mutex_);
+    if (!silent_) options_.on_change();
+  }
+  after.dropped.clear();
+  for (auto& [done, status] : after.settled) done(std::move(status));
+}
+
+absl::Status Servables::Impl::SetUnloaded(const std::string& name, bool unloaded) {
+  Aftermath after;
+  {
+    MutexLock lock(&mutex_);
+    const auto entry = entries_.find(name);
+    if (entry == entries_.end() || !entry->second.versions.configured()) {
+      return absl::NotFoundError(
+          absl::StrCat("model '", name, "': got a name that is not configured, want one that is"));
+    }
+    entry->second.versions.SetUnloaded(unloaded);
+    Advance(name, entry->second, &after);
+  }
+  Finish(std::move(after));
+  return absl::OkStatus();
+}
+
+std::vector<ModelIndex> Servables::Impl::Index() const {
   MutexLock lock(&mutex_);
-  return entries_.contains(name);
+  std::vector<ModelIndex> index;
+  for (const auto& [name, entry] : entries_) {
+    const ModelVersions& versions = entry.versions;
+    if (!versions.configured()) continue;
+    index.push_back({name, versions.Statuses(), versions.listing(), versions.unloaded(), versions.on_demand()});
+  }
+  return index;
 }
 
-absl::StatusOr<std::vector<Servables::VersionStatus>> Servables::Status(const ServableRef& ref) const {
+absl::StatusOr<std::shared_ptr<const Servable>> Servables::Impl::Resolve(const ServableRef& ref) const {
+  std::shared_ptr<const Servable> servable = table_.Find(ref);
+  if (servable != nullptr) return servable;
+  return ResolveSlowly(ref);
+}
+
+absl::StatusOr<std::shared_ptr<const Servable>> Servables::Impl::ResolveSlowly(const ServableRef& ref) const {
   MutexLock lock(&mutex_);
+  const auto found = entries_.find(ref.name);
+  const bool known = found != entries_.end() && found->second.versions.configured();
+  int64_t version = ref.version;
   if (!ref.label.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("Unrecognized servable version label: ", ref.label));
+    if (!known) return NoSuchLabel(ref.label);
+    const auto& labels = found->second.versions.config().labels;
+    const auto label = labels.find(ref.label);
+    if (label == labels.end()) return NoSuchLabel(ref.label);
+    version = label->second;
   }
+  if (!known) return NotServed(ref, version);
+  const Entry& entry = found->second;
+  if (ref.digest.empty() || entry.available.empty()) return NotServed(ref, version);
+  // Callers may name a version that has just been withdrawn: they have not heard of it yet.
+  for (const auto& [withdrawn, held] : entry.unloading) {
+    std::shared_ptr<const Servable> servable = held.lock();
+    if (servable != nullptr && servable->digest() == ref.digest) return servable;
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("servable '", ref.name, "': got digest ", entry.available.rbegin()->second->digest().Short(),
+                   ", want ", ref.digest.Short(), "; serve the version that the caller was split from"));
+}
+
+bool Servables::Impl::Has(absl::string_view name) const {
+  MutexLock lock(&mutex_);
+  const auto entry = entries_.find(name);
+  return entry != entries_.end() && entry->second.versions.configured();
+}
+
+absl::StatusOr<std::vector<VersionStatus>> Servables::Impl::Status(const ServableRef& ref) const {
+  MutexLock lock(&mutex_);
   const auto entry = entries_.find(ref.name);
-  if (entry == entries_.end() || entry->second.statuses.empty()) {
-    return absl::NotFoundError(absl::StrCat("Could not find any versions of model ", ref.name));
+  int64_t wanted = ref.version;
+  if (!ref.label.empty()) {
+    if (entry == entries_.end()) return NoSuchLabel(ref.label);
+    const ModelVersions& versions = entry->second.versions;
+    const auto label = versions.labels().find(ref.label);
+    const auto configured = versions.config().labels.find(ref.label);
+    if (label == versions.labels().end() && configured == versions.config().labels.end()) return NoSuchLabel(ref.label);
+    wanted = label != versions.labels().end() ? label->second : configured->second;
   }
   std::vector<VersionStatus> statuses;
-  for (const auto& [version, status] : entry->second.statuses) {
-    if (ref.version < 0 || ref.version == version) statuses.push_back(status);
-  }
+  if (entry != entries_.end()) statuses = entry->second.versions.Statuses();
   if (statuses.empty()) {
-    return absl::NotFoundError(absl::StrCat("Could not find version ", ref.version, " of model ", ref.name));
+    return absl::NotFoundError(absl::StrCat("Could not find any versions of model ", ref.name));
   }
-  return statuses;
+  if (wanted < 0) return statuses;
+  const auto found = std::find_if(statuses.begin(), statuses.end(),
+                                  [&](const VersionStatus& status) { return status.version == wanted; });
+  if (found != statuses.end()) return std::vector<VersionStatus>{*found};
+  return absl::NotFoundError(absl::StrCat("Could not find version ", wanted, " of model ", ref.name));
 }
 
-std::vector<std::shared_ptr<const Servable>> Servables::Available() const {
+std::vector<std::shared_ptr<const Servable>> Servables::Impl::Available() const {
   MutexLock lock(&mutex_);
   std::vector<std::shared_ptr<const Servable>> all;
   for (const auto& [name, entry] : entries_) {
@@ -143,23 +536,68 @@ std::vector<std::shared_ptr<const Servable>> Servables::Available() const {
   return all;
 }
 
-std::vector<std::string> Servables::Names() const {
+std::vector<std::string> Servables::Impl::Names() const {
   MutexLock lock(&mutex_);
   std::vector<std::string> names;
-  for (const auto& [name, entry] : entries_) names.push_back(name);
+  for (const auto& [name, entry] : entries_) {
+    if (entry.versions.configured()) names.push_back(name);
+  }
   return names;
 }
 
-absl::Status Servables::Ready() const {
+absl::Status Servables::Impl::Ready() const {
   MutexLock lock(&mutex_);
   std::vector<std::string> missing;
   for (const auto& [name, entry] : entries_) {
-    if (!entry.available.empty()) continue;
-    absl::Status why = entry.failure;
-    for (const auto& [version, status] : entry.statuses) why.Update(status.status);
-    missing.push_back(why.ok() ? absl::StrCat("model '", name, "': loading") : std::string(why.message()));
+    const absl::Status status = entry.versions.Ready();
+    if (!status.ok()) missing.emplace_back(status.message());
   }
   return missing.empty() ? absl::OkStatus() : absl::UnavailableError(absl::StrJoin(missing, "; "));
 }
+
+void Servables::Impl::Stop() {
+  stopping_.store(true, std::memory_order_relaxed);
+  watcher_.Stop();
+  loaders_.Stop();
+  {
+    MutexLock lock(&change_mutex_);
+    silent_ = true;
+  }
+  Aftermath after;
+  {
+    MutexLock lock(&mutex_);
+    CheckSettled(&after);
+  }
+  Finish(std::move(after));
+}
+
+Servables::Servables(Options options, Servable::Dependencies dependencies)
+    : impl_(std::make_unique<Impl>(std::move(options), dependencies)) {}
+Servables::~Servables() = default;
+
+absl::Status Servables::Configure(std::vector<ModelConfig> models) { return impl_->Configure(std::move(models)); }
+void Servables::WhenSettled(Deadline deadline, SettledDone done) {
+  impl_->WhenSettled(std::nullopt, deadline, std::move(done));
+}
+void Servables::WhenSettled(const std::string& model, Deadline deadline, SettledDone done) {
+  impl_->WhenSettled(model, deadline, std::move(done));
+}
+absl::Status Servables::Load(const std::string& name) { return impl_->SetUnloaded(name, false); }
+absl::Status Servables::Unload(const std::string& name) { return impl_->SetUnloaded(name, true); }
+std::vector<ModelIndex> Servables::Index() const { return impl_->Index(); }
+absl::StatusOr<std::shared_ptr<const Servable>> Servables::Resolve(const ServableRef& ref) const {
+  return impl_->Resolve(ref);
+}
+void Servables::Acquire(const ServableRef& ref, const Ref<const RequestContext>& /*context*/, AcquireDone done) {
+  done(impl_->Resolve(ref));
+}
+bool Servables::Has(absl::string_view name) const { return impl_->Has(name); }
+absl::StatusOr<std::vector<VersionStatus>> Servables::Status(const ServableRef& ref) const {
+  return impl_->Status(ref);
+}
+std::vector<std::shared_ptr<const Servable>> Servables::Available() const { return impl_->Available(); }
+std::vector<std::string> Servables::Names() const { return impl_->Names(); }
+absl::Status Servables::Ready() const { return impl_->Ready(); }
+void Servables::Stop() { impl_->Stop(); }
 
 }  // namespace portico

@@ -2,47 +2,84 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
-#include "base/mutex.h"
+#include "base/deadline.h"
+#include "base/request_context.h"
 #include "base/servable_ref.h"
 #include "node/servables/model_config.h"
 #include "node/servables/servable.h"
+#include "node/servables/version_state.h"
 
 namespace portico {
 
-/// Which models a node serves, in which versions, and what state each is in. Thread-safe.
+/// Which models a node serves, in which versions, and what state each is in. Every request asks it once what its
+/// reference means now; everything else happens beside the requests: folders are listed by watchers, versions are
+/// loaded on niced threads of their own and destroyed on another. Thread-safe.
 ///
-/// The skeleton's policy: the highest version folder is loaded, once, at Add(). (Watching, labels and unloading come
-/// here.)
+///   servables.Configure(models);                     // at the start, and again whenever that changes
+///   servables.WhenSettled(deadline, done);           // every wanted version is available or has failed
+///   servables.Acquire(ref, context, done);           // per request
 class Servables {
  public:
-  /// States and numbers of ModelVersionStatus.State.
-  enum class State { kStart = 10, kLoading = 20, kAvailable = 30, kUnloading = 40, kEnd = 50 };
-  /// "START", "AVAILABLE", ...: what clients of the TensorFlow Serving API read.
-  static absl::string_view StateName(State state);
-  struct VersionStatus {
-    int64_t version = 0;
-    State state = State::kStart;
-    /// Why it failed to load, where it did.
-    absl::Status status;
+  using State = VersionState;
+  using VersionStatus = portico::VersionStatus;
+  static absl::string_view StateName(State state) { return VersionStateName(state); }
+
+  struct Options {
+    /// Threads that load models; they are niced.
+    int load_threads = 1;
+    /// How often a load that failed is tried again, and how long after.
+    int load_retries = 5;
+    absl::Duration load_retry_delay = absl::Seconds(60);
+    /// How often each model's folder is listed. 0: once, when it is configured.
+    absl::Duration poll_period = absl::Seconds(1);
+    /// Versions that serve are unloaded when their folder is found empty. False: they serve on.
+    bool unload_on_empty = false;
+    /// A label may name a version that is not available: it waits for it. False: Configure() refuses to move a label of
+    /// a model that serves to such a version.
+    bool labels_may_wait = true;
+    /// Every model is loaded when it is first asked for, whatever its configuration says.
+    bool on_demand = false;
+    /// Bytes of weights that may be in memory; on-demand models that have not been asked for longest make room. 0: no
+    /// limit.
+    uint64_t memory_budget_bytes = 0;
+    /// Requests that may wait for on-demand loads; more are refused.
+    size_t max_waiting_requests = 1024;
+    /// Called whenever what is available has changed, on some thread of Servables, one call at a time. Must be short.
+    std::function<void()> on_change;
   };
 
-  explicit Servables(Servable::Dependencies dependencies) : dependencies_(dependencies) {}
+  Servables(Options options, Servable::Dependencies dependencies);
+  /// Stops.
+  ~Servables();
 
-  /// Loads the highest version below the base folder. Blocks: call it on a thread that may load. A failure is kept as
-  /// the version's status and returned; models that serve already are not disturbed. ALREADY_EXISTS for a name that was
-  /// added before.
-  absl::Status Add(const ModelConfig& model);
+  /// Replaces the whole configuration. Checks all of it first: INVALID_ARGUMENT (a name twice or empty, no base path, a
+  /// policy that makes no sense), FAILED_PRECONDITION "Request to assign label to version 2 of model m, which is not
+  /// currently available for inference"; a rejected one changes nothing. Returns before anything is listed or loaded.
+  absl::Status Configure(std::vector<ModelConfig> models);
+  /// `done` gets OK once every wanted version is available, or, when every one is available or has failed, the errors;
+  /// DEADLINE_EXCEEDED naming what is on its way. On some thread of Servables, or inside the call. Must be short.
+  using SettledDone = absl::AnyInvocable<void(absl::Status)>;
+  void WhenSettled(Deadline deadline, SettledDone done);
+  /// Of one model.
+  void WhenSettled(const std::string& model, Deadline deadline, SettledDone done);
+
+  /// Brings back a model that was unloaded by name, or tries again what has failed. Returns before that has happened.
+  /// NOT_FOUND where no such model is configured.
+  absl::Status Load(const std::string& name);
+  /// Unloads all versions of a model, which stays configured. Requests that have one finish.
+  absl::Status Unload(const std::string& name);
+  /// All configured models, by name.
+  std::vector<ModelIndex> Index() const;
 
   /// The version that `ref` means now; the caller holds it for its whole request. NOT_FOUND "Servable not found for
   /// request: Latest(foo)" / "Specific(foo, 5)"; INVALID_ARGUMENT "Unrecognized servable version label: x";
-  /// FAILED_PRECONDITION naming both digests when ref.digest is given and not held.
+  /// FAILED_PRECONDITION naming both digests when ref.digest is given and not held. Never waits.
   absl::StatusOr<std::shared_ptr<const Servable>> Resolve(const ServableRef& ref) const;
 
   /// As Resolve(), but where `ref` names a version that is loaded when it is asked for, `done` is called once it is, on
@@ -58,27 +95,17 @@ class Servables {
 
   /// All that are available now.
   std::vector<std::shared_ptr<const Servable>> Available() const;
-  /// Names that were added, sorted.
+  /// Names that are configured, sorted.
   std::vector<std::string> Names() const;
-  /// OK when every name that was added has a version that is available; else UNAVAILABLE with which has not, and why.
+  /// OK when every configured model serves or is not meant to; else UNAVAILABLE with which does not, and why.
   absl::Status Ready() const;
 
+  /// Stops watching and loading; what is available stays so. Blocks until the loads that have begun have ended.
+  void Stop();
+
  private:
-  struct Entry {
-    std::string base;
-    /// Why there is no version at all.
-    absl::Status failure;
-    std::map<int64_t, VersionStatus> statuses;
-    std::map<int64_t, std::shared_ptr<const Servable>> available;
-  };
-
-  absl::Status LoadVersion(const std::string& name, const VersionFolder& folder);
-  void SetStatus(const std::string& name, VersionStatus status);
-
-  const Servable::Dependencies dependencies_;
-  WeightStore weights_;
-  mutable Mutex mutex_;
-  std::map<std::string, Entry, std::less<>> entries_ ABSL_GUARDED_BY(mutex_);
+  class Impl;
+  const std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace portico

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/digest.h"
+
+namespace portico {
+
+/// What a version folder looks like from outside, without reading its files.
+struct FolderState {
+  /// Of names, sizes, inodes and times of change of all files: differs when somebody has written in between. Empty
+  /// where the folder is missing.
+  Digest fingerprint;
+  /// Sum of the files' sizes.
+  uint64_t bytes = 0;
+  bool operator==(const FolderState& other) const { return fingerprint == other.fingerprint; }
+};
+
+/// Looks at the files in and below `folder`, at most 10,000 of them.
+FolderState LookAtFolder(const std::string& folder);
+
+}  // namespace portico
