@@ -1,157 +1,17 @@
 #include "node/frontend/tfs_json.h"
 
-#include <charconv>
-#include <cmath>
 #include <utility>
 
 #include "absl/algorithm/container.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "node/frontend/http_server.h"
-#include "node/frontend/json_tensor_builder.h"
-#include "node/frontend/tf_dtype.h"
+#include "node/frontend/json_reader.h"
 #include "node/inference.h"
-#include "simdjson.h"
 
 namespace portico {
 namespace {
 
 namespace ondemand = simdjson::ondemand;
-
-static_assert(simdjson::SIMDJSON_PADDING <= HttpRequest::kBodyPadding);
-
-absl::Status ParseError(simdjson::error_code error) {
-  if (error == simdjson::EMPTY) return absl::InvalidArgumentError("JSON Parse error: The document is empty");
-  return absl::InvalidArgumentError(absl::StrCat("JSON Parse error: ", simdjson::error_message(error)));
-}
-
-#define RETURN_IF_JSON_ERROR(expr)                                                       \
-  do {                                                                                   \
-    if (const simdjson::error_code json_error_ = (expr)) return ParseError(json_error_); \
-  } while (false)
-
-/// The token at `value`, which is not consumed.
-absl::string_view Token(ondemand::value& value) {
-  const std::string_view raw = value.raw_json_token();
-  return absl::StripTrailingAsciiWhitespace({raw.data(), raw.size()});
-}
-
-absl::Status WrongType(ondemand::value& value, const TensorSpec& spec) {
-  return absl::InvalidArgumentError(absl::StrCat("JSON value of '", spec.name, "': ", Token(value).substr(0, 64),
-                                                 " is not of expected type: ", TfTypeName(spec.dtype)));
-}
-
-/// What simdjson refuses but the API takes: NaN, the infinities, and numbers too large for a double. Left unconsumed:
-/// the list that holds it skips it as a token.
-bool ReadSpecialReal(absl::string_view token, double* real) {
-  const bool negative = !token.empty() && token[0] == '-';
-  const absl::string_view magnitude = token.substr(negative ? 1 : 0);
-  if (token == "NaN") {
-    *real = std::nan("");
-    return true;
-  }
-  double ignored = 0;
-  const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), ignored);
-  const bool overflow = error == std::errc::result_out_of_range && end == token.data() + token.size();
-  if (magnitude != "Infinity" && !overflow) return false;
-  *real = negative ? -HUGE_VAL : HUGE_VAL;
-  return true;
-}
-
-/// {"b64": "..."}.
-absl::Status ReadBase64(ondemand::value value, JsonTensorBuilder* out) {
-  ondemand::object object;
-  RETURN_IF_JSON_ERROR(value.get_object().get(object));
-  int keys = 0;
-  std::string text;
-  for (simdjson::simdjson_result<ondemand::field> field : object) {
-    std::string_view key, encoded;
-    RETURN_IF_JSON_ERROR(field.unescaped_key().get(key));
-    if (key != "b64" || ++keys > 1) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("JSON value of '", out->spec().name, "': Expecting value/list but got object"));
-    }
-    if (field.value().get_string().get(encoded) != simdjson::SUCCESS ||
-        !absl::Base64Unescape({encoded.data(), encoded.size()}, &text)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("JSON value of '", out->spec().name, "': got a 'b64' that is not base64"));
-    }
-  }
-  if (keys == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("JSON value of '", out->spec().name, "': got an empty object, want a value"));
-  }
-  out->AppendString(text);
-  return absl::OkStatus();
-}
-
-absl::Status ReadElement(ondemand::value& value, JsonTensorBuilder* out) {
-  const TensorSpec& spec = out->spec();
-  switch (JsonKindOf(spec.dtype)) {
-    case JsonKind::kSigned: {
-      int64_t number = 0;
-      if (value.get_int64().get(number) != simdjson::SUCCESS) return WrongType(value, spec);
-      if (out->AppendSigned(number)) return absl::OkStatus();
-      break;
-    }
-    case JsonKind::kUnsigned: {
-      uint64_t number = 0;
-      if (value.get_uint64().get(number) != simdjson::SUCCESS) return WrongType(value, spec);
-      if (out->AppendUnsigned(number)) return absl::OkStatus();
-      break;
-    }
-    case JsonKind::kReal: {
-      double real = 0;
-      if (value.get_double().get(real) != simdjson::SUCCESS && !ReadSpecialReal(Token(value), &real)) {
-        return WrongType(value, spec);
-      }
-      out->AppendReal(real);
-      return absl::OkStatus();
-    }
-    case JsonKind::kBool: {
-      bool truth = false;
-      if (value.get_bool().get(truth) != simdjson::SUCCESS) return WrongType(value, spec);
-      out->AppendBool(truth);
-      return absl::OkStatus();
-    }
-    default: {
-      const absl::string_view token = Token(value);
-      if (token.empty() || token[0] != '"') return WrongType(value, spec);
-      std::string_view text;
-      RETURN_IF_JSON_ERROR(value.get_string().get(text));
-      out->AppendString({text.data(), text.size()});
-      return absl::OkStatus();
-    }
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat("JSON value of '", spec.name,
-                   "': got a number out of range; it is not of expected type: ", TfTypeName(spec.dtype)));
-}
-
-/// A value and what it holds, at `depth` of the builder's tensor. Recursion is as deep as the builder lets lists nest.
-absl::Status ReadValue(ondemand::value value, size_t depth, JsonTensorBuilder* out) {
-  const std::string_view token = value.raw_json_token();
-  const char first = token.empty() ? '\0' : token[0];
-  if (first != '[') {
-    RETURN_IF_ERROR(out->BeginElement(depth));
-    if (first != '{') return ReadElement(value, out);
-    if (out->spec().dtype == DType::kString) return ReadBase64(value, out);
-    return absl::InvalidArgumentError(
-        absl::StrCat("JSON value of '", out->spec().name, "': Expecting value/list but got object"));
-  }
-  RETURN_IF_ERROR(out->BeginList(depth));
-  ondemand::array list;
-  RETURN_IF_JSON_ERROR(value.get_array().get(list));
-  int64_t length = 0;
-  for (simdjson::simdjson_result<ondemand::value> element : list) {
-    ondemand::value inner;
-    RETURN_IF_JSON_ERROR(element.get(inner));
-    RETURN_IF_ERROR(ReadValue(inner, depth + 1, out));
-    ++length;
-  }
-  return out->EndList(depth, length);
-}
 
 /// What the first walk over a body finds out, before it is known what the tensors are.
 struct Outline {
@@ -176,23 +36,19 @@ absl::StatusOr<bool> IsNamed(ondemand::value value) {
   return true;
 }
 
-absl::Status Repeated(absl::string_view key) {
-  return absl::InvalidArgumentError(absl::StrCat("JSON Parse error: got key '", key, "' twice, want each once"));
-}
-
 absl::Status OutlineField(absl::string_view key, ondemand::value value, Outline* outline) {
   if (key == "signature_name") {
     std::string_view name;
     if (value.get_string().get(name) != simdjson::SUCCESS) {
       return absl::InvalidArgumentError("'signature_name': got something else, want a string");
     }
-    if (!outline->signature.empty()) return Repeated(key);
+    if (!outline->signature.empty()) return RepeatedJsonKey(key);
     outline->signature.assign(name.data(), name.size());
   } else if (key == "inputs") {
-    if (std::exchange(outline->inputs, true)) return Repeated(key);
+    if (std::exchange(outline->inputs, true)) return RepeatedJsonKey(key);
     ASSIGN_OR_RETURN(outline->named, IsNamed(value));
   } else if (key == "instances") {
-    if (std::exchange(outline->instances, true)) return Repeated(key);
+    if (std::exchange(outline->instances, true)) return RepeatedJsonKey(key);
     ondemand::array list;
     if (value.get_array().get(list) != simdjson::SUCCESS) {
       return absl::InvalidArgumentError("'instances': got something else, want a list");
@@ -210,7 +66,7 @@ absl::Status OutlineField(absl::string_view key, ondemand::value value, Outline*
 absl::StatusOr<Outline> ReadOutline(ondemand::document& document) {
   ondemand::object object;
   if (const simdjson::error_code error = document.get_object().get(object)) {
-    if (error != simdjson::INCORRECT_TYPE) return ParseError(error);
+    if (error != simdjson::INCORRECT_TYPE) return JsonParseError(error);
     return absl::InvalidArgumentError("JSON body: want an object with 'instances' or 'inputs'");
   }
   Outline outline;
@@ -273,10 +129,10 @@ class InputBuilders {
         if (unknown.size() < 64) unknown.push_back({std::string(name), Tensor()});
         continue;
       }
-      if (std::exchange(seen[static_cast<size_t>(index)], true)) return Repeated(name);
+      if (std::exchange(seen[static_cast<size_t>(index)], true)) return RepeatedJsonKey(name);
       ondemand::value inner;
       RETURN_IF_JSON_ERROR(field.value().get(inner));
-      RETURN_IF_ERROR(ReadValue(inner, depth, &builders_[static_cast<size_t>(index)]));
+      RETURN_IF_ERROR(ReadJsonTensor(inner, depth, &builders_[static_cast<size_t>(index)]));
     }
     if (unknown.empty() && absl::c_all_of(seen, [](bool s) { return s; })) return absl::OkStatus();
     // Names alone tell OrderInputs what is wrong; it has the words for it.
@@ -350,7 +206,7 @@ absl::StatusOr<PredictJson> Read(ondemand::document& document,
   RETURN_IF_JSON_ERROR(document.find_field(outline.instances ? "instances" : "inputs").get(value));
   if (!outline.named) {
     ASSIGN_OR_RETURN(JsonTensorBuilder* const only, builders.Only());
-    RETURN_IF_ERROR(ReadValue(value, 0, only));
+    RETURN_IF_ERROR(ReadJsonTensor(value, 0, only));
   } else if (outline.instances) {
     RETURN_IF_ERROR(ReadNamedRows(value, &builders));
   } else {
@@ -364,14 +220,7 @@ absl::StatusOr<PredictJson> Read(ondemand::document& document,
 
 absl::StatusOr<PredictJson> ReadPredictJson(absl::string_view body,
                                             absl::FunctionRef<const Signature*(absl::string_view)> find) {
-  // A parser keeps memory of the size of the largest body it saw: small ones share one per thread.
-  constexpr size_t kSharedParserBytes = 1 << 20;
-  static thread_local ondemand::parser shared;
-  std::optional<ondemand::parser> own;
-  ondemand::parser& parser = body.size() <= kSharedParserBytes ? shared : own.emplace();
-  ondemand::document document;
-  RETURN_IF_JSON_ERROR(parser.iterate(body.data(), body.size(), body.size() + HttpRequest::kBodyPadding).get(document));
-  return Read(document, find);
+  return ReadJsonDocument(body, [&](ondemand::document& document) { return Read(document, find); });
 }
 
 }  // namespace portico

@@ -1,0 +1,151 @@
+#include "node/frontend/json_reader.h"
+
+#include <charconv>
+#include <cmath>
+#include <string>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "node/frontend/tf_dtype.h"
+
+namespace portico {
+namespace {
+
+namespace ondemand = simdjson::ondemand;
+
+/// The token at `value`, which is not consumed.
+absl::string_view Token(ondemand::value& value) {
+  const std::string_view raw = value.raw_json_token();
+  return absl::StripTrailingAsciiWhitespace({raw.data(), raw.size()});
+}
+
+absl::Status WrongType(ondemand::value& value, const TensorSpec& spec) {
+  return absl::InvalidArgumentError(absl::StrCat("JSON value of '", spec.name, "': ", Token(value).substr(0, 64),
+                                                 " is not of expected type: ", TfTypeName(spec.dtype)));
+}
+
+/// What simdjson refuses but the API takes: NaN, the infinities, and numbers too large for a double. Left unconsumed:
+/// the list that holds it skips it as a token.
+bool ReadSpecialReal(absl::string_view token, double* real) {
+  const bool negative = !token.empty() && token[0] == '-';
+  const absl::string_view magnitude = token.substr(negative ? 1 : 0);
+  if (token == "NaN") {
+    *real = std::nan("");
+    return true;
+  }
+  double ignored = 0;
+  const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), ignored);
+  const bool overflow = error == std::errc::result_out_of_range && end == token.data() + token.size();
+  if (magnitude != "Infinity" && !overflow) return false;
+  *real = negative ? -HUGE_VAL : HUGE_VAL;
+  return true;
+}
+
+/// {"b64": "..."}.
+absl::Status ReadBase64(ondemand::value value, JsonTensorBuilder* out) {
+  ondemand::object object;
+  RETURN_IF_JSON_ERROR(value.get_object().get(object));
+  int keys = 0;
+  std::string text;
+  for (simdjson::simdjson_result<ondemand::field> field : object) {
+    std::string_view key, encoded;
+    RETURN_IF_JSON_ERROR(field.unescaped_key().get(key));
+    if (key != "b64" || ++keys > 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("JSON value of '", out->spec().name, "': Expecting value/list but got object"));
+    }
+    if (field.value().get_string().get(encoded) != simdjson::SUCCESS ||
+        !absl::Base64Unescape({encoded.data(), encoded.size()}, &text)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("JSON value of '", out->spec().name, "': got a 'b64' that is not base64"));
+    }
+  }
+  if (keys == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("JSON value of '", out->spec().name, "': got an empty object, want a value"));
+  }
+  out->AppendString(text);
+  return absl::OkStatus();
+}
+
+absl::Status ReadElement(ondemand::value& value, JsonTensorBuilder* out) {
+  const TensorSpec& spec = out->spec();
+  switch (JsonKindOf(spec.dtype)) {
+    case JsonKind::kSigned: {
+      int64_t number = 0;
+      if (value.get_int64().get(number) != simdjson::SUCCESS) return WrongType(value, spec);
+      if (out->AppendSigned(number)) return absl::OkStatus();
+      break;
+    }
+    case JsonKind::kUnsigned: {
+      uint64_t number = 0;
+      if (value.get_uint64().get(number) != simdjson::SUCCESS) return WrongType(value, spec);
+      if (out->AppendUnsigned(number)) return absl::OkStatus();
+      break;
+    }
+    case JsonKind::kReal: {
+      double real = 0;
+      if (value.get_double().get(real) != simdjson::SUCCESS && !ReadSpecialReal(Token(value), &real)) {
+        return WrongType(value, spec);
+      }
+      out->AppendReal(real);
+      return absl::OkStatus();
+    }
+    case JsonKind::kBool: {
+      bool truth = false;
+      if (value.get_bool().get(truth) != simdjson::SUCCESS) return WrongType(value, spec);
+      out->AppendBool(truth);
+      return absl::OkStatus();
+    }
+    default: {
+      const absl::string_view token = Token(value);
+      if (token.empty() || token[0] != '"') return WrongType(value, spec);
+      std::string_view text;
+      RETURN_IF_JSON_ERROR(value.get_string().get(text));
+      out->AppendString({text.data(), text.size()});
+      return absl::OkStatus();
+    }
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("JSON value of '", spec.name,
+                   "': got a number out of range; it is not of expected type: ", TfTypeName(spec.dtype)));
+}
+
+}  // namespace
+
+absl::Status JsonParseError(simdjson::error_code error) {
+  if (error == simdjson::EMPTY) return absl::InvalidArgumentError("JSON Parse error: The document is empty");
+  return absl::InvalidArgumentError(absl::StrCat("JSON Parse error: ", simdjson::error_message(error)));
+}
+
+absl::Status RepeatedJsonKey(absl::string_view key) {
+  return absl::InvalidArgumentError(absl::StrCat("JSON Parse error: got key '", key, "' twice, want each once"));
+}
+
+// Recursion is as deep as the builder lets lists nest.
+absl::Status ReadJsonTensor(ondemand::value value, size_t depth, JsonTensorBuilder* out) {
+  const std::string_view token = value.raw_json_token();
+  const char first = token.empty() ? '\0' : token[0];
+  if (first != '[') {
+    RETURN_IF_ERROR(out->BeginElement(depth));
+    if (first != '{') return ReadElement(value, out);
+    if (out->spec().dtype == DType::kString) return ReadBase64(value, out);
+    return absl::InvalidArgumentError(
+        absl::StrCat("JSON value of '", out->spec().name, "': Expecting value/list but got object"));
+  }
+  RETURN_IF_ERROR(out->BeginList(depth));
+  ondemand::array list;
+  RETURN_IF_JSON_ERROR(value.get_array().get(list));
+  int64_t length = 0;
+  for (simdjson::simdjson_result<ondemand::value> element : list) {
+    ondemand::value inner;
+    RETURN_IF_JSON_ERROR(element.get(inner));
+    RETURN_IF_ERROR(ReadJsonTensor(inner, depth + 1, out));
+    ++length;
+  }
+  return out->EndList(depth, length);
+}
+
+}  // namespace portico

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "node/frontend/http_server.h"
+#include "node/frontend/json_tensor_builder.h"
+#include "simdjson.h"
+
+/// What the JSON readers of the REST frontends share: simdjson's on-demand reading into tensor memory. For their .cc
+/// files only: simdjson is a heavy header.
+
+namespace portico {
+
+static_assert(simdjson::SIMDJSON_PADDING <= HttpRequest::kBodyPadding);
+
+/// INVALID_ARGUMENT "JSON Parse error: …".
+absl::Status JsonParseError(simdjson::error_code error);
+/// INVALID_ARGUMENT for a key that an object has twice.
+absl::Status RepeatedJsonKey(absl::string_view key);
+
+#define RETURN_IF_JSON_ERROR(expr)                                                                      \
+  do {                                                                                                  \
+    if (const simdjson::error_code json_error_ = (expr)) return ::portico::JsonParseError(json_error_); \
+  } while (false)
+
+/// A value and what it holds, at `depth` of the builder's tensor: nested lists of elements of the builder's dtype;
+/// {"b64": "..."} stands for bytes; NaN, Infinity and -Infinity for numbers. INVALID_ARGUMENT for what does not fit.
+absl::Status ReadJsonTensor(simdjson::ondemand::value value, size_t depth, JsonTensorBuilder* out);
+
+/// Calls `read(document)` with the document of `body` and returns what it returns. REQUIRES: HttpRequest::kBodyPadding
+/// readable bytes behind `body`.
+template <typename Read>
+auto ReadJsonDocument(absl::string_view body, Read read)
+    -> decltype(read(std::declval<simdjson::ondemand::document&>())) {
+  // A parser keeps memory of the size of the largest body it saw: small ones share one per thread.
+  constexpr size_t kSharedParserBytes = 1 << 20;
+  static thread_local simdjson::ondemand::parser shared;
+  std::optional<simdjson::ondemand::parser> own;
+  simdjson::ondemand::parser& parser = body.size() <= kSharedParserBytes ? shared : own.emplace();
+  simdjson::ondemand::document document;
+  RETURN_IF_JSON_ERROR(parser.iterate(body.data(), body.size(), body.size() + HttpRequest::kBodyPadding).get(document));
+  return read(document);
+}
+
+}  // namespace portico
