@@ -85,8 +85,8 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
     function->graph = std::make_unique<Graph>(std::move(plan), std::move(ops), dependencies.clock);
     function->series =
         std::make_unique<RequestSeries>(*servable->metrics_, MetricLabels{{"model", package.name},
-                                                                           {"version", absl::StrCat(package.version)},
-                                                                           {"signature", signature.name}});
+                                                                          {"version", absl::StrCat(package.version)},
+                                                                          {"signature", signature.name}});
     servable->functions_.push_back(std::move(function));
   }
   return servable;

@@ -10,8 +10,8 @@
 
 namespace portico {
 
-/// A model whose answers say which version gave them: x float32[N,64] → y float32[N,2] = row sums of x, times `version`,
-/// twice. It has `columns` × 256 bytes of weights that no other version has.
+/// A model whose answers say which version gave them: x float32[N,64] → y float32[N,2] = row sums of x, times
+/// `version`, twice. It has `columns` × 256 bytes of weights that no other version has.
 inline ModelBuilder VersionModel(int64_t version, int64_t columns = 16) {
   const std::vector<float> weights(static_cast<size_t>(64 * columns), static_cast<float>(version));
   ModelBuilder model;
