@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "node/frontend/admin.h"
+#include "node/frontend/grpc_health.h"
 #include "node/frontend/grpc_server.h"
 #include "node/frontend/http_routes.h"
 #include "node/frontend/http_server.h"
@@ -19,6 +20,7 @@
 #include "node/frontend/request_entry.h"
 #include "node/frontend/tfs_grpc.h"
 #include "node/frontend/tfs_rest.h"
+#include "node/frontend/v2_grpc.h"
 #include "node/observe/metrics.h"
 #include "node/observe/traces.h"
 #include "node/servables/servables.h"
@@ -118,6 +120,10 @@ class NodeImpl final : public Node {
     TfsGrpcFrontend::Options tfs;
     tfs.max_tensor_bytes = static_cast<uint64_t>(options_.grpc.max_message_bytes);
     tfs_grpc_ = TfsGrpcFrontend::Create(tfs, *entrance_);
+    V2GrpcFrontend::Options v2;
+    v2.max_tensor_bytes = tfs.max_tensor_bytes;
+    v2_grpc_ = V2GrpcFrontend::Create(v2, *entrance_, [this] { return Ready(); });
+    health_ = GrpcHealth::Create({}, *inference_, [this] { return Ready(); });
     admin_ = std::make_unique<Admin>([this] { return Ready(); }, *servables_, *metrics_, traces_);
     return absl::OkStatus();
   }
@@ -134,7 +140,10 @@ class NodeImpl final : public Node {
       ASSIGN_OR_RETURN(http_, HttpServer::Start(std::move(http), HttpRoutes(*admin_, *tfs_rest_)));
     }
     if (!options_.grpc.address.empty() || !options_.grpc.socket_path.empty()) {
-      ASSIGN_OR_RETURN(grpc_, GrpcServer::Start(options_.grpc, tfs_grpc_->services()));
+      std::vector<grpc::Service*> services = tfs_grpc_->services();
+      for (grpc::Service* service : v2_grpc_->services()) services.push_back(service);
+      for (grpc::Service* service : health_->services()) services.push_back(service);
+      ASSIGN_OR_RETURN(grpc_, GrpcServer::Start(options_.grpc, std::move(services)));
     }
     return absl::OkStatus();
   }
@@ -181,6 +190,8 @@ class NodeImpl final : public Node {
   std::optional<Entrance> entrance_;
   std::unique_ptr<TfsRestFrontend> tfs_rest_;
   std::unique_ptr<TfsGrpcFrontend> tfs_grpc_;
+  std::unique_ptr<V2GrpcFrontend> v2_grpc_;
+  std::unique_ptr<GrpcHealth> health_;
   std::unique_ptr<Admin> admin_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::string peer_endpoint_;

@@ -1,8 +1,10 @@
 #include "node/frontend/grpc_message.h"
 
+#include <chrono>
 #include <utility>
 #include <vector>
 
+#include "grpcpp/server_context.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/slice.h"
 #include "grpcpp/support/status.h"
@@ -51,6 +53,18 @@ void SendMessage(SplicedMessage message, grpc::ByteBuffer* out) {
   slices.push_back(at == 0 ? bytes : bytes.sub(at, bytes.size()));
   grpc::ByteBuffer buffer(slices.data(), slices.size());
   out->Swap(&buffer);
+}
+
+absl::string_view MetadataOf(const grpc::CallbackServerContext& call, absl::string_view name) {
+  const auto& metadata = call.client_metadata();
+  const auto found = metadata.find(grpc::string_ref(name.data(), name.size()));
+  return found == metadata.end() ? absl::string_view() : absl::string_view(found->second.data(), found->second.size());
+}
+
+Deadline DeadlineOf(const grpc::CallbackServerContext& call, const Clock& clock) {
+  const auto at = call.deadline();
+  if (at == std::chrono::system_clock::time_point::max()) return Deadline();
+  return Deadline::In(absl::FromChrono(at - std::chrono::system_clock::now()), clock);
 }
 
 grpc::Status ToGrpc(const absl::Status& status) {

@@ -5,6 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 
 namespace portico {
@@ -30,6 +31,8 @@ class Server final : public GrpcServer {
       return absl::InvalidArgumentError(
           absl::StrCat("gRPC address '", options.address, "': got no port, want HOST:PORT"));
     }
+    // Says to gRPC that every server from now on answers reflection, too; saying it again changes nothing.
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     int port = 0;
     int socket = 1;
     grpc::ServerBuilder builder;
