@@ -116,7 +116,10 @@ class NodeImpl final : public Node {
     inference_ = std::make_unique<Inference>(std::move(inference), *servables_, clock_, *metrics_);
     peer_frontend_ = std::make_unique<PeerFrontend>(*inference_);
     entrance_.emplace(Entrance{*inference_, traces_, options_.access});
-    tfs_rest_ = std::make_unique<TfsRestFrontend>(*entrance_);
+    TfsRestFrontend::Options rest;
+    rest.timeout = options_.rest_timeout;
+    rest.max_tensor_bytes = options_.http.max_body_bytes;
+    tfs_rest_ = std::make_unique<TfsRestFrontend>(rest, *entrance_);
     TfsGrpcFrontend::Options tfs;
     tfs.max_tensor_bytes = static_cast<uint64_t>(options_.grpc.max_message_bytes);
     tfs_grpc_ = TfsGrpcFrontend::Create(tfs, *entrance_);

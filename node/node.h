@@ -32,6 +32,8 @@ class Node {
     GrpcServer::Options grpc = {.address = ""};
     /// The HTTP listener; without address there is none.
     HttpServer::Options http = {.address = ""};
+    /// Of REST requests; 0: no limit.
+    absl::Duration rest_timeout = absl::Seconds(30);
     /// Who may send requests.
     Access access;
     /// Peer endpoint, zmq+tcp://…; empty: none.

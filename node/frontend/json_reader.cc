@@ -16,8 +16,9 @@ namespace {
 namespace ondemand = simdjson::ondemand;
 
 /// The token at `value`, which is not consumed.
-absl::string_view Token(ondemand::value& value) {
-  const std::string_view raw = value.raw_json_token();
+template <typename Value>
+absl::string_view Token(Value& value) {
+  const std::string_view raw = simdjson::simdjson_result<std::string_view>(value.raw_json_token()).value_unsafe();
   return absl::StripTrailingAsciiWhitespace({raw.data(), raw.size()});
 }
 
@@ -118,6 +119,36 @@ absl::Status ReadElement(ondemand::value& value, JsonTensorBuilder* out) {
 absl::Status JsonParseError(simdjson::error_code error) {
   if (error == simdjson::EMPTY) return absl::InvalidArgumentError("JSON Parse error: The document is empty");
   return absl::InvalidArgumentError(absl::StrCat("JSON Parse error: ", simdjson::error_message(error)));
+}
+
+absl::Status NotAJsonObject(ondemand::document& document) {
+  // Only the first character tells the type: a scalar must be read to know that it is one.
+  bool valid = false;
+  document.rewind();
+  ondemand::json_type type;
+  if (document.type().get(type) == simdjson::SUCCESS) {
+    std::string_view text;
+    double number = 0;
+    bool truth = false;
+    switch (type) {
+      case ondemand::json_type::string:
+        valid = document.get_string().get(text) == simdjson::SUCCESS;
+        break;
+      case ondemand::json_type::number:
+        valid = document.get_double().get(number) == simdjson::SUCCESS;
+        break;
+      case ondemand::json_type::boolean:
+        valid = document.get_bool().get(truth) == simdjson::SUCCESS;
+        break;
+      case ondemand::json_type::null:
+        valid = Token(document) == "null";
+        break;
+      default:
+        valid = true;
+    }
+  }
+  if (!valid) return absl::InvalidArgumentError("JSON Parse error: Invalid value. at offset: 0");
+  return absl::InvalidArgumentError("JSON Value: Is not object; want an object");
 }
 
 absl::Status RepeatedJsonKey(absl::string_view key) {

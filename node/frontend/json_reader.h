@@ -21,6 +21,10 @@ absl::Status JsonParseError(simdjson::error_code error);
 /// INVALID_ARGUMENT for a key that an object has twice.
 absl::Status RepeatedJsonKey(absl::string_view key);
 
+/// INVALID_ARGUMENT for a document that is not an object: "JSON Parse error: …" where it is no JSON at all, else "JSON
+/// Value: Is not object".
+absl::Status NotAJsonObject(simdjson::ondemand::document& document);
+
 #define RETURN_IF_JSON_ERROR(expr)                                                                      \
   do {                                                                                                  \
     if (const simdjson::error_code json_error_ = (expr)) return ::portico::JsonParseError(json_error_); \

@@ -23,6 +23,23 @@ absl::Status TooManyNames(absl::string_view what) {
       absl::StrCat("PredictRequest: got over ", kMaxNames, " ", what, ", want at most that"));
 }
 
+bool ReadInput(absl::string_view entry, PredictRequestView::Input* input) {
+  WireReader in(entry);
+  while (in.Next()) {
+    if (in.field() == 1)
+      input->name = in.Bytes();
+    else if (in.field() == 2)
+      input->tensor = in.Bytes();
+  }
+  return !in.failed();
+}
+
+std::string NamesOf(const std::vector<TensorSpec>& specs) {
+  return absl::StrJoin(specs, ",", [](std::string* out, const TensorSpec& spec) { out->append(spec.name); });
+}
+
+}  // namespace
+
 bool ReadModelSpec(absl::string_view bytes, ModelSpecView* spec) {
   WireReader in(bytes);
   while (in.Next()) {
@@ -55,24 +72,20 @@ bool ReadModelSpec(absl::string_view bytes, ModelSpecView* spec) {
   return !in.failed();
 }
 
-bool ReadInput(absl::string_view entry, PredictRequestView::Input* input) {
-  WireReader in(entry);
-  while (in.Next()) {
-    if (in.field() == 1)
-      input->name = in.Bytes();
-    else if (in.field() == 2)
-      input->tensor = in.Bytes();
-  }
-  return !in.failed();
+void AppendModelSpec(uint32_t field, absl::string_view model, int64_t version, absl::string_view signature,
+                     std::string* out) {
+  std::string spec;
+  WireWriter fields(&spec);
+  fields.Bytes(1, model);
+  const auto number = static_cast<uint64_t>(version);
+  fields.BytesHeader(2, version == 0 ? 0 : 1 + WireWriter::VarintSize(number));
+  if (version != 0) fields.Varint(1, number);
+  fields.Bytes(3, signature);
+  WireWriter(out).Bytes(field, spec);
 }
 
-std::string NamesOf(const std::vector<TensorSpec>& specs) {
-  return absl::StrJoin(specs, ",", [](std::string* out, const TensorSpec& spec) { out->append(spec.name); });
-}
-
-}  // namespace
-
-absl::StatusOr<ServableRef> RefOfModelSpec(const ModelSpecView& spec) {
+absl::StatusOr<ServableRef> RefOfModelSpec(bool has_spec, const ModelSpecView& spec) {
+  if (!has_spec) return absl::InvalidArgumentError("Missing ModelSpec");
   if (spec.name.empty()) return absl::InvalidArgumentError("ModelSpec has no name specified.");
   if (spec.has_version && spec.version < 0) {
     return absl::NotFoundError(
@@ -177,14 +190,7 @@ absl::StatusOr<SplicedMessage> WritePredictResponse(absl::string_view model, int
       message.splices.push_back({message.bytes.size(), std::move(tensor->content)});
     }
   }
-  std::string spec;
-  WireWriter fields(&spec);
-  fields.Bytes(1, model);
-  const auto number = static_cast<uint64_t>(version);
-  fields.BytesHeader(2, version == 0 ? 0 : 1 + WireWriter::VarintSize(number));
-  if (version != 0) fields.Varint(1, number);
-  fields.Bytes(3, signature.name);
-  out.Bytes(2, spec);
+  AppendModelSpec(2, model, version, signature.name, &message.bytes);
   return message;
 }
 

@@ -24,8 +24,15 @@ struct ModelSpecView {
   absl::string_view signature;
 };
 
-/// What `spec` means. INVALID_ARGUMENT without a name; NOT_FOUND for a negative version.
-absl::StatusOr<ServableRef> RefOfModelSpec(const ModelSpecView& spec);
+/// Reads a serialised ModelSpec in place. False when malformed.
+bool ReadModelSpec(absl::string_view bytes, ModelSpecView* spec);
+/// Appends field `field` of a message: the ModelSpec of an answer.
+void AppendModelSpec(uint32_t field, absl::string_view model, int64_t version, absl::string_view signature,
+                     std::string* out);
+
+/// What `spec` means; `has_spec` is whether the request has one. INVALID_ARGUMENT without spec or name; NOT_FOUND for a
+/// negative version.
+absl::StatusOr<ServableRef> RefOfModelSpec(bool has_spec, const ModelSpecView& spec);
 
 /// A PredictRequest read in place: everything is a view of the message.
 struct PredictRequestView {

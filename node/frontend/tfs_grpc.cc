@@ -1,14 +1,17 @@
 #include "node/frontend/tfs_grpc.h"
 
-#include <chrono>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "grpcpp/grpcpp.h"
-#include "node/frontend/grpc_message.h"
+#include "node/frontend/grpc_call.h"
 #include "node/frontend/model_metadata.h"
 #include "node/frontend/tfs_codec.h"
+#include "node/frontend/tfs_example_calls.h"
+#include "node/servables/model_server_config.h"
 #include "tensorflow_serving/model_service.grpc.pb.h"
 #include "tensorflow_serving/predict.grpc.pb.h"
 
@@ -27,54 +30,31 @@ ModelSpecView ViewOf(const tfs::ModelSpec& spec) {
   return view;
 }
 
-absl::StatusOr<ServableRef> RefOf(bool has_spec, const ModelSpecView& spec) {
-  if (!has_spec) return absl::InvalidArgumentError("Missing ModelSpec");
-  return RefOfModelSpec(spec);
-}
-
 /// What the frontend's calls share.
 struct Shared {
   const TfsGrpcFrontend::Options options;
   const Entrance& entrance;
 };
 
-/// One Predict: Start (read, acquire) → OnServable (inputs, run) → OnOutputs (write, finish). gRPC calls OnDone last,
-/// whatever happened; it frees the call.
-class PredictCall final : public grpc::ServerUnaryReactor {
+/// One Predict: Start (read, acquire) → OnServable (inputs, run) → OnOutputs (write, finish).
+class PredictCall final : public GrpcCall {
  public:
   PredictCall(const Shared& shared, grpc::CallbackServerContext& call, grpc::ByteBuffer& response)
-      : shared_(shared), call_(call), response_(response), entry_(shared.entrance) {}
+      : GrpcCall(shared.entrance, call, response), max_tensor_bytes_(shared.options.max_tensor_bytes) {}
 
   void Start(const grpc::ByteBuffer& message) {
     absl::StatusOr<ServableRef> ref = Read(message);
     if (!ref.ok()) return Complete(ref.status());
-    shared_.entrance.inference.servables().Acquire(
-        *ref, entry_.context(),
-        [this](absl::StatusOr<std::shared_ptr<const Servable>> servable) { OnServable(std::move(servable)); });
+    inference().servables().Acquire(*ref, context(), [this](absl::StatusOr<std::shared_ptr<const Servable>> servable) {
+      OnServable(std::move(servable));
+    });
   }
-
-  void OnDone() override { delete this; }
-  void OnCancel() override { entry_.Cancel(); }
-  /// Both reactions above are trivial: running them in place spares every call a hop to another thread.
-  bool InternalInlineable() override { return true; }
 
  private:
   absl::StatusOr<ServableRef> Read(const grpc::ByteBuffer& message) {
-    const auto& metadata = call_.client_metadata();
-    const auto header = [&](absl::string_view name) -> absl::string_view {
-      const auto found = metadata.find(grpc::string_ref(name.data(), name.size()));
-      return found == metadata.end() ? absl::string_view()
-                                     : absl::string_view(found->second.data(), found->second.size());
-    };
-    Deadline deadline;
-    if (const auto at = call_.deadline(); at != std::chrono::system_clock::time_point::max()) {
-      deadline =
-          Deadline::In(absl::FromChrono(at - std::chrono::system_clock::now()), shared_.entrance.inference.clock());
-    }
-    RETURN_IF_ERROR(entry_.Start(header, deadline));
-    ASSIGN_OR_RETURN(received_, ReceiveMessage(message));
+    RETURN_IF_ERROR(Enter(message));
     ASSIGN_OR_RETURN(request_, ReadPredictRequest(received_.bytes));
-    return RefOf(request_.has_spec, request_.spec);
+    return RefOfModelSpec(request_.has_spec, request_.spec);
   }
 
   void OnServable(absl::StatusOr<std::shared_ptr<const Servable>> servable) {
@@ -84,9 +64,8 @@ class PredictCall final : public grpc::ServerUnaryReactor {
     if (!inputs.ok()) return Complete(inputs.status());
     // Both outlive the run: the servable is held by this call, too.
     const Signature& signature = *signature_;
-    shared_.entrance.inference.Run(
-        RequestApi::kTfsGrpc, servable_, signature, entry_.context(), *std::move(inputs),
-        [this](absl::StatusOr<std::vector<Tensor>> outputs) { OnOutputs(std::move(outputs)); });
+    inference().Run(RequestApi::kTfsGrpc, servable_, signature, context(), *std::move(inputs),
+                    [this](absl::StatusOr<std::vector<Tensor>> outputs) { OnOutputs(std::move(outputs)); });
   }
 
   /// The inputs in the signature's order; sets signature and outputs. In the order in which TensorFlow Serving finds
@@ -97,8 +76,7 @@ class PredictCall final : public grpc::ServerUnaryReactor {
       return absl::FailedPreconditionError(
           absl::StrCat("Serving signature key \"", request_.spec.signature, "\" not found."));
     }
-    ASSIGN_OR_RETURN(std::vector<NamedTensor> named,
-                     ReadPredictInputs(request_, received_.origin, shared_.options.max_tensor_bytes));
+    ASSIGN_OR_RETURN(std::vector<NamedTensor> named, ReadPredictInputs(request_, received_.origin, max_tensor_bytes_));
     ASSIGN_OR_RETURN(std::vector<Tensor> inputs, OrderInputs(*signature_, std::move(named)));
     ASSIGN_OR_RETURN(selected_, SelectOutputs(*signature_, request_.output_filter));
     received_ = {};  // Tensors keep what they view.
@@ -110,29 +88,35 @@ class PredictCall final : public grpc::ServerUnaryReactor {
     absl::StatusOr<SplicedMessage> message =
         WritePredictResponse(servable_->name(), servable_->version(), *signature_, selected_, *outputs);
     if (!message.ok()) return Complete(message.status());
-    SendMessage(*std::move(message), &response_);
-    Complete(absl::OkStatus());
+    Answer(*std::move(message));
   }
 
-  void Complete(const absl::Status& status) {
-    const std::string traceparent = entry_.Finish();
-    if (!traceparent.empty()) call_.AddTrailingMetadata("traceparent", traceparent);
-    Finish(ToGrpc(status));  // From here on this call may be gone.
-  }
-
-  const Shared& shared_;
-  grpc::CallbackServerContext& call_;
-  grpc::ByteBuffer& response_;
-  RequestEntry entry_;
-  ReceivedMessage received_;
+  const uint64_t max_tensor_bytes_;
   PredictRequestView request_;
   std::shared_ptr<const Servable> servable_;
   const Signature* signature_ = nullptr;
   absl::InlinedVector<int, 8> selected_;
 };
 
-using PredictionBase = tfs::PredictionService::WithRawCallbackMethod_Predict<
-    tfs::PredictionService::WithCallbackMethod_GetModelMetadata<tfs::PredictionService::Service>>;
+/// Of a call without tensors: checks who calls, and answers with what `answer` fills in.
+grpc::ServerUnaryReactor* AnswerNow(const Entrance& entrance, grpc::CallbackServerContext* call,
+                                    absl::FunctionRef<absl::Status()> answer) {
+  RequestEntry entry(entrance);
+  absl::Status status = EnterCall(entrance, *call, &entry);
+  if (status.ok()) status = answer();
+  entry.Finish();
+  grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+  reactor->Finish(ToGrpc(status));
+  return reactor;
+}
+
+/// Calls with tensors are raw; the other one is not worth it.
+template <typename Service>
+using RawInference = tfs::PredictionService::WithRawCallbackMethod_Predict<
+    tfs::PredictionService::WithRawCallbackMethod_Classify<tfs::PredictionService::WithRawCallbackMethod_Regress<
+        tfs::PredictionService::WithRawCallbackMethod_MultiInference<Service>>>>;
+using PredictionBase =
+    RawInference<tfs::PredictionService::WithCallbackMethod_GetModelMetadata<tfs::PredictionService::Service>>;
 
 class PredictionService final : public PredictionBase {
  public:
@@ -145,17 +129,32 @@ class PredictionService final : public PredictionBase {
     return predict;
   }
 
+  grpc::ServerUnaryReactor* Classify(grpc::CallbackServerContext* call, const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* response) override {
+    return StartResultCall(ResultKind::kClassify, shared_.entrance, shared_.options.max_tensor_bytes, *call, *request,
+                           *response);
+  }
+
+  grpc::ServerUnaryReactor* Regress(grpc::CallbackServerContext* call, const grpc::ByteBuffer* request,
+                                    grpc::ByteBuffer* response) override {
+    return StartResultCall(ResultKind::kRegress, shared_.entrance, shared_.options.max_tensor_bytes, *call, *request,
+                           *response);
+  }
+
+  grpc::ServerUnaryReactor* MultiInference(grpc::CallbackServerContext* call, const grpc::ByteBuffer* request,
+                                           grpc::ByteBuffer* response) override {
+    return StartMultiInferenceCall(shared_.entrance, shared_.options.max_tensor_bytes, *call, *request, *response);
+  }
+
   grpc::ServerUnaryReactor* GetModelMetadata(grpc::CallbackServerContext* call,
                                              const tfs::GetModelMetadataRequest* request,
                                              tfs::GetModelMetadataResponse* response) override {
-    grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-    reactor->Finish(ToGrpc(Metadata(*request, response)));
-    return reactor;
+    return AnswerNow(shared_.entrance, call, [&] { return Metadata(*request, response); });
   }
 
  private:
   absl::Status Metadata(const tfs::GetModelMetadataRequest& request, tfs::GetModelMetadataResponse* response) const {
-    ASSIGN_OR_RETURN(const ServableRef ref, RefOf(request.has_model_spec(), ViewOf(request.model_spec())));
+    ASSIGN_OR_RETURN(const ServableRef ref, RefOfModelSpec(request.has_model_spec(), ViewOf(request.model_spec())));
     if (request.metadata_field().empty()) {
       return absl::InvalidArgumentError("GetModelMetadataRequest must specify at least one metadata_field");
     }
@@ -182,24 +181,53 @@ class ModelService final : public tfs::ModelService::CallbackService {
 
   grpc::ServerUnaryReactor* GetModelStatus(grpc::CallbackServerContext* call, const tfs::GetModelStatusRequest* request,
                                            tfs::GetModelStatusResponse* response) override {
+    return AnswerNow(shared_.entrance, call, [&] { return ModelStatus(*request, response); });
+  }
+
+  /// Answers when every version that the new configuration wants is available, or has failed.
+  grpc::ServerUnaryReactor* HandleReloadConfigRequest(grpc::CallbackServerContext* call,
+                                                      const tfs::ReloadConfigRequest* request,
+                                                      tfs::ReloadConfigResponse* response) override {
     grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-    reactor->Finish(ToGrpc(ModelStatus(*request, response)));
+    const auto finish = [reactor, response](const absl::Status& status) {
+      if (!status.ok()) LogError(absl::StrCat("HandleReloadConfigRequest: ", status.message()));
+      FillStatus(status, response->mutable_status());
+      reactor->Finish(ToGrpc(status));
+    };
+    RequestEntry entry(shared_.entrance);
+    absl::Status status = EnterCall(shared_.entrance, *call, &entry);
+    if (status.ok()) status = Reload(request->config());
+    entry.Finish();
+    if (!status.ok()) {
+      finish(status);
+    } else {
+      shared_.entrance.inference.servables().WhenSettled(entry.context()->deadline, finish);
+    }
     return reactor;
   }
 
  private:
   absl::Status ModelStatus(const tfs::GetModelStatusRequest& request, tfs::GetModelStatusResponse* response) const {
     const ModelSpecView spec = ViewOf(request.model_spec());
-    ASSIGN_OR_RETURN(const ServableRef ref, RefOf(request.has_model_spec(), spec));
+    ASSIGN_OR_RETURN(const ServableRef ref, RefOfModelSpec(request.has_model_spec(), spec));
     ASSIGN_OR_RETURN(const auto versions, shared_.entrance.inference.servables().Status(ref));
     for (const Servables::VersionStatus& version : versions) {
       tfs::ModelVersionStatus& out = *response->add_model_version_status();
       out.set_version(version.version);
       out.set_state(static_cast<tfs::ModelVersionStatus::State>(version.state));
-      out.mutable_status()->set_error_code(static_cast<int>(version.status.code()));
-      out.mutable_status()->set_error_message(std::string(version.status.message()));
+      FillStatus(version.status, out.mutable_status());
     }
     return absl::OkStatus();
+  }
+
+  absl::Status Reload(const tfs::ModelServerConfig& config) const {
+    ASSIGN_OR_RETURN(std::vector<ModelConfig> models, ModelsOfServerConfig(config));
+    return shared_.entrance.inference.servables().Configure(std::move(models));
+  }
+
+  static void FillStatus(const absl::Status& status, tfs::StatusProto* out) {
+    out->set_error_code(static_cast<int>(status.code()));
+    out->set_error_message(std::string(status.message()));
   }
 
   const Shared& shared_;

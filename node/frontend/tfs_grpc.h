@@ -11,8 +11,8 @@ class Service;
 
 namespace portico {
 
-/// The TensorFlow Serving API over gRPC: Predict (raw bytes, read and written in place), GetModelMetadata,
-/// GetModelStatus. Thread-safe.
+/// The TensorFlow Serving API over gRPC: Predict, Classify, Regress and MultiInference (raw bytes, read and written in
+/// place), GetModelMetadata, GetModelStatus and HandleReloadConfigRequest. Thread-safe.
 class TfsGrpcFrontend {
  public:
   struct Options {

@@ -66,8 +66,7 @@ absl::Status OutlineField(absl::string_view key, ondemand::value value, Outline*
 absl::StatusOr<Outline> ReadOutline(ondemand::document& document) {
   ondemand::object object;
   if (const simdjson::error_code error = document.get_object().get(object)) {
-    if (error != simdjson::INCORRECT_TYPE) return JsonParseError(error);
-    return absl::InvalidArgumentError("JSON body: want an object with 'instances' or 'inputs'");
+    return error == simdjson::INCORRECT_TYPE ? NotAJsonObject(document) : JsonParseError(error);
   }
   Outline outline;
   for (simdjson::simdjson_result<ondemand::field> field : object) {

@@ -1,5 +1,6 @@
 #include "node/frontend/tfs_rest.h"
 
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -7,8 +8,11 @@
 #include "absl/strings/str_replace.h"
 #include "base/status_macros.h"
 #include "node/frontend/model_metadata.h"
+#include "node/frontend/tfs_example.h"
+#include "node/frontend/tfs_examples_json.h"
 #include "node/frontend/tfs_json.h"
 #include "node/frontend/tfs_rest_path.h"
+#include "node/frontend/tfs_results.h"
 #include "node/json_text.h"
 
 namespace portico {
@@ -25,17 +29,18 @@ ServableRef RefByUrl(const Servables& servables, ServableRef ref) {
 
 }  // namespace
 
-/// One POST :predict: Start (acquire) → OnServable (read, run) → OnOutputs (write, answer). Owned by the completion.
-class TfsRestFrontend::PredictCall {
+/// One POST: Start (acquire) → OnServable (read, run) → OnOutputs (write, answer). Owned by the completion.
+class TfsRestFrontend::Call {
  public:
-  PredictCall(const Entrance& entrance, TfsRestPath path, const HttpRequest& request, HttpServer::Respond respond)
-      : inference_(entrance.inference),
+  Call(const TfsRestFrontend& frontend, TfsRestPath path, const HttpRequest& request, HttpServer::Respond respond)
+      : inference_(frontend.entrance_.inference),
+        options_(frontend.options_),
         path_(std::move(path)),
         body_(request.body),
         respond_(std::move(respond)),
-        entry_(entrance) {}
+        entry_(frontend.entrance_) {}
 
-  static void Start(std::unique_ptr<PredictCall> call, const HttpRequest& request) {
+  static void Start(std::unique_ptr<Call> call, const HttpRequest& request) {
     if (absl::Status status = call->Check(request); !status.ok()) return call->Answer(ErrorReply(status));
     Servables& servables = call->inference_.servables();
     const ServableRef ref = RefByUrl(servables, call->path_.ref);
@@ -47,12 +52,12 @@ class TfsRestFrontend::PredictCall {
 
  private:
   absl::Status Check(const HttpRequest& request) {
-    RETURN_IF_ERROR(entry_.Start(request.header, Deadline()));
-    if (path_.verb == "predict") return absl::OkStatus();
-    return absl::UnimplementedError(absl::StrCat(path_.verb, ": not served here; use :predict with the same model"));
+    const Deadline deadline =
+        options_.timeout > absl::ZeroDuration() ? Deadline::In(options_.timeout, inference_.clock()) : Deadline();
+    return entry_.Start(request.header, deadline);
   }
 
-  static void OnServable(std::unique_ptr<PredictCall> call, absl::StatusOr<std::shared_ptr<const Servable>> servable) {
+  static void OnServable(std::unique_ptr<Call> call, absl::StatusOr<std::shared_ptr<const Servable>> servable) {
     if (!servable.ok()) return call->Answer(ErrorReply(servable.status()));
     call->servable_ = *std::move(servable);
     absl::StatusOr<std::vector<Tensor>> inputs = call->Prepare();
@@ -67,8 +72,16 @@ class TfsRestFrontend::PredictCall {
   }
 
   absl::StatusOr<std::vector<Tensor>> Prepare() {
-    ASSIGN_OR_RETURN(PredictJson request,
-                     ReadPredictJson(body_, [this](absl::string_view name) { return servable_->FindSignature(name); }));
+    const auto find = [this](absl::string_view name) { return servable_->FindSignature(name); };
+    if (path_.verb != "predict") {
+      kind_ = path_.verb == "classify" ? ResultKind::kClassify : ResultKind::kRegress;
+      ASSIGN_OR_RETURN(const ExamplesJson request, ReadExamplesJson(body_, find));
+      signature_ = request.signature;
+      examples_ = static_cast<int64_t>(request.examples.size());
+      RETURN_IF_ERROR(CheckResultSignature(*kind_, *signature_));
+      return ExampleTensors(*signature_, request.view(), options_.max_tensor_bytes);
+    }
+    ASSIGN_OR_RETURN(PredictJson request, ReadPredictJson(body_, find));
     signature_ = request.signature;
     row_format_ = request.row_format;
     return std::move(request.inputs);
@@ -76,11 +89,17 @@ class TfsRestFrontend::PredictCall {
 
   void OnOutputs(absl::StatusOr<std::vector<Tensor>> outputs) {
     if (!outputs.ok()) return Answer(ErrorReply(outputs.status()));
-    absl::StatusOr<std::string> body = WritePredictJson(*signature_, *outputs, row_format_);
+    absl::StatusOr<std::string> body = Write(*outputs);
     if (!body.ok()) return Answer(ErrorReply(body.status()));
     HttpReply reply;
     reply.body = *std::move(body);
     Answer(std::move(reply));
+  }
+
+  absl::StatusOr<std::string> Write(absl::Span<const Tensor> outputs) const {
+    if (!kind_.has_value()) return WritePredictJson(*signature_, outputs, row_format_);
+    ASSIGN_OR_RETURN(const ExampleResults results, ExampleResults::Of(*kind_, *signature_, outputs, examples_));
+    return ResultsJson(results);
   }
 
   void Answer(HttpReply reply) {
@@ -90,6 +109,7 @@ class TfsRestFrontend::PredictCall {
   }
 
   Inference& inference_;
+  const Options& options_;
   const TfsRestPath path_;
   /// Lives until respond_ is called.
   const absl::string_view body_;
@@ -98,6 +118,9 @@ class TfsRestFrontend::PredictCall {
   std::shared_ptr<const Servable> servable_;
   const Signature* signature_ = nullptr;
   bool row_format_ = false;
+  /// Of classify and regress.
+  std::optional<ResultKind> kind_;
+  int64_t examples_ = 0;
 };
 
 bool TfsRestFrontend::Handles(absl::string_view path) { return absl::StartsWith(path, "/v1/") || path == "/v1"; }
@@ -106,8 +129,7 @@ void TfsRestFrontend::Handle(const HttpRequest& request, HttpServer::Respond res
   if (request.method == "POST") {
     absl::StatusOr<TfsRestPath> path = ParseTfsRestPath(request.method, request.path);
     if (!path.ok()) return respond(ErrorReply(path.status()));
-    return PredictCall::Start(std::make_unique<PredictCall>(entrance_, *std::move(path), request, std::move(respond)),
-                              request);
+    return Call::Start(std::make_unique<Call>(*this, *std::move(path), request, std::move(respond)), request);
   }
   absl::StatusOr<HttpReply> reply = Get(request);
   respond(reply.ok() ? *std::move(reply) : ErrorReply(reply.status()));

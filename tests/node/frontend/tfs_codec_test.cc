@@ -49,7 +49,7 @@ TEST(TfsCodecTest, RequestIsReadInPlace) {
   ASSERT_EQ(view->inputs.size(), 1u);
   EXPECT_EQ(view->inputs[0].name, "x");
   EXPECT_THAT(view->output_filter, ElementsAre("y"));
-  EXPECT_EQ(RefOfModelSpec(view->spec)->ToString(), "m:7");
+  EXPECT_EQ(RefOfModelSpec(true, view->spec)->ToString(), "m:7");
 }
 
 TEST(TfsCodecTest, OfVersionAndLabelTheLastCounts) {
@@ -60,7 +60,7 @@ TEST(TfsCodecTest, OfVersionAndLabelTheLastCounts) {
   const std::string bytes = version.SerializeAsString() + label.SerializeAsString();
   const auto view = ReadPredictRequest(bytes);
   ASSERT_TRUE(view.ok());
-  EXPECT_EQ(RefOfModelSpec(view->spec)->ToString(), "m@stable");
+  EXPECT_EQ(RefOfModelSpec(true, view->spec)->ToString(), "m@stable");
 }
 
 TEST(TfsCodecTest, OfInputsWithOneNameTheLastCounts) {
@@ -78,11 +78,11 @@ TEST(TfsCodecTest, OfInputsWithOneNameTheLastCounts) {
 
 TEST(TfsCodecTest, ModelSpecWithoutNameOrWithNegativeVersionIsRefused) {
   ModelSpecView spec;
-  EXPECT_EQ(RefOfModelSpec(spec).status().message(), "ModelSpec has no name specified.");
+  EXPECT_EQ(RefOfModelSpec(true, spec).status().message(), "ModelSpec has no name specified.");
   spec.name = "foo";
   spec.has_version = true;
   spec.version = -1;
-  EXPECT_EQ(RefOfModelSpec(spec).status().message(), "Servable not found for request: Specific(foo, -1)");
+  EXPECT_EQ(RefOfModelSpec(true, spec).status().message(), "Servable not found for request: Specific(foo, -1)");
 }
 
 TEST(TfsCodecTest, GarbageAndTooManyInputsAreRefused) {

@@ -52,7 +52,7 @@ TEST_F(TfsRestTest, ErrorsHaveTheCodesAndWordsOfTheContract) {
   ExpectError(client_.Post("/v1/models/foo:predict", "{}"), 404, "Servable not found for request: Latest(foo)");
   ExpectError(client_.Post("/v1/models/pair/versions/5:predict", "{}"), 404, "Specific(pair, 5)");
   ExpectError(client_.Post("/v1/models/pair/labels/x:predict", "{}"), 400, "Unrecognized servable version label: x");
-  ExpectError(client_.Post("/v1/models/pair:classify", "{}"), 501, "classify");
+  ExpectError(client_.Post("/v1/models/pair", "not json"), 400, "Malformed request");
   ExpectError(client_.Post("/v1/models/pair", "{}"), 400, "Malformed request: POST /v1/models/pair");
   ExpectError(client_.Get("/v1/foo"), 400, "Malformed request: GET /v1/foo");
   ExpectError(client_.Get("/v1/models"), 400, "Missing model name in request.");
@@ -60,6 +60,24 @@ TEST_F(TfsRestTest, ErrorsHaveTheCodesAndWordsOfTheContract) {
   ExpectError(client_.Get("/v1/models/foo"), 404, "Could not find any versions of model foo");
   ExpectError(client_.Get("/v1/models/pair/versions/9"), 404, "Could not find version 9 of model pair");
   ExpectError(Predict(""), 400, "JSON Parse error: The document is empty");
+  ExpectError(Predict("not json"), 400, "JSON Parse error: Invalid value");
+  ExpectError(Predict("nul"), 400, "JSON Parse error: ");
+  ExpectError(Predict("null"), 400, "Is not object");
+  ExpectError(Predict("[1]"), 400, "Is not object");
+  ExpectError(Predict("3"), 400, "Is not object");
+  ExpectError(Predict("{}"), 400, "Not formatted correctly");
+  ExpectError(Predict(R"({"instances": [], "inputs": []})"), 400, "Not formatted correctly");
+  ExpectError(Predict(R"({"inputs": {"a": [["x", 2]], "b": [[1, 2]]}})"), 400, "not of expected type: float");
+  ExpectError(Predict(R"({"instances": [{"a": [1, 2], "b": [1, 2]}, [1]]})"), 400, "Expecting object but got list");
+  ExpectError(client_.Post("/v1/models/count:predict", R"({"instances": [[1,2],[3,4],[5,6,7]]})"), 400,
+              "Expecting tensor size");
+  ExpectError(client_.Post("/v1/models/count:predict", R"({"instances": [1,[1]]})"), 400, "Expecting shape");
+  ExpectError(client_.Post("/v1/models/count:predict", R"({"instances": [10.0]})"), 400, "not of expected type: int64");
+  ExpectError(client_.Post("/v1/models/pair/versions/18446744073709551615:predict", "{}"), 400,
+              "Failed to convert version");
+  ExpectError(client_.Get("/v1/models/pair/labels/x/metadata"), 400, "Unrecognized servable version label: x");
+  ExpectError(client_.Get("/v1/models/pair/labels/x"), 400, "Unrecognized servable version label: x");
+  ExpectError(client_.Get("/v1/models/pair:predict"), 400, "Malformed request: GET /v1/models/pair:predict");
   ExpectError(Predict(R"({"signature_name": "x", "instances": []})"), 400,
               R"(Serving signature name: \"x\" not found in signature def)");
   ExpectError(Predict(R"({"inputs": {"a": [[1, 2]]}})"), 400, "input size does not match signature: 1!=2");
