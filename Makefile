@@ -1,12 +1,13 @@
 # make demo | make test | make bench: each installs what it needs first (deploy/install.sh), then builds.
 SHELL := /bin/bash
-.PHONY: help install build demo test bench format clean
+.PHONY: help install build demo test soak bench format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make build                     install what is needed, build build/portico"
 	@echo "make demo [ONCE=1]             split two models, serve them on three nodes, answer real images"
 	@echo "make test                      all tests, sanitizers, layering; ends with how many passed and failed"
+	@echo "make soak [MINUTES=10]         version flips under full load for so long: no failed request, memory flat"
 	@echo "make bench [NAME=…] [JSON=f]   scenarios beside their baselines, e.g. make bench NAME=portal.zmq"
 	@echo "make format                    clang-format over the sources"
 
@@ -22,6 +23,11 @@ demo: build
 
 test: install
 	@tests/tools/run_all.sh
+
+soak: install
+	@tests/tools/configure.sh release
+	@cmake --build build --target integration_test
+	@PORTICO_SOAK_MINUTES=$(or $(MINUTES),10) build/tests/integration_test --gtest_filter='VersionSoak.*'
 
 bench: install
 	@tests/tools/configure.sh release

@@ -34,8 +34,8 @@ class Histogram {
   virtual void Observe(double value) = 0;
 };
 
-/// Where metrics are made, once, at set-up. Returned objects are not owned and live as long as the registry; the same
-/// name and labels give the same object. Thread-safe.
+/// Where metrics are made, once, at set-up. Returned objects are not owned and live as long as the registry, unless
+/// released; the same name and labels give the same object. Thread-safe.
 class MetricRegistry {
  public:
   virtual ~MetricRegistry() = default;
@@ -44,6 +44,9 @@ class MetricRegistry {
   /// `buckets`: upper bounds, rising.
   virtual Histogram& NewHistogram(absl::string_view name, absl::string_view help, const MetricLabels& labels,
                                   const std::vector<double>& buckets) = 0;
+  /// Takes back one making of the metric at that address. It is removed once all who made it have done so: use
+  /// MetricScope (metric_scope.h).
+  virtual void Release(const void* /*metric*/) {}
 
   /// Forgets everything it is told: for tools and tests that export nothing. Never destroyed.
   static MetricRegistry& Null();

@@ -1,6 +1,7 @@
 #include "node/observe/metrics.h"
 
 #include <prometheus/counter.h>
+#include <prometheus/family.h>
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
@@ -46,14 +47,38 @@ class PrometheusHistogram final : public Histogram {
 template <typename Adapter, typename Metric>
 class Adapters {
  public:
-  Adapter& Of(Metric& metric) {
-    std::unique_ptr<Adapter>& adapter = made_[&metric];
-    if (adapter == nullptr) adapter = std::make_unique<Adapter>(metric);
-    return *adapter;
+  Adapter& Of(prometheus::Family<Metric>& family, Metric& metric) {
+    Made& made = made_[&metric];
+    if (made.adapter == nullptr) {
+      made = {std::make_unique<Adapter>(metric), &family, &metric, 0};
+      by_adapter_[made.adapter.get()] = &made;
+    }
+    ++made.uses;
+    return *made.adapter;
+  }
+
+  /// Takes one use back, with the last one the series. False when it is not one of these.
+  bool Release(const void* adapter) {
+    const auto found = by_adapter_.find(adapter);
+    if (found == by_adapter_.end()) return false;
+    Made& made = *found->second;
+    if (--made.uses > 0) return true;
+    const Metric* const metric = made.metric;
+    by_adapter_.erase(found);
+    made.family->Remove(made.metric);
+    made_.erase(metric);
+    return true;
   }
 
  private:
-  std::map<const Metric*, std::unique_ptr<Adapter>> made_;
+  struct Made {
+    std::unique_ptr<Adapter> adapter;
+    prometheus::Family<Metric>* family = nullptr;
+    Metric* metric = nullptr;
+    int64_t uses = 0;
+  };
+  std::map<const Metric*, Made> made_;
+  std::map<const void*, Made*> by_adapter_;
 };
 
 class Metrics final : public PrometheusMetrics {
@@ -61,20 +86,25 @@ class Metrics final : public PrometheusMetrics {
   Counter& NewCounter(absl::string_view name, absl::string_view help, const MetricLabels& labels) override {
     MutexLock lock(&mutex_);
     auto& family = prometheus::BuildCounter().Name(std::string(name)).Help(std::string(help)).Register(registry_);
-    return counters_.Of(family.Add({labels.begin(), labels.end()}));
+    return counters_.Of(family, family.Add({labels.begin(), labels.end()}));
   }
 
   Gauge& NewGauge(absl::string_view name, absl::string_view help, const MetricLabels& labels) override {
     MutexLock lock(&mutex_);
     auto& family = prometheus::BuildGauge().Name(std::string(name)).Help(std::string(help)).Register(registry_);
-    return gauges_.Of(family.Add({labels.begin(), labels.end()}));
+    return gauges_.Of(family, family.Add({labels.begin(), labels.end()}));
   }
 
   Histogram& NewHistogram(absl::string_view name, absl::string_view help, const MetricLabels& labels,
                           const std::vector<double>& buckets) override {
     MutexLock lock(&mutex_);
     auto& family = prometheus::BuildHistogram().Name(std::string(name)).Help(std::string(help)).Register(registry_);
-    return histograms_.Of(family.Add({labels.begin(), labels.end()}, buckets));
+    return histograms_.Of(family, family.Add({labels.begin(), labels.end()}, buckets));
+  }
+
+  void Release(const void* metric) override {
+    MutexLock lock(&mutex_);
+    if (!counters_.Release(metric) && !gauges_.Release(metric)) histograms_.Release(metric);
   }
 
   std::string Expose() const override { return prometheus::TextSerializer().Serialize(registry_.Collect()); }

@@ -102,8 +102,7 @@ bool ModelVersions::IsFailed(int64_t version) const {
   return found != versions_.end() && found->second.failed();
 }
 
-std::set<int64_t> ModelVersions::Wanted() const {
-  if (dropped()) return {};
+std::set<int64_t> ModelVersions::Chosen() const {
   std::vector<int64_t> listed;
   for (const auto& [version, folder] : folders_) listed.push_back(version);
   std::set<int64_t> wanted = ChooseVersions(config_.versions, listed);
@@ -235,6 +234,10 @@ absl::Status ModelVersions::Ready() const {
 std::vector<VersionStatus> ModelVersions::Statuses() const {
   std::vector<VersionStatus> statuses;
   for (const auto& [version, state] : versions_) statuses.push_back({version, state.state, state.status});
+  if (statuses.empty() && configured_ && config_.on_demand) {
+    // Not asked for yet.
+    for (const VersionFolder& folder : ToLoad()) statuses.push_back({folder.version, VersionState::kStart, {}});
+  }
   return statuses;
 }
 
@@ -244,6 +247,15 @@ std::vector<int64_t> ModelVersions::Available() const {
     if (state.state == VersionState::kAvailable) available.push_back(version);
   }
   return available;
+}
+
+std::vector<VersionFolder> ModelVersions::ToLoad() const {
+  std::vector<VersionFolder> folders;
+  for (const int64_t version : Chosen()) {
+    const auto folder = folders_.find(version);
+    if (folder != folders_.end()) folders.push_back({version, folder->second});
+  }
+  return folders;
 }
 
 std::vector<VersionFolder> ModelVersions::Failed() const {

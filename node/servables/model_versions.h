@@ -87,6 +87,10 @@ class ModelVersions {
   /// Rising; those that ended long ago are forgotten.
   std::vector<VersionStatus> Statuses() const;
   std::vector<int64_t> Available() const;
+  /// What a demand would load.
+  std::vector<VersionFolder> ToLoad() const;
+  /// Whether its folder has been listed since it was configured.
+  bool listed() const { return listed_; }
   /// Wanted versions that failed.
   std::vector<VersionFolder> Failed() const;
   /// Label → version that is available now. A label that was moved stays where it was until its new version is
@@ -109,7 +113,9 @@ class ModelVersions {
   };
 
   bool dropped() const { return !configured_ || unloaded_ || (config_.on_demand && !demanded_); }
-  std::set<int64_t> Wanted() const;
+  /// What policy and labels ask for.
+  std::set<int64_t> Chosen() const;
+  std::set<int64_t> Wanted() const { return dropped() ? std::set<int64_t>() : Chosen(); }
   bool IsAvailable(int64_t version) const;
   bool IsFailed(int64_t version) const;
   void UpdateLabels();

@@ -39,6 +39,7 @@ Servable::~Servable() = default;
 
 absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, const Dependencies& dependencies) {
   std::shared_ptr<Servable> servable(new Servable);
+  servable->metrics_ = std::make_unique<MetricScope>(dependencies.metrics);
   servable->name_ = package.name;
   servable->version_ = package.version;
   servable->digest_ = package.digest;
@@ -68,7 +69,7 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
       step.segment->name = spec.name;
       step.segment->num_nodes = spec.num_nodes;
       ASSIGN_OR_RETURN(std::unique_ptr<SegmentOp> op, SegmentOp::Create(std::move(spec), options, dependencies.workers,
-                                                                        dependencies.clock, dependencies.metrics));
+                                                                        dependencies.clock, *servable->metrics_));
       LogAxes(options.name, op->axes());
       joined &= op->axes().joinable;
       ops.push_back(std::move(op));
@@ -83,9 +84,9 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
     }
     function->graph = std::make_unique<Graph>(std::move(plan), std::move(ops), dependencies.clock);
     function->series =
-        std::make_unique<RequestSeries>(dependencies.metrics, MetricLabels{{"model", package.name},
-                                                                           {"version", absl::StrCat(package.version)},
-                                                                           {"signature", signature.name}});
+        std::make_unique<RequestSeries>(*servable->metrics_, MetricLabels{{"model", package.name},
+                                                                          {"version", absl::StrCat(package.version)},
+                                                                          {"signature", signature.name}});
     servable->functions_.push_back(std::move(function));
   }
   return servable;

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/executor.h"
 #include "base/metric.h"
+#include "base/metric_scope.h"
 #include "models/graph/graph.h"
 #include "models/package/package.h"
 #include "node/servables/request_series.h"
@@ -58,6 +59,9 @@ class Servable {
   Servable();
   const Function& FunctionOf(const Signature& signature) const;
 
+  /// Series of this version; they go with it, so that a node that lives long tells of what it serves. First: the rest
+  /// uses them.
+  std::unique_ptr<MetricScope> metrics_;
   std::string name_;
   int64_t version_ = 0;
   Digest digest_;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <list>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -17,16 +17,20 @@
 #include "base/status_macros.h"
 #include "node/servables/folder_state.h"
 #include "node/servables/folder_watcher.h"
+#include "node/servables/memory_budget.h"
 #include "node/servables/model_versions.h"
 #include "node/servables/reaper.h"
 #include "node/servables/serving_table.h"
 #include "node/servables/version_policy.h"
+#include "node/servables/waiting_requests.h"
 
 namespace portico {
 namespace {
 
 /// Models that are configured no more, as status goes on to tell them.
 constexpr size_t kMaxRemoved = 256;
+/// How often requests that wait for a load are looked at: has the caller gone, is there room now?
+constexpr absl::Duration kSweepPeriod = absl::Milliseconds(20);
 
 absl::Status CheckConfig(const ModelConfig& model) {
   if (model.name.empty()) return absl::InvalidArgumentError("model: got no name, want one");
@@ -65,6 +69,7 @@ class Servables::Impl {
       : options_(std::move(options)),
         dependencies_(dependencies),
         table_(dependencies.clock),
+        waiting_(options_.max_waiting_requests),
         reaper_([this](const std::string& name, int64_t version) { OnGone(name, version); }),
         timer_("versions", dependencies.clock),
         loaders_({.threads = std::max(1, options_.load_threads), .name = "loader", .nice = 10}),
@@ -87,6 +92,8 @@ class Servables::Impl {
   absl::Status Configure(std::vector<ModelConfig> models);
   void WhenSettled(std::optional<std::string> model, Deadline deadline, SettledDone done);
   absl::Status SetUnloaded(const std::string& name, bool unloaded);
+  void Acquire(const ServableRef& ref, const Ref<const RequestContext>& context, AcquireDone done);
+  ServablesMemory Memory() const;
   std::vector<ModelIndex> Index() const;
   absl::StatusOr<std::shared_ptr<const Servable>> Resolve(const ServableRef& ref) const;
   bool Has(absl::string_view name) const;
@@ -104,6 +111,16 @@ class Servables::Impl {
     std::map<int64_t, std::shared_ptr<const Servable>> available;
     /// Withdrawn, and perhaps still held by requests.
     std::map<int64_t, std::weak_ptr<const Servable>> unloading;
+    /// Of those in `available` and `unloading`: what they take.
+    std::map<int64_t, uint64_t> bytes;
+    /// As the table has it; null where it has none.
+    std::shared_ptr<const ServingModel> published;
+    /// Whether it counts as settled, not among `unsettled_`.
+    bool counted_settled = true;
+    /// On demand: it is in `demands_`; what it will take, once that is known; an operator asked for it.
+    bool queued = false;
+    std::optional<uint64_t> estimate;
+    bool asked_for = false;
     /// What the folder of a version that failed looked like.
     std::map<int64_t, FolderState> failed_folders;
     /// A timer for the next try is set for then.
@@ -117,17 +134,32 @@ class Servables::Impl {
   struct Aftermath {
     std::vector<std::shared_ptr<const Servable>> dropped;
     std::vector<std::pair<SettledDone, absl::Status>> settled;
+    std::vector<WaitingRequests::Finished> acquired;
     bool changed = false;
   };
 
   absl::Status CheckLabels(const ModelConfig& model) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Advance(const std::string& name, Entry& entry, Aftermath* after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Publish(const std::string& name, const Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Publish(const std::string& name, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SetRetryTimer(const std::string& name, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NoteSettled(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CheckSettled(Aftermath* after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::optional<absl::Status> SettledNow(const std::optional<std::string>& model) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetRemoved() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // On demand: a request waits, its model is measured, others make room, it is loaded, the request goes on.
+  void Demand(const std::string& name, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Measure(const std::string& name);
+  void ServeDemands(Aftermath* after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<ResidentModel> Resident() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FinishWaiting(const std::string& name, const Entry& entry, Aftermath* after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FailWaiting(const std::string& name, const absl::Status& status, Aftermath* after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void StartSweep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OnSweep();
+
   /// REQUIRES: not under the lock.
   void Finish(Aftermath after);
 
@@ -149,6 +181,12 @@ class Servables::Impl {
   uint64_t configurations_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, SettledWaiter> waiters_ ABSL_GUARDED_BY(mutex_);
   uint64_t last_waiter_ ABSL_GUARDED_BY(mutex_) = 0;
+  /// Configured models that are not settled.
+  int64_t unsettled_ ABSL_GUARDED_BY(mutex_) = 0;
+  WaitingRequests waiting_ ABSL_GUARDED_BY(mutex_);
+  /// Models that are to be loaded on demand, first come first served.
+  std::deque<std::string> demands_ ABSL_GUARDED_BY(mutex_);
+  bool sweeping_ ABSL_GUARDED_BY(mutex_) = false;
   /// Orders the calls of on_change.
   Mutex change_mutex_;
   bool silent_ ABSL_GUARDED_BY(change_mutex_) = false;
@@ -197,6 +235,7 @@ absl::Status Servables::Impl::Configure(std::vector<ModelConfig> models) {
       Entry& entry = entries_[model.name];
       entry.versions.Configure(model, versions);
       entry.number = ++configurations_;
+      NoteSettled(entry);
       // Not before it is listed, so that an old listing meets a new policy nowhere.
       watcher_.Watch(model.name, model.base_path, entry.number);
     }
@@ -241,6 +280,8 @@ void Servables::Impl::OnListed(const std::string& name, uint64_t number, const F
     for (const auto& [version, state] : now) {
       if (!(state == entry.failed_folders[version])) entry.versions.Changed(version);
     }
+    // Somebody asked for it before it was known what is there.
+    if (entry.queued && !entry.estimate.has_value()) loaders_.Schedule([this, name] { Measure(name); });
     Advance(name, entry, &after);
   }
   Finish(std::move(after));
@@ -270,17 +311,28 @@ void Servables::Impl::Advance(const std::string& name, Entry& entry, Aftermath* 
     loaders_.Schedule([this, name, folder] { LoadVersion(name, folder); });
   }
   Publish(name, entry);
+  FinishWaiting(name, entry, after);
   SetRetryTimer(name, entry);
+  NoteSettled(entry);
   CheckSettled(after);
 }
 
-void Servables::Impl::Publish(const std::string& name, const Entry& entry) {
-  if (entry.available.empty()) return table_.Set(name, nullptr);
-  auto model = std::make_shared<ServingModel>();
-  model->versions.assign(entry.available.begin(), entry.available.end());
-  model->labels.insert(entry.versions.labels().begin(), entry.versions.labels().end());
-  model->on_demand = entry.versions.on_demand();
+void Servables::Impl::Publish(const std::string& name, Entry& entry) {
+  std::shared_ptr<ServingModel> model;
+  if (!entry.available.empty()) {
+    model = std::make_shared<ServingModel>();
+    model->versions.assign(entry.available.begin(), entry.available.end());
+    model->labels = entry.versions.labels();
+    model->on_demand = entry.versions.on_demand();
+    model->last_used = absl::ToUnixNanos(dependencies_.clock.Now());
+  }
+  const ServingModel* const old = entry.published.get();
+  const bool same = model == nullptr ? old == nullptr
+                                     : old != nullptr && old->versions == model->versions &&
+                                           old->labels == model->labels && old->on_demand == model->on_demand;
+  if (same) return;
   table_.Set(name, model);
+  entry.published = std::move(model);
 }
 
 void Servables::Impl::SetRetryTimer(const std::string& name, Entry& entry) {
@@ -333,6 +385,7 @@ void Servables::Impl::LoadVersion(const std::string& name, const VersionFolder& 
     if (status.ok()) {
       LogInfo(absl::StrCat("model '", name, "' version ", folder.version, " is available (",
                            (*servable)->digest().Short(), ", ", (*servable)->weight_bytes(), " bytes of weights)"));
+      entry.bytes[folder.version] = std::max(before.bytes, (*servable)->weight_bytes());
       entry.available[folder.version] = reaper_.Adopt(*std::move(servable));
       entry.failed_folders.erase(folder.version);
       after.changed = true;
@@ -366,22 +419,40 @@ void Servables::Impl::OnGone(const std::string& name, int64_t version) {
     const auto entry = entries_.find(name);
     if (entry == entries_.end()) return;
     entry->second.unloading.erase(version);
+    entry->second.bytes.erase(version);
     entry->second.versions.Gone(version);
     Advance(name, entry->second, &after);
+    ServeDemands(&after);
   }
   Finish(std::move(after));
 }
 
+void Servables::Impl::NoteSettled(Entry& entry) {
+  // Entries start settled as far as the count goes: those that are not configured are.
+  const bool settled = entry.versions.Settled().has_value();
+  if (settled != entry.counted_settled) unsettled_ += settled ? -1 : 1;
+  entry.counted_settled = settled;
+}
+
 std::optional<absl::Status> Servables::Impl::SettledNow(const std::optional<std::string>& model) const {
+  if (!model.has_value() && unsettled_ > 0) return std::nullopt;
   std::vector<std::string> errors;
   absl::StatusCode code = absl::StatusCode::kOk;
-  for (const auto& [name, entry] : entries_) {
-    if (model.has_value() && name != *model) continue;
+  const auto add = [&](const Entry& entry) {
     const std::optional<absl::Status> status = entry.versions.Settled();
-    if (!status.has_value()) return std::nullopt;
-    if (status->ok()) continue;
+    if (!status.has_value()) return false;
+    if (status->ok()) return true;
     if (errors.empty()) code = status->code();
     errors.emplace_back(status->message());
+    return true;
+  };
+  if (model.has_value()) {
+    const auto entry = entries_.find(*model);
+    if (entry != entries_.end() && !add(entry->second)) return std::nullopt;
+  } else {
+    for (const auto& [name, entry] : entries_) {
+      if (!add(entry)) return std::nullopt;
+    }
   }
   return absl::Status(code, absl::StrJoin(errors, "; "));
 }
@@ -437,6 +508,11 @@ void Servables::Impl::Finish(Aftermath after) {
   }
   after.dropped.clear();
   for (auto& [done, status] : after.settled) done(std::move(status));
+  // Requests go on where requests do, not on a niced thread.
+  for (WaitingRequests::Finished& finished : after.acquired) {
+    dependencies_.workers.Schedule(
+        [done = std::move(finished.done), result = std::move(finished.result)]() mutable { done(std::move(result)); });
+  }
 }
 
 absl::Status Servables::Impl::SetUnloaded(const std::string& name, bool unloaded) {
@@ -449,10 +525,198 @@ absl::Status Servables::Impl::SetUnloaded(const std::string& name, bool unloaded
           absl::StrCat("model '", name, "': got a name that is not configured, want one that is"));
     }
     entry->second.versions.SetUnloaded(unloaded);
+    if (unloaded) entry->second.versions.SetDemanded(false);
+    if (!unloaded && entry->second.versions.on_demand()) {
+      entry->second.asked_for = true;
+      Demand(name, entry->second);
+    }
     Advance(name, entry->second, &after);
   }
   Finish(std::move(after));
   return absl::OkStatus();
+}
+
+void Servables::Impl::Acquire(const ServableRef& ref, const Ref<const RequestContext>& context, AcquireDone done) {
+  if (std::shared_ptr<const Servable> servable = table_.Find(ref); servable != nullptr) {
+    return done(std::move(servable));
+  }
+  Aftermath after;
+  absl::Status full;
+  bool waits = false;
+  {
+    MutexLock lock(&mutex_);
+    const auto found = entries_.find(ref.name);
+    const bool stopping = stopping_.load(std::memory_order_relaxed);
+    if (found != entries_.end() && found->second.versions.configured() && found->second.versions.on_demand() &&
+        !found->second.versions.unloaded() && !stopping) {
+      Entry& entry = found->second;
+      WaitingRequests::Request request{ref, context, std::move(done)};
+      full = waiting_.Add(std::move(request));
+      waits = full.ok();
+      if (waits) {
+        Demand(ref.name, entry);
+        FinishWaiting(ref.name, entry, &after);
+        StartSweep();
+      } else {
+        done = std::move(request.done);
+      }
+    }
+  }
+  if (waits) return Finish(std::move(after));
+  if (!full.ok()) return done(std::move(full));
+  done(ResolveSlowly(ref));
+}
+
+void Servables::Impl::Demand(const std::string& name, Entry& entry) {
+  if (entry.versions.demanded() || entry.queued) return;
+  entry.queued = true;
+  entry.estimate.reset();
+  demands_.push_back(name);
+  // Until it is listed there is nothing to measure.
+  if (entry.versions.listed()) loaders_.Schedule([this, name] { Measure(name); });
+}
+
+void Servables::Impl::Measure(const std::string& name) {
+  std::vector<VersionFolder> folders;
+  {
+    MutexLock lock(&mutex_);
+    const auto entry = entries_.find(name);
+    if (entry == entries_.end()) return;
+    folders = entry->second.versions.ToLoad();
+  }
+  uint64_t bytes = 0;
+  for (const VersionFolder& folder : folders) bytes += LookAtFolder(folder.folder).bytes;
+  Aftermath after;
+  {
+    MutexLock lock(&mutex_);
+    const auto entry = entries_.find(name);
+    if (entry == entries_.end() || !entry->second.queued) return;
+    entry->second.estimate = bytes;
+    ServeDemands(&after);
+  }
+  Finish(std::move(after));
+}
+
+void Servables::Impl::ServeDemands(Aftermath* after) {
+  size_t at = 0;
+  while (at < demands_.size() && !stopping_.load(std::memory_order_relaxed)) {
+    const std::string name = demands_[at];
+    const auto found = entries_.find(name);
+    const bool wanted = found != entries_.end() && (waiting_.Has(name) || found->second.asked_for);
+    if (wanted && !found->second.estimate.has_value()) {
+      ++at;  // Its folder is being looked at, which may take; others go on.
+      continue;
+    }
+    BudgetDecision decision;
+    if (wanted) decision = DecideLoad(options_.memory_budget_bytes, name, *found->second.estimate, Resident());
+    for (const std::string& other : decision.unload) {
+      Entry& idle = entries_.find(other)->second;
+      idle.versions.SetDemanded(false);
+      Advance(other, idle, after);
+    }
+    if (wanted && decision.possible.ok() && !decision.fits) return;  // Until others have gone: OnGone(), OnSweep().
+    demands_.erase(demands_.begin() + static_cast<ptrdiff_t>(at));
+    if (found == entries_.end()) continue;
+    Entry& entry = found->second;
+    entry.queued = false;
+    entry.asked_for = false;
+    if (!wanted) continue;
+    if (!decision.possible.ok()) {
+      FailWaiting(name, decision.possible, after);
+      continue;
+    }
+    entry.versions.SetDemanded(true);
+    Advance(name, entry, after);
+  }
+}
+
+std::vector<ResidentModel> Servables::Impl::Resident() const {
+  std::vector<ResidentModel> resident;
+  for (const auto& [name, entry] : entries_) {
+    const bool loading = entry.versions.demanded() && !entry.versions.Settled().has_value();
+    if (entry.bytes.empty() && !loading) continue;
+    ResidentModel model;
+    model.name = name;
+    model.fixed = !entry.versions.on_demand() && entry.versions.configured();
+    // The entry's own reference and the table's.
+    model.idle = entry.versions.on_demand() && !loading && !waiting_.Has(name) &&
+                 std::all_of(entry.available.begin(), entry.available.end(),
+                             [](const auto& version) { return version.second.use_count() <= 2; });
+    for (const auto& [version, bytes] : entry.bytes) {
+      (entry.available.contains(version) ? model.bytes : model.leaving_bytes) += bytes;
+    }
+    if (loading) model.bytes = std::max(model.bytes, entry.estimate.value_or(0));
+    if (entry.published != nullptr) model.last_used = entry.published->last_used.load(std::memory_order_relaxed);
+    resident.push_back(std::move(model));
+  }
+  return resident;
+}
+
+void Servables::Impl::FinishWaiting(const std::string& name, const Entry& entry, Aftermath* after) {
+  if (!waiting_.Has(name)) return;
+  const ModelVersions& versions = entry.versions;
+  const std::optional<absl::Status> settled = versions.Settled();
+  auto finished = waiting_.Take(name, [&](const ServableRef& ref) -> std::optional<WaitingRequests::Result> {
+    if (std::shared_ptr<const Servable> servable = table_.Find(ref); servable != nullptr) return servable;
+    if (!versions.configured() || !settled.has_value()) {
+      if (versions.configured()) return std::nullopt;
+      return NotServed(ref, ref.version);
+    }
+    if (!ref.label.empty() && !versions.config().labels.contains(ref.label)) return NoSuchLabel(ref.label);
+    // Nothing is loaded for a version that there is not.
+    if (ref.version >= 0 && !versions.folders().contains(ref.version)) return NotServed(ref, ref.version);
+    if (!settled->ok()) {
+      return absl::UnavailableError(absl::StrCat("could not be loaded on demand: ", settled->message()));
+    }
+    if (!versions.demanded()) return std::nullopt;
+    return NotServed(ref, ref.version);
+  });
+  for (WaitingRequests::Finished& one : finished) after->acquired.push_back(std::move(one));
+}
+
+void Servables::Impl::FailWaiting(const std::string& name, const absl::Status& status, Aftermath* after) {
+  auto failed = waiting_.Take(name, [&](const ServableRef&) -> std::optional<WaitingRequests::Result> {
+    return WaitingRequests::Result(status);
+  });
+  for (WaitingRequests::Finished& one : failed) after->acquired.push_back(std::move(one));
+}
+
+void Servables::Impl::StartSweep() {
+  if (sweeping_ || waiting_.size() == 0) return;
+  sweeping_ = true;
+  timer_.At(dependencies_.clock.Now() + kSweepPeriod, [this] { OnSweep(); });
+}
+
+void Servables::Impl::OnSweep() {
+  Aftermath after;
+  {
+    MutexLock lock(&mutex_);
+    sweeping_ = false;
+    after.acquired = waiting_.TakeDead(dependencies_.clock);
+    ServeDemands(&after);
+    StartSweep();
+  }
+  Finish(std::move(after));
+}
+
+ServablesMemory Servables::Impl::Memory() const {
+  ServablesMemory memory;
+  memory.weight_bytes = weights_.bytes();
+  memory.budget_bytes = options_.memory_budget_bytes;
+  MutexLock lock(&mutex_);
+  memory.waiting_requests = waiting_.size();
+  for (const ResidentModel& model : Resident()) {
+    const Entry& entry = entries_.find(model.name)->second;
+    uint64_t available = 0;
+    for (const auto& [version, bytes] : entry.bytes) {
+      const bool serves = entry.available.contains(version);
+      memory.versions.push_back(
+          {model.name, version, serves ? VersionState::kAvailable : VersionState::kUnloading, bytes});
+      (serves ? available : memory.pinned_bytes) += bytes;
+    }
+    memory.loading_bytes += model.bytes - available;
+  }
+  return memory;
 }
 
 std::vector<ModelIndex> Servables::Impl::Index() const {
@@ -567,6 +831,9 @@ void Servables::Impl::Stop() {
   {
     MutexLock lock(&mutex_);
     CheckSettled(&after);
+    for (const auto& [name, entry] : entries_) {
+      FailWaiting(name, absl::UnavailableError(absl::StrCat("model '", name, "': the node is shutting down")), &after);
+    }
   }
   Finish(std::move(after));
 }
@@ -588,9 +855,10 @@ std::vector<ModelIndex> Servables::Index() const { return impl_->Index(); }
 absl::StatusOr<std::shared_ptr<const Servable>> Servables::Resolve(const ServableRef& ref) const {
   return impl_->Resolve(ref);
 }
-void Servables::Acquire(const ServableRef& ref, const Ref<const RequestContext>& /*context*/, AcquireDone done) {
-  done(impl_->Resolve(ref));
+void Servables::Acquire(const ServableRef& ref, const Ref<const RequestContext>& context, AcquireDone done) {
+  impl_->Acquire(ref, context, std::move(done));
 }
+ServablesMemory Servables::Memory() const { return impl_->Memory(); }
 bool Servables::Has(absl::string_view name) const { return impl_->Has(name); }
 absl::StatusOr<std::vector<VersionStatus>> Servables::Status(const ServableRef& ref) const {
   return impl_->Status(ref);

@@ -13,6 +13,7 @@
 #include "base/servable_ref.h"
 #include "node/servables/model_config.h"
 #include "node/servables/servable.h"
+#include "node/servables/servables_memory.h"
 #include "node/servables/version_state.h"
 
 namespace portico {
@@ -97,6 +98,7 @@ class Servables {
   std::vector<std::shared_ptr<const Servable>> Available() const;
   /// Names that are configured, sorted.
   std::vector<std::string> Names() const;
+  ServablesMemory Memory() const;
   /// OK when every configured model serves or is not meant to; else UNAVAILABLE with which does not, and why.
   absl::Status Ready() const;
 

@@ -21,7 +21,7 @@ struct ServingModel {
   /// Rising; at least one.
   std::vector<std::pair<int64_t, std::shared_ptr<const Servable>>> versions;
   /// Label → version that is among `versions`.
-  std::map<std::string, int64_t, std::less<>> labels;
+  std::map<std::string, int64_t> labels;
   /// Of a model that is loaded on demand: when it was last asked for, Unix nanoseconds.
   bool on_demand = false;
   mutable std::atomic<int64_t> last_used{0};

@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include "base/metric_scope.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -9,6 +10,7 @@ namespace portico {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(PrometheusMetricsTest, SeriesAreExposedInTextFormat) {
   const auto metrics = PrometheusMetrics::Create();
@@ -28,6 +30,27 @@ TEST(PrometheusMetricsTest, SameNameAndLabelsGiveTheSameObject) {
   Counter& first = metrics->NewCounter("c", "C.", {{"a", "1"}, {"b", "2"}});
   EXPECT_EQ(&first, &metrics->NewCounter("c", "C.", {{"b", "2"}, {"a", "1"}}));
   EXPECT_NE(&first, &metrics->NewCounter("c", "C.", {{"a", "1"}, {"b", "3"}}));
+}
+
+TEST(PrometheusMetricsTest, SeriesOfAScopeGoWithIt) {
+  const auto metrics = PrometheusMetrics::Create();
+  {
+    MetricScope old(*metrics);
+    old.NewCounter("c", "C.", {{"version", "1"}}).Increment();
+    for (int i = 0; i < 3; ++i) old.NewHistogram("h", "H.", {}, {1}).Observe(2);
+    MetricScope next(*metrics);
+    next.NewHistogram("h", "H.", {}, {1}).Observe(2);
+    metrics->NewGauge("g", "G.", {}).Set(1);
+    old.NewGauge("g", "G.", {}).Set(2);
+    EXPECT_THAT(metrics->Expose(), HasSubstr("h_count 4"));
+  }
+  const std::string text = metrics->Expose();
+  EXPECT_THAT(text, Not(HasSubstr("version=")));
+  EXPECT_THAT(text, Not(HasSubstr("h_count")));
+  EXPECT_THAT(text, HasSubstr("g 2"));
+  // The name is free for a new one.
+  metrics->NewCounter("c", "C.", {{"version", "1"}});
+  EXPECT_THAT(metrics->Expose(), HasSubstr("c{version=\"1\"} 0"));
 }
 
 TEST(PrometheusMetricsTest, ManyThreadsLoseNothing) {
