@@ -1,6 +1,6 @@
 # make demo | make test | make bench: each installs what it needs first (deploy/install.sh), then builds.
 SHELL := /bin/bash
-.PHONY: help install build demo test soak bench format clean
+.PHONY: help install build demo test soak fuzz bench format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -8,6 +8,7 @@ help:
 	@echo "make demo [ONCE=1]             split two models, serve them on three nodes, answer real images"
 	@echo "make test                      all tests, sanitizers, layering; ends with how many passed and failed"
 	@echo "make soak [MINUTES=10]         version flips under full load for so long: no failed request, memory flat"
+	@echo "make fuzz [TIME=s] [NAME=…]    fuzzers, 60 s each or as said, e.g. make fuzz TIME=3600 NAME=predict_json"
 	@echo "make bench [NAME=…] [JSON=f]   scenarios beside their baselines, e.g. make bench NAME=portal.zmq"
 	@echo "make format                    clang-format over the sources"
 
@@ -28,6 +29,11 @@ soak: install
 	@tests/tools/configure.sh release
 	@cmake --build build --target integration_test
 	@PORTICO_SOAK_MINUTES=$(or $(MINUTES),10) build/tests/integration_test --gtest_filter='VersionSoak.*'
+
+fuzz: install
+	@tests/tools/configure.sh fuzz
+	@cmake --build build/fuzz
+	@tests/fuzz/run.sh --time $(or $(TIME),60) $(NAME)
 
 bench: install
 	@tests/tools/configure.sh release

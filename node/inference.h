@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "base/metric.h"
 #include "base/request_context.h"
+#include "node/order_inputs.h"
 #include "node/servables/servables.h"
 
 namespace portico {
@@ -69,9 +70,5 @@ class Inference {
   Gauge& in_flight_gauge_;
   Counter& refused_;
 };
-
-/// `named` in the order of the signature's inputs. INVALID_ARGUMENT with the messages of the TensorFlow Serving API
-/// ("input size does not match signature: …") when one is missing, extra or given twice.
-absl::StatusOr<std::vector<Tensor>> OrderInputs(const Signature& signature, std::vector<NamedTensor> named);
 
 }  // namespace portico

@@ -1,6 +1,7 @@
 #include "router/yaml_node.h"
 
 #include <map>
+#include <sstream>
 #include <utility>
 
 #include "absl/algorithm/container.h"
@@ -9,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "yaml-cpp/eventhandler.h"
 #include "yaml-cpp/yaml.h"
 
 namespace portico {
@@ -17,6 +19,30 @@ namespace {
 constexpr uint64_t kMaxFileBytes = 4 << 20;
 /// Expanded nodes of one document: aliases of aliases grow without bound otherwise.
 constexpr int kMaxNodes = 200000;
+
+/// Takes a document's events and does nothing with them.
+class NoEvents final : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
+/// How many documents `text` holds: "no", "one", "several". YAML::LoadAll() never ends where one begins with a comma,
+/// which yaml-cpp leaves where it is: so this looks at two documents and no further.
+absl::string_view Documents(const std::string& text) {
+  std::istringstream in(text);
+  YAML::Parser parser(in);
+  NoEvents ignored;
+  if (!parser.HandleNextDocument(ignored)) return "no";
+  return parser.HandleNextDocument(ignored) ? "several" : "one";
+}
 
 }  // namespace
 
@@ -91,12 +117,11 @@ class YamlTreeBuilder {
 absl::StatusOr<YamlNode> ParseYaml(const std::string& text, const std::string& file) {
   YamlTreeBuilder builder(file);
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.size() != 1) {
+    if (const absl::string_view documents = Documents(text); documents != "one") {
       return builder.ErrorAt(YAML::Mark::null_mark(),
-                             absl::StrCat("file: got ", documents.size(), " YAML documents, want one"));
+                             absl::StrCat("file: got ", documents, " YAML documents, want one"));
     }
-    return builder.Build(documents[0]);
+    return builder.Build(YAML::Load(text));
   } catch (const YAML::Exception& error) {
     return builder.ErrorAt(error.mark, absl::StrCat("got no valid YAML: ", error.msg));
   }

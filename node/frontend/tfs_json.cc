@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "node/frontend/json_reader.h"
-#include "node/inference.h"
+#include "node/order_inputs.h"
 
 namespace portico {
 namespace {

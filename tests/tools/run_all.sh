@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that `make test` runs: layering, clang's thread-safety analysis, all tests of the release build, the unit tests under
-# AddressSanitizer (with UBSan) and ThreadSanitizer. Goes on after a failure and ends with how many tests passed and failed.
-# PORTICO_SANITIZERS=0 leaves the sanitizer builds out.
+# AddressSanitizer (with UBSan) and ThreadSanitizer, the fuzzers. Goes on after a failure and ends with how many tests passed and failed.
+# PORTICO_SANITIZERS=0 leaves the sanitizer builds out, PORTICO_FUZZ_SECONDS=0 the fuzzers (30: how long each runs).
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -12,7 +12,14 @@ passed=0
 failed=0
 failures=()
 
-step() { printf '\n== %s (%s)\n' "$1" "$(date +%T)"; }
+# step NAME: says what comes now and how long the step before took.
+step_name=
+step() {
+  [ -z "$step_name" ] || printf -- '-- %s: %d s\n' "$step_name" "$((SECONDS - step_begin))"
+  step_name=$1
+  step_begin=$SECONDS
+  [ -z "$1" ] || printf '\n== %s (%s)\n' "$1" "$(date +%T)"
+}
 
 # record NAME STATUS: one check that is no GoogleTest.
 record() {
@@ -62,6 +69,23 @@ if [ "${PORTICO_SANITIZERS:-1}" != 0 ]; then
   # gRPC's library is not built for ThreadSanitizer: every call through it looks like a race.
   GTEST_FILTER='-*Grpc*' run_preset tsan build/tsan 2
 fi
+
+if [ "${PORTICO_FUZZ_SECONDS:-30}" != 0 ]; then
+  step "build fuzz"
+  if tests/tools/configure.sh fuzz && cmake --build build/fuzz; then
+    step "fuzz, ${PORTICO_FUZZ_SECONDS:-30} s each"
+    tests/fuzz/run.sh --time "${PORTICO_FUZZ_SECONDS:-30}" --results "$results/fuzz" || true
+    fuzzers=(tests/fuzz/*_fuzz.cc)
+    for fuzzer in "${fuzzers[@]}"; do
+      name=$(basename "$fuzzer" _fuzz.cc)
+      grep -qsx "$name 0" "$results/fuzz"
+      record "fuzz: $name" $?
+    done
+  else
+    record "build fuzz" 1
+  fi
+fi
+step ""
 
 printf '\n'
 for failure in "${failures[@]+"${failures[@]}"}"; do printf 'failed: %s\n' "$failure"; done

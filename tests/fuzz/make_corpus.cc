@@ -1,0 +1,289 @@
+// Writes the seed corpora of all fuzzers: make_corpus FOLDER makes FOLDER/FUZZER/NAME, one file per seed. Seeds are
+// what real clients and peers send, written by the product's own writers where it has them.
+#include <zlib.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+#include "base/wire.h"
+#include "node/frontend/tensor_proto.h"
+#include "router/revision.h"
+#include "tests/fuzz/fuzz.h"
+#include "transport/zmq_pack.h"
+
+namespace portico {
+namespace {
+
+/// The seeds of one fuzzer.
+class Corpus {
+ public:
+  Corpus(const std::string& folder, const std::string& fuzzer) : folder_(absl::StrCat(folder, "/", fuzzer)) {
+    std::filesystem::create_directories(folder_);
+  }
+  void Add(absl::string_view seed) {
+    std::ofstream out(absl::StrCat(folder_, "/seed", next_++), std::ios::binary | std::ios::trunc);
+    out.write(seed.data(), static_cast<std::streamsize>(seed.size()));
+    FuzzCheck(out.good(), "the seed is written");
+  }
+
+ private:
+  const std::string folder_;
+  int next_ = 0;
+};
+
+std::vector<Tensor> SampleTensors() {
+  const std::vector<std::string> words = {"ab", "", "\xc3\xa9"};
+  return {Tensor::Of<float>({2, 2}, {1, -2.5f, 3e30f, 0}),
+          Tensor::Of<int64_t>({3}, {1, -1, 1LL << 62}),
+          Tensor::Of<uint8_t>({}, {7}),
+          Tensor::OfStrings({3}, words),
+          Tensor::Of<double>({0, 4}, {}),
+          Tensor::CopyOf(DType::kFloat16, {2}, absl::string_view("\x00\x3c\x00\xc0", 4)),
+          Tensor::Of<bool>({2}, {true, false})};
+}
+
+std::string TensorProtoBytes(const Tensor& tensor) {
+  const auto encoded = EncodeTensorProto(tensor);
+  FuzzCheckOk(encoded.status(), "a tensor is written");
+  return absl::StrCat(encoded->head, encoded->content.bytes());
+}
+
+/// A TensorProto with values in typed fields, as numpy-less clients write it. `field` of tensor.proto; `packed` bytes.
+std::string TypedTensorProto(int dtype, int64_t extent, uint32_t field, absl::string_view packed) {
+  std::string dim, shape, out;
+  WireWriter(&dim).Int(1, extent);
+  WireWriter(&shape).Bytes(2, dim);
+  WireWriter writer(&out);
+  writer.Int(1, dtype);
+  writer.Bytes(2, shape);
+  writer.Bytes(field, packed);
+  return out;
+}
+
+std::string PredictRequest(const std::vector<std::pair<std::string, std::string>>& inputs, absl::string_view filter) {
+  std::string spec, version, out;
+  WireWriter(&version).Int(1, 3);
+  WireWriter spec_writer(&spec);
+  spec_writer.Bytes(1, "digit");
+  spec_writer.Bytes(2, version);
+  spec_writer.Bytes(3, "serving_default");
+  WireWriter writer(&out);
+  writer.Bytes(1, spec);
+  for (const auto& [name, tensor] : inputs) {
+    std::string entry;
+    WireWriter entry_writer(&entry);
+    entry_writer.Bytes(1, name);
+    entry_writer.Bytes(2, tensor);
+    writer.Bytes(2, entry);
+  }
+  if (!filter.empty()) writer.Bytes(3, filter);
+  return out;
+}
+
+void MakePredictRequest(const std::string& folder) {
+  Corpus corpus(folder, "predict_request");
+  std::vector<std::pair<std::string, std::string>> all;
+  for (const Tensor& tensor : SampleTensors()) {
+    const std::string proto = TensorProtoBytes(tensor);
+    corpus.Add(proto);
+    all.emplace_back(absl::StrCat("input", all.size()), proto);
+    corpus.Add(PredictRequest({{"x", proto}}, ""));
+  }
+  corpus.Add(PredictRequest(all, "input1"));
+  corpus.Add(TypedTensorProto(1, 4, 5, absl::string_view("\0\0\x80\x3f\0\0\0\x40", 8)));
+  corpus.Add(TypedTensorProto(9, 5, 10, "\x01\x02\xff\x01"));
+  corpus.Add(TypedTensorProto(3, 5, 7, "\x01\x02\xff\x01"));
+  corpus.Add(TypedTensorProto(10, 3, 11, "\x01"));
+  corpus.Add(TypedTensorProto(19, 2, 13, absl::string_view("\x80\x78", 2)));
+  corpus.Add(TypedTensorProto(7, 2, 8, "text"));
+}
+
+void MakePredictJson(const std::string& folder) {
+  Corpus corpus(folder, "predict_json");
+  for (const absl::string_view body :
+       {R"({"instances": [1.0, 2.5e3, -0.0]})", R"({"instances": [[1,2],[3,4]]})",
+        R"({"inputs": {"x": [[1.5, NaN], [Infinity, -Infinity]]}})",
+        R"({"signature_name":"two","instances":[{"a":1,"b":"t"},{"b":"u","a":[2]}]})",
+        R"({"signature_name":"two","inputs":{"a":[1,2],"b":["x","y"]}})",
+        R"({"signature_name":"bytes","instances":[{"b64":"aGVsbG8="},{"b64":""}]})",
+        R"({"signature_name":"string","inputs":["\u00e9\ud83d\ude00","\"\\\n"]})",
+        R"({"signature_name":"int64","instances":[9223372036854775807,-9223372036854775808]})",
+        R"({"signature_name":"uint64","inputs":18446744073709551615})",
+        R"({"signature_name":"bool","instances":[true,false]})",
+        R"({"signature_name":"float16","instances":[0.1,65504,1e-8]})",
+        R"({"signature_name":"bfloat16","instances":[3.14159]})",
+        R"({"signature_name":"int8","instances":[[[-128],[127]]]})",
+        R"({"signature_name":"fixed","instances":[{"x":[1,2,3]}]})", R"({"instances": []})", R"({"inputs": [[],[]]})",
+        R"({"instances": [[1],[2,3]]})", R"({"instances": [[[[[[[[1]]]]]]]]})"}) {
+    corpus.Add(body);
+  }
+}
+
+std::string CallHeader(uint64_t call_id, absl::Span<const Tensor> tensors, std::vector<std::string>* names) {
+  PeerHeader header;
+  header.kind = PeerHeader::Kind::kCall;
+  header.servable = "hub/digit-encoder";
+  header.version = 3;
+  header.digest = "0123456789abcdef0123456789abcdef";
+  header.signature = "serving_default";
+  header.tenant = "acme";
+  header.trace_id_high = 1;
+  header.parent_span_id = 2;
+  header.sampled = true;
+  for (size_t i = 0; i < tensors.size(); ++i) names->push_back(absl::StrCat("t", i));
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    header.tensors.push_back({(*names)[i], tensors[i].dtype(), tensors[i].shape(), tensors[i].bytes().size()});
+  }
+  header.hop = 2;
+  std::string bytes;
+  EncodeHeader(header, {PeerHeader::Kind::kCall, call_id, 250'000, tensors}, &bytes);
+  return bytes;
+}
+
+/// One header of each other kind.
+std::vector<std::string> OtherHeaders() {
+  std::vector<std::string> headers;
+  PeerHeader reply;
+  reply.kind = PeerHeader::Kind::kReply;
+  reply.call_id = 9;
+  reply.code = 14;
+  reply.message = "no replica";
+  reply.row_status.push_back({1, 3, "bad row"});
+  reply.notes.push_back("cheap");
+  reply.spans.push_back({1, 2, "segment", "hub/0", 5, 6});
+  EncodeHeader(reply, &headers.emplace_back());
+  PeerHeader hello;
+  hello.kind = PeerHeader::Kind::kHello;
+  hello.incarnation = 77;
+  hello.node = "hub/0";
+  hello.served.push_back({"hub/digit-encoder", 1, "0123456789abcdef0123456789abcdef"});
+  EncodeHeader(hello, &headers.emplace_back());
+  for (const PeerHeader::Kind kind : {PeerHeader::Kind::kCancel, PeerHeader::Kind::kGoaway}) {
+    PeerHeader header;
+    header.kind = kind;
+    header.call_id = 4;
+    EncodeHeader(header, &headers.emplace_back());
+  }
+  return headers;
+}
+
+void MakePeer(const std::string& folder) {
+  Corpus headers(folder, "peer_header"), packs(folder, "zmq_pack"), messages(folder, "grpc_message");
+  std::vector<std::vector<Tensor>> calls = {{}, SampleTensors()};
+  for (const Tensor& tensor : SampleTensors()) calls.push_back({tensor});
+  calls.push_back({Tensor::CopyOf(DType::kUint8, {4200}, std::string(4200, 'L'))});
+  Pack all;
+  for (size_t i = 0; i < calls.size(); ++i) {
+    std::vector<std::string> names;
+    const std::string header = CallHeader(i + 1, calls[i], &names);
+    headers.Add(header);
+    all.Append(header, calls[i]);
+    Pack pack;
+    pack.Append(header, calls[i]);
+    std::string frames(1, static_cast<char>(pack.frames.size()));
+    std::string bytes = pack.head;
+    if (!pack.frames.empty()) {
+      FuzzCheck(pack.head.size() % 8 == 0 && pack.frames.size() == 1, "the head is padded");
+      frames += {static_cast<char>(pack.head.size() / 8 >> 8), static_cast<char>(pack.head.size() / 8)};
+      bytes += std::string(pack.frames[0].bytes());
+    }
+    packs.Add(frames + bytes);
+    std::string message = {4, 9};
+    WireWriter(&message).RawVarint(header.size());
+    message += header;
+    for (const Tensor& tensor : calls[i]) message += std::string(tensor.bytes());
+    messages.Add(message);
+  }
+  for (const std::string& header : OtherHeaders()) {
+    headers.Add(header);
+    Pack pack;
+    pack.Append(header, {});
+    packs.Add(absl::StrCat(std::string(1, '\0'), pack.head));
+    std::string message = {0, 1};
+    WireWriter(&message).RawVarint(header.size());
+    messages.Add(message + header);
+  }
+}
+
+void MakeFiles(const std::string& folder) {
+  Corpus mesh(folder, "mesh_file");
+  mesh.Add(
+      "mesh: digits\nmodels:\n  hub/digit-encoder: {path: packages/hub}\n  digit: {path: packages/digit}\nnodes:\n"
+      "  hub: {serve: [hub/digit-encoder], replicas: 2}\n  apps: {serve: [digit], grpc: 8500, http: 8501}\npolicies:\n"
+      "  default: {timeout: 100ms, balance: p2c}\n  hub/digit-encoder: {timeout: 50ms}\n");
+  mesh.Add(
+      "mesh: a\nmodels: {m: &m {path: /nowhere}, n: *m}\nnodes: {x: {serve: [m], peer: 'zmq+ipc:///tmp/x', workers: "
+      "2}}\n");
+  mesh.Add("mesh: 'a b'\nmodels: {}\nnodes: {x: {serve: [], http: '0.0.0.0:0'}}\n");
+  mesh.Add(
+      "number: 4\nmesh: digits\nmodels:\n  - {name: digit, path: /packages/digit}\nnodes:\n  - {name: apps, replica: "
+      "0, serve: [digit], "
+      "peer: 'zmq+tcp://127.0.0.1:9', grpc: '127.0.0.1:8500'}\ndefault_policy: {timeout: 1s}\n");
+  Revision revision;
+  revision.number = 7;
+  revision.mesh = "digits";
+  revision.models = {{"digit", "/packages/digit"}, {"hub/enc", "/packages/enc"}};
+  revision.nodes.push_back({"apps", 1, {"digit"}, "zmq+tcp://127.0.0.1:9000", "127.0.0.1:8500", "127.0.0.1:8501", 3});
+  mesh.Add(FormatRevision(revision));
+
+  Corpus servable(folder, "servable_yaml");
+  servable.Add(
+      "signatures:\n  serving_default:\n    inputs:  {image: {tensor: input_0, axis: rows}}\n    outputs: {p: {tensor: "
+      "y}}\n"
+      "batching: {max_batch_size: 64, max_delay_us: 0, max_queue_rows: 16384, max_running: 0}\nintra_op_threads: 1\n");
+  servable.Add("signatures: {a: {inputs: [x, y]}, b: {outputs: {z: }}}\n");
+  servable.Add("batching:\n  max_batch_size: -1\n");
+  servable.Add("{}");
+
+  Corpus paths(folder, "http_path");
+  for (const absl::string_view path :
+       {"\1/v1/models/digit:predict", "\1/v1/models/digit/versions/3:classify",
+        "\1/v1/models/digit/labels/canary:regress", "/v1/models/digit", "/v1/models/digit/metadata",
+        "\2/v1/models/hub--enc/versions/18446744073709551616", "\1/v2/models/digit/versions/1/infer",
+        "/v2/models/digit/ready", "/v2/health/live", "\1/v2/repository/models/digit/unload",
+        "/v1/models/%2e%2e/versions/-1"}) {
+    paths.Add(absl::StrCat(path[0] == '/' ? absl::string_view("\0", 1) : "", path));
+  }
+}
+
+std::string Packed(absl::string_view text, int window_bits) {
+  z_stream stream{};
+  FuzzCheck(deflateInit2(&stream, 9, Z_DEFLATED, window_bits, 8, Z_DEFAULT_STRATEGY) == Z_OK, "zlib begins");
+  std::string packed(deflateBound(&stream, text.size()) + 32, '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+  stream.avail_out = static_cast<uInt>(packed.size());
+  FuzzCheck(deflate(&stream, Z_FINISH) == Z_STREAM_END, "zlib packs");
+  packed.resize(stream.total_out);
+  deflateEnd(&stream);
+  return packed;
+}
+
+void MakeGunzip(const std::string& folder) {
+  Corpus corpus(folder, "gunzip");
+  const std::string text = R"({"instances": [1, 2, 3]})";
+  const std::string gzip = Packed(text, 15 + 16);
+  corpus.Add(gzip);
+  corpus.Add(Packed(text, 15));
+  corpus.Add(Packed(std::string(100'000, 'a'), 15 + 16));
+  corpus.Add(gzip + gzip);
+  corpus.Add(gzip + "x");
+  corpus.Add("");
+}
+
+}  // namespace
+}  // namespace portico
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: make_corpus FOLDER\n");
+    return 2;
+  }
+  portico::MakePredictJson(argv[1]);
+  portico::MakePredictRequest(argv[1]);
+  portico::MakePeer(argv[1]);
+  portico::MakeFiles(argv[1]);
+  portico::MakeGunzip(argv[1]);
+}
