@@ -23,7 +23,8 @@ std::shared_ptr<const Servable> ServingModel::Find(const ServableRef& ref) const
     if (label == labels.end()) return nullptr;
     version = label->second;
   }
-  if (version < 0) return versions.back().second;
+  // Clients of OpenVINO's model server, which speak this API too, mean the default version by 0.
+  if (version < 0 || (version == 0 && ref.label.empty() && versions.front().first != 0)) return versions.back().second;
   const auto found = std::lower_bound(versions.begin(), versions.end(), version,
                                       [](const auto& entry, int64_t wanted) { return entry.first < wanted; });
   return found != versions.end() && found->first == version ? found->second : nullptr;
