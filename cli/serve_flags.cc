@@ -1,9 +1,12 @@
 #include "cli/serve_flags.h"
 
+#include "cli/serve_versions_flags.h"
+
 namespace portico {
 
 std::vector<std::unique_ptr<ServeFlags>> AllServeFlags() {
   std::vector<std::unique_ptr<ServeFlags>> groups;
+  groups.push_back(NewVersionsFlags());
   return groups;
 }
 

@@ -16,6 +16,7 @@
 #include "base/status_macros.h"
 #include "deploy/address.h"
 #include "deploy/mesh_portals.h"
+#include "router/revision_model.h"
 #include "router/yaml_node.h"
 
 namespace portico {
@@ -80,7 +81,7 @@ class MeshReader {
                        ": got a name that is no good, want NAME or PUBLISHER/NAME of letters, digits, _, - "
                        "and ., at most 64 each, and not 'default'; rename it"));
     }
-    RETURN_IF_ERROR(from.CheckMap(subject, {"path"}));
+    RETURN_IF_ERROR(from.CheckMap(subject, {"path", "versions", "labels", "resource_preserving", "on_demand"}));
     const YamlNode* path = from.Find("path");
     if (path == nullptr) {
       return from.Error(
@@ -94,7 +95,11 @@ class MeshReader {
                                       "', which is no folder, want the folder with version folders (",
                                       absolute.string(), "/1/model.onnx); relative paths start at the mesh file"));
     }
-    revision_.models.push_back({name, absolute.string()});
+    Revision::Model model;
+    model.name = name;
+    model.path = absolute.string();
+    RETURN_IF_ERROR(ReadServedVersions(from, subject, &model));
+    revision_.models.push_back(std::move(model));
     return absl::OkStatus();
   }
 

@@ -1,6 +1,8 @@
 #include "deploy/mesh_portals.h"
 
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
+#include "base/version_policy.h"
 #include "models/graph/graph_plan.h"
 #include "models/package/package.h"
 
@@ -18,7 +21,8 @@ namespace {
 /// What the check needs of a model, without its weights.
 struct ModelFacts {
   std::string folder;
-  Digest digest;
+  /// Of all versions that are served; the highest last. The rest is of the highest.
+  std::vector<Digest> digests;
   std::vector<std::string> signatures;
   std::vector<PortalSpec> portals;
 };
@@ -32,11 +36,24 @@ absl::StatusOr<ModelFacts> ReadFacts(const Revision::Model& model) {
                                             model.path,
                                             "/1' with a model.onnx; check the path or write the package there"));
   }
+  std::vector<int64_t> listed;
+  for (const VersionFolder& version : versions) listed.push_back(version.version);
+  std::set<int64_t> served = ChooseVersions(model.versions, listed);
+  if (served.empty()) {
+    return absl::NotFoundError(
+        absl::StrCat("versions: got none that is in '", model.path, "', want one of ", absl::StrJoin(listed, ", ")));
+  }
+  for (const auto& [label, version] : model.labels) served.insert(version);
   WeightStore store;
-  ASSIGN_OR_RETURN(const Package package, LoadPackage(model.name, versions.back().folder, store));
   ModelFacts facts;
+  std::optional<Package> highest;
+  for (const VersionFolder& version : versions) {
+    if (!served.contains(version.version)) continue;
+    ASSIGN_OR_RETURN(highest, LoadPackage(model.name, version.folder, store));
+    facts.digests.push_back(highest->digest);
+  }
+  Package& package = *highest;
   facts.folder = package.folder;
-  facts.digest = package.digest;
   for (const Signature& signature : package.signatures) {
     facts.signatures.push_back(signature.name);
     ASSIGN_OR_RETURN(GraphPlan plan, Partition(package.model, signature));
@@ -63,10 +80,11 @@ absl::Status CheckTarget(const Revision& revision, const Facts& facts, const Por
     return absl::InvalidArgumentError(
         absl::StrCat("got target '", portal.target, "', which no node serves; add it to the 'serve' of a node"));
   }
-  if (!portal.digest.empty() && portal.digest != target->second.digest) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "got digest ", portal.digest.Short(), " for target '", portal.target, "', want ", target->second.digest.Short(),
-        ", the digest of '", target->second.folder, "'; use the packages of one split, or split the model again"));
+  if (!portal.digest.empty() && !absl::c_linear_search(target->second.digests, portal.digest)) {
+    return absl::InvalidArgumentError(absl::StrCat("got digest ", portal.digest.Short(), " for target '", portal.target,
+                                                   "', want ", target->second.digests.back().Short(),
+                                                   ", the digest of '", target->second.folder,
+                                                   "'; use the packages of one split, or split the model again"));
   }
   if (!absl::c_linear_search(target->second.signatures, portal.signature)) {
     return absl::InvalidArgumentError(absl::StrCat("got signature '", portal.signature, "' of target '", portal.target,

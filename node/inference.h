@@ -55,6 +55,8 @@ class Inference {
   bool Drain(absl::Duration timeout);
   bool draining() const { return draining_.load(std::memory_order_relaxed); }
   int64_t in_flight() const { return requests_.load(std::memory_order_relaxed); }
+  /// Bytes of the inputs of requests inside.
+  int64_t bytes_in_flight() const { return bytes_.load(std::memory_order_relaxed); }
 
  private:
   class Call;

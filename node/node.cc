@@ -21,6 +21,7 @@
 #include "node/frontend/tfs_grpc.h"
 #include "node/frontend/tfs_rest.h"
 #include "node/frontend/v2_grpc.h"
+#include "node/observe/memory_account.h"
 #include "node/observe/metrics.h"
 #include "node/observe/traces.h"
 #include "node/servables/servables.h"
@@ -127,7 +128,8 @@ class NodeImpl final : public Node {
     v2.max_tensor_bytes = tfs.max_tensor_bytes;
     v2_grpc_ = V2GrpcFrontend::Create(v2, *entrance_, [this] { return Ready(); });
     health_ = GrpcHealth::Create({}, *inference_, [this] { return Ready(); });
-    admin_ = std::make_unique<Admin>([this] { return Ready(); }, *servables_, *metrics_, traces_);
+    memory_ = std::make_unique<MemoryAccount>(*servables_, *inference_, *metrics_);
+    admin_ = std::make_unique<Admin>([this] { return Ready(); }, *servables_, *metrics_, traces_, *memory_);
     return absl::OkStatus();
   }
 
@@ -195,6 +197,7 @@ class NodeImpl final : public Node {
   std::unique_ptr<TfsGrpcFrontend> tfs_grpc_;
   std::unique_ptr<V2GrpcFrontend> v2_grpc_;
   std::unique_ptr<GrpcHealth> health_;
+  std::unique_ptr<MemoryAccount> memory_;
   std::unique_ptr<Admin> admin_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::string peer_endpoint_;
@@ -229,7 +232,14 @@ absl::StatusOr<Node::Options> Node::OptionsFor(const Revision& revision, const s
       return absl::InvalidArgumentError(absl::StrCat("node '", own->id(), "': serves '", served,
                                                      "', which is not among the models of mesh '", revision.mesh, "'"));
     }
-    options.models.push_back({model->name, model->path});
+    ModelConfig config;
+    config.name = model->name;
+    config.base_path = model->path;
+    config.versions = model->versions;
+    config.labels = model->labels;
+    config.resource_preserving = model->resource_preserving;
+    config.on_demand = model->on_demand;
+    options.models.push_back(std::move(config));
   }
   for (const Revision::Node& other : revision.nodes) {
     for (const std::string& served : other.serve) {

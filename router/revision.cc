@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "router/policies/policy.h"
+#include "router/revision_model.h"
 #include "router/yaml_node.h"
 #include "yaml-cpp/yaml.h"
 
@@ -35,7 +36,7 @@ absl::StatusOr<std::string> RequiredText(const YamlNode& map, absl::string_view 
 }
 
 absl::StatusOr<Revision::Model> ReadModel(const YamlNode& from) {
-  RETURN_IF_ERROR(from.CheckMap("model", {"name", "path"}));
+  RETURN_IF_ERROR(from.CheckMap("model", {"name", "path", "versions", "labels", "resource_preserving", "on_demand"}));
   Revision::Model model;
   ASSIGN_OR_RETURN(model.name, RequiredText(from, "name", "model"));
   const std::string subject = absl::StrCat("model '", model.name, "'");
@@ -43,6 +44,7 @@ absl::StatusOr<Revision::Model> ReadModel(const YamlNode& from) {
   if (model.path[0] != '/') {
     return from.Error(absl::StrCat(subject, ": path: got '", model.path, "', want an absolute path"));
   }
+  RETURN_IF_ERROR(ReadServedVersions(from, subject, &model));
   return model;
 }
 
@@ -134,7 +136,9 @@ std::string FormatRevision(const Revision& revision) {
   out << YAML::Key << "models" << YAML::Value << YAML::BeginSeq;
   for (const Revision::Model& model : revision.models) {
     out << YAML::Flow << YAML::BeginMap << YAML::Key << "name" << YAML::Value << model.name;
-    out << YAML::Key << "path" << YAML::Value << model.path << YAML::EndMap;
+    out << YAML::Key << "path" << YAML::Value << model.path;
+    EmitServedVersions(model, out);
+    out << YAML::EndMap;
   }
   out << YAML::EndSeq << YAML::Key << "nodes" << YAML::Value << YAML::BeginSeq;
   for (const Revision::Node& node : revision.nodes) {

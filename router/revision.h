@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/version_policy.h"
 
 namespace portico {
 
@@ -26,6 +27,13 @@ struct Revision {
     std::string name;
     /// Base folder with the version folders; absolute.
     std::string path;
+    VersionPolicy versions;
+    /// Label → version.
+    std::map<std::string, int64_t> labels;
+    /// The old version goes before the new one is loaded.
+    bool resource_preserving = false;
+    /// Loaded when it is first asked for.
+    bool on_demand = false;
   };
   struct Node {
     std::string name;

@@ -33,7 +33,8 @@ void AppendStrings(const std::vector<std::string>& texts, std::string* out) {
 }  // namespace
 
 bool Admin::Handles(absl::string_view path) {
-  return path == "/healthz" || path == "/readyz" || path == "/debug/traces" || IsMetrics(path);
+  return path == "/healthz" || path == "/readyz" || path == "/debug/traces" || path == "/debug/memory" ||
+         IsMetrics(path);
 }
 
 void Admin::Handle(const HttpRequest& request, HttpServer::Respond respond) const {
@@ -45,7 +46,10 @@ void Admin::Handle(const HttpRequest& request, HttpServer::Respond respond) cons
     reply = Readiness();
   } else if (request.path == "/debug/traces") {
     reply.body = traces_.Json(QueryValue(request.query, "id"));
+  } else if (request.path == "/debug/memory") {
+    reply.body = memory_.Json();
   } else if (IsMetrics(request.path)) {
+    memory_.Refresh();
     reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
     reply.body = metrics_.Expose();
   } else {

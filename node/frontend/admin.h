@@ -5,20 +5,21 @@
 
 #include "absl/status/status.h"
 #include "node/frontend/http_server.h"
+#include "node/observe/memory_account.h"
 #include "node/observe/metrics.h"
 #include "node/observe/traces.h"
 #include "node/servables/servables.h"
 
 namespace portico {
 
-/// What operators ask a node over HTTP: /healthz, /readyz, /metrics (also /monitoring/prometheus/metrics) and
-/// /debug/traces[?id=TRACE]. Answers in place. Thread-safe.
+/// What operators ask a node over HTTP: /healthz, /readyz, /metrics (also /monitoring/prometheus/metrics),
+/// /debug/memory and /debug/traces[?id=TRACE]. Answers in place. Thread-safe.
 class Admin {
  public:
   /// `ready`: OK when the node may get traffic, else why not. References are not owned and must outlive it.
   Admin(std::function<absl::Status()> ready, const Servables& servables, const PrometheusMetrics& metrics,
-        const TraceRing& traces)
-      : ready_(std::move(ready)), servables_(servables), metrics_(metrics), traces_(traces) {}
+        const TraceRing& traces, const MemoryAccount& memory)
+      : ready_(std::move(ready)), servables_(servables), metrics_(metrics), traces_(traces), memory_(memory) {}
 
   /// Whether the path is this frontend's.
   static bool Handles(absl::string_view path);
@@ -31,6 +32,7 @@ class Admin {
   const Servables& servables_;
   const PrometheusMetrics& metrics_;
   const TraceRing& traces_;
+  const MemoryAccount& memory_;
 };
 
 }  // namespace portico

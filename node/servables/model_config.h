@@ -4,21 +4,11 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <vector>
 
+#include "base/version_policy.h"
 #include "models/package/package.h"
 
 namespace portico {
-
-/// Which of the versions below a base folder a node serves.
-struct VersionPolicy {
-  enum class Kind { kLatest, kAll, kSpecific };
-  Kind kind = Kind::kLatest;
-  /// Of kLatest: how many; at least 1.
-  int num_versions = 1;
-  /// Of kSpecific.
-  std::vector<int64_t> versions;
-};
 
 /// A model as a node is told to serve it.
 struct ModelConfig {

@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
-#include "node/servables/version_policy.h"
+#include "base/version_policy.h"
 
 namespace portico {
 namespace {

@@ -15,13 +15,13 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "base/version_policy.h"
 #include "node/servables/folder_state.h"
 #include "node/servables/folder_watcher.h"
 #include "node/servables/memory_budget.h"
 #include "node/servables/model_versions.h"
 #include "node/servables/reaper.h"
 #include "node/servables/serving_table.h"
-#include "node/servables/version_policy.h"
 #include "node/servables/waiting_requests.h"
 
 namespace portico {

@@ -33,6 +33,40 @@ class MeshTest : public ::testing::Test {
   MeshFolder folder_;
 };
 
+TEST_F(MeshTest, ServedVersionsAndLabels) {
+  const auto mesh = ReadMeshFile(folder_.WriteMesh(R"(
+mesh: m
+models:
+  a: {path: packages/a, versions: {latest: 2}, labels: {stable: 1, canary: 4}}
+  hub/b: {path: packages/hub/b, versions: [1, 7], resource_preserving: true}
+nodes:
+  n: {serve: [a, hub/b]}
+)"));
+  ASSERT_TRUE(mesh.ok()) << mesh.status();
+  const Revision::Model& a = *mesh->revision.FindModel("a");
+  EXPECT_EQ(a.versions.num_versions, 2);
+  EXPECT_EQ(a.labels, (std::map<std::string, int64_t>{{"stable", 1}, {"canary", 4}}));
+  const Revision::Model& b = *mesh->revision.FindModel("hub/b");
+  EXPECT_EQ(b.versions.versions, (std::vector<int64_t>{1, 7}));
+  EXPECT_TRUE(b.resource_preserving);
+}
+
+TEST_F(MeshTest, VersionsThatMakeNoSense) {
+  const auto error_of = [&](const std::string& keys) {
+    return ErrorOf(absl::StrCat("mesh: m\nmodels:\n  a: {path: packages/a, ", keys, "}\nnodes:\n  n: {serve: [a]}\n"));
+  };
+  EXPECT_EQ(error_of("versions: some"),
+            "mesh.yaml:3: model 'a': versions: want {latest: 2}, all, or a list of versions such as [1, 3]");
+  EXPECT_THAT(error_of("versions: []"), StartsWith("mesh.yaml:3: model 'a': versions: want"));
+  EXPECT_THAT(error_of("versions: {latest: 0}"), StartsWith("mesh.yaml:3: model 'a': versions: latest: got "));
+  EXPECT_THAT(error_of("versions: {newest: 1}"), StartsWith("mesh.yaml:3: model 'a': versions: "));
+  EXPECT_THAT(error_of("versions: [1, -2]"), StartsWith("mesh.yaml:3: model 'a': versions: got "));
+  EXPECT_THAT(error_of("versions: [1, 1]"), StartsWith("mesh.yaml:3: model 'a': versions: got 1 twice"));
+  EXPECT_THAT(error_of("versions: [9]"), StartsWith("mesh.yaml:3: model 'a': versions: got none that is in "));
+  EXPECT_THAT(error_of("labels: {stable: x}"), StartsWith("mesh.yaml:3: model 'a': labels: stable: got "));
+  EXPECT_THAT(error_of("on_demand: maybe"), StartsWith("mesh.yaml:3: model 'a': on_demand: got 'maybe'"));
+}
+
 TEST_F(MeshTest, ReplicasDefaultsAndPathsAreFilledIn) {
   const auto mesh = ReadMeshFile(folder_.WriteMesh(R"(
 mesh: digits

@@ -54,6 +54,25 @@ TEST(RevisionTest, WhatIsWrittenIsReadBack) {
   EXPECT_EQ(FormatRevision(*read), FormatRevision(written));
 }
 
+TEST(RevisionTest, ServedVersionsAreReadBack) {
+  Revision written;
+  written.number = 1;
+  written.models = {{.name = "latest", .path = "/l", .versions = {.num_versions = 2}, .labels = {{"stable", 3}}},
+                    {.name = "all", .path = "/a", .versions = {.kind = VersionPolicy::Kind::kAll}, .on_demand = true},
+                    {.name = "some",
+                     .path = "/s",
+                     .versions = {.kind = VersionPolicy::Kind::kSpecific, .versions = {1, 3}},
+                     .resource_preserving = true}};
+  const auto read = Read(FormatRevision(written));
+  ASSERT_TRUE(read.ok()) << read.status() << FormatRevision(written);
+  for (size_t i = 0; i < written.models.size(); ++i) {
+    EXPECT_EQ(read->models[i].versions, written.models[i].versions);
+    EXPECT_EQ(read->models[i].labels, written.models[i].labels);
+    EXPECT_EQ(read->models[i].resource_preserving, written.models[i].resource_preserving);
+    EXPECT_EQ(read->models[i].on_demand, written.models[i].on_demand);
+  }
+}
+
 TEST(RevisionTest, TargetsWithoutAPolicyHaveTheDefault) {
   const Revision revision = SampleRevision();
   EXPECT_EQ(revision.PolicyFor("hub/enc").timeout, absl::Seconds(2));

@@ -1,4 +1,4 @@
-#include "node/servables/version_policy.h"
+#include "base/version_policy.h"
 
 #include <algorithm>
 

@@ -5,9 +5,19 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "node/servables/model_config.h"
 
 namespace portico {
+
+/// Which of the versions of a model are served.
+struct VersionPolicy {
+  enum class Kind { kLatest, kAll, kSpecific };
+  Kind kind = Kind::kLatest;
+  /// Of kLatest: how many; at least 1.
+  int num_versions = 1;
+  /// Of kSpecific.
+  std::vector<int64_t> versions;
+  friend bool operator==(const VersionPolicy&, const VersionPolicy&) = default;
+};
 
 /// INVALID_ARGUMENT where the policy asks for less than one version or for one below 0.
 absl::Status CheckVersionPolicy(const VersionPolicy& policy);

@@ -1,0 +1,67 @@
+#include "cli/serve_versions_flags.h"
+
+#include <algorithm>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+
+namespace portico {
+namespace {
+
+class VersionsFlags final : public ServeFlags {
+ public:
+  void AddTo(CLI::App& command) override {
+    const char* const group = "Versions and memory";
+    command.add_flag("--on-demand", on_demand_, "Load each model when it is first asked for")->group(group);
+    command
+        .add_option("--memory-budget", memory_budget_,
+                    "Bytes of models in memory (512MB, 4GB); on-demand models that were not asked for longest make "
+                    "room. 0: no limit")
+        ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+        ->group(group);
+    command.add_option("--max-waiting-requests", max_waiting_, "Requests that may wait for on-demand loads")
+        ->check(CLI::PositiveNumber)
+        ->group(group);
+    command
+        .add_flag("--unload-on-empty", unload_on_empty_,
+                  "Unload a model's versions when its folder is found empty; else they serve on")
+        ->group(group);
+    command
+        .add_flag("--resource-preserving", resource_preserving_,
+                  "Unload the old version of a model before the new one is loaded")
+        ->group(group);
+  }
+
+  absl::Status Apply(Node::Options* options) const override {
+    Servables::Options& servables = options->servables;
+    servables.on_demand |= on_demand_;
+    servables.unload_on_empty |= unload_on_empty_;
+    servables.memory_budget_bytes = memory_budget_;
+    servables.max_waiting_requests = max_waiting_;
+    if (resource_preserving_) {
+      for (ModelConfig& model : options->models) model.resource_preserving = true;
+    }
+    const bool on_demand_models =
+        servables.on_demand || std::any_of(options->models.begin(), options->models.end(),
+                                           [](const ModelConfig& model) { return model.on_demand; });
+    if (memory_budget_ != 0 && !on_demand_models) {
+      return absl::InvalidArgumentError(
+          "--memory-budget: got it without models that are loaded on demand, want --on-demand too; only those make "
+          "room");
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  bool on_demand_ = false;
+  uint64_t memory_budget_ = 0;
+  size_t max_waiting_ = Servables::Options().max_waiting_requests;
+  bool unload_on_empty_ = false;
+  bool resource_preserving_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<ServeFlags> NewVersionsFlags() { return std::make_unique<VersionsFlags>(); }
+
+}  // namespace portico

@@ -1,0 +1,65 @@
+#include "node/observe/memory_account.h"
+
+#include "absl/strings/str_cat.h"
+#include "node/json_text.h"
+#include "node/observe/process_memory.h"
+
+namespace portico {
+namespace {
+
+Gauge& GaugeOf(MetricRegistry& metrics, absl::string_view what) {
+  return metrics.NewGauge("portico_memory_bytes",
+                          "Memory of this node: weights of loaded models, models being loaded, versions that are "
+                          "unloaded but held by requests, inputs in flight, and what the process holds.",
+                          {{"of", std::string(what)}});
+}
+
+}  // namespace
+
+MemoryAccount::MemoryAccount(const Servables& servables, const Inference& inference, MetricRegistry& metrics)
+    : servables_(servables),
+      inference_(inference),
+      weights_(GaugeOf(metrics, "weights")),
+      loading_(GaugeOf(metrics, "loading")),
+      pinned_(GaugeOf(metrics, "pinned")),
+      in_flight_(GaugeOf(metrics, "in_flight")),
+      resident_(GaugeOf(metrics, "resident")),
+      allocated_(GaugeOf(metrics, "allocated")),
+      kept_(GaugeOf(metrics, "kept")) {}
+
+void MemoryAccount::Refresh() const {
+  const ServablesMemory models = servables_.Memory();
+  const ProcessMemory process = ReadProcessMemory();
+  weights_.Set(static_cast<double>(models.weight_bytes));
+  loading_.Set(static_cast<double>(models.loading_bytes));
+  pinned_.Set(static_cast<double>(models.pinned_bytes));
+  in_flight_.Set(static_cast<double>(inference_.bytes_in_flight()));
+  resident_.Set(static_cast<double>(process.resident_bytes));
+  allocated_.Set(static_cast<double>(process.allocated_bytes));
+  kept_.Set(static_cast<double>(process.kept_bytes));
+}
+
+std::string MemoryAccount::Json() const {
+  const ServablesMemory models = servables_.Memory();
+  const ProcessMemory process = ReadProcessMemory();
+  std::string json = absl::StrCat(
+      "{\"process\":{\"resident_bytes\":", process.resident_bytes, ",\"mapped_file_bytes\":", process.mapped_file_bytes,
+      ",\"allocated_bytes\":", process.allocated_bytes, ",\"kept_bytes\":", process.kept_bytes, "}");
+  absl::StrAppend(&json, ",\"in_flight\":{\"requests\":", inference_.in_flight(),
+                  ",\"input_bytes\":", inference_.bytes_in_flight(), "}");
+  absl::StrAppend(&json, ",\"models\":{\"weight_bytes\":", models.weight_bytes,
+                  ",\"loading_bytes\":", models.loading_bytes, ",\"pinned_bytes\":", models.pinned_bytes,
+                  ",\"budget_bytes\":", models.budget_bytes, ",\"waiting_requests\":", models.waiting_requests,
+                  ",\"versions\":[");
+  for (size_t i = 0; i < models.versions.size(); ++i) {
+    const ServablesMemory::Version& version = models.versions[i];
+    absl::StrAppend(&json, i == 0 ? "" : ",", "{\"model\":");
+    AppendJsonString(version.model, &json);
+    absl::StrAppend(&json, ",\"version\":", version.version, ",\"state\":\"", VersionStateName(version.state),
+                    "\",\"bytes\":", version.bytes, "}");
+  }
+  absl::StrAppend(&json, "]}}\n");
+  return json;
+}
+
+}  // namespace portico

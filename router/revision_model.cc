@@ -1,0 +1,94 @@
+#include "router/revision_model.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "router/yaml_node.h"
+#include "yaml-cpp/yaml.h"
+
+namespace portico {
+namespace {
+
+constexpr int64_t kMaxLatest = 1000;
+constexpr int64_t kMaxVersion = std::numeric_limits<int64_t>::max();
+
+absl::StatusOr<VersionPolicy> ReadPolicy(const YamlNode& from, const std::string& subject) {
+  VersionPolicy policy;
+  switch (from.kind()) {
+    case YamlNode::Kind::kText: {
+      ASSIGN_OR_RETURN(const std::string text, from.Text(subject));
+      policy.kind = VersionPolicy::Kind::kAll;
+      if (text == "all") return policy;
+      break;
+    }
+    case YamlNode::Kind::kMap: {
+      RETURN_IF_ERROR(from.CheckMap(subject, {"latest"}));
+      const YamlNode* latest = from.Find("latest");
+      if (latest == nullptr) break;
+      ASSIGN_OR_RETURN(policy.num_versions, latest->Integer(absl::StrCat(subject, ": latest"), 1, kMaxLatest));
+      return policy;
+    }
+    case YamlNode::Kind::kList: {
+      policy.kind = VersionPolicy::Kind::kSpecific;
+      for (const YamlNode& item : from.items()) {
+        ASSIGN_OR_RETURN(const int64_t version, item.Integer(subject, 0, kMaxVersion));
+        if (std::count(policy.versions.begin(), policy.versions.end(), version) != 0) {
+          return item.Error(absl::StrCat(subject, ": got ", version, " twice, want it once; remove one"));
+        }
+        policy.versions.push_back(version);
+      }
+      if (!policy.versions.empty()) return policy;
+      break;
+    }
+    case YamlNode::Kind::kNothing:
+      break;
+  }
+  return from.Error(absl::StrCat(subject, ": want {latest: 2}, all, or a list of versions such as [1, 3]"));
+}
+
+absl::Status ReadFlag(const YamlNode& from, absl::string_view subject, absl::string_view key, bool* value) {
+  const YamlNode* flag = from.Find(key);
+  if (flag == nullptr) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::string text, flag->Text(absl::StrCat(subject, ": ", key)));
+  if (text != "true" && text != "false") {
+    return flag->Error(absl::StrCat(subject, ": ", key, ": got '", text, "', want true or false"));
+  }
+  *value = text == "true";
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ReadServedVersions(const YamlNode& from, absl::string_view subject, Revision::Model* model) {
+  if (const YamlNode* versions = from.Find("versions")) {
+    ASSIGN_OR_RETURN(model->versions, ReadPolicy(*versions, absl::StrCat(subject, ": versions")));
+  }
+  if (const YamlNode* labels = from.Find("labels")) {
+    RETURN_IF_ERROR(labels->CheckMap(absl::StrCat(subject, ": labels"), {}));
+    for (const YamlEntry& entry : labels->entries()) {
+      ASSIGN_OR_RETURN(model->labels[entry.key],
+                       entry.value.Integer(absl::StrCat(subject, ": labels: ", entry.key), 0, kMaxVersion));
+    }
+  }
+  RETURN_IF_ERROR(ReadFlag(from, subject, "resource_preserving", &model->resource_preserving));
+  return ReadFlag(from, subject, "on_demand", &model->on_demand);
+}
+
+void EmitServedVersions(const Revision::Model& model, YAML::Emitter& out) {
+  if (model.versions != VersionPolicy()) {
+    out << YAML::Key << "versions" << YAML::Value;
+    if (model.versions.kind == VersionPolicy::Kind::kAll) out << "all";
+    if (model.versions.kind == VersionPolicy::Kind::kSpecific) out << YAML::Flow << model.versions.versions;
+    if (model.versions.kind == VersionPolicy::Kind::kLatest) {
+      out << YAML::Flow << YAML::BeginMap << YAML::Key << "latest" << YAML::Value << model.versions.num_versions;
+      out << YAML::EndMap;
+    }
+  }
+  if (!model.labels.empty()) out << YAML::Key << "labels" << YAML::Value << YAML::Flow << model.labels;
+  if (model.resource_preserving) out << YAML::Key << "resource_preserving" << YAML::Value << true;
+  if (model.on_demand) out << YAML::Key << "on_demand" << YAML::Value << true;
+}
+
+}  // namespace portico

@@ -1,0 +1,23 @@
+#pragma once
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "router/revision.h"
+
+namespace YAML {
+class Emitter;
+}
+
+namespace portico {
+
+class YamlNode;
+
+/// Keys of a model that say which versions are served and how; mesh.yaml and revisions share them.
+/// `versions: {latest: 2}`, `all` or `[1, 3]`; `labels: {stable: 3}`; `resource_preserving: true`; `on_demand: true`.
+/// INVALID_ARGUMENT with file and line; keys that are absent leave `model` as it is.
+absl::Status ReadServedVersions(const YamlNode& from, absl::string_view subject, Revision::Model* model);
+
+/// As keys and values of a map that is being written; those that are at their defaults are left out.
+void EmitServedVersions(const Revision::Model& model, YAML::Emitter& out);
+
+}  // namespace portico
