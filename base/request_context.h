@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/cancel_waiters.h"
 #include "base/deadline.h"
 #include "base/ref.h"
 #include "base/span.h"
@@ -11,7 +12,7 @@
 namespace portico {
 
 /// What travels with a request through every hop besides its tensors. Made once by a frontend, then shared: everything
-/// but `cancelled` and `spans` is read-only from then on, so reads need no lock.
+/// but `cancelled`, `cancel_waiters` and `spans` is read-only from then on, so reads need no lock.
 struct RequestContext final : public RefCounted {
   /// A call that has passed this many portals is refused: a cycle that slipped through.
   static constexpr int kMaxHops = 16;
@@ -30,8 +31,16 @@ struct RequestContext final : public RefCounted {
   int32_t attempt = 0;
   /// The client has gone: queued work of this request is dropped where it is.
   mutable std::atomic<bool> cancelled{false};
+  /// Where work of it waits.
+  mutable CancelWaiters cancel_waiters;
   /// Filled only where trace.sampled.
   mutable SpanLog spans;
+
+  /// Says that the client has gone, and takes work of this request back from where it waits. From any thread.
+  void Cancel() const {
+    cancelled.store(true, std::memory_order_seq_cst);
+    cancel_waiters.NotifyAll();
+  }
 };
 
 }  // namespace portico

@@ -1,19 +1,22 @@
 #include "batcher/batcher.h"
 
 #include <algorithm>
+#include <atomic>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "batcher/batch_size_learner.h"
 #include "batcher/rows.h"
 #include "batcher/waiting_calls.h"
 
 namespace portico {
 
 /// Shared with the runs on the executor, so that completions may outlive the Batcher.
-class Batcher::Impl : public std::enable_shared_from_this<Impl> {
+class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public CancelWaiters::Waiter {
  public:
   Impl(Options options, Function function, Executor& executor, const Clock& clock, MetricRegistry& metrics);
 
@@ -24,9 +27,12 @@ class Batcher::Impl : public std::enable_shared_from_this<Impl> {
   void Drain();
   /// The executor destroyed a scheduled Drain().
   void OnDrainDropped();
+  /// Takes a waiting call back; its completion is left to the executor.
+  void OnCancel(uint64_t ticket, uint64_t lane) override;
 
  private:
   class DrainTask;
+  class CancelledCall;
   using Result = absl::StatusOr<std::vector<Tensor>>;
   /// What to do about what waits, once the lock is released.
   struct Next {
@@ -35,14 +41,22 @@ class Batcher::Impl : public std::enable_shared_from_this<Impl> {
     absl::Time timer_at = absl::InfiniteFuture();
   };
 
+  /// Of a call with more rows than a run may hold.
+  void SubmitPieces(WaitingCall call);
+  absl::Status Full(int64_t weight, int64_t waiting) const;
   Next PlanNext(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Act(const Next& next);
   void OnTimer();
-  void EndRun();
+  void EndRun(int64_t rows, absl::Duration time);
   void CompleteDead(std::vector<WaitingCall> calls);
+  /// Nobody can take these back any more.
+  void StopWaiting(const std::vector<WaitingCall>& calls);
   /// One result for each call.
-  std::vector<Result> RunCalls(const std::vector<WaitingCall>& calls);
+  std::vector<Result> RunCalls(const std::vector<WaitingCall>& calls, int64_t rows);
   void RunJoined(const std::vector<WaitingCall>& calls, int64_t rows, std::vector<Result>& results);
+  /// One call by itself.
+  Result RunAlone(const WaitingCall& call);
+  int64_t PaddingFor(int64_t rows) const;
   void RecordSpans(const std::vector<WaitingCall>& calls, int64_t rows, absl::Time start);
 
   const Options options_;
@@ -50,6 +64,9 @@ class Batcher::Impl : public std::enable_shared_from_this<Impl> {
   Executor& executor_;
   const Clock& clock_;
   const bool joins_;
+  const JoinRule rule_;
+  const int64_t max_batch_rows_;
+  std::atomic<uint64_t> tickets_{0};
   Histogram& rows_metric_;
   Histogram& queue_seconds_metric_;
   Counter& refused_metric_;
@@ -58,6 +75,7 @@ class Batcher::Impl : public std::enable_shared_from_this<Impl> {
   Mutex mutex_;
   CondVar idle_;
   WaitingCalls waiting_ ABSL_GUARDED_BY(mutex_);
+  BatchSizeLearner learner_ ABSL_GUARDED_BY(mutex_);
   /// A drain is scheduled and has not begun.
   bool drain_pending_ ABSL_GUARDED_BY(mutex_) = false;
   int running_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -90,6 +108,44 @@ void AddSpan(const RequestContext& context, std::string name, absl::Time start, 
                      .duration = end - start});
 }
 
+/// A call that runs in pieces: joins their outputs, in order, when the last one has come.
+class PiecedCall {
+ public:
+  PiecedCall(size_t pieces, Batcher::Done done) : results_(pieces), left_(pieces), done_(std::move(done)) {}
+
+  void Finish(size_t piece, absl::StatusOr<std::vector<Tensor>> result) {
+    results_[piece] = std::move(result);
+    if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) done_(Joined());
+  }
+
+ private:
+  absl::StatusOr<std::vector<Tensor>> Joined() const {
+    for (const auto& result : results_) RETURN_IF_ERROR(result.status());
+    std::vector<Tensor> joined;
+    for (size_t output = 0; output < results_[0]->size(); ++output) {
+      std::vector<Tensor> parts;
+      for (const auto& result : results_) {
+        const Tensor& part = (*result)[output];
+        const bool fits = part.dtype() == (*results_[0])[output].dtype() &&
+                          absl::MakeConstSpan(part.shape()).subspan(1) ==
+                              absl::MakeConstSpan((*results_[0])[output].shape()).subspan(1);
+        if (!fits) {
+          return absl::InternalError(absl::StrCat(
+              "request: its pieces' outputs have shapes ", ShapeString((*results_[0])[output].shape()), " and ",
+              ShapeString(part.shape()), ", want equal ones but for rows; switch large batch splitting off"));
+        }
+        parts.push_back(part);
+      }
+      joined.push_back(ConcatRows(parts));
+    }
+    return joined;
+  }
+
+  std::vector<absl::StatusOr<std::vector<Tensor>>> results_;
+  std::atomic<size_t> left_;
+  Batcher::Done done_;
+};
+
 }  // namespace
 
 Batcher::Impl::Impl(Options options, Function function, Executor& executor, const Clock& clock, MetricRegistry& metrics)
@@ -98,6 +154,10 @@ Batcher::Impl::Impl(Options options, Function function, Executor& executor, cons
       executor_(executor),
       clock_(clock),
       joins_(options_.row_outputs && options_.max_batch_rows > 1),
+      rule_{options_.row_inputs, options_.pad_inner},
+      max_batch_rows_(options_.allowed_batch_rows.empty()
+                          ? options_.max_batch_rows
+                          : std::min(options_.max_batch_rows, options_.allowed_batch_rows.back())),
       rows_metric_(
           metrics.NewHistogram("portico_batch_rows", "Rows of one run", {{"queue", options_.name}}, RowBuckets())),
       queue_seconds_metric_(metrics.NewHistogram("portico_batch_queue_seconds", "Time a call waited for its run",
@@ -107,7 +167,8 @@ Batcher::Impl::Impl(Options options, Function function, Executor& executor, cons
       expired_metric_(metrics.NewCounter("portico_batch_expired_total",
                                          "Calls dropped from the queue: cancelled or past their deadline",
                                          {{"queue", options_.name}})),
-      waiting_(options_.row_inputs, options_.max_batch_rows, options_.max_delay) {
+      waiting_(rule_, options_.max_delay),
+      learner_(max_batch_rows_) {
   PORTICO_CHECK(options_.max_running >= 1 && options_.max_batch_rows >= 1);
 }
 
@@ -117,30 +178,128 @@ void Batcher::Impl::Submit(Ref<const RequestContext> context, std::vector<Tensor
   call.context = std::move(context);
   call.inputs = std::move(inputs);
   call.done = std::move(done);
-  if (const auto rows = JoinableRows(call.inputs, options_.row_inputs)) {
+  if (const auto rows = JoinableRows(call.inputs, rule_)) {
     call.rows = *rows;
     call.joinable = joins_;
-    if (joins_) call.hash = JoinHash(call.inputs, options_.row_inputs);
+    if (joins_) call.hash = JoinHash(call.inputs, rule_);
   }
-  call.since = clock_.Now();
+  const absl::Time now = call.since = clock_.Now();
+  const int64_t weight = call.weight();
+  if (options_.split_large_calls && call.joinable && call.rows > max_batch_rows_) return SubmitPieces(std::move(call));
+  // Before it can be taken: whoever takes it removes it from there.
+  call.ticket = tickets_.fetch_add(1, std::memory_order_relaxed);
+  const Ref<const RequestContext> kept = call.context;
+  const uint64_t ticket = call.ticket, lane = call.lane();
+  kept->cancel_waiters.Add(this, ticket, lane);
   Next next;
   int64_t waiting = 0;
   bool full = false;
   {
     MutexLock lock(&mutex_);
     waiting = waiting_.weight();
-    full = waiting > 0 && waiting + call.weight() > options_.max_queue_rows;
+    full = waiting > 0 && waiting + weight > options_.max_queue_rows;
     if (!full) {
-      const absl::Time now = call.since;
-      waiting_.Push(std::move(call));
+      waiting_.Push(std::move(call), max_batch_rows_);
       next = PlanNext(now);
     }
   }
-  if (!full) return Act(next);
-  refused_metric_.Increment();
-  call.done(absl::ResourceExhaustedError(
-      absl::StrCat("queue '", options_.name, "': got ", call.weight(), " rows while ", waiting, " wait, want at most ",
-                   options_.max_queue_rows, " waiting; send fewer at once, or raise batching.max_queue_rows")));
+  if (full) {
+    kept->cancel_waiters.Remove(this, ticket);
+    refused_metric_.Increment();
+    return call.done(Full(weight, waiting));
+  }
+  Act(next);
+  // It may have been cancelled before it could be found.
+  if (kept->cancelled.load(std::memory_order_seq_cst)) OnCancel(ticket, lane);
+}
+
+absl::Status Batcher::Impl::Full(int64_t weight, int64_t waiting) const {
+  return absl::ResourceExhaustedError(absl::StrCat("queue '", options_.name, "': got ", weight, " rows while ", waiting,
+                                                   " wait, want at most ", options_.max_queue_rows,
+                                                   " waiting; send fewer at once, or raise batching.max_queue_rows"));
+}
+
+void Batcher::Impl::SubmitPieces(WaitingCall call) {
+  const int64_t rows = call.rows;
+  const auto count = static_cast<size_t>((rows + max_batch_rows_ - 1) / max_batch_rows_);
+  const Ref<const RequestContext> kept = call.context;
+  const absl::Time now = call.since;
+  const uint64_t lane = call.lane();
+  const uint64_t first = tickets_.fetch_add(count, std::memory_order_relaxed);
+  auto whole = std::make_shared<PiecedCall>(count, std::move(call.done));
+  std::vector<WaitingCall> pieces;
+  for (size_t i = 0; i < count; ++i) {
+    const int64_t begin = static_cast<int64_t>(i) * max_batch_rows_;
+    WaitingCall piece;
+    piece.context = call.context;
+    piece.rows = std::min(max_batch_rows_, rows - begin);
+    for (size_t input = 0; input < call.inputs.size(); ++input) {
+      piece.inputs.push_back(rule_.row_inputs[input] ? call.inputs[input].Slice(begin, piece.rows)
+                                                     : call.inputs[input]);
+    }
+    piece.done = [whole, i](Result result) { whole->Finish(i, std::move(result)); };
+    piece.joinable = true;
+    piece.hash = call.hash;
+    piece.since = now;
+    piece.ticket = first + i;
+    pieces.push_back(std::move(piece));
+  }
+  for (size_t i = 0; i < count; ++i) kept->cancel_waiters.Add(this, first + i, lane);
+  Next next;
+  int64_t waiting = 0;
+  bool full = false;
+  {
+    MutexLock lock(&mutex_);
+    waiting = waiting_.weight();
+    full = waiting > 0 && waiting + rows > options_.max_queue_rows;
+    if (!full) {
+      for (WaitingCall& piece : pieces) waiting_.Push(std::move(piece), max_batch_rows_);
+      next = PlanNext(now);
+    }
+  }
+  if (full) {
+    StopWaiting(pieces);
+    refused_metric_.Increment();
+    for (WaitingCall& piece : pieces) piece.done(Full(rows, waiting));
+    return;
+  }
+  Act(next);
+  if (!kept->cancelled.load(std::memory_order_seq_cst)) return;
+  for (size_t i = 0; i < count; ++i) OnCancel(first + i, lane);
+}
+
+/// Completes a call that was taken back, on the executor; also where that drops it.
+class Batcher::Impl::CancelledCall {
+ public:
+  CancelledCall(std::shared_ptr<Impl> impl, WaitingCall call) : impl_(std::move(impl)), call_(std::move(call)) {}
+  CancelledCall(CancelledCall&&) noexcept = default;
+  ~CancelledCall() {
+    if (impl_ != nullptr) (*this)();
+  }
+  void operator()() {
+    const std::shared_ptr<Impl> impl = std::exchange(impl_, nullptr);
+    call_.context->cancel_waiters.Remove(impl.get(), call_.ticket);
+    impl->expired_metric_.Increment();
+    call_.done(DeadStatus(*call_.context));
+  }
+
+ private:
+  std::shared_ptr<Impl> impl_;
+  WaitingCall call_;
+};
+
+void Batcher::Impl::OnCancel(uint64_t ticket, uint64_t lane) {
+  std::optional<WaitingCall> call;
+  {
+    MutexLock lock(&mutex_);
+    call = waiting_.Remove(lane, ticket);
+    if (call.has_value() && waiting_.empty() && running_ == 0 && !drain_pending_) idle_.NotifyAll();
+  }
+  if (call.has_value()) executor_.Schedule(CancelledCall(shared_from_this(), *std::move(call)));
+}
+
+void Batcher::Impl::StopWaiting(const std::vector<WaitingCall>& calls) {
+  for (const WaitingCall& call : calls) call.context->cancel_waiters.Remove(this, call.ticket);
 }
 
 Batcher::Impl::Next Batcher::Impl::PlanNext(absl::Time now) {
@@ -196,26 +355,34 @@ void Batcher::Impl::Drain() {
     MutexLock lock(&mutex_);
     drain_pending_ = false;
     ++running_;
-    taken = waiting_.TakeBatch(start, finishing_);
+    taken = waiting_.TakeBatch(start, options_.adaptive ? learner_.NextLimit() : max_batch_rows_, finishing_);
     next = PlanNext(start);
   }
   Act(next);
+  StopWaiting(taken.calls);
+  StopWaiting(taken.dead);
   // Whoever waits below keeps the batcher alive until it is told, so only a run's last completions come after EndRun().
   std::vector<Result> results;
+  int64_t rows = 0;
+  absl::Duration time;
   if (!taken.calls.empty()) {
     CompleteDead(std::exchange(taken.dead, {}));
-    results = RunCalls(taken.calls);
+    for (const WaitingCall& call : taken.calls) rows += call.rows;
+    const absl::Time begin = clock_.Now();
+    results = RunCalls(taken.calls, rows);
+    time = clock_.Now() - begin;
   }
-  EndRun();
+  EndRun(rows, time);
   CompleteDead(std::move(taken.dead));
   for (size_t i = 0; i < results.size(); ++i) taken.calls[i].done(std::move(results[i]));
 }
 
-void Batcher::Impl::EndRun() {
+void Batcher::Impl::EndRun(int64_t rows, absl::Duration time) {
   Next next;
   {
     MutexLock lock(&mutex_);
     --running_;
+    if (options_.adaptive && rows > 0) learner_.Record(rows, time);
     next = PlanNext(clock_.Now());
     if (waiting_.empty() && running_ == 0 && !drain_pending_) idle_.NotifyAll();
   }
@@ -230,6 +397,7 @@ void Batcher::Impl::OnDrainDropped() {
     calls = waiting_.TakeAll();
     if (running_ == 0) idle_.NotifyAll();
   }
+  StopWaiting(calls);
   for (WaitingCall& call : calls) {
     call.done(absl::UnavailableError(absl::StrCat("queue '", options_.name, "': its workers have stopped")));
   }
@@ -254,17 +422,15 @@ void Batcher::Impl::CompleteDead(std::vector<WaitingCall> calls) {
   }
 }
 
-std::vector<Batcher::Impl::Result> Batcher::Impl::RunCalls(const std::vector<WaitingCall>& calls) {
+std::vector<Batcher::Impl::Result> Batcher::Impl::RunCalls(const std::vector<WaitingCall>& calls, int64_t rows) {
   const absl::Time start = clock_.Now();
-  int64_t rows = 0;
-  for (const WaitingCall& call : calls) rows += call.rows;
   rows_metric_.Observe(static_cast<double>(rows));
   for (const WaitingCall& call : calls) queue_seconds_metric_.Observe(absl::ToDoubleSeconds(start - call.since));
 
   std::vector<Result> results;
   results.reserve(calls.size());
   if (calls.size() == 1) {
-    results.push_back(function_(calls[0].inputs));
+    results.push_back(RunAlone(calls[0]));
   } else {
     RunJoined(calls, rows, results);
   }
@@ -276,8 +442,9 @@ void Batcher::Impl::RunJoined(const std::vector<WaitingCall>& calls, int64_t row
   std::vector<absl::Span<const Tensor>> inputs;
   inputs.reserve(calls.size());
   for (const WaitingCall& call : calls) inputs.push_back(call.inputs);
-  Result joined = function_(GatherRows(inputs, options_.row_inputs));
-  if (joined.ok() && CanScatter(*joined, rows)) {
+  const int64_t padding = PaddingFor(rows);
+  Result joined = function_(GatherRows(inputs, rule_, padding));
+  if (joined.ok() && CanScatter(*joined, rows + padding)) {
     int64_t begin = 0;
     for (const WaitingCall& call : calls) {
       results.push_back(ScatterRows(*joined, begin, call.rows));
@@ -287,8 +454,23 @@ void Batcher::Impl::RunJoined(const std::vector<WaitingCall>& calls, int64_t row
   }
   for (const WaitingCall& call : calls) {
     const bool dead = call.context->cancelled.load(std::memory_order_relaxed) || call.context->deadline.Expired(clock_);
-    results.push_back(dead ? Result(DeadStatus(*call.context)) : function_(call.inputs));
+    results.push_back(dead ? Result(DeadStatus(*call.context)) : RunAlone(call));
   }
+}
+
+Batcher::Impl::Result Batcher::Impl::RunAlone(const WaitingCall& call) {
+  const int64_t padding = call.joinable ? PaddingFor(call.rows) : 0;
+  if (padding == 0) return function_(call.inputs);
+  const absl::Span<const Tensor> inputs = call.inputs;
+  Result padded = function_(GatherRows({&inputs, 1}, rule_, padding));
+  if (!padded.ok() || !CanScatter(*padded, call.rows + padding)) return padded;
+  return ScatterRows(*padded, 0, call.rows);
+}
+
+int64_t Batcher::Impl::PaddingFor(int64_t rows) const {
+  const auto& allowed = options_.allowed_batch_rows;
+  const auto size = std::lower_bound(allowed.begin(), allowed.end(), rows);
+  return rows == 0 || size == allowed.end() ? 0 : *size - rows;
 }
 
 void Batcher::Impl::RecordSpans(const std::vector<WaitingCall>& calls, int64_t rows, absl::Time start) {

@@ -23,11 +23,14 @@ namespace portico {
 ///
 /// A run starts as soon as a worker is free: the first waiting call schedules a run on the executor, and everything
 /// that is there when the run begins goes with it, up to max_batch_rows. Batches grow while workers are busy, and only
-/// then (or for max_delay where set). Calls join when the inner shapes of their `rows` inputs agree and their shared
-/// inputs are equal. A call alone is passed on without a copy; a joined batch is gathered with exactly one. When a
-/// joined run fails, its calls are run one by one, so that one caller's bad rows fail nobody else.
+/// then (or for max_delay where set). Calls join when the inner shapes of their `rows` inputs agree (or are padded) and
+/// their shared inputs are equal. A call alone is passed on without a copy; a joined batch is gathered with exactly
+/// one. When a joined run fails, its calls are run one by one, so that one caller's bad rows fail nobody else.
 ///
-/// Dropped before they run: calls whose deadline has passed (DEADLINE_EXCEEDED) or that were cancelled (CANCELLED).
+/// Of what waits, the call of the highest priority goes first; each step of it is worth WaitingCalls::kHeadStart.
+///
+/// Dropped before they run: calls whose deadline has passed (DEADLINE_EXCEEDED), and as soon as that is known, those
+/// that are cancelled (CANCELLED).
 /// Refused at once: calls beyond max_queue_rows (RESOURCE_EXHAUSTED, naming the queue, its limit and its fill).
 /// When the executor drops a scheduled run, what waits for it fails with UNAVAILABLE.
 ///
@@ -48,6 +51,16 @@ class Batcher {
     bool row_outputs = false;
     /// Rows a joined run may hold; a call with more runs alone. 1: nothing is joined.
     int64_t max_batch_rows = 64;
+    /// Rows that runs are padded to where rows may be joined: the least of these that holds them, rising. The last one
+    /// limits joined runs, too. Padding rows repeat the first row, and are cut off the outputs. Empty: no padding.
+    std::vector<int64_t> allowed_batch_rows;
+    /// A call with more rows than a joined run may hold is run in pieces, and their outputs are joined.
+    bool split_large_calls = false;
+    /// Calls whose rows differ in inner extents join: the shorter ones are padded with their tensor's first element.
+    /// Outputs are as the function gives them for what is padded.
+    bool pad_inner = false;
+    /// Learns how many rows a run should hold (BatchSizeLearner), up to max_batch_rows.
+    bool adaptive = false;
     /// Rows that may wait; a call without rows counts as one. A call with more is let in when nothing waits.
     int64_t max_queue_rows = 16384;
     /// How long an underfull batch may wait for more. 0: not at all.

@@ -1,6 +1,7 @@
 #include "batcher/waiting_calls.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace portico {
 namespace {
@@ -16,96 +17,132 @@ bool IsDead(const WaitingCall& call, absl::Time now) {
 
 }  // namespace
 
-void WaitingCalls::Push(WaitingCall call) {
-  const uint64_t hash = call.joinable ? std::max(call.hash, kAlone + 1) : kAlone;
-  Lane& lane = lanes_[hash];
-  const bool was_empty = lane.entries.empty();
+uint64_t WaitingCall::lane() const { return joinable ? std::max(hash, kAlone + 1) : kAlone; }
+
+void WaitingCalls::Push(WaitingCall call, int64_t max_batch_rows) {
+  const uint64_t id = call.lane();
+  Lane& lane = lanes_[id];
+  Unlist(id, lane);
   lane.weight += call.weight();
   weight_ += call.weight();
-  lane.entries.push_back({pushed_++, std::move(call)});
-  const Place place(lane.entries.front().number, hash);
-  if (was_empty) by_age_.insert(place);
-  if (!lane.in_full && IsFull(lane)) {
-    full_.insert(place);
-    lane.in_full = true;
-  }
-}
-
-bool WaitingCalls::IsFull(const Lane& lane) const {
-  return lane.weight >= max_batch_rows_ || !lane.entries.front().call.joinable;
+  const int32_t priority = std::clamp(call.context->priority, -kMaxPriority, kMaxPriority);
+  if (lane.queues.size() == 1 && lane.queues[0].calls.empty()) lane.queues[0].priority = priority;
+  auto queue = std::find_if(lane.queues.begin(), lane.queues.end(),
+                            [&](const Queue& candidate) { return candidate.priority == priority; });
+  if (queue == lane.queues.end()) queue = lane.queues.insert(queue, Queue{priority, {}});
+  queue->calls.push_back(std::move(call));
+  List(id, lane, max_batch_rows);
 }
 
 absl::Time WaitingCalls::RipeAt() const {
-  if (by_age_.empty()) return absl::InfiniteFuture();
-  if (max_delay_ <= absl::ZeroDuration() || !full_.empty()) return absl::InfinitePast();
-  return lanes_.at(by_age_.begin()->second).entries.front().call.since + max_delay_;
+  if (empty()) return absl::InfiniteFuture();
+  if (max_delay_ <= absl::ZeroDuration() || full_lanes_ > 0) return absl::InfinitePast();
+  return by_age_.begin()->rank.first + max_delay_;
 }
 
-WaitingCalls::Taken WaitingCalls::TakeBatch(absl::Time now, bool all) {
+WaitingCalls::Queue& WaitingCalls::NextQueue(Lane& lane) {
+  return *std::min_element(lane.queues.begin(), lane.queues.end(),
+                           [](const Queue& a, const Queue& b) { return Urgency(a) < Urgency(b); });
+}
+
+WaitingCalls::Taken WaitingCalls::TakeBatch(absl::Time now, int64_t max_batch_rows, bool all) {
   Taken taken;
-  if (by_age_.empty()) return taken;
-  Place place = *by_age_.begin();
-  if (!all && lanes_.at(place.second).entries.front().call.since + max_delay_ > now) {
-    if (full_.empty()) return taken;
-    place = *full_.begin();
+  auto place = by_urgency_.begin();
+  if (!all && max_delay_ > absl::ZeroDuration()) {
+    while (place != by_urgency_.end() && !IsRipe(lanes_.at(place->lane), now)) ++place;
   }
-  const uint64_t hash = place.second;
-  Lane& lane = lanes_.at(hash);
-  Unlist(hash, lane);
+  if (place == by_urgency_.end()) return taken;
+  const uint64_t id = place->lane;
+  Lane& lane = lanes_.at(id);
+  Unlist(id, lane);
   int64_t weight = 0;
-  while (!lane.entries.empty()) {
-    const WaitingCall& next = lane.entries.front().call;
+  while (lane.weight > 0) {
+    Queue& queue = NextQueue(lane);
+    const WaitingCall& next = queue.calls.front();
     if (IsDead(next, now)) {
-      taken.dead.push_back(PopFront(lane).call);
+      taken.dead.push_back(Pop(lane, queue, queue.calls.begin()));
       continue;
     }
-    if (!taken.calls.empty() && (!next.joinable || weight + next.weight() > max_batch_rows_ ||
+    if (!taken.calls.empty() && (!next.joinable || weight + next.weight() > max_batch_rows ||
                                  // Equal hashes do not make equal inputs; what differs starts the next run.
-                                 !CanJoin(taken.calls.front().inputs, next.inputs, row_inputs_))) {
+                                 !CanJoin(taken.calls.front().inputs, next.inputs, rule_))) {
       break;
     }
     weight += next.weight();
-    taken.calls.push_back(PopFront(lane).call);
+    taken.calls.push_back(Pop(lane, queue, queue.calls.begin()));
   }
-  List(hash, lane);
+  List(id, lane, max_batch_rows);
   return taken;
+}
+
+std::optional<WaitingCall> WaitingCalls::Remove(uint64_t lane_id, uint64_t ticket) {
+  const auto found = lanes_.find(lane_id);
+  if (found == lanes_.end()) return std::nullopt;
+  Lane& lane = found->second;
+  for (Queue& queue : lane.queues) {
+    const auto call = std::find_if(queue.calls.begin(), queue.calls.end(),
+                                   [&](const WaitingCall& candidate) { return candidate.ticket == ticket; });
+    if (call == queue.calls.end()) continue;
+    const bool was_full = lane.full;
+    Unlist(lane_id, lane);
+    WaitingCall removed = Pop(lane, queue, call);
+    // A lane that was full may go early: its calls were promised no delay.
+    List(lane_id, lane, was_full ? 0 : std::numeric_limits<int64_t>::max());
+    return removed;
+  }
+  return std::nullopt;
 }
 
 std::vector<WaitingCall> WaitingCalls::TakeAll() {
   std::vector<WaitingCall> calls;
-  for (auto& [hash, lane] : lanes_) {
-    while (!lane.entries.empty()) calls.push_back(PopFront(lane).call);
+  for (auto& [id, lane] : lanes_) {
+    while (lane.weight > 0) {
+      Queue& queue = NextQueue(lane);
+      calls.push_back(Pop(lane, queue, queue.calls.begin()));
+    }
   }
   lanes_.clear();
+  by_urgency_.clear();
   by_age_.clear();
-  full_.clear();
+  full_lanes_ = 0;
   return calls;
 }
 
-WaitingCalls::Entry WaitingCalls::PopFront(Lane& lane) {
-  Entry entry = std::move(lane.entries.front());
-  lane.entries.pop_front();
-  lane.weight -= entry.call.weight();
-  weight_ -= entry.call.weight();
-  return entry;
+WaitingCall WaitingCalls::Pop(Lane& lane, Queue& queue, std::deque<WaitingCall>::iterator at) {
+  WaitingCall call = std::move(*at);
+  queue.calls.erase(at);
+  lane.weight -= call.weight();
+  weight_ -= call.weight();
+  // The last queue stays for the next call.
+  if (queue.calls.empty() && lane.queues.size() > 1) {
+    if (&queue != &lane.queues.back()) std::swap(queue, lane.queues.back());
+    lane.queues.pop_back();
+  }
+  return call;
 }
 
-void WaitingCalls::Unlist(uint64_t hash, Lane& lane) {
-  const Place place(lane.entries.front().number, hash);
-  by_age_.erase(place);
-  if (lane.in_full) full_.erase(place);
-  lane.in_full = false;
+void WaitingCalls::Unlist(uint64_t id, Lane& lane) {
+  if (lane.weight == 0) return;
+  by_urgency_.erase({lane.urgency, id});
+  if (max_delay_ > absl::ZeroDuration()) by_age_.erase({lane.age, id});
+  if (std::exchange(lane.full, false)) --full_lanes_;
 }
 
-void WaitingCalls::List(uint64_t hash, Lane& lane) {
-  if (lane.entries.empty()) {
-    if (lanes_.size() > kMaxIdleLanes) lanes_.erase(hash);
+void WaitingCalls::List(uint64_t id, Lane& lane, int64_t max_batch_rows) {
+  if (lane.weight == 0) {
+    if (lanes_.size() > kMaxIdleLanes) lanes_.erase(id);
     return;
   }
-  const Place place(lane.entries.front().number, hash);
-  by_age_.insert(place);
-  lane.in_full = IsFull(lane);
-  if (lane.in_full) full_.insert(place);
+  lane.urgency = Urgency(NextQueue(lane));
+  by_urgency_.insert({lane.urgency, id});
+  if (max_delay_ <= absl::ZeroDuration()) return;
+  lane.age = {absl::InfiniteFuture(), 0};
+  for (const Queue& queue : lane.queues) {
+    lane.age = std::min(lane.age, Rank(queue.calls.front().since, queue.calls.front().ticket));
+  }
+  by_age_.insert({lane.age, id});
+  lane.full = lane.weight >= max_batch_rows || id == kAlone;
+  if (lane.full) ++full_lanes_;
 }
 
 }  // namespace portico

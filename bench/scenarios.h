@@ -10,5 +10,6 @@ namespace portico::bench {
 std::vector<Scenario> PortalZmqScenarios();
 std::vector<Scenario> PredictGrpcScenarios();
 std::vector<Scenario> ExecutorScenarios();
+std::vector<Scenario> IsolationScenarios();
 
 }  // namespace portico::bench

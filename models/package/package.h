@@ -21,6 +21,16 @@ struct BatchingOptions {
   int64_t max_queue_rows = 16384;
   /// Runs of one segment at the same time. 0: as many as workers.
   int max_running = 0;
+  /// Rows a run is padded to: the least of these that holds it, rising; the last one is the upper limit of a joined
+  /// run. Padding rows repeat the first row and are cut off the outputs. Empty: no padding.
+  std::vector<int64_t> allowed_batch_sizes;
+  /// Calls whose `rows` inputs differ in inner extents join: the shorter ones are padded at the end with the input's
+  /// first element, as TensorFlow Serving does. Outputs keep the joined extents.
+  bool pad_variable_length_inputs = false;
+  /// A call with more rows than a joined run may hold is run in pieces. False: it runs alone, whole.
+  bool enable_large_batch_splitting = false;
+  /// Learns beyond how many rows a run no longer gets cheaper by the row, and joins no more than that.
+  bool adaptive = false;
 };
 
 /// A servable version as it lies on disk: BASE/<int64>/model.onnx and, optionally, servable.yaml beside it.
@@ -30,7 +40,9 @@ struct BatchingOptions {
 ///     serving_default:
 ///       inputs:  {image: {tensor: input_0, axis: rows}}   # callers' name → tensor of the graph (default: same)
 ///       outputs: {probabilities: {tensor: y}}
-///   batching: {max_batch_size: 64, max_delay_us: 0, max_queue_rows: 16384, max_running: 0}
+///   batching: {max_batch_size: 64, max_delay_us: 0, max_queue_rows: 16384, max_running: 0, allowed_batch_sizes: [8,
+///   64],
+///              pad_variable_length_inputs: false, enable_large_batch_splitting: false, adaptive: false}
 ///   intra_op_threads: 1
 struct Package {
   std::string name;

@@ -96,6 +96,29 @@ class ConfigReader {
     return number;
   }
 
+  absl::StatusOr<bool> Truth(const Entry& entry) const {
+    bool truth = false;
+    if (entry.value.IsScalar() && YAML::convert<bool>::decode(entry.value, truth)) return truth;
+    return Error(entry.line, absl::StrCat("key '", entry.key, "': got no truth value, want true or false"));
+  }
+
+  /// A list of numbers from 1 on, each more than the one before.
+  absl::StatusOr<std::vector<int64_t>> RisingNumbers(const Entry& entry, int64_t most) const {
+    std::vector<int64_t> numbers;
+    if (!entry.value.IsSequence() || entry.value.size() > 1024) {
+      return Error(entry.line, absl::StrCat("key '", entry.key, "': got no list of at most 1024, want [8, 16, …]"));
+    }
+    for (const auto& item : entry.value) {
+      ASSIGN_OR_RETURN(const int64_t number, Number({entry.key, item, entry.line}, 1, most));
+      if (!numbers.empty() && number <= numbers.back()) {
+        return Error(entry.line, absl::StrCat("key '", entry.key, "': got ", number, " behind ", numbers.back(),
+                                              ", want rising numbers"));
+      }
+      numbers.push_back(number);
+    }
+    return numbers;
+  }
+
   absl::Status ReadBatching(const YAML::Node& node, BatchingOptions& batching) const {
     ASSIGN_OR_RETURN(const std::vector<Entry> entries, Map("batching", node));
     for (const Entry& entry : entries) {
@@ -108,8 +131,17 @@ class ConfigReader {
       } else if (entry.key == "max_running") {
         ASSIGN_OR_RETURN(const int64_t running, Number(entry, 0, 4096));
         batching.max_running = static_cast<int>(running);
+      } else if (entry.key == "allowed_batch_sizes") {
+        ASSIGN_OR_RETURN(batching.allowed_batch_sizes, RisingNumbers(entry, 1 << 20));
+      } else if (entry.key == "pad_variable_length_inputs") {
+        ASSIGN_OR_RETURN(batching.pad_variable_length_inputs, Truth(entry));
+      } else if (entry.key == "enable_large_batch_splitting") {
+        ASSIGN_OR_RETURN(batching.enable_large_batch_splitting, Truth(entry));
+      } else if (entry.key == "adaptive") {
+        ASSIGN_OR_RETURN(batching.adaptive, Truth(entry));
       } else {
-        return Unknown(entry, {"max_batch_size", "max_delay_us", "max_queue_rows", "max_running"});
+        return Unknown(entry, {"max_batch_size", "max_delay_us", "max_queue_rows", "max_running", "allowed_batch_sizes",
+                               "pad_variable_length_inputs", "enable_large_batch_splitting", "adaptive"});
       }
     }
     return absl::OkStatus();

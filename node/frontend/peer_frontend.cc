@@ -154,7 +154,7 @@ void PeerFrontend::OnCancel(uint64_t connection, uint64_t call_id) {
     if (it == calls_.end()) return;
     context = it->second;
   }
-  context->cancelled.store(true, std::memory_order_relaxed);
+  context->Cancel();
 }
 
 void PeerFrontend::Forget(const std::pair<uint64_t, uint64_t>& key) {

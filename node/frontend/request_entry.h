@@ -37,7 +37,7 @@ class RequestEntry {
 
   const Ref<RequestContext>& context() const { return context_; }
   /// The client has gone. From any thread.
-  void Cancel() const { context_->cancelled.store(true, std::memory_order_relaxed); }
+  void Cancel() const { context_->Cancel(); }
 
   /// Ends the root span and hands the request's spans to the trace ring. Returns the `traceparent` to answer with;
   /// empty where the request was not sampled. Call it once, when the request has finished.

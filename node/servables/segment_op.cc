@@ -64,6 +64,10 @@ class BatchedSegment final : public SegmentOp {
     for (const AxisKind kind : axes.inputs) result.row_inputs.push_back(axes.joinable && kind == AxisKind::kRows);
     result.row_outputs = axes.joinable;
     result.max_batch_rows = options.batching.max_batch_size;
+    result.allowed_batch_rows = options.batching.allowed_batch_sizes;
+    result.split_large_calls = options.batching.enable_large_batch_splitting;
+    result.pad_inner = options.batching.pad_variable_length_inputs;
+    result.adaptive = options.batching.adaptive;
     result.max_queue_rows = options.batching.max_queue_rows;
     result.max_delay = absl::Microseconds(options.batching.max_delay_us);
     result.max_running =

@@ -332,5 +332,176 @@ TEST(BatcherThreadsTest, EveryCallGetsItsOwnRows) {
   EXPECT_EQ(right, kCallers * kCalls);
 }
 
+TEST_F(BatcherTest, RunsArePaddedToTheNextAllowedSizeAndOutputsAreCut) {
+  options_.allowed_batch_rows = {4, 8};
+  Build();
+  SubmitRows({1});
+  SubmitRows({2, 3});
+  executor_.RunAll();
+  EXPECT_THAT(runs_, ElementsAre(4));
+  EXPECT_THAT(seen_[0].data<float>(), ElementsAre(1, 2, 3, 1));
+  EXPECT_THAT(Values(0), ElementsAre(2));
+  EXPECT_THAT(Values(1), ElementsAre(4, 6));
+  SubmitRows({5, 6, 7, 8, 9});
+  executor_.RunAll();
+  EXPECT_THAT(runs_, ElementsAre(4, 8));
+  EXPECT_THAT(Values(2), ElementsAre(10, 12, 14, 16, 18));
+  SubmitRows({1, 1, 1, 1});
+  executor_.RunAll();
+  EXPECT_EQ(runs_.back(), 4);
+}
+
+TEST_F(BatcherTest, TheLargestAllowedSizeLimitsJoinedRunsAndWhatIsLargerGoesAsItIs) {
+  options_.allowed_batch_rows = {2, 4};
+  Build();
+  for (int i = 0; i < 3; ++i) SubmitRows({1, 2});
+  SubmitRows({1, 2, 3, 4, 5});
+  SubmitRows({});
+  executor_.RunAll();
+  EXPECT_THAT(runs_, ElementsAre(4, 2, 5, 0));
+}
+
+TEST_F(BatcherTest, LargeCallsAreSplitWhereAskedFor) {
+  options_.max_batch_rows = 2;
+  options_.split_large_calls = true;
+  Build();
+  SubmitRows({1, 2, 3, 4, 5});
+  SubmitRows({6});
+  executor_.RunAll();
+  EXPECT_THAT(runs_, ElementsAre(2, 2, 2));
+  EXPECT_THAT(Values(0), ElementsAre(2, 4, 6, 8, 10));
+  EXPECT_THAT(Values(1), ElementsAre(12));
+  // One bad piece fails the call, once, and the other caller of its run not at all.
+  SubmitRows({1, 2, -1});
+  SubmitRows({7});
+  executor_.RunAll();
+  EXPECT_EQ(Code(2), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Values(3), ElementsAre(14));
+}
+
+TEST_F(BatcherTest, ASplitCallIsRefusedWholeWhenTheQueueIsFull) {
+  options_.max_batch_rows = 2;
+  options_.max_queue_rows = 4;
+  options_.split_large_calls = true;
+  Build();
+  SubmitRows({1, 2});
+  SubmitRows({1, 2, 3});
+  EXPECT_EQ(Code(1), absl::StatusCode::kResourceExhausted);
+  executor_.RunAll();
+  EXPECT_THAT(runs_, ElementsAre(2));
+}
+
+TEST_F(BatcherTest, ACancelledCallLeavesTheQueueAtOnce) {
+  options_.max_queue_rows = 3;
+  Build();
+  const auto context = MakeRef<RequestContext>();
+  SubmitRows({1});
+  const size_t cancelled = Submit({Rows({2, 3})}, context);
+  EXPECT_EQ(Code(SubmitRows({4})), absl::StatusCode::kResourceExhausted);
+  context->Cancel();
+  context->Cancel();
+  const size_t let_in = SubmitRows({5});
+  executor_.RunAll();
+  EXPECT_EQ(Code(cancelled), absl::StatusCode::kCancelled);
+  EXPECT_THAT(runs_, ElementsAre(2));
+  EXPECT_THAT(Values(let_in), ElementsAre(10));
+}
+
+TEST_F(BatcherTest, CancellingASplitCallTakesAllItsPiecesBack) {
+  options_.max_batch_rows = 2;
+  options_.split_large_calls = true;
+  Build();
+  const auto context = MakeRef<RequestContext>();
+  const size_t cancelled = Submit({Rows({1, 2, 3, 4, 5})}, context);
+  context->Cancel();
+  executor_.RunAll();
+  EXPECT_EQ(Code(cancelled), absl::StatusCode::kCancelled);
+  EXPECT_THAT(runs_, IsEmpty());
+}
+
+TEST_F(BatcherTest, AContextMayBeCancelledLongAfterTheBatcherHasGone) {
+  Build();
+  const auto early = MakeRef<RequestContext>();
+  early->Cancel();
+  const size_t dead = Submit({Rows({1})}, early);
+  const auto late = MakeRef<RequestContext>();
+  Submit({Rows({2})}, late);
+  executor_.RunAll();
+  EXPECT_EQ(Code(dead), absl::StatusCode::kCancelled);
+  batcher_.reset();
+  early->Cancel();
+  late->Cancel();
+}
+
+Ref<RequestContext> OfPriority(int32_t priority) {
+  auto context = MakeRef<RequestContext>();
+  context->priority = priority;
+  return context;
+}
+
+TEST_F(BatcherTest, HigherPriorityGoesFirst) {
+  options_.max_batch_rows = 2;
+  Build();
+  SubmitRows({1});
+  SubmitRows({2});
+  Submit({Rows({3})}, OfPriority(1));
+  Submit({Rows({4})}, OfPriority(-1));
+  Submit({Rows({5})}, OfPriority(2));
+  executor_.RunAll();
+  ASSERT_EQ(seen_.size(), 3u);
+  EXPECT_THAT(seen_[0].data<float>(), ElementsAre(5, 3));
+  EXPECT_THAT(seen_[1].data<float>(), ElementsAre(1, 2));
+  EXPECT_THAT(seen_[2].data<float>(), ElementsAre(4));
+}
+
+TEST_F(BatcherTest, LowPriorityDoesNotWaitForEver) {
+  options_.max_batch_rows = 1;
+  Build();
+  Submit({Rows({1})}, OfPriority(-1));
+  clock_.Advance(absl::Milliseconds(150));
+  SubmitRows({2});
+  executor_.RunAll();
+  EXPECT_THAT(seen_[0].data<float>(), ElementsAre(1));
+}
+
+TEST_F(BatcherTest, PriorityHoldsAcrossLanes) {
+  options_.max_delay = absl::Milliseconds(10);
+  Build();
+  Submit({Tensor::Of<float>({1, 2}, {1, 1})});
+  clock_.Advance(absl::Milliseconds(1));
+  Submit({Rows({3})}, OfPriority(1));
+  clock_.Advance(absl::Milliseconds(9));
+  timer_.RunDue();
+  // Only the first lane is ripe; the other one has the higher priority and still its delay.
+  executor_.RunAll();
+  EXPECT_THAT(seen_[0].data<float>(), ElementsAre(1, 1));
+  clock_.Advance(absl::Milliseconds(1));
+  timer_.RunDue();
+  executor_.RunAll();
+  EXPECT_EQ(seen_.size(), 2u);
+}
+
+TEST_F(BatcherTest, ShorterRowsArePaddedWithTheirFirstElementWhereAskedFor) {
+  options_.pad_inner = true;
+  Build();
+  Submit({Tensor::Of<float>({1, 2, 2}, {1, 2, 3, 4})});
+  Submit({Tensor::Of<float>({2, 1, 3}, {5, 6, 7, 8, 9, 10})});
+  executor_.RunAll();
+  ASSERT_EQ(seen_.size(), 1u);
+  EXPECT_THAT(seen_[0].shape(), ElementsAre(3, 2, 3));
+  EXPECT_THAT(seen_[0].data<float>(), ElementsAre(1, 2, 1, 3, 4, 1,  //
+                                                  5, 6, 7, 5, 5, 5,  //
+                                                  8, 9, 10, 5, 5, 5));
+  EXPECT_THAT(Values(1), ElementsAre(10, 12, 14, 10, 10, 10, 16, 18, 20, 10, 10, 10));
+}
+
+TEST_F(BatcherTest, RowsOfDifferentExtentsDoNotJoinOtherwise) {
+  Build();
+  Submit({Tensor::Of<float>({1, 2}, {1, 2})});
+  Submit({Tensor::Of<float>({1, 3}, {1, 2, 3})});
+  executor_.RunAll();
+  EXPECT_THAT(runs_, ElementsAre(1, 1));
+}
+
 }  // namespace
 }  // namespace portico

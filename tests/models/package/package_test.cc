@@ -111,9 +111,11 @@ TEST_F(PackageTest, LeavingOutputsOutChangesTheDigest) {
 TEST_F(PackageTest, UnknownKeysAreRefusedWithLine) {
   ExpectError("batching: {}\nsignature: {}\n",
               "2: key 'signature': got an unknown key, want one of signatures, batching, intra_op_threads");
-  ExpectError("batching:\n  batch: 1\n",
-              "2: key 'batch': got an unknown key, want one of "
-              "max_batch_size, max_delay_us, max_queue_rows, max_running");
+  ExpectError(
+      "batching:\n  batch: 1\n",
+      "2: key 'batch': got an unknown key, want one of "
+      "max_batch_size, max_delay_us, max_queue_rows, max_running, allowed_batch_sizes, pad_variable_length_inputs, "
+      "enable_large_batch_splitting, adaptive");
   ExpectError("signatures:\n  s:\n    in: {}\n", "3: key 'in': got an unknown key, want one of inputs, outputs");
   ExpectError("signatures:\n  s:\n    inputs:\n      x: {axes: rows}\n",
               "4: key 'axes': got an unknown key, want one of tensor, axis");

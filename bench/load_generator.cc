@@ -1,0 +1,47 @@
+#include "bench/load_generator.h"
+
+#include <sys/prctl.h>
+
+#include <atomic>
+#include <cmath>
+#include <random>
+
+#include "absl/time/clock.h"
+
+namespace portico::bench {
+
+void GenerateLoad(const OpenLoad& load, SendCall send, absl::FunctionRef<bool()> stop, LoadResult* result) {
+  // The kernel rounds a sleep up by 50 µs unless it is told otherwise.
+  prctl(PR_SET_TIMERSLACK, 1000);
+  std::mt19937_64 random(load.seed);
+  std::exponential_distribution<double> gap(load.calls_per_second);
+  std::atomic<int64_t> unanswered{0};
+  std::atomic<int64_t> failed{0};
+  const absl::Time start = absl::Now();
+  absl::Time intended = start;
+  while (true) {
+    intended += absl::Seconds(gap(random));
+    if (intended - start > load.duration || stop()) break;
+    if (const absl::Duration early = intended - absl::Now(); early > absl::ZeroDuration()) absl::SleepFor(early);
+    while (unanswered.load(std::memory_order_acquire) >= load.max_unanswered) absl::SleepFor(absl::Microseconds(100));
+    unanswered.fetch_add(1, std::memory_order_relaxed);
+    ++result->sent;
+    send([&unanswered, &failed, result, intended](const absl::Status& status) {
+      if (status.ok()) {
+        result->latency.Add(absl::Now() - intended);
+      } else {
+        failed.fetch_add(1, std::memory_order_relaxed);
+      }
+      unanswered.fetch_sub(1, std::memory_order_release);
+    });
+  }
+  while (unanswered.load(std::memory_order_acquire) > 0) absl::SleepFor(absl::Milliseconds(1));
+  result->failed += failed.load(std::memory_order_relaxed);
+}
+
+void GenerateLoad(const OpenLoad& load, SendCall send, LoadResult* result) {
+  GenerateLoad(
+      load, send, [] { return false; }, result);
+}
+
+}  // namespace portico::bench
