@@ -21,6 +21,7 @@
 #include "node/frontend/tfs_grpc.h"
 #include "node/frontend/tfs_rest.h"
 #include "node/frontend/v2_grpc.h"
+#include "node/frontend/v2_rest.h"
 #include "node/observe/memory_account.h"
 #include "node/observe/metrics.h"
 #include "node/observe/traces.h"
@@ -127,6 +128,10 @@ class NodeImpl final : public Node {
     V2GrpcFrontend::Options v2;
     v2.max_tensor_bytes = tfs.max_tensor_bytes;
     v2_grpc_ = V2GrpcFrontend::Create(v2, *entrance_, [this] { return Ready(); });
+    V2RestFrontend::Options v2_rest;
+    v2_rest.max_tensor_bytes = tfs.max_tensor_bytes;
+    v2_rest.timeout = options_.rest_timeout;
+    v2_rest_ = std::make_unique<V2RestFrontend>(v2_rest, *entrance_, [this] { return Ready(); });
     health_ = GrpcHealth::Create({}, *inference_, [this] { return Ready(); });
     memory_ = std::make_unique<MemoryAccount>(*servables_, *inference_, *metrics_);
     admin_ = std::make_unique<Admin>([this] { return Ready(); }, *servables_, *metrics_, traces_, *memory_);
@@ -142,7 +147,7 @@ class NodeImpl final : public Node {
     if (!options_.http.address.empty()) {
       HttpServer::Options http = options_.http;
       http.executor = &http_parsers_;
-      ASSIGN_OR_RETURN(http_, HttpServer::Start(std::move(http), HttpRoutes(*admin_, *tfs_rest_)));
+      ASSIGN_OR_RETURN(http_, HttpServer::Start(std::move(http), HttpRoutes(*admin_, *tfs_rest_, *v2_rest_)));
     }
     if (!options_.grpc.address.empty() || !options_.grpc.socket_path.empty()) {
       std::vector<grpc::Service*> services = tfs_grpc_->services();
@@ -196,6 +201,7 @@ class NodeImpl final : public Node {
   std::unique_ptr<TfsRestFrontend> tfs_rest_;
   std::unique_ptr<TfsGrpcFrontend> tfs_grpc_;
   std::unique_ptr<V2GrpcFrontend> v2_grpc_;
+  std::unique_ptr<V2RestFrontend> v2_rest_;
   std::unique_ptr<GrpcHealth> health_;
   std::unique_ptr<MemoryAccount> memory_;
   std::unique_ptr<Admin> admin_;

@@ -1,6 +1,5 @@
 #include "node/frontend/grpc_call.h"
 
-#include <chrono>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -8,17 +7,8 @@
 namespace portico {
 
 absl::Status EnterCall(const Entrance& entrance, const grpc::CallbackServerContext& call, RequestEntry* entry) {
-  const auto& metadata = call.client_metadata();
-  const auto header = [&](absl::string_view name) -> absl::string_view {
-    const auto found = metadata.find(grpc::string_ref(name.data(), name.size()));
-    return found == metadata.end() ? absl::string_view()
-                                   : absl::string_view(found->second.data(), found->second.size());
-  };
-  Deadline deadline;
-  if (const auto at = call.deadline(); at != std::chrono::system_clock::time_point::max()) {
-    deadline = Deadline::In(absl::FromChrono(at - std::chrono::system_clock::now()), entrance.inference.clock());
-  }
-  return entry->Start(header, deadline);
+  return entry->Start([&](absl::string_view name) { return MetadataOf(call, name); },
+                      DeadlineOf(call, entrance.inference.clock()));
 }
 
 absl::Status GrpcCall::Enter(const grpc::ByteBuffer& message) {

@@ -6,12 +6,13 @@
 
 namespace portico {
 
-HttpServer::Handler HttpRoutes(const Admin& admin, TfsRestFrontend& tfs) {
-  return [&admin, &tfs](const HttpRequest& request, HttpServer::Respond respond) {
+HttpServer::Handler HttpRoutes(const Admin& admin, TfsRestFrontend& tfs, V2RestFrontend& v2) {
+  return [&admin, &tfs, &v2](const HttpRequest& request, HttpServer::Respond respond) {
     if (TfsRestFrontend::Handles(request.path)) return tfs.Handle(request, std::move(respond));
+    if (V2RestFrontend::Handles(request.path)) return v2.Handle(request, std::move(respond));
     if (Admin::Handles(request.path)) return admin.Handle(request, std::move(respond));
     respond(ErrorReply(absl::NotFoundError(absl::StrCat("path '", request.path,
-                                                        "': nothing here; want /v1/models/NAME, "
+                                                        "': nothing here; want /v1/models/NAME, /v2/models/NAME, "
                                                         "/healthz, /readyz, /metrics or /debug/traces"))));
   };
 }

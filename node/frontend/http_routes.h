@@ -3,11 +3,12 @@
 #include "node/frontend/admin.h"
 #include "node/frontend/http_server.h"
 #include "node/frontend/tfs_rest.h"
+#include "node/frontend/v2_rest.h"
 
 namespace portico {
 
 /// The handler of a node's HTTP listener: by its path, a request goes to the frontend that handles it; 404 for the
 /// rest. Not owned; must outlive the server.
-HttpServer::Handler HttpRoutes(const Admin& admin, TfsRestFrontend& tfs);
+HttpServer::Handler HttpRoutes(const Admin& admin, TfsRestFrontend& tfs, V2RestFrontend& v2);
 
 }  // namespace portico

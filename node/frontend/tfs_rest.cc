@@ -5,7 +5,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "base/status_macros.h"
 #include "node/frontend/model_metadata.h"
 #include "node/frontend/tfs_example.h"
@@ -13,22 +12,10 @@
 #include "node/frontend/tfs_json.h"
 #include "node/frontend/tfs_rest_path.h"
 #include "node/frontend/tfs_results.h"
+#include "node/frontend/url_ref.h"
 #include "node/json_text.h"
 
 namespace portico {
-namespace {
-
-/// `ref`, or where nobody has that name, "publisher/name" for "publisher--name", since a URL's name cannot hold a
-/// slash.
-ServableRef RefByUrl(const Servables& servables, ServableRef ref) {
-  if (!absl::StrContains(ref.name, "--") || servables.Has(ref.name)) return ref;
-  std::string name = absl::StrReplaceAll(ref.name, {{"--", "/"}});
-  if (servables.Has(name)) ref.name = std::move(name);
-  return ref;
-}
-
-}  // namespace
-
 /// One POST: Start (acquire) → OnServable (read, run) → OnOutputs (write, answer). Owned by the completion.
 class TfsRestFrontend::Call {
  public:

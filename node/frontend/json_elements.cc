@@ -1,0 +1,117 @@
+#include "node/frontend/json_elements.h"
+
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "base/small_float.h"
+#include "node/frontend/json_tensor_builder.h"
+#include "node/json_text.h"
+#include "simdjson.h"
+
+namespace portico {
+namespace {
+
+template <typename T>
+T Load(const char* data, uint64_t index) {
+  T value;
+  std::memcpy(&value, data + index * sizeof(T), sizeof(T));
+  return value;
+}
+
+template <typename T>
+void AppendInteger(T value, std::string* out) {
+  char text[24];
+  const std::to_chars_result end = std::to_chars(text, text + sizeof(text), value);
+  out->append(text, static_cast<size_t>(end.ptr - text));
+}
+
+/// Six digits tell any two numbers of these types apart.
+void AppendSmallFloat(float value, std::string* out) {
+  char text[32];
+  const int length = std::snprintf(text, sizeof(text), "%.6g", static_cast<double>(value));
+  float rounded = 0;
+  std::from_chars(text, text + length, rounded);
+  AppendJsonFloat(value == value ? rounded : value, out);
+}
+
+/// `append(index)` for each element, commas between.
+template <typename Append>
+void AppendEach(uint64_t begin, uint64_t count, std::string* out, Append append) {
+  for (uint64_t i = begin; i < begin + count; ++i) {
+    if (i != begin) out->push_back(',');
+    append(i);
+  }
+}
+
+template <typename T>
+void AppendIntegers(const char* data, uint64_t begin, uint64_t count, std::string* out) {
+  AppendEach(begin, count, out, [&](uint64_t i) { AppendInteger(Load<T>(data, i), out); });
+}
+
+int NibbleAt(const char* data, uint64_t index, bool is_signed) {
+  const int value = static_cast<uint8_t>(data[index / 2]) >> (index % 2 * 4) & 0x0f;
+  return is_signed && value >= 8 ? value - 16 : value;
+}
+
+}  // namespace
+
+absl::Status CheckJsonOutput(absl::string_view name, const Tensor& tensor, JsonBytes bytes, absl::string_view remedy) {
+  if (JsonKindOf(tensor.dtype()) == JsonKind::kUnsupported) {
+    return absl::UnimplementedError(
+        absl::StrCat("output '", name, "': got ", DTypeName(tensor.dtype()), ", which JSON has no form for; use gRPC"));
+  }
+  if (tensor.dtype() != DType::kString || bytes == JsonBytes::kBase64) return absl::OkStatus();
+  const size_t table = (tensor.num_elements() + 1) * sizeof(uint64_t);
+  const absl::string_view text = tensor.bytes().substr(table);
+  if (simdjson::validate_utf8(text.data(), text.size())) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("output '", name, "': got strings that are not UTF-8, which JSON cannot hold; ", remedy));
+}
+
+void AppendJsonElements(const Tensor& tensor, uint64_t begin, uint64_t count, JsonBytes bytes, std::string* out) {
+  const char* const data = tensor.bytes().data();
+  switch (tensor.dtype()) {
+    case DType::kFloat:
+      return AppendEach(begin, count, out, [&](uint64_t i) { AppendJsonFloat(Load<float>(data, i), out); });
+    case DType::kDouble:
+      return AppendEach(begin, count, out, [&](uint64_t i) { AppendJsonDouble(Load<double>(data, i), out); });
+    case DType::kFloat16:
+      return AppendEach(begin, count, out,
+                        [&](uint64_t i) { AppendSmallFloat(FloatFromHalf(Load<uint16_t>(data, i)), out); });
+    case DType::kBfloat16:
+      return AppendEach(begin, count, out,
+                        [&](uint64_t i) { AppendSmallFloat(FloatFromBfloat(Load<uint16_t>(data, i)), out); });
+    case DType::kInt8:
+      return AppendIntegers<int8_t>(data, begin, count, out);
+    case DType::kInt16:
+      return AppendIntegers<int16_t>(data, begin, count, out);
+    case DType::kInt32:
+      return AppendIntegers<int32_t>(data, begin, count, out);
+    case DType::kInt64:
+      return AppendIntegers<int64_t>(data, begin, count, out);
+    case DType::kUint8:
+      return AppendIntegers<uint8_t>(data, begin, count, out);
+    case DType::kUint16:
+      return AppendIntegers<uint16_t>(data, begin, count, out);
+    case DType::kUint32:
+      return AppendIntegers<uint32_t>(data, begin, count, out);
+    case DType::kUint64:
+      return AppendIntegers<uint64_t>(data, begin, count, out);
+    case DType::kBool:
+      return AppendEach(begin, count, out, [&](uint64_t i) { out->append(data[i] != 0 ? "true" : "false"); });
+    case DType::kUint4:
+    case DType::kInt4:
+      return AppendEach(begin, count, out,
+                        [&](uint64_t i) { AppendInteger(NibbleAt(data, i, tensor.dtype() == DType::kInt4), out); });
+    default:
+      return AppendEach(begin, count, out, [&](uint64_t i) {
+        if (bytes == JsonBytes::kText) return AppendJsonString(tensor.StringAt(i), out);
+        absl::StrAppend(out, "{\"b64\":\"", absl::Base64Escape(tensor.StringAt(i)), "\"}");
+      });
+  }
+}
+
+}  // namespace portico
