@@ -788,6 +788,8 @@ absl::StatusOr<std::vector<VersionStatus>> Servables::Impl::Status(const Servabl
   const auto found = std::find_if(statuses.begin(), statuses.end(),
                                   [&](const VersionStatus& status) { return status.version == wanted; });
   if (found != statuses.end()) return std::vector<VersionStatus>{*found};
+  // As ServingModel::Find() has it.
+  if (wanted == 0 && ref.label.empty()) return statuses;
   return absl::NotFoundError(absl::StrCat("Could not find version ", wanted, " of model ", ref.name));
 }
 

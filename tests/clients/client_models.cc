@@ -69,6 +69,24 @@ void WriteHalfPrecision(const std::string& file) {
       .WriteTo(file);
 }
 
+/// Signatures as Classify and Regress want them: serving_default gives classes = tag and scores = x + x, "regress"
+/// outputs = the row's sum of scores.
+void WriteGrade(const std::string& file) {
+  ModelBuilder model;
+  model.Input("x", DType::kFloat, {"N", 2}).Input("tag", DType::kString, {"N", 2});
+  model.Output("classes", DType::kString, {"N", 2}).Output("scores", DType::kFloat, {"N", 2});
+  model.Output("total", DType::kFloat, {"N"});
+  model.Initializer("axis", Tensor::Of<int64_t>({1}, {1}));
+  model.Node("Identity", {"tag"}, {"classes"})
+      .Node("Add", {"x", "x"}, {"scores"})
+      .Node("ReduceSum", {"scores", "axis"}, {"total"}, {Int("keepdims", 0)})
+      .WriteTo(file);
+  std::ofstream(std::filesystem::path(file).replace_filename("servable.yaml"))
+      << "signatures:\n"
+         "  serving_default:\n    inputs: {x: , tag: }\n    outputs: {classes: , scores: }\n"
+         "  regress:\n    inputs: {x: , tag: }\n    outputs: {outputs: {tensor: total}}\n";
+}
+
 }  // namespace
 }  // namespace portico
 
@@ -83,5 +101,6 @@ int main(int argc, char** argv) {
   portico::WriteSimple(portico::VersionFile(folder, "simple", 1));
   portico::WriteTypes(portico::VersionFile(folder, "types", 1));
   portico::WriteText(portico::VersionFile(folder, "text", 1));
+  portico::WriteGrade(portico::VersionFile(folder, "grade", 1));
   portico::WriteHalfPrecision(portico::VersionFile(folder, "float16", 1));
 }

@@ -8,11 +8,15 @@ from ovmsclient.tfs_compat.base import errors
 from ovmsclient.tfs_compat.grpc.tensors import make_ndarray, make_tensor_proto
 from ovmsclient.tfs_compat.protos.tensorflow.core.framework import tensor_pb2, types_pb2
 from ovmsclient.tfs_compat.protos.tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 from serving import ServingNode
@@ -24,7 +28,7 @@ def setUpModule():
     global node
     node = ServingNode(
         "--model", "half_plus_two={models}/half_plus_two", "--model", "types={models}/types", "--model", "text={models}/text",
-        "--model", "simple={models}/simple").start()
+        "--model", "simple={models}/simple", "--model", "grade={models}/grade").start()
 
 
 def tearDownModule():
@@ -195,3 +199,68 @@ class StubsTest(unittest.TestCase):
     def test_unknown_method_is_unimplemented(self):
         call = self.channel.unary_unary("/tensorflow.serving.PredictionService/Nothing")
         self.assertEqual(self.refused(call, b"").code(), grpc.StatusCode.UNIMPLEMENTED)
+
+    def example(self, request, x, tags, context=False):
+        from ovmsclient.tfs_compat.protos.tensorflow.core.example import example_pb2
+        example = example_pb2.Example()
+        example.features.feature["x"].float_list.value.extend(x)
+        example.features.feature["tag"].bytes_list.value.extend(tags)
+        example.features.feature["ignored"].int64_list.value.append(1)
+        request.input.example_list.examples.append(example)
+
+    def test_classify(self):
+        request = classification_pb2.ClassificationRequest()
+        request.model_spec.name = "grade"
+        self.example(request, [1, 2], [b"cat", b"dog"])
+        self.example(request, [3, 4], [b"cow", b""])
+        answer = self.predictions.Classify(request, 10)
+        self.assertEqual([[(c.label, c.score) for c in row.classes] for row in answer.result.classifications],
+                         [[("cat", 2), ("dog", 4)], [("cow", 6), ("", 8)]])
+        self.assertEqual(answer.model_spec.name, "grade")
+
+    def test_regress(self):
+        request = regression_pb2.RegressionRequest()
+        request.model_spec.name = "grade"
+        request.model_spec.signature_name = "regress"
+        self.example(request, [1, 2], [b"", b""])
+        self.example(request, [3, 4], [b"", b""])
+        self.assertEqual([r.value for r in self.predictions.Regress(request, 10).result.regressions], [6, 14])
+
+    def test_classify_without_examples_or_with_a_feature_missing(self):
+        request = classification_pb2.ClassificationRequest()
+        request.model_spec.name = "grade"
+        self.assertEqual(self.refused(self.predictions.Classify, request).code(), grpc.StatusCode.INVALID_ARGUMENT)
+        self.example(request, [1], [b"a", b"b"])
+        self.assertEqual(self.refused(self.predictions.Classify, request).code(), grpc.StatusCode.INVALID_ARGUMENT)
+
+    def test_multi_inference(self):
+        request = inference_pb2.MultiInferenceRequest()
+        for method, signature in (("classify", "serving_default"), ("regress", "regress")):
+            task = request.tasks.add(method_name=f"tensorflow/serving/{method}")
+            task.model_spec.name = "grade"
+            task.model_spec.signature_name = signature
+        self.example(request, [1, 2], [b"cat", b"dog"])
+        results = self.predictions.MultiInference(request, 10).results
+        self.assertEqual([c.label for c in results[0].classification_result.classifications[0].classes], ["cat", "dog"])
+        self.assertEqual([r.value for r in results[1].regression_result.regressions], [6])
+
+
+class ReloadTest(unittest.TestCase):
+    def test_reload_config_replaces_the_models(self):
+        with ServingNode("--model", "half_plus_two={models}/half_plus_two") as own, grpc.insecure_channel(own.grpc) as channel:
+            request = model_management_pb2.ReloadConfigRequest()
+            config = request.config.model_config_list.config.add(name="text", base_path=str(own.models / "text"), model_platform="tensorflow")
+            models = model_service_pb2_grpc.ModelServiceStub(channel)
+            self.assertEqual(models.HandleReloadConfigRequest(request, 30).status.error_code, 0)
+            client = ovmsclient.make_grpc_client(own.grpc)
+            self.assertEqual([bytes(w) for w in client.predict({"text": ["a"]}, "text")], [b"a"])
+            with self.assertRaises(errors.ModelNotFoundError):
+                client.predict({"x": [1.0]}, "half_plus_two")
+            # A configuration that is refused changes nothing.
+            request.config.model_config_list.config.add().CopyFrom(config)
+            config.name = "other"
+            request.config.model_config_list.config[1].name = "other"
+            with self.assertRaises(grpc.RpcError) as caught:
+                models.HandleReloadConfigRequest(request, 30)
+            self.assertEqual(caught.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
+            self.assertEqual([bytes(w) for w in client.predict({"text": ["a"]}, "text")], [b"a"])

@@ -16,7 +16,7 @@ def setUpModule():
     global node
     node = ServingNode(
         "--model", "half_plus_two={models}/half_plus_two", "--model", "types={models}/types", "--model", "text={models}/text",
-        "--model", "simple={models}/simple").start()
+        "--model", "simple={models}/simple", "--model", "grade={models}/grade").start()
 
 
 def tearDownModule():
@@ -129,6 +129,13 @@ class CurlTest(RestTest):
         code, text, _ = curl(f"http://{node.http}/metrics")
         self.assertEqual(code, 200)
         self.assertIn(b"half_plus_two", text)
+
+    def test_classify_and_regress(self):
+        examples = [{"x": [1, 2], "tag": ["cat", "dog"]}, {"x": [3.5, 4], "tag": ["cow", {"b64": "YQ=="}]}]
+        self.assertEqual(self.ask("grade:classify", {"examples": examples})[:2],
+                         (200, {"results": [[["cat", 2], ["dog", 4]], [["cow", 7], ["a", 8]]]}))
+        self.assertEqual(self.ask("grade:regress", {"signature_name": "regress", "examples": examples})[:2], (200, {"results": [6, 15]}))
+        self.assertEqual(self.ask("grade:classify", {"examples": [{"x": [1]}]})[0], 400)
 
 
 class OvmsHttpClientTest(unittest.TestCase):

@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/wire.h"
 #include "node/frontend/tensor_proto.h"
+#include "node/frontend/v2_dtype.h"
+#include "node/frontend/v2_tensor.h"
 #include "router/revision.h"
 #include "tests/fuzz/fuzz.h"
 #include "transport/zmq_pack.h"
@@ -247,6 +249,109 @@ void MakeFiles(const std::string& folder) {
   }
 }
 
+/// An infer request with these inputs, name → (datatype, tensor), raw; or typed `contents` where they are given.
+std::string V2Request(const std::vector<Tensor>& tensors, absl::string_view datatype, absl::string_view contents) {
+  std::string out;
+  WireWriter writer(&out);
+  writer.Bytes(1, "simple");
+  writer.Bytes(2, "1");
+  writer.Bytes(3, "42");
+  std::string value, parameter;
+  WireWriter(&value).Varint(2, 1000);
+  WireWriter parameter_writer(&parameter);
+  parameter_writer.Bytes(1, "timeout");
+  parameter_writer.Bytes(2, value);
+  writer.Bytes(4, parameter);
+  std::vector<std::string> raws;
+  for (const Tensor& tensor : tensors) {
+    std::string input, extents;
+    WireWriter input_writer(&input);
+    input_writer.Bytes(1, absl::StrCat("INPUT", raws.size()));
+    input_writer.Bytes(2, datatype.empty() ? V2TypeName(tensor.dtype()) : datatype);
+    WireWriter extents_writer(&extents);
+    for (const int64_t extent : tensor.shape()) extents_writer.RawVarint(static_cast<uint64_t>(extent));
+    input_writer.Bytes(3, extents);
+    if (!contents.empty()) input_writer.Bytes(5, contents);
+    writer.Bytes(5, input);
+    SplicedMessage raw;
+    AppendV2Raw(tensor, &raw);
+    raws.push_back(raw.bytes);
+  }
+  std::string requested;
+  WireWriter(&requested).Bytes(1, "OUTPUT0");
+  writer.Bytes(6, requested);
+  for (const std::string& raw : raws) {
+    if (contents.empty()) writer.Bytes(7, raw);
+  }
+  return out;
+}
+
+void MakeV2(const std::string& folder) {
+  Corpus corpus(folder, "v2_infer");
+  for (const Tensor& tensor : SampleTensors()) corpus.Add(V2Request({tensor}, "", ""));
+  corpus.Add(V2Request(SampleTensors(), "", ""));
+  const Tensor two = Tensor::Of<int32_t>({2}, {1, 2});
+  const auto packed = [](uint32_t field, absl::string_view bytes) {
+    std::string contents;
+    WireWriter(&contents).Bytes(field, bytes);
+    return contents;
+  };
+  corpus.Add(V2Request({two}, "INT32", packed(2, "\x01\x02")));
+  corpus.Add(V2Request({two}, "INT64", packed(3, "\x01\x7f")));
+  corpus.Add(V2Request({two}, "UINT8", packed(4, "\x01\x7f")));
+  corpus.Add(V2Request({two}, "FP32", packed(6, absl::string_view("\0\0\x80\x3f\0\0\0\x40", 8))));
+  corpus.Add(V2Request({two}, "BYTES", absl::StrCat(packed(8, "ab"), packed(8, "c"))));
+  corpus.Add(V2Request({two}, "BOOL", packed(1, absl::string_view("\1\0", 2))));
+}
+
+/// feature: name → list, `field` 1 bytes, 2 floats, 3 integers.
+std::string Feature(absl::string_view name, uint32_t field, absl::string_view list) {
+  std::string feature, entry, out;
+  WireWriter(&feature).Bytes(field, list);
+  WireWriter entry_writer(&entry);
+  entry_writer.Bytes(1, name);
+  entry_writer.Bytes(2, feature);
+  WireWriter(&out).Bytes(1, entry);
+  return out;
+}
+
+std::string ListOf(absl::string_view value) {
+  std::string list;
+  WireWriter(&list).Bytes(1, value);
+  return list;
+}
+
+std::string Example(const std::string& features) { return ListOf(features); }
+
+void MakeExamples(const std::string& folder) {
+  Corpus corpus(folder, "tf_example");
+  const std::string floats = Feature("x", 2, ListOf(absl::string_view("\0\0\x80\x3f\0\0\0\x40", 8)));
+  const std::string integers = Feature("k", 3, ListOf("\x01\x02"));
+  const std::string words = Feature("tag", 1, absl::StrCat(ListOf("cat"), ListOf("")));
+  const std::string all = Example(absl::StrCat(floats, integers, words, Feature("y", 1, ListOf("ignored"))));
+  const auto input = [](uint32_t field, absl::string_view list) {
+    std::string out;
+    WireWriter(&out).Bytes(field, list);
+    return out;
+  };
+  std::string with_context;
+  WireWriter writer(&with_context);
+  writer.Bytes(1, Example(floats));
+  writer.Bytes(2, Example(absl::StrCat(integers, words)));
+  for (const char signature : {0, 1, 2}) {
+    const std::string first(1, signature);
+    corpus.Add(absl::StrCat(first, input(1, ListOf(all))));
+    corpus.Add(absl::StrCat(first, input(1, absl::StrCat(ListOf(all), ListOf(all)))));
+    corpus.Add(absl::StrCat(first, input(2, with_context)));
+  }
+  Corpus json(folder, "examples_json");
+  json.Add(
+      R"({"signature_name":"examples","context":{"k":[1,2]},"examples":[{"x":[1,2.5],"tag":["a",{"b64":"YQ=="}]},{"x":[3,4],"tag":["b","c"]}]})");
+  json.Add(R"({"examples":[{"x":1},{"x":[2]}]})");
+  json.Add(R"({"signature_name":"int64","examples":[{"x":true},{"x":-9223372036854775808}]})");
+  json.Add(R"({"examples":[]})");
+}
+
 std::string Packed(absl::string_view text, int window_bits) {
   z_stream stream{};
   FuzzCheck(deflateInit2(&stream, 9, Z_DEFLATED, window_bits, 8, Z_DEFAULT_STRATEGY) == Z_OK, "zlib begins");
@@ -286,4 +391,6 @@ int main(int argc, char** argv) {
   portico::MakePeer(argv[1]);
   portico::MakeFiles(argv[1]);
   portico::MakeGunzip(argv[1]);
+  portico::MakeV2(argv[1]);
+  portico::MakeExamples(argv[1]);
 }

@@ -26,7 +26,7 @@ void FuzzOne(absl::string_view input) {
   const auto request = ReadPredictRequest(origin->bytes());
   if (!request.ok()) return;
   FuzzCheck(request->inputs.size() <= 1024 && request->output_filter.size() <= 1024, "inputs and filters are bounded");
-  if (request->has_spec) RefOfModelSpec(request->spec).IgnoreError();
+  RefOfModelSpec(request->has_spec, request->spec).IgnoreError();
   const auto inputs = ReadPredictInputs(*request, Ref<TensorOrigin>(origin), kMaxBytes);
   if (!inputs.ok()) return;
   Signature signature;

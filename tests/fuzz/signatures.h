@@ -1,5 +1,6 @@
 #pragma once
 
+#include <iterator>
 #include <map>
 #include <string>
 #include <utility>
@@ -23,6 +24,8 @@ class FuzzSignatures {
     }
     Add("two", {Input("a", DType::kFloat), Input("b", DType::kString)});
     Add("bytes", {Input("x_bytes", DType::kString)});
+    Add("examples", {Input("x", DType::kFloat), Input("k", DType::kInt64), Input("tag", DType::kString)});
+    Add("serialized", {Input("inputs", DType::kString)});
     TensorSpec fixed = Input("x", DType::kInt64);
     fixed.has_rank = true;
     fixed.dims = {{-1, "N"}, {3, ""}};
