@@ -60,12 +60,13 @@ int64_t BytesOf(absl::Span<const Tensor> tensors) {
 class Inference::Call {
  public:
   Call(Inference& inference, Api api, std::shared_ptr<const Servable> servable, const Signature& signature,
-       Ref<const RequestContext> context, int64_t bytes, int64_t rows, Done done)
+       Ref<const RequestContext> context, TenantQuotas::Place place, int64_t bytes, int64_t rows, Done done)
       : inference_(inference),
         api_(api),
         servable_(std::move(servable)),
         signature_(signature),
         context_(std::move(context)),
+        place_(place),
         bytes_(bytes),
         rows_(rows),
         start_(inference.clock_.Now()),
@@ -86,7 +87,7 @@ class Inference::Call {
     }
     done_(std::move(outputs));
     done_ = nullptr;
-    inference_.Leave(bytes_);
+    inference_.Leave(place_, bytes_);
   }
 
  private:
@@ -95,6 +96,7 @@ class Inference::Call {
   const std::shared_ptr<const Servable> servable_;
   const Signature& signature_;
   const Ref<const RequestContext> context_;
+  const TenantQuotas::Place place_;
   const int64_t bytes_;
   const int64_t rows_;
   const absl::Time start_;
@@ -105,13 +107,20 @@ Inference::Inference(Options options, Servables& servables, const Clock& clock, 
     : options_(std::move(options)),
       servables_(servables),
       clock_(clock),
+      quotas_(clock),
       in_flight_gauge_(metrics.NewGauge("portico_requests_in_flight", "Requests inside this node.", {})),
       refused_(
-          metrics.NewCounter("portico_requests_refused_total", "Requests refused because the node was full.", {})) {}
+          metrics.NewCounter("portico_requests_refused_total", "Requests refused because the node was full.", {})) {
+  quotas_.SetLimits(options_.tenants);
+}
 
 Inference::~Inference() = default;
 
-absl::Status Inference::Admit(const RequestContext& context, int64_t bytes) {
+absl::StatusOr<TenantQuotas::Place> Inference::Admit(const RequestContext& context, int64_t bytes) {
+  TenantQuotas::Place place = nullptr;
+  if (context.hop == 0 && !context.tenant.empty()) {
+    ASSIGN_OR_RETURN(place, quotas_.Enter(context.tenant, bytes));
+  }
   if (context.hop > RequestContext::kMaxHops) {
     return absl::FailedPreconditionError(absl::StrCat("request: got hop ", context.hop, ", want at most ",
                                                       RequestContext::kMaxHops, "; the mesh's portals form a cycle"));
@@ -127,8 +136,9 @@ absl::Status Inference::Admit(const RequestContext& context, int64_t bytes) {
   const bool draining = draining_.load(std::memory_order_seq_cst);
   if (!draining && requests <= max_requests && total <= max_bytes) {
     in_flight_gauge_.Add(1);
-    return absl::OkStatus();
+    return place;
   }
+  quotas_.Leave(place, bytes);
   bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   requests_.fetch_sub(1, std::memory_order_release);
   if (draining) {
@@ -146,7 +156,8 @@ absl::Status Inference::Admit(const RequestContext& context, int64_t bytes) {
                                                    context.hop, "; try again later or add replicas"));
 }
 
-void Inference::Leave(int64_t bytes) {
+void Inference::Leave(TenantQuotas::Place place, int64_t bytes) {
+  quotas_.Leave(place, bytes);
   in_flight_gauge_.Add(-1);
   bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   requests_.fetch_sub(1, std::memory_order_release);  // Last: Drain() may return, and this object go.
@@ -160,9 +171,10 @@ void Inference::Run(Api api, std::shared_ptr<const Servable> servable, const Sig
   };
   if (absl::Status status = CheckInputs(signature, inputs); !status.ok()) return refuse(std::move(status));
   const int64_t bytes = BytesOf(inputs);
-  if (absl::Status status = Admit(*context, bytes); !status.ok()) return refuse(std::move(status));
+  const absl::StatusOr<TenantQuotas::Place> place = Admit(*context, bytes);
+  if (!place.ok()) return refuse(place.status());
   const Servable& running = *servable;
-  auto call = std::make_unique<Call>(*this, api, std::move(servable), signature, context, bytes,
+  auto call = std::make_unique<Call>(*this, api, std::move(servable), signature, context, *place, bytes,
                                      RowsOf(signature, inputs), std::move(done));
   running.Run(
       signature, std::move(context), std::move(inputs),

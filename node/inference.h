@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "base/request_context.h"
 #include "node/order_inputs.h"
 #include "node/servables/servables.h"
+#include "node/tenant_quotas.h"
 
 namespace portico {
 
@@ -30,6 +32,8 @@ class Inference {
     /// Of both limits, the share that requests of hop 0 may fill; the rest is reserved in equal steps for deeper hops,
     /// so that deeper work never waits for what shallower work holds.
     double hop0_share = 0.75;
+    /// By tenant, counted where a request enters the mesh (hop 0).
+    std::map<std::string, TenantLimits> tenants;
     /// Said in spans.
     std::string node_name = "node";
   };
@@ -53,6 +57,8 @@ class Inference {
 
   /// Refuses new requests, waits for those inside. False when `timeout` passed first.
   bool Drain(absl::Duration timeout);
+  /// What tenants may take; SetLimits() at any time.
+  TenantQuotas& quotas() { return quotas_; }
   bool draining() const { return draining_.load(std::memory_order_relaxed); }
   int64_t in_flight() const { return requests_.load(std::memory_order_relaxed); }
   /// Bytes of the inputs of requests inside.
@@ -60,12 +66,13 @@ class Inference {
 
  private:
   class Call;
-  absl::Status Admit(const RequestContext& context, int64_t bytes);
-  void Leave(int64_t bytes);
+  absl::StatusOr<TenantQuotas::Place> Admit(const RequestContext& context, int64_t bytes);
+  void Leave(TenantQuotas::Place place, int64_t bytes);
 
   const Options options_;
   Servables& servables_;
   const Clock& clock_;
+  TenantQuotas quotas_;
   std::atomic<bool> draining_{false};
   std::atomic<int64_t> requests_{0};
   std::atomic<int64_t> bytes_{0};

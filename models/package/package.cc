@@ -157,6 +157,7 @@ absl::StatusOr<Package> LoadPackage(const std::string& name, const std::string& 
   if (!config.ok()) return config.status();
   package.batching = config->batching;
   package.intra_op_threads = config->intra_op_threads;
+  package.max_workers = config->max_workers;
   package.axes_declared = DeclaresAxes(*config);
   for (const ServableConfig::Signature& declared : config->signatures) {
     ASSIGN_OR_RETURN(Signature signature, SignatureBinder(config_path, *graph).Bind(declared));

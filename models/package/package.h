@@ -44,6 +44,7 @@ struct BatchingOptions {
 ///   64],
 ///              pad_variable_length_inputs: false, enable_large_batch_splitting: false, adaptive: false}
 ///   intra_op_threads: 1
+///   max_workers: 0
 struct Package {
   std::string name;
   int64_t version = 0;
@@ -53,6 +54,8 @@ struct Package {
   std::vector<Signature> signatures;
   BatchingOptions batching;
   int intra_op_threads = 1;
+  /// Workers that may run segments of this servable at the same time. 0: all.
+  int max_workers = 0;
   /// ModelDigest; where servable.yaml leaves outputs of the graph out, that counts too.
   Digest digest;
   /// Signatures whose axis kinds servable.yaml declares (no inference needed).

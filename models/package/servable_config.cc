@@ -43,8 +43,11 @@ class ConfigReader {
       } else if (entry.key == "intra_op_threads") {
         ASSIGN_OR_RETURN(const int64_t threads, Number(entry, 1, 1024));
         config.intra_op_threads = static_cast<int>(threads);
+      } else if (entry.key == "max_workers") {
+        ASSIGN_OR_RETURN(const int64_t workers, Number(entry, 0, 4096));
+        config.max_workers = static_cast<int>(workers);
       } else {
-        return Unknown(entry, {"signatures", "batching", "intra_op_threads"});
+        return Unknown(entry, {"signatures", "batching", "intra_op_threads", "max_workers"});
       }
     }
     return config;

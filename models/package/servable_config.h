@@ -29,6 +29,7 @@ struct ServableConfig {
   std::vector<Signature> signatures;
   BatchingOptions batching;
   int intra_op_threads = 1;
+  int max_workers = 0;
 };
 
 /// Errors read "path:line: subject 'x': got ..., want ...". A missing file is NOT_FOUND.

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/capped_executor.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -45,6 +46,11 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
   servable->digest_ = package.digest;
   servable->weight_bytes_ = package.model.weight_bytes();
   servable->signatures_ = std::move(package.signatures);
+  Executor* workers = &dependencies.workers;
+  if (package.max_workers > 0 && package.max_workers < dependencies.worker_count) {
+    servable->share_ = std::make_unique<CappedExecutor>(package.max_workers, dependencies.workers);
+    workers = servable->share_.get();
+  }
   for (Signature& signature : servable->signatures_) {
     const std::string where = absl::StrCat(package.name, ":", package.version, "/", signature.name);
     ASSIGN_OR_RETURN(GraphPlan plan, Partition(package.model, signature));
@@ -68,8 +74,8 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
       SegmentSpec spec = std::move(*step.segment);
       step.segment->name = spec.name;
       step.segment->num_nodes = spec.num_nodes;
-      ASSIGN_OR_RETURN(std::unique_ptr<SegmentOp> op, SegmentOp::Create(std::move(spec), options, dependencies.workers,
-                                                                        dependencies.clock, *servable->metrics_));
+      ASSIGN_OR_RETURN(std::unique_ptr<SegmentOp> op,
+                       SegmentOp::Create(std::move(spec), options, *workers, dependencies.clock, *servable->metrics_));
       LogAxes(options.name, op->axes());
       joined &= op->axes().joinable;
       ops.push_back(std::move(op));

@@ -67,6 +67,8 @@ class Servable {
   Digest digest_;
   uint64_t weight_bytes_ = 0;
   std::vector<Signature> signatures_;
+  /// Its share of the workers; null: all of them.
+  std::unique_ptr<Executor> share_;
   /// One per signature.
   std::vector<std::unique_ptr<Function>> functions_;
 };

@@ -68,6 +68,7 @@ signatures:
       z:
 batching: {max_batch_size: 8, max_delay_us: 100, max_queue_rows: 32, max_running: 2}
 intra_op_threads: 3
+max_workers: 1
 )");
   ASSERT_EQ(package.signatures.size(), 2u);
   const Signature& main = package.signatures[0];
@@ -93,6 +94,7 @@ intra_op_threads: 3
   EXPECT_EQ(package.batching.max_queue_rows, 32);
   EXPECT_EQ(package.batching.max_running, 2);
   EXPECT_EQ(package.intra_op_threads, 3);
+  EXPECT_EQ(package.max_workers, 1);
 }
 
 TEST_F(PackageTest, EmptyConfigChangesNothing) {
@@ -109,8 +111,9 @@ TEST_F(PackageTest, LeavingOutputsOutChangesTheDigest) {
 }
 
 TEST_F(PackageTest, UnknownKeysAreRefusedWithLine) {
-  ExpectError("batching: {}\nsignature: {}\n",
-              "2: key 'signature': got an unknown key, want one of signatures, batching, intra_op_threads");
+  ExpectError(
+      "batching: {}\nsignature: {}\n",
+      "2: key 'signature': got an unknown key, want one of signatures, batching, intra_op_threads, max_workers");
   ExpectError(
       "batching:\n  batch: 1\n",
       "2: key 'batch': got an unknown key, want one of "
