@@ -30,8 +30,8 @@ struct ServingModel {
   std::shared_ptr<const Servable> Find(const ServableRef& ref) const;
 };
 
-/// Name → what serves under it: looked at once by every request. Each thread looks at one of several copies, so that
-/// its lock is its own nearly always; whoever changes a name changes all copies, one after another.
+/// Name → what serves under it: looked at once by every request. Each core has a copy, so that a lock is its own nearly
+/// always; whoever changes a name changes all copies, one after another.
 ///
 /// Thread-safe. Holds the servables it gives out; never destroys the last reference of one while it holds a lock.
 class ServingTable {

@@ -14,7 +14,7 @@
 namespace portico {
 namespace {
 
-constexpr int kGrpcClients = 3;
+constexpr int kGrpcClients = 2;
 constexpr int kInProcessClients = 2;
 /// 1 MiB of weights a version: what stays behind shows.
 constexpr int64_t kColumns = 4096;
@@ -30,8 +30,9 @@ int FromEnvironment(const char* name, int otherwise) {
   return text == nullptr ? otherwise : std::atoi(text);
 }
 
-/// Publishes version after version of a model under full load, over gRPC and in process; each version's folder goes
-/// once the next one serves. No request may fail; each answer must be of one version, and of one that was there.
+/// Publishes version after version of a model under full load: over gRPC, in process, and through a portal of another
+/// node. Each version's folder goes once the next one serves. No request may fail; each answer must be of one version,
+/// and of one that was there.
 ///
 /// PORTICO_SOAK_FLIPS (default 300) and PORTICO_SOAK_MINUTES (default 0) say how long: until both are reached.
 class VersionSoak : public ::testing::Test {
@@ -39,7 +40,15 @@ class VersionSoak : public ::testing::Test {
   VersionSoak() {
     PublishVersion(VersionModel(1, kColumns), base_, 1);
     node_ = StartNode(LocalNode("soak", {{"m", base_}}));
-    for (int i = 0; i < kGrpcClients; ++i) threads_.emplace_back([this, i] { CallOverGrpc(i); });
+    ModelBuilder through;
+    through.Input("x", DType::kFloat, {"N", 64}).Output("y", DType::kFloat, {"N", 2});
+    through.Portal("Remote", "m", {"x"}, {"y"}, {DType::kFloat}, {"N,2"});
+    through.WriteTo(folder_.File("through/1/model.onnx"));
+    Node::Options front = LocalNode("front", {{"through", folder_.Folder("through")}});
+    front.peers["m"] = {node_->peer_endpoint()};
+    front_ = StartNode(std::move(front));
+    for (int i = 0; i < kGrpcClients; ++i) threads_.emplace_back([this, i] { CallOverGrpc(*node_, "m", i); });
+    threads_.emplace_back([this] { CallOverGrpc(*front_, "through", 1); });
     for (int i = 0; i < kInProcessClients; ++i) threads_.emplace_back([this, i] { CallInProcess(i); });
   }
 
@@ -55,12 +64,12 @@ class VersionSoak : public ::testing::Test {
     return Tensor::Of<float>({rows, 64}, std::vector<float>(static_cast<size_t>(rows) * 64, 1));
   }
 
-  void CallOverGrpc(int number) {
-    PredictClient client(node_->grpc_address());
+  void CallOverGrpc(const Node& node, const std::string& model, int number) {
+    PredictClient client(node.grpc_address());
     const std::vector<NamedTensor> inputs = {{"x", Input(1 + number)}};
     while (!stop_) {
       const int64_t before = available_;
-      const absl::StatusOr<Outputs> outputs = client.Predict("m", inputs);
+      const absl::StatusOr<Outputs> outputs = client.Predict(model, inputs);
       if (!outputs.ok()) {
         Fail(outputs.status().ToString());
       } else {
@@ -124,6 +133,7 @@ class VersionSoak : public ::testing::Test {
   const TempFolder folder_;
   const std::string base_ = folder_.Folder("m");
   std::unique_ptr<Node> node_;
+  std::unique_ptr<Node> front_;
   std::atomic<bool> stop_{false};
   /// The highest version known to serve, and the highest there is.
   std::atomic<int64_t> available_{1};
