@@ -33,8 +33,6 @@ struct Flags {
   std::string node;
   int replica = 0;
   std::vector<std::string> models;
-  std::string model_name;
-  std::string model_base_path;
   std::string grpc;
   std::string http;
   std::string peer;
@@ -64,21 +62,9 @@ absl::StatusOr<Node::Options> StandaloneOptions(const Flags& flags) {
     ASSIGN_OR_RETURN(auto pair, SplitPair("--model", model, "NAME=BASE, such as digit=packages/digit"));
     options.models.push_back({pair.first, pair.second});
   }
-  if (flags.model_name.empty() != flags.model_base_path.empty()) {
-    return absl::InvalidArgumentError("--model_name, --model_base_path: got one, want both; or use --model NAME=BASE");
-  }
-  if (!flags.model_name.empty()) options.models.push_back({flags.model_name, flags.model_base_path});
-  if (options.models.empty()) {
-    return absl::InvalidArgumentError(
-        "got nothing to serve, want --model NAME=BASE (repeatable), or --revision FILE --node NAME of a mesh");
-  }
   options.grpc.address = flags.grpc;
   options.http.address = flags.http;
   options.peer = flags.peer;
-  if (flags.grpc.empty() && flags.http.empty() && flags.peer.empty()) {
-    options.grpc.address = "127.0.0.1:8500";
-    options.http.address = "127.0.0.1:8501";
-  }
   options.workers = flags.workers;
   for (const std::string& remote : flags.remotes) {
     ASSIGN_OR_RETURN(const auto pair, SplitPair("--remote", remote, "TARGET=ENDPOINT[,ENDPOINT]"));
@@ -91,14 +77,37 @@ absl::StatusOr<Node::Options> StandaloneOptions(const Flags& flags) {
 
 absl::StatusOr<Node::Options> MeshOptions(const Flags& flags) {
   if (flags.node.empty()) return absl::InvalidArgumentError("--revision: got no --node, want which node of it this is");
-  if (!flags.models.empty() || !flags.model_name.empty() || !flags.remotes.empty() || !flags.grpc.empty() ||
-      !flags.http.empty() || !flags.peer.empty() || flags.workers != 0) {
+  std::vector<std::string> given;
+  for (const auto& group : flags.groups) {
+    for (std::string& flag : group->GivenMeshFlags()) given.push_back(std::move(flag));
+  }
+  if (!given.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--revision: got ", absl::StrJoin(given, ", "), ", which the revision decides; leave it out"));
+  }
+  if (!flags.models.empty() || !flags.remotes.empty() || !flags.grpc.empty() || !flags.http.empty() ||
+      !flags.peer.empty() || flags.workers != 0) {
     return absl::InvalidArgumentError(
         "--revision: got flags that the revision decides (--model, --grpc, --http, --peer, --remote, --workers), want "
         "none; leave them out");
   }
   ASSIGN_OR_RETURN(const Revision revision, ReadRevision(flags.revision));
   return Node::OptionsFor(revision, flags.node, flags.replica);
+}
+
+/// What flags leave open of a node that no mesh knows.
+absl::Status CompleteStandalone(Node::Options* options) {
+  if (options->models.empty() && options->model_config_file.path.empty()) {
+    return absl::InvalidArgumentError(
+        "got nothing to serve, want --model NAME=BASE (repeatable), --model_base_path BASE, --model_config_file FILE, "
+        "or --revision FILE --node NAME of a mesh");
+  }
+  if (options->grpc.address.empty() && options->http.address.empty() && options->grpc.socket_path.empty() &&
+      options->peer.empty()) {
+    options->grpc.address = "127.0.0.1:8500";
+    options->http.address = "127.0.0.1:8501";
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Node::Options> OptionsFrom(const Flags& flags) {
@@ -111,6 +120,7 @@ absl::StatusOr<Node::Options> OptionsFrom(const Flags& flags) {
                                   &options.call_security));
   }
   for (const auto& group : flags.groups) RETURN_IF_ERROR(group->Apply(&options));
+  if (flags.revision.empty()) RETURN_IF_ERROR(CompleteStandalone(&options));
   return options;
 }
 
@@ -203,8 +213,6 @@ void AddServeCommand(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("serve", "Serve models by this process, until SIGTERM or Ctrl-C");
   command->add_option("--model", flags->models, "A model and the folder of its versions; repeatable")
       ->type_name("NAME=BASE");
-  command->add_option("--model_name", flags->model_name, "As TensorFlow Serving names it")->type_name("NAME");
-  command->add_option("--model_base_path", flags->model_base_path, "As TensorFlow Serving names it")->type_name("BASE");
   command->add_option("--grpc", flags->grpc, "Address of the gRPC API; port 0: the system chooses")
       ->type_name("HOST:PORT");
   command->add_option("--http", flags->http, "Address of REST, metrics and health")->type_name("HOST:PORT");
@@ -228,6 +236,8 @@ void AddServeCommand(CLI::App& app, int& exit_code) {
   for (const auto& group : flags->groups) group->AddTo(*command);
   command->footer(
       "Without an address it serves gRPC on 127.0.0.1:8500 and REST on 127.0.0.1:8501.\n"
+      "Example, one node by itself:\n"
+      "  portico serve --model_name=digit --model_base_path=packages/digit --port=8500 --rest_api_port=8501\n"
       "Example, two nodes by hand:\n"
       "  portico serve --model hub/digit-encoder=packages/hub/digit-encoder --peer zmq+tcp://127.0.0.1:9000\n"
       "  portico serve --model digit=packages/digit --grpc 127.0.0.1:8500 --http 127.0.0.1:8501 \\\n"

@@ -1,11 +1,15 @@
 #include "cli/serve_flags.h"
 
 #include "cli/serve_versions_flags.h"
+#include "cli/tfs_flags.h"
 
 namespace portico {
 
 std::vector<std::unique_ptr<ServeFlags>> AllServeFlags() {
   std::vector<std::unique_ptr<ServeFlags>> groups;
+  groups.push_back(NewTfsModelFlags());
+  groups.push_back(NewTfsServerFlags());
+  groups.push_back(NewTfsForeignFlags());
   groups.push_back(NewVersionsFlags());
   return groups;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -21,6 +22,8 @@ class ServeFlags {
   /// After parsing. `options` holds what the command line's models and addresses, or the mesh's revision, and earlier
   /// groups say. INVALID_ARGUMENT "--flag: got …, want …".
   virtual absl::Status Apply(Node::Options* options) const = 0;
+  /// Those of its flags that were given but are for a mesh's revision to decide; they are refused beside --revision.
+  virtual std::vector<std::string> GivenMeshFlags() const { return {}; }
 };
 
 /// Every group, in the order in which they are applied.

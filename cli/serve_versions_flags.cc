@@ -40,6 +40,7 @@ class VersionsFlags final : public ServeFlags {
     servables.max_waiting_requests = max_waiting_;
     if (resource_preserving_) {
       for (ModelConfig& model : options->models) model.resource_preserving = true;
+      options->model_config_file.resource_preserving = true;
     }
     const bool on_demand_models =
         servables.on_demand || std::any_of(options->models.begin(), options->models.end(),

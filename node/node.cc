@@ -73,6 +73,7 @@ class NodeImpl final : public Node {
   void Stop() override {
     if (stopped_ || inference_ == nullptr) return;
     stopped_ = true;
+    model_config_poller_.Stop();
     servables_->Stop();
     for (const auto& listener : listeners_) listener->GoAway();
     if (!inference_->Drain(options_.drain_timeout)) {
@@ -147,7 +148,8 @@ class NodeImpl final : public Node {
     if (!options_.http.address.empty()) {
       HttpServer::Options http = options_.http;
       http.executor = &http_parsers_;
-      ASSIGN_OR_RETURN(http_, HttpServer::Start(std::move(http), HttpRoutes(*admin_, *tfs_rest_, *v2_rest_)));
+      ASSIGN_OR_RETURN(http_, HttpServer::Start(std::move(http),
+                                                HttpRoutes({options_.metrics_path}, *admin_, *tfs_rest_, *v2_rest_)));
     }
     if (!options_.grpc.address.empty() || !options_.grpc.socket_path.empty()) {
       std::vector<grpc::Service*> services = tfs_grpc_->services();
@@ -170,7 +172,12 @@ class NodeImpl final : public Node {
 
   /// Blocks until every model is available or has failed.
   absl::Status LoadModels() {
-    RETURN_IF_ERROR(servables_->Configure(options_.models));
+    if (options_.model_config_file.path.empty()) {
+      RETURN_IF_ERROR(servables_->Configure(options_.models));
+    } else {
+      RETURN_IF_ERROR(model_config_poller_.Poll());
+      model_config_poller_.Start();
+    }
     std::promise<void> settled;
     // What failed was logged, and is told by status and readiness.
     servables_->WhenSettled(Deadline(), [&settled](const absl::Status&) { settled.set_value(); });
@@ -195,6 +202,9 @@ class NodeImpl final : public Node {
   const StaticResolver resolver_;
   std::unique_ptr<Router> router_;
   std::unique_ptr<Servables> servables_;
+  ModelConfigPoller model_config_poller_{options_.model_config_file, [this](std::vector<ModelConfig> models) {
+                                           return servables_->Configure(std::move(models));
+                                         }};
   std::unique_ptr<Inference> inference_;
   std::unique_ptr<PeerFrontend> peer_frontend_;
   std::optional<Entrance> entrance_;

@@ -13,6 +13,7 @@
 #include "node/frontend/http_server.h"
 #include "node/inference.h"
 #include "node/servables/model_config.h"
+#include "node/servables/model_config_poller.h"
 #include "router/revision.h"
 #include "transport/transport.h"
 
@@ -26,6 +27,8 @@ class Node {
     /// Said in spans, logs and HELLO.
     std::string name = "node";
     std::vector<ModelConfig> models;
+    /// A file that says which models, in place of `models`, and is followed; without a path there is none.
+    ModelConfigPoller::Options model_config_file;
     /// How they are watched, loaded and unloaded. (on_change is the node's own.)
     Servables::Options servables;
     /// The gRPC listener; without address and socket path there is none.
@@ -34,6 +37,8 @@ class Node {
     HttpServer::Options http = {.address = ""};
     /// Of REST requests; 0: no limit.
     absl::Duration rest_timeout = absl::Seconds(30);
+    /// Where metrics are served besides /metrics; empty: nowhere.
+    std::string metrics_path;
     /// Who may send requests.
     Access access;
     /// Peer endpoint, zmq+tcp://…; empty: none.

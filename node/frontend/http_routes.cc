@@ -6,8 +6,14 @@
 
 namespace portico {
 
-HttpServer::Handler HttpRoutes(const Admin& admin, TfsRestFrontend& tfs, V2RestFrontend& v2) {
-  return [&admin, &tfs, &v2](const HttpRequest& request, HttpServer::Respond respond) {
+HttpServer::Handler HttpRoutes(HttpRouteOptions options, const Admin& admin, TfsRestFrontend& tfs, V2RestFrontend& v2) {
+  return [options = std::move(options), &admin, &tfs, &v2](const HttpRequest& request, HttpServer::Respond respond) {
+    if (!options.metrics_path.empty() && request.path == options.metrics_path) {
+      // Answered inside the call, like all that Admin answers.
+      HttpRequest metrics = request;
+      metrics.path = "/metrics";
+      return admin.Handle(metrics, std::move(respond));
+    }
     if (TfsRestFrontend::Handles(request.path)) return tfs.Handle(request, std::move(respond));
     if (V2RestFrontend::Handles(request.path)) return v2.Handle(request, std::move(respond));
     if (Admin::Handles(request.path)) return admin.Handle(request, std::move(respond));

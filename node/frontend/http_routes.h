@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "node/frontend/admin.h"
 #include "node/frontend/http_server.h"
 #include "node/frontend/tfs_rest.h"
@@ -7,8 +9,13 @@
 
 namespace portico {
 
+struct HttpRouteOptions {
+  /// Serves the metrics, too; empty: nothing.
+  std::string metrics_path;
+};
+
 /// The handler of a node's HTTP listener: by its path, a request goes to the frontend that handles it; 404 for the
 /// rest. Not owned; must outlive the server.
-HttpServer::Handler HttpRoutes(const Admin& admin, TfsRestFrontend& tfs, V2RestFrontend& v2);
+HttpServer::Handler HttpRoutes(HttpRouteOptions options, const Admin& admin, TfsRestFrontend& tfs, V2RestFrontend& v2);
 
 }  // namespace portico

@@ -84,9 +84,9 @@ absl::StatusOr<std::vector<ModelConfig>> ModelsOfServerConfig(const tfs::ModelSe
   return models;
 }
 
-absl::StatusOr<std::vector<ModelConfig>> ReadModelConfigFile(const std::string& path) {
+absl::StatusOr<std::vector<ModelConfig>> ParseModelConfigFile(const std::string& path, const std::string& text) {
   tfs::ModelServerConfig config;
-  RETURN_IF_ERROR(ReadProtoTextFile(path, &config));
+  RETURN_IF_ERROR(ParseProtoText(path, text, &config));
   absl::StatusOr<std::vector<ModelConfig>> models = ModelsOfServerConfig(config);
   if (!models.ok()) return WithContext(absl::StrCat("file '", path, "'"), models.status());
   return models;

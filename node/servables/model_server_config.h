@@ -16,7 +16,7 @@ namespace portico {
 /// do; Servables::Configure() checks the rest. A `logging_config` is left out, and a warning says so.
 absl::StatusOr<std::vector<ModelConfig>> ModelsOfServerConfig(const tensorflow::serving::ModelServerConfig& config);
 
-/// The same from a file in protobuf's text format, at most 16 MiB. Errors name file, line and column.
-absl::StatusOr<std::vector<ModelConfig>> ReadModelConfigFile(const std::string& path);
+/// The same from `text`, the content of file `path`, in protobuf's text format. Errors name file, line and column.
+absl::StatusOr<std::vector<ModelConfig>> ParseModelConfigFile(const std::string& path, const std::string& text);
 
 }  // namespace portico

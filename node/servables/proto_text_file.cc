@@ -33,6 +33,10 @@ class FirstError final : public google::protobuf::io::ErrorCollector {
 
 absl::Status ReadProtoTextFile(const std::string& path, google::protobuf::Message* message) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxBytes));
+  return ParseProtoText(path, text, message);
+}
+
+absl::Status ParseProtoText(const std::string& path, const std::string& text, google::protobuf::Message* message) {
   FirstError error;
   google::protobuf::TextFormat::Parser parser;
   parser.RecordErrorsTo(&error);

@@ -406,7 +406,11 @@ void Servables::Impl::LoadVersion(const std::string& name, const VersionFolder& 
 absl::StatusOr<std::shared_ptr<const Servable>> Servables::Impl::ReadVersion(const ModelConfig& config,
                                                                              const VersionFolder& folder) {
   ASSIGN_OR_RETURN(Package package, LoadPackage(config.name, folder.folder, weights_));
-  if (config.batching.has_value()) package.batching = *config.batching;
+  if (config.batching.has_value()) {
+    package.batching = *config.batching;
+  } else if (options_.batching.has_value()) {
+    package.batching = *options_.batching;
+  }
   return Servable::Load(std::move(package), dependencies_);
 }
 

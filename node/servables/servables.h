@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,8 @@ class Servables {
     /// A label may name a version that is not available: it waits for it. False: Configure() refuses to move a label of
     /// a model that serves to such a version.
     bool labels_may_wait = true;
+    /// How models are batched whose configuration does not say, in place of what servable.yaml says.
+    std::optional<BatchingOptions> batching = std::nullopt;
     /// Every model is loaded when it is first asked for, whatever its configuration says.
     bool on_demand = false;
     /// Bytes of weights that may be in memory; on-demand models that have not been asked for longest make room. 0: no

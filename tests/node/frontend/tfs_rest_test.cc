@@ -120,5 +120,24 @@ TEST_F(TfsRestTest, AdminPathsAnswer) {
   EXPECT_EQ(client_.Post("/healthz", "").code, 405);
 }
 
+TEST(TfsRestOptionsTest, TimeLimitIsADeadline) {
+  TempFolder folder;
+  ModelBuilder model;
+  model.Input("n", DType::kInt64, {"N"}).Output("m", DType::kInt64, {"N"}).Node("Identity", {"n"}, {"m"});
+  model.WriteTo(folder.File("count/1/model.onnx"));
+  Node::Options options;
+  options.http.address = "127.0.0.1:0";
+  options.models = {{"count", folder.Folder("count")}};
+  options.rest_timeout = absl::Nanoseconds(1);  // Over before anything can begin.
+  options.metrics_path = "/my/metrics";
+  const auto node = Node::Start(std::move(options));
+  ASSERT_TRUE(node.ok()) << node.status();
+  RawHttp client((*node)->http_address());
+  const RawResponse late = client.Post("/v1/models/count:predict", R"({"instances": [1]})");
+  EXPECT_EQ(late.code, 504) << late.body;
+  EXPECT_THAT(client.Get("/my/metrics").body, HasSubstr("# TYPE"));
+  EXPECT_EQ(client.Get("/my/other").code, 404);
+}
+
 }  // namespace
 }  // namespace portico
