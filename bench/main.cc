@@ -34,8 +34,9 @@ int main(int argc, char** argv) {
       return std::fputs(kUsage, stderr), 2;
   }
   std::vector<Scenario> scenarios;
-  for (auto* make : {portico::bench::PortalZmqScenarios, portico::bench::PredictGrpcScenarios,
-                     portico::bench::ExecutorScenarios, portico::bench::IsolationScenarios}) {
+  for (auto* make :
+       {portico::bench::PortalZmqScenarios, portico::bench::PredictGrpcScenarios, portico::bench::InferGrpcScenarios,
+        portico::bench::ExecutorScenarios, portico::bench::IsolationScenarios}) {
     for (Scenario& scenario : make()) {
       if (scenario.name.starts_with(prefix)) scenarios.push_back(std::move(scenario));
     }

@@ -139,6 +139,11 @@ class InferenceService final : public Base {
                                                    });
   }
 
+  grpc::ServerUnaryReactor* ModelStatistics(grpc::CallbackServerContext* call, const v2::ModelStatisticsRequest*,
+                                            v2::ModelStatisticsResponse*) override {
+    return Answer(call, V2StatisticsStatus());
+  }
+
   grpc::ServerUnaryReactor* RepositoryIndex(grpc::CallbackServerContext* call,
                                             const v2::RepositoryIndexRequest* request,
                                             v2::RepositoryIndexResponse* response) override {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "inference/grpc_service.pb.h"
 #include "node/frontend/v2_dtype.h"
@@ -111,11 +110,8 @@ bool V2ModelReady(const Servables& servables, const ServableRef& ref) {
   return false;
 }
 
-absl::Status CheckV2LoadParameter(absl::string_view name) {
-  if (name != "config" && !absl::StartsWith(name, "file:")) return absl::OkStatus();
-  return absl::UnimplementedError(
-      absl::StrCat("parameter '", name.substr(0, 256),
-                   "': a load takes the model from its folder; change servable.yaml or the folder, then load"));
+absl::Status V2StatisticsStatus() {
+  return absl::UnimplementedError("statistics: not served over this protocol; read /metrics on the HTTP listener");
 }
 
 }  // namespace portico

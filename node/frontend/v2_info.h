@@ -36,7 +36,7 @@ void FillV2Index(const std::vector<ModelIndex>& models, bool ready_only, inferen
 /// Whether a request for `ref` would be served now, or be what loads it.
 bool V2ModelReady(const Servables& servables, const ServableRef& ref);
 
-/// UNIMPLEMENTED for parameters of a load that replace what the node was told to serve.
-absl::Status CheckV2LoadParameter(absl::string_view name);
+/// What a request for statistics gets: UNIMPLEMENTED, and where they are.
+absl::Status V2StatisticsStatus();
 
 }  // namespace portico

@@ -8,7 +8,6 @@
 #include "base/status_macros.h"
 #include "node/frontend/json_reader.h"
 #include "node/frontend/v2_dtype.h"
-#include "node/frontend/v2_info.h"
 #include "node/frontend/v2_tensor.h"
 
 namespace portico {

@@ -102,4 +102,11 @@ absl::Status V2TensorParameters::Set(absl::string_view name, const V2Value& valu
   return absl::OkStatus();
 }
 
+absl::Status CheckV2LoadParameter(absl::string_view name) {
+  if (name != "config" && !absl::StartsWith(name, "file:")) return absl::OkStatus();
+  return absl::UnimplementedError(
+      absl::StrCat("parameter '", name.substr(0, 256),
+                   "': a load takes the model from its folder; change servable.yaml or the folder, then load"));
+}
+
 }  // namespace portico

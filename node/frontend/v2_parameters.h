@@ -44,4 +44,7 @@ struct V2TensorParameters {
   absl::Status Set(absl::string_view name, const V2Value& value);
 };
 
+/// UNIMPLEMENTED for parameters of a load that replace what the node was told to serve.
+absl::Status CheckV2LoadParameter(absl::string_view name);
+
 }  // namespace portico

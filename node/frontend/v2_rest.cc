@@ -217,7 +217,7 @@ void V2RestFrontend::Handle(const HttpRequest& request, HttpServer::Respond resp
                                 return V2Json(config);
                               });
     case Route::kStats:
-      return answer(absl::UnimplementedError("statistics: not served over this protocol yet; read /metrics"));
+      return answer(V2StatisticsStatus());
     case Route::kIndex: {
       const absl::StatusOr<bool> ready_only = ReadV2IndexJson(request.body);
       if (!ready_only.ok()) return answer(ready_only.status());

@@ -217,6 +217,14 @@ TEST_F(V2GrpcTest, ServerAndModelsTellAboutThemselves) {
   }
 }
 
+TEST_F(V2GrpcTest, WhatIsNotServedIsRefused) {
+  grpc::ClientContext context;
+  v2::ModelStatisticsResponse response;
+  const grpc::Status status = Stub()->ModelStatistics(&context, {}, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_THAT(status.error_message(), HasSubstr("/metrics"));
+}
+
 TEST_F(V2GrpcTest, RepositoryUnloadsAndLoads) {
   const auto stub = Stub();
   const auto ready = [&] {
