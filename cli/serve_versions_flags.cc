@@ -30,6 +30,14 @@ class VersionsFlags final : public ServeFlags {
         .add_flag("--resource-preserving", resource_preserving_,
                   "Unload the old version of a model before the new one is loaded")
         ->group(group);
+    command
+        .add_option("--warmup-requests", warmup_requests_, "Recorded requests replayed at most per version; 0: none")
+        ->check(CLI::NonNegativeNumber)
+        ->group(group);
+    command
+        .add_flag("--warmup-must-succeed", warmup_must_succeed_,
+                  "A version whose recorded requests fail does not serve")
+        ->group(group);
   }
 
   absl::Status Apply(Node::Options* options) const override {
@@ -38,6 +46,8 @@ class VersionsFlags final : public ServeFlags {
     servables.unload_on_empty |= unload_on_empty_;
     servables.memory_budget_bytes = memory_budget_;
     servables.max_waiting_requests = max_waiting_;
+    servables.warmup.max_requests = warmup_requests_;
+    servables.warmup.must_succeed = warmup_must_succeed_;
     if (resource_preserving_) {
       for (ModelConfig& model : options->models) model.resource_preserving = true;
       options->model_config_file.resource_preserving = true;
@@ -59,6 +69,8 @@ class VersionsFlags final : public ServeFlags {
   size_t max_waiting_ = Servables::Options().max_waiting_requests;
   bool unload_on_empty_ = false;
   bool resource_preserving_ = false;
+  int64_t warmup_requests_ = Servables::Options().warmup.max_requests;
+  bool warmup_must_succeed_ = false;
 };
 
 }  // namespace

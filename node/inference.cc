@@ -19,35 +19,6 @@ int64_t RowsOf(const Signature& signature, absl::Span<const Tensor> inputs) {
   return 1;
 }
 
-/// Each input against its declaration, and extents of one symbol against each other across inputs.
-absl::Status CheckInputs(const Signature& signature, absl::Span<const Tensor> inputs) {
-  struct Bound {
-    const std::string* symbol;
-    int64_t extent;
-    size_t input;
-  };
-  absl::InlinedVector<Bound, 8> bounds;
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const TensorSpec& spec = signature.inputs[i];
-    RETURN_IF_ERROR(spec.Check("input", inputs[i]));
-    for (size_t d = 0; d < spec.dims.size(); ++d) {
-      const Dim& dim = spec.dims[d];
-      if (dim.symbol.empty()) continue;
-      const int64_t extent = inputs[i].shape()[d];
-      const auto bound =
-          std::find_if(bounds.begin(), bounds.end(), [&](const Bound& b) { return *b.symbol == dim.symbol; });
-      if (bound == bounds.end()) {
-        bounds.push_back({&dim.symbol, extent, i});
-      } else if (bound->extent != extent) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "input '", spec.name, "': got ", extent, " for '", dim.symbol, "' in ", ShapeString(inputs[i].shape()),
-            ", want ", bound->extent, " as in input '", signature.inputs[bound->input].name, "'"));
-      }
-    }
-  }
-  return absl::OkStatus();
-}
-
 int64_t BytesOf(absl::Span<const Tensor> tensors) {
   int64_t bytes = 0;
   for (const Tensor& tensor : tensors) bytes += static_cast<int64_t>(tensor.bytes().size());
@@ -190,6 +161,34 @@ bool Inference::Drain(absl::Duration timeout) {
     absl::SleepFor(absl::Milliseconds(1));
   }
   return true;
+}
+
+absl::Status CheckInputs(const Signature& signature, absl::Span<const Tensor> inputs) {
+  struct Bound {
+    const std::string* symbol;
+    int64_t extent;
+    size_t input;
+  };
+  absl::InlinedVector<Bound, 8> bounds;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const TensorSpec& spec = signature.inputs[i];
+    RETURN_IF_ERROR(spec.Check("input", inputs[i]));
+    for (size_t d = 0; d < spec.dims.size(); ++d) {
+      const Dim& dim = spec.dims[d];
+      if (dim.symbol.empty()) continue;
+      const int64_t extent = inputs[i].shape()[d];
+      const auto bound =
+          std::find_if(bounds.begin(), bounds.end(), [&](const Bound& b) { return *b.symbol == dim.symbol; });
+      if (bound == bounds.end()) {
+        bounds.push_back({&dim.symbol, extent, i});
+      } else if (bound->extent != extent) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "input '", spec.name, "': got ", extent, " for '", dim.symbol, "' in ", ShapeString(inputs[i].shape()),
+            ", want ", bound->extent, " as in input '", signature.inputs[bound->input].name, "'"));
+      }
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace portico

@@ -80,4 +80,8 @@ class Inference {
   Counter& refused_;
 };
 
+/// Each input (in the signature's order) against its declaration, and extents of one symbol against each other:
+/// INVALID_ARGUMENT naming input, got, want.
+absl::Status CheckInputs(const Signature& signature, absl::Span<const Tensor> inputs);
+
 }  // namespace portico

@@ -411,7 +411,10 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servables::Impl::ReadVersion(con
   } else if (options_.batching.has_value()) {
     package.batching = *options_.batching;
   }
-  return Servable::Load(std::move(package), dependencies_);
+  ASSIGN_OR_RETURN(std::shared_ptr<const Servable> servable, Servable::Load(std::move(package), dependencies_));
+  RETURN_IF_ERROR(WarmUp(servable, folder.folder, options_.warmup, dependencies_.clock, dependencies_.metrics,
+                         [this] { return stopping_.load(std::memory_order_relaxed); }));
+  return servable;
 }
 
 void Servables::Impl::OnGone(const std::string& name, int64_t version) {

@@ -16,6 +16,7 @@
 #include "node/servables/servable.h"
 #include "node/servables/servables_memory.h"
 #include "node/servables/version_state.h"
+#include "node/servables/warmup.h"
 
 namespace portico {
 
@@ -54,6 +55,8 @@ class Servables {
     uint64_t memory_budget_bytes = 0;
     /// Requests that may wait for on-demand loads; more are refused.
     size_t max_waiting_requests = 1024;
+    /// Requests that were recorded beside a version, replayed before it is available.
+    WarmupOptions warmup;
     /// Called whenever what is available has changed, on some thread of Servables, one call at a time. Must be short.
     std::function<void()> on_change;
   };
