@@ -33,6 +33,7 @@ class TfsServerFlags final : public ServeFlags {
         .add_option("--rest_api_timeout_in_ms", rest_timeout_ms_, "Limit for a REST request; 0: none; default 30000")
         ->check(CLI::NonNegativeNumber)
         ->group(kGroup);
+    command.add_flag("--rest_api_enable_cors_support", cors_, "Scripts of any web page may use REST")->group(kGroup);
     command.add_option("--grpc_socket_path", socket_path_, "Unix socket of the gRPC API")
         ->type_name("PATH")
         ->group(kGroup);
@@ -55,6 +56,7 @@ class TfsServerFlags final : public ServeFlags {
     if (!socket_path_.empty()) options->grpc.socket_path = socket_path_;
     RETURN_IF_ERROR(ApplyPorts(options));
     if (rest_timeout_ms_) options->rest_timeout = absl::Milliseconds(*rest_timeout_ms_);
+    options->http.cors |= cors_;
     RETURN_IF_ERROR(ApplyChannelArguments(options));
     RETURN_IF_ERROR(ApplySsl(options));
     return ApplyMonitoring(options);
@@ -152,6 +154,7 @@ class TfsServerFlags final : public ServeFlags {
   std::optional<int> port_;
   std::optional<int> rest_port_;
   std::optional<int64_t> rest_timeout_ms_;
+  bool cors_ = false;
   std::string socket_path_;
   std::string channel_arguments_;
   std::string ssl_file_;

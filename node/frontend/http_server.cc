@@ -28,6 +28,11 @@
 namespace portico {
 namespace {
 
+/// What a browser asks before it lets a page of another origin send a request and read the answer.
+constexpr absl::string_view kCorsHeaders =
+    "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Methods: POST, GET\r\n"
+    "Access-Control-Allow-Headers: Content-Type, Content-Encoding, Authorization, traceparent\r\n";
+
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
@@ -210,6 +215,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
     if (!core_->gate.Enter()) return Refuse(503, "server: shutting down; send the request to another replica");
     inside_ = true;
     state_ = State::kHandling;
+    if (message.method() == http::verb::options && core_->options.cors) return Reply(HttpReply());
     if (message.method() != http::verb::get && message.method() != http::verb::head &&
         message.method() != http::verb::post) {
       return Refuse(405, absl::StrCat("method: got ", View(message.method_string()), ", want GET, HEAD or POST"));
@@ -286,6 +292,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
       out_ += "Connection: close\r\n";
     else if (parser_->get().version() < 11)
       out_ += "Connection: keep-alive\r\n";
+    if (core_->options.cors) out_.append(kCorsHeaders.data(), kCorsHeaders.size());
     for (const auto& [name, value] : reply.headers) absl::StrAppend(&out_, name, ": ", value, "\r\n");
     out_ += "\r\n";
     if (!head) out_ += reply.body;

@@ -53,6 +53,9 @@ class HttpServer {
     uint32_t max_connections = 4096;
     /// For a connection without a request in hand, and for a request whose bytes stop coming.
     absl::Duration idle_timeout = absl::Seconds(60);
+    /// Scripts of any web page may send requests and read answers (CORS): answers allow every origin, and OPTIONS is
+    /// answered.
+    bool cors = false;
     /// Where bodies that came as gzip, or over `inline_body_bytes`, are unpacked and handled, so that they don't hold
     /// up the I/O thread; not owned, must outlive the server. Null: on the I/O thread.
     Executor* executor = nullptr;

@@ -328,8 +328,10 @@ class InputRows {
     for (size_t d = 1; d < spec_.dims.size(); ++d) {
       const int64_t extent = spec_.dims[d].extent;
       if (extent >= 0) {
-        // Of a signature, whose shapes were checked when it was loaded.
-        known *= extent;
+        if (__builtin_mul_overflow(known, extent, &known)) {
+          return absl::InvalidArgumentError(
+              absl::StrCat("input '", spec_.name, "': want ", spec_.ToString(), ", which no request can fill"));
+        }
       } else if (std::exchange(unknown, static_cast<int>(d)) >= 0) {
         return absl::UnimplementedError(absl::StrCat("input '", spec_.name, "': want ", spec_.ToString(),
                                                      ", of which a feature's length does not tell the shape; "

@@ -144,6 +144,8 @@ class Servables::Impl {
   void SetRetryTimer(const std::string& name, Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void NoteSettled(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CheckSettled(Aftermath* after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  /// Nothing settles any more.
+  void FailWaiters(Aftermath* after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::optional<absl::Status> SettledNow(const std::optional<std::string>& model) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ForgetRemoved() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -477,6 +479,13 @@ void Servables::Impl::CheckSettled(Aftermath* after) {
   }
 }
 
+void Servables::Impl::FailWaiters(Aftermath* after) {
+  for (auto& [id, waiter] : waiters_) {
+    after->settled.emplace_back(std::move(waiter.done), absl::UnavailableError("models: the node is shutting down"));
+  }
+  waiters_.clear();
+}
+
 void Servables::Impl::WhenSettled(std::optional<std::string> model, Deadline deadline, SettledDone done) {
   Aftermath after;
   {
@@ -484,6 +493,7 @@ void Servables::Impl::WhenSettled(std::optional<std::string> model, Deadline dea
     const uint64_t id = ++last_waiter_;
     waiters_.emplace(id, SettledWaiter{std::move(model), std::move(done)});
     CheckSettled(&after);
+    if (stopping_.load(std::memory_order_relaxed)) FailWaiters(&after);
     if (waiters_.contains(id) && !deadline.infinite()) timer_.At(deadline.at(), [this, id] { OnDeadline(id); });
   }
   Finish(std::move(after));
@@ -840,6 +850,7 @@ void Servables::Impl::Stop() {
   {
     MutexLock lock(&mutex_);
     CheckSettled(&after);
+    FailWaiters(&after);
     for (const auto& [name, entry] : entries_) {
       FailWaiting(name, absl::UnavailableError(absl::StrCat("model '", name, "': the node is shutting down")), &after);
     }

@@ -106,6 +106,15 @@ TEST_F(TfsFlagsTest, PortsAndHost) {
   ExpectError({"--grpc_channel_arguments=x"}, "want KEY=VALUE");
 }
 
+TEST_F(TfsFlagsTest, CorsIsOffUnlessAskedFor) {
+  ASSERT_TRUE(Parse({"--port=1"}).ok());
+  EXPECT_FALSE(options_->http.cors);
+  ASSERT_TRUE(Parse({"--rest_api_enable_cors_support"}).ok());
+  EXPECT_TRUE(options_->http.cors);
+  ASSERT_TRUE(Parse({"--rest_api_enable_cors_support=false"}).ok());
+  EXPECT_FALSE(options_->http.cors);
+}
+
 TEST_F(TfsFlagsTest, ModelConfigFileGoesBeforeModelName) {
   ASSERT_TRUE(Parse({"--model_config_file=/c", "--model_name=m", "--model_base_path=/m",
                      "--model_config_file_poll_wait_seconds=2"})

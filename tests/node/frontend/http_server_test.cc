@@ -120,6 +120,27 @@ TEST(HttpServerTest, HeadHasNoBodyAndOtherMethodsAreRefused) {
   EXPECT_TRUE(client.Closed());
 }
 
+TEST(HttpServerTest, CorsHeadersAreThereOnlyWhereAskedFor) {
+  HttpServer::Options options;
+  options.cors = true;
+  const auto server = Serve(Echo, options);
+  RawHttp client(server->address());
+  client.Send("OPTIONS /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nOrigin: http://page\r\n\r\n");
+  const RawResponse preflight = client.Receive();
+  EXPECT_EQ(preflight.code, 200);
+  EXPECT_THAT(preflight.head, HasSubstr("Access-Control-Allow-Origin: *"));
+  EXPECT_THAT(preflight.head, HasSubstr("Access-Control-Allow-Methods: POST, GET"));
+  const RawResponse answer = client.Post("/x", "body");
+  EXPECT_EQ(answer.body, "POST /x? body");
+  EXPECT_THAT(answer.head, HasSubstr("Access-Control-Allow-Origin: *"));
+
+  const auto plain = Serve(Echo);
+  RawHttp other(plain->address());
+  EXPECT_THAT(other.Get("/x").head, ::testing::Not(HasSubstr("Access-Control")));
+  other.Send("OPTIONS /x HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_EQ(other.Receive().code, 405);
+}
+
 TEST(HttpServerTest, ExpectedContinueIsSentBeforeTheBody) {
   const auto server = Serve(Echo);
   RawHttp client(server->address());

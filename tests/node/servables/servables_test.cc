@@ -33,6 +33,17 @@ TEST_F(ServablesTest, ServesTheHighestVersionAndFollowsTheFolder) {
   EXPECT_EQ(StateOf("m", 10), State::kAvailable);
 }
 
+TEST_F(ServablesTest, WhoWaitsForModelsIsToldThatTheNodeStops) {
+  Start();
+  servables_->Stop();
+  Publish("m", 1);
+  // Nothing lists folders any more, so this can never settle.
+  if (!servables_->Configure({Model("m")}).ok()) return;
+  std::promise<absl::Status> done;
+  servables_->WhenSettled(Deadline(), [&](absl::Status status) { done.set_value(std::move(status)); });
+  EXPECT_EQ(done.get_future().get().code(), absl::StatusCode::kUnavailable);
+}
+
 TEST_F(ServablesTest, ChangesAreNoticedBeforeTheNextPoll) {
   options_.poll_period = absl::Hours(1);
   Publish("m", 1);
