@@ -36,7 +36,7 @@ int main(int argc, char** argv) {
   std::vector<Scenario> scenarios;
   for (auto* make :
        {portico::bench::PortalZmqScenarios, portico::bench::PredictGrpcScenarios, portico::bench::InferGrpcScenarios,
-        portico::bench::ExecutorScenarios, portico::bench::IsolationScenarios}) {
+        portico::bench::ExecutorScenarios, portico::bench::IsolationScenarios, portico::bench::BatchScenarios}) {
     for (Scenario& scenario : make()) {
       if (scenario.name.starts_with(prefix)) scenarios.push_back(std::move(scenario));
     }

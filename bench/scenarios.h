@@ -12,5 +12,6 @@ std::vector<Scenario> PredictGrpcScenarios();
 std::vector<Scenario> InferGrpcScenarios();
 std::vector<Scenario> ExecutorScenarios();
 std::vector<Scenario> IsolationScenarios();
+std::vector<Scenario> BatchScenarios();
 
 }  // namespace portico::bench
