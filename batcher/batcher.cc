@@ -69,6 +69,7 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
   std::atomic<uint64_t> tickets_{0};
   Histogram& rows_metric_;
   Histogram& queue_seconds_metric_;
+  Histogram& run_seconds_metric_;
   Counter& refused_metric_;
   Counter& expired_metric_;
 
@@ -91,6 +92,11 @@ std::vector<double> RowBuckets() {
   std::vector<double> bounds;
   for (double bound = 1; bound <= 16384; bound *= 2) bounds.push_back(bound);
   return bounds;
+}
+
+Batcher::Options WithLabels(Batcher::Options options) {
+  if (options.labels.empty()) options.labels = {{"queue", options.name}};
+  return options;
 }
 
 absl::Status DeadStatus(const RequestContext& context) {
@@ -149,7 +155,7 @@ class PiecedCall {
 }  // namespace
 
 Batcher::Impl::Impl(Options options, Function function, Executor& executor, const Clock& clock, MetricRegistry& metrics)
-    : options_(std::move(options)),
+    : options_(WithLabels(std::move(options))),
       function_(std::move(function)),
       executor_(executor),
       clock_(clock),
@@ -158,15 +164,17 @@ Batcher::Impl::Impl(Options options, Function function, Executor& executor, cons
       max_batch_rows_(options_.allowed_batch_rows.empty()
                           ? options_.max_batch_rows
                           : std::min(options_.max_batch_rows, options_.allowed_batch_rows.back())),
-      rows_metric_(
-          metrics.NewHistogram("portico_batch_rows", "Rows of one run", {{"queue", options_.name}}, RowBuckets())),
-      queue_seconds_metric_(metrics.NewHistogram("portico_batch_queue_seconds", "Time a call waited for its run",
-                                                 {{"queue", options_.name}}, LatencyBuckets())),
-      refused_metric_(metrics.NewCounter("portico_batch_refused_total", "Calls refused because the queue was full",
-                                         {{"queue", options_.name}})),
+      rows_metric_(metrics.NewHistogram("portico_batch_rows", "Rows of one run.", options_.labels, RowBuckets())),
+      queue_seconds_metric_(metrics.NewHistogram("portico_batch_queue_seconds", "Time a call waited for its run.",
+                                                 options_.labels, LatencyBuckets())),
+      run_seconds_metric_(metrics.NewHistogram("portico_batch_run_seconds",
+                                               "Time of one run, joining and scattering included.", options_.labels,
+                                               LatencyBuckets())),
+      refused_metric_(metrics.NewCounter("portico_batch_refused_total", "Calls refused because the queue was full.",
+                                         options_.labels)),
       expired_metric_(metrics.NewCounter("portico_batch_expired_total",
-                                         "Calls dropped from the queue: cancelled or past their deadline",
-                                         {{"queue", options_.name}})),
+                                         "Calls dropped from the queue: cancelled or past their deadline.",
+                                         options_.labels)),
       waiting_(rule_, options_.max_delay),
       learner_(max_batch_rows_) {
   PORTICO_CHECK(options_.max_running >= 1 && options_.max_batch_rows >= 1);
@@ -433,6 +441,13 @@ std::vector<Batcher::Impl::Result> Batcher::Impl::RunCalls(const std::vector<Wai
     results.push_back(RunAlone(calls[0]));
   } else {
     RunJoined(calls, rows, results);
+  }
+  const absl::Duration time = clock_.Now() - start;
+  run_seconds_metric_.Observe(absl::ToDoubleSeconds(time));
+  if (options_.observer != nullptr) {
+    absl::Duration queued;
+    for (const WaitingCall& call : calls) queued += start - call.since;
+    options_.observer->OnRun({rows, static_cast<int64_t>(calls.size()), queued, time});
   }
   RecordSpans(calls, rows, start);
   return results;

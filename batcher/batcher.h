@@ -18,6 +18,23 @@
 
 namespace portico {
 
+/// Is told of every run of a batcher, on the worker that ran it. Thread-safe; returns fast.
+class BatchObserver {
+ public:
+  struct Run {
+    int64_t rows = 0;
+    int64_t calls = 0;
+    /// Sum of the times that the calls waited.
+    absl::Duration queued;
+    /// From its inputs to its outputs, joining and scattering included.
+    absl::Duration time;
+  };
+  virtual void OnRun(const Run& run) = 0;
+
+ protected:
+  ~BatchObserver() = default;
+};
+
 /// Rows of many requests around one function over batches. Stands in front of a segment: gathers the rows of all
 /// waiting requests (of all callers, all products), runs once, scatters the results.
 ///
@@ -43,8 +60,12 @@ class Batcher {
   using Function = absl::AnyInvocable<absl::StatusOr<std::vector<Tensor>>(absl::Span<const Tensor>) const>;
 
   struct Options {
-    /// "digit:1/segment_0": for messages and metrics.
+    /// "digit:1/segment_0": for messages.
     std::string name;
+    /// Of its metrics. Empty: {"queue", name}.
+    MetricLabels labels;
+    /// Not owned, must outlive the batcher. Null: nobody.
+    BatchObserver* observer = nullptr;
     /// Per input: whether dim 0 counts rows. All false: nothing is ever joined.
     std::vector<bool> row_inputs;
     /// Whether every output's dim 0 counts rows. False: nothing is ever joined.

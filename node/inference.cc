@@ -45,7 +45,10 @@ class Inference::Call {
 
   void Finish(absl::StatusOr<std::vector<Tensor>> outputs) {
     const absl::Duration latency = inference_.clock_.Now() - start_;
-    servable_->series(signature_).Finished(api_, outputs.status(), latency, rows_);
+    RequestSeries& series = servable_->series(signature_);
+    series.Left(bytes_);
+    series.Finished(api_, outputs.status(), latency, rows_);
+    servable_->stats().RequestDone(outputs.ok(), latency, rows_, start_ + latency);
     if (context_->trace.sampled) {
       Span span;
       span.span_id = NewSpanId();
@@ -138,6 +141,7 @@ void Inference::Run(Api api, std::shared_ptr<const Servable> servable, const Sig
                     Ref<const RequestContext> context, std::vector<Tensor> inputs, Done done) {
   const auto refuse = [&](absl::Status status) {
     servable->series(signature).Finished(api, status, absl::ZeroDuration(), 0);
+    servable->stats().RequestDone(false, absl::ZeroDuration(), 0, clock_.Now());
     done(std::move(status));
   };
   if (absl::Status status = CheckInputs(signature, inputs); !status.ok()) return refuse(std::move(status));
@@ -145,6 +149,7 @@ void Inference::Run(Api api, std::shared_ptr<const Servable> servable, const Sig
   const absl::StatusOr<TenantQuotas::Place> place = Admit(*context, bytes);
   if (!place.ok()) return refuse(place.status());
   const Servable& running = *servable;
+  running.series(signature).Entered(bytes);
   auto call = std::make_unique<Call>(*this, api, std::move(servable), signature, context, *place, bytes,
                                      RowsOf(signature, inputs), std::move(done));
   running.Run(

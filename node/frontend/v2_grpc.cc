@@ -139,9 +139,10 @@ class InferenceService final : public Base {
                                                    });
   }
 
-  grpc::ServerUnaryReactor* ModelStatistics(grpc::CallbackServerContext* call, const v2::ModelStatisticsRequest*,
-                                            v2::ModelStatisticsResponse*) override {
-    return Answer(call, V2StatisticsStatus());
+  grpc::ServerUnaryReactor* ModelStatistics(grpc::CallbackServerContext* call,
+                                            const v2::ModelStatisticsRequest* request,
+                                            v2::ModelStatisticsResponse* response) override {
+    return Answer(call, FillV2Statistics(servables(), request->name(), request->version(), response));
   }
 
   grpc::ServerUnaryReactor* RepositoryIndex(grpc::CallbackServerContext* call,

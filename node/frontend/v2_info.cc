@@ -10,7 +10,8 @@ namespace portico {
 namespace {
 
 constexpr char kPlatform[] = "onnxruntime_onnx";
-constexpr const char* kExtensions[] = {"binary_tensor_data", "model_configuration", "model_repository", "parameters"};
+constexpr const char* kExtensions[] = {"binary_tensor_data", "model_configuration", "model_repository", "parameters",
+                                       "statistics"};
 
 void FillTensor(const TensorSpec& spec, inference::ModelMetadataResponse::TensorMetadata* tensor) {
   tensor->set_name(spec.name);
@@ -110,8 +111,36 @@ bool V2ModelReady(const Servables& servables, const ServableRef& ref) {
   return false;
 }
 
-absl::Status V2StatisticsStatus() {
-  return absl::UnimplementedError("statistics: not served over this protocol; read /metrics on the HTTP listener");
+absl::Status FillV2Statistics(const Servables& servables, const std::string& name, const std::string& version,
+                              inference::ModelStatisticsResponse* response) {
+  const auto set = [](const ServableStats::Total& total, inference::StatisticDuration* out) {
+    out->set_count(total.count);
+    out->set_ns(static_cast<uint64_t>(absl::ToInt64Nanoseconds(total.time)));
+  };
+  for (const std::shared_ptr<const Servable>& servable : servables.Available()) {
+    const std::string number = absl::StrCat(servable->version());
+    if ((!name.empty() && servable->name() != name) || (!version.empty() && number != version)) continue;
+    const ServableStats::Snapshot stats = servable->stats().Read();
+    inference::ModelStatistics& out = *response->add_model_stats();
+    out.set_name(servable->name());
+    out.set_version(number);
+    out.set_last_inference(static_cast<uint64_t>(absl::ToUnixMillis(stats.last_request)));
+    out.set_inference_count(stats.rows);
+    out.set_execution_count(stats.runs);
+    set(stats.succeeded, out.mutable_inference_stats()->mutable_success());
+    set(stats.failed, out.mutable_inference_stats()->mutable_fail());
+    set(stats.queued, out.mutable_inference_stats()->mutable_queue());
+    set(stats.computed, out.mutable_inference_stats()->mutable_compute_infer());
+    for (const ServableStats::BatchSize& size : stats.batch_sizes) {
+      inference::InferBatchStatistics& batch = *out.add_batch_stats();
+      batch.set_batch_size(static_cast<uint64_t>(size.rows));
+      set(size.runs, batch.mutable_compute_infer());
+    }
+  }
+  if (response->model_stats_size() > 0 || name.empty()) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat("model '", name, "'",
+                                          version.empty() ? "" : absl::StrCat(" version ", version),
+                                          ": does not serve, so that there are no statistics of it"));
 }
 
 }  // namespace portico

@@ -36,7 +36,9 @@ void FillV2Index(const std::vector<ModelIndex>& models, bool ready_only, inferen
 /// Whether a request for `ref` would be served now, or be what loads it.
 bool V2ModelReady(const Servables& servables, const ServableRef& ref);
 
-/// What a request for statistics gets: UNIMPLEMENTED, and where they are.
-absl::Status V2StatisticsStatus();
+/// What the versions that serve have done since they were loaded. `name` empty: all models; `version` empty: all that
+/// serve. NOT_FOUND where there is no such model, or it does not serve.
+absl::Status FillV2Statistics(const Servables& servables, const std::string& name, const std::string& version,
+                              inference::ModelStatisticsResponse* response);
 
 }  // namespace portico

@@ -30,6 +30,11 @@ void AppendList(absl::string_view key, const List& list, std::string* out, Appen
   out->push_back(']');
 }
 
+void AppendDuration(absl::string_view key, const inference::StatisticDuration& duration, std::string* out) {
+  absl::StrAppend(out, out->back() == '{' ? "" : ",", "\"", key, "\":{\"count\":", duration.count(),
+                  ",\"ns\":", duration.ns(), "}");
+}
+
 template <typename Tensors>
 void AppendTensors(absl::string_view key, const Tensors& tensors, std::string* out) {
   AppendList(key, tensors, out, [&](const auto& tensor) {
@@ -95,6 +100,34 @@ std::string V2Json(const inference::RepositoryIndexResponse& index) {
     out.push_back('}');
   }
   return out + "]";
+}
+
+std::string V2Json(const inference::ModelStatisticsResponse& statistics) {
+  std::string out = "{";
+  AppendList("model_stats", statistics.model_stats(), &out, [&](const inference::ModelStatistics& model) {
+    out.push_back('{');
+    AppendText("name", model.name(), &out);
+    AppendText("version", model.version(), &out);
+    absl::StrAppend(&out, ",\"last_inference\":", model.last_inference(),
+                    ",\"inference_count\":", model.inference_count(), ",\"execution_count\":", model.execution_count(),
+                    ",\"inference_stats\":{");
+    AppendDuration("success", model.inference_stats().success(), &out);
+    AppendDuration("fail", model.inference_stats().fail(), &out);
+    AppendDuration("queue", model.inference_stats().queue(), &out);
+    AppendDuration("compute_input", model.inference_stats().compute_input(), &out);
+    AppendDuration("compute_infer", model.inference_stats().compute_infer(), &out);
+    AppendDuration("compute_output", model.inference_stats().compute_output(), &out);
+    out.push_back('}');
+    AppendList("batch_stats", model.batch_stats(), &out, [&](const inference::InferBatchStatistics& batch) {
+      absl::StrAppend(&out, "{\"batch_size\":", batch.batch_size());
+      AppendDuration("compute_input", batch.compute_input(), &out);
+      AppendDuration("compute_infer", batch.compute_infer(), &out);
+      AppendDuration("compute_output", batch.compute_output(), &out);
+      out.push_back('}');
+    });
+    out.push_back('}');
+  });
+  return out + "}";
 }
 
 }  // namespace portico

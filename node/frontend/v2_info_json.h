@@ -12,5 +12,6 @@ std::string V2Json(const inference::ServerMetadataResponse& metadata);
 std::string V2Json(const inference::ModelMetadataResponse& metadata);
 std::string V2Json(const inference::ModelConfig& config);
 std::string V2Json(const inference::RepositoryIndexResponse& index);
+std::string V2Json(const inference::ModelStatisticsResponse& statistics);
 
 }  // namespace portico

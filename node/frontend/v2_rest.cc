@@ -217,7 +217,7 @@ void V2RestFrontend::Handle(const HttpRequest& request, HttpServer::Respond resp
                                 return V2Json(config);
                               });
     case Route::kStats:
-      return answer(V2StatisticsStatus());
+      return answer(Statistics(path->ref));
     case Route::kIndex: {
       const absl::StatusOr<bool> ready_only = ReadV2IndexJson(request.body);
       if (!ready_only.ok()) return answer(ready_only.status());
@@ -230,6 +230,14 @@ void V2RestFrontend::Handle(const HttpRequest& request, HttpServer::Respond resp
     case Route::kUnload:
       return answer(Unload(RefByUrl(servables, std::move(path->ref)), request));
   }
+}
+
+absl::StatusOr<HttpReply> V2RestFrontend::Statistics(const ServableRef& url) const {
+  const Servables& servables = entrance_.inference.servables();
+  const ServableRef ref = url.name.empty() ? url : RefByUrl(servables, url);
+  inference::ModelStatisticsResponse statistics;
+  RETURN_IF_ERROR(FillV2Statistics(servables, ref.name, ref.version < 0 ? "" : absl::StrCat(ref.version), &statistics));
+  return JsonReply(V2Json(statistics));
 }
 
 HttpReply V2RestFrontend::ReadyReply() const {

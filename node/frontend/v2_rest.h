@@ -30,6 +30,7 @@ class V2RestFrontend {
  private:
   class InferCall;
   class ModelCall;
+  absl::StatusOr<HttpReply> Statistics(const ServableRef& url) const;
   HttpReply ReadyReply() const;
   HttpReply ModelReadyReply(const ServableRef& ref) const;
   void Load(const ServableRef& ref, const HttpRequest& request, HttpServer::Respond respond);

@@ -36,7 +36,10 @@ MetricLabels With(MetricLabels labels, RequestApi api, absl::string_view code) {
 }  // namespace
 
 RequestSeries::RequestSeries(MetricRegistry& metrics, MetricLabels labels)
-    : metrics_(metrics), labels_(std::move(labels)) {
+    : metrics_(metrics),
+      labels_(std::move(labels)),
+      in_flight_(metrics.NewGauge("portico_requests_inside", "Requests inside, by what they ask.", labels_)),
+      bytes_(metrics.NewGauge("portico_request_bytes_inside", "Bytes of inputs of the requests inside.", labels_)) {
   for (size_t i = 0; i < apis_.size(); ++i) {
     const auto api = static_cast<RequestApi>(i);
     apis_[i].ok = &metrics.NewCounter(kRequests, kRequestsHelp, With(labels_, api, "OK"));

@@ -61,6 +61,8 @@ class BatchedSegment final : public SegmentOp {
   static Batcher::Options BatcherOptions(const Options& options, const RowAxes& axes) {
     Batcher::Options result;
     result.name = options.name;
+    result.labels = options.labels;
+    result.observer = options.observer;
     for (const AxisKind kind : axes.inputs) result.row_inputs.push_back(axes.joinable && kind == AxisKind::kRows);
     result.row_outputs = axes.joinable;
     result.max_batch_rows = options.batching.max_batch_size;

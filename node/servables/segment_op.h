@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/executor.h"
 #include "base/metric.h"
+#include "batcher/batcher.h"
 #include "models/graph/graph_plan.h"
 #include "models/graph/op.h"
 #include "models/package/package.h"
@@ -27,6 +28,10 @@ class SegmentOp : public AsyncOp {
     int workers = 1;
     /// The symbol that counts rows where servable.yaml declares it; empty: found out by running.
     std::string declared_row_symbol;
+    /// Of its metrics: model, version, signature, segment.
+    MetricLabels labels;
+    /// Told of its runs; not owned, must outlive the op. May be null.
+    BatchObserver* observer = nullptr;
   };
 
   /// Makes the session and finds out which rows may be joined. References are not owned and must outlive the op.

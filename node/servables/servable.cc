@@ -69,6 +69,11 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
       options.batching = package.batching;
       options.intra_op_threads = package.intra_op_threads;
       options.workers = dependencies.worker_count;
+      options.labels = {{"model", package.name},
+                        {"version", absl::StrCat(package.version)},
+                        {"signature", signature.name},
+                        {"segment", step.segment->name}};
+      options.observer = &servable->stats_;
       if (package.axes_declared) options.declared_row_symbol = DeclaredRowSymbol(signature);
       // The op takes model bytes and weights; the plan keeps what people want to know of the segment.
       SegmentSpec spec = std::move(*step.segment);

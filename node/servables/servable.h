@@ -14,6 +14,7 @@
 #include "models/graph/graph.h"
 #include "models/package/package.h"
 #include "node/servables/request_series.h"
+#include "node/servables/servable_stats.h"
 #include "remote_op/portal.h"
 
 namespace portico {
@@ -46,6 +47,8 @@ class Servable {
   /// Portals whose target cannot be reached now, "target: reason" each; empty: healthy.
   std::vector<std::string> Degraded() const;
 
+  /// What it has done so far.
+  ServableStats& stats() const { return stats_; }
   /// Where requests of the signature are counted.
   RequestSeries& series(const Signature& signature) const;
 
@@ -67,6 +70,7 @@ class Servable {
   Digest digest_;
   uint64_t weight_bytes_ = 0;
   std::vector<Signature> signatures_;
+  mutable ServableStats stats_;
   /// Its share of the workers; null: all of them.
   std::unique_ptr<Executor> share_;
   /// One per signature.

@@ -217,12 +217,40 @@ TEST_F(V2GrpcTest, ServerAndModelsTellAboutThemselves) {
   }
 }
 
-TEST_F(V2GrpcTest, WhatIsNotServedIsRefused) {
-  grpc::ClientContext context;
-  v2::ModelStatisticsResponse response;
-  const grpc::Status status = Stub()->ModelStatistics(&context, {}, &response);
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
-  EXPECT_THAT(status.error_message(), HasSubstr("/metrics"));
+TEST_F(V2GrpcTest, StatisticsCountRequestsRowsAndRuns) {
+  const auto read = [](const std::string& name, v2::ModelStatisticsResponse* response) {
+    grpc::ClientContext context;
+    v2::ModelStatisticsRequest request;
+    request.set_name(name);
+    return Stub()->ModelStatistics(&context, request, response);
+  };
+  v2::ModelStatisticsResponse before, after;
+  ASSERT_TRUE(read("pair", &before).ok());
+  auto request = PairRequest();
+  request.clear_inputs();
+  request.clear_raw_input_contents();
+  AddInput(&request, "a", {3, 2}, std::vector<float>(6));
+  AddInput(&request, "b", {3, 2}, std::vector<float>(6));
+  ASSERT_TRUE(Infer(request).ok());
+  request.mutable_inputs(0)->set_name("z");
+  request.mutable_inputs(1)->mutable_shape()->Set(0, 2);
+  EXPECT_FALSE(Infer(request).ok());
+  ASSERT_TRUE(read("pair", &after).ok());
+  ASSERT_EQ(after.model_stats_size(), 1);
+  const v2::ModelStatistics &old = before.model_stats(0), &now = after.model_stats(0);
+  EXPECT_EQ(now.version(), "3");
+  EXPECT_EQ(now.inference_count() - old.inference_count(), 3);
+  EXPECT_EQ(now.execution_count() - old.execution_count(), 1);
+  EXPECT_EQ(now.inference_stats().success().count() - old.inference_stats().success().count(), 1);
+  EXPECT_GT(now.inference_stats().compute_infer().ns(), old.inference_stats().compute_infer().ns());
+  EXPECT_GT(now.last_inference(), absl::ToUnixMillis(absl::Now() - absl::Minutes(1)));
+  bool of_three_rows = false;
+  for (const auto& batch : now.batch_stats()) of_three_rows |= batch.batch_size() == 3;
+  EXPECT_TRUE(of_three_rows);
+  EXPECT_EQ(read("foo", &after).error_code(), grpc::StatusCode::NOT_FOUND);
+  v2::ModelStatisticsResponse all;
+  ASSERT_TRUE(read("", &all).ok());
+  EXPECT_EQ(all.model_stats_size(), 3);
 }
 
 TEST_F(V2GrpcTest, RepositoryUnloadsAndLoads) {

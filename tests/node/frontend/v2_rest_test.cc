@@ -39,6 +39,17 @@ TEST_F(V2RestTest, InferAnswersInJson) {
   EXPECT_EQ(Post("/v2/models/pair/versions/3/infer", absl::StrCat(kPair, "}")).body, response.body);
 }
 
+TEST_F(V2RestTest, StatisticsTellWhatWasServed) {
+  ASSERT_EQ(Post("/v2/models/pair/infer", absl::StrCat(kPair, "}")).code, 200);
+  const RawResponse response = Get("/v2/models/pair/stats");
+  EXPECT_EQ(response.code, 200);
+  EXPECT_THAT(response.body, HasSubstr(R"({"model_stats":[{"name":"pair","version":"3","last_inference":)"));
+  EXPECT_THAT(response.body, HasSubstr(R"("batch_stats":[{"batch_size":1,"compute_input":{"count":0,"ns":0})"));
+  EXPECT_EQ(Get("/v2/models/pair/versions/3/stats").code, 200);
+  EXPECT_EQ(Get("/v2/models/pair/versions/4/stats").code, 404);
+  EXPECT_THAT(Get("/v2/models/stats").body, HasSubstr(R"("name":"count")"));
+}
+
 TEST_F(V2RestTest, BinaryDataBothWays) {
   const std::string json =
       R"({"inputs":[{"name":"n","shape":[2],"datatype":"INT64","parameters":{"binary_data_size":16}}],)"

@@ -73,7 +73,10 @@ TEST_F(WarmUpTest, RecordedRequestsAreReplayedBeforeAVersionServes) {
   EXPECT_EQ(VersionOf({.name = "m"}), 1);
   EXPECT_THAT(metrics_->Expose(), HasSubstr("portico_warmup_requests_total{model=\"m\",result=\"ok\"} 3"));
   // They ran: each was a batch.
-  EXPECT_THAT(metrics_->Expose(), HasSubstr("portico_batch_rows_sum{queue=\"m:1/serving_default/segment_0\"}"));
+  EXPECT_THAT(
+      metrics_->Expose(),
+      HasSubstr(
+          "portico_batch_rows_sum{model=\"m\",segment=\"segment_0\",signature=\"serving_default\",version=\"1\"}"));
   EXPECT_THAT(metrics_->Expose(),
               Not(HasSubstr("portico_batch_rows_count{queue=\"m:1/serving_default/segment_0\"} 0")));
 }
