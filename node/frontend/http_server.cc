@@ -222,9 +222,10 @@ class Connection final : public std::enable_shared_from_this<Connection> {
     }
     const std::string& body = message.body();
     const absl::string_view encoding = Header("content-encoding");
-    gzip_ = absl::EqualsIgnoreCase(encoding, "gzip") || absl::EqualsIgnoreCase(encoding, "x-gzip");
+    gzip_ = absl::EqualsIgnoreCase(encoding, "gzip") || absl::EqualsIgnoreCase(encoding, "x-gzip") ||
+            absl::EqualsIgnoreCase(encoding, "deflate");
     if (!gzip_ && !encoding.empty() && !absl::EqualsIgnoreCase(encoding, "identity")) {
-      return Refuse(415, absl::StrCat("content-encoding: got '", encoding, "', want gzip or none"));
+      return Refuse(415, absl::StrCat("content-encoding: got '", encoding, "', want gzip, deflate or none"));
     }
     const bool large = gzip_ || body.size() > core_->options.inline_body_bytes;
     if (!large || core_->options.executor == nullptr) return Dispatch();

@@ -10,6 +10,7 @@
 #include "node/frontend/grpc_message.h"
 #include "node/frontend/v2_infer_call.h"
 #include "node/frontend/v2_info.h"
+#include "node/frontend/v2_parameters.h"
 #include "node/frontend/v2_stream.h"
 
 namespace portico {

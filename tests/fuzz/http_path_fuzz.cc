@@ -1,4 +1,5 @@
 #include "node/frontend/tfs_rest_path.h"
+#include "node/frontend/v2_rest_path.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace portico {
@@ -10,6 +11,10 @@ void FuzzOne(absl::string_view input) {
   absl::string_view path = exact.bytes();
   const char* const methods[] = {"GET", "POST", "HEAD"};
   const absl::string_view method = methods[TakeByte(&path) % 3];
+  if (const auto v2 = ParseV2RestPath(method, path); !v2.ok()) {
+    FuzzCheck(absl::IsInvalidArgument(v2.status()) || absl::IsNotFound(v2.status()),
+              "a bad path is the caller's fault");
+  }
   const auto tfs = ParseTfsRestPath(method, path);
   if (!tfs.ok()) {
     FuzzCheck(

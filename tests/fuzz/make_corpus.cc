@@ -304,6 +304,28 @@ void MakeV2(const std::string& folder) {
   corpus.Add(V2Request({two}, "BOOL", packed(1, absl::string_view("\1\0", 2))));
 }
 
+void MakeV2Json(const std::string& folder) {
+  Corpus corpus(folder, "v2_json");
+  const auto body = [](absl::string_view json, absl::string_view binary) {
+    return absl::StrCat(std::string{static_cast<char>(json.size() >> 8), static_cast<char>(json.size())}, json, binary);
+  };
+  corpus.Add(body(
+      R"({"id":"7","inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[1,2.5]}],"outputs":[{"name":"y","parameters":{"binary_data":false}}]})",
+      ""));
+  corpus.Add(body(
+      R"({"parameters":{"binary_data_output":true,"timeout":5},"inputs":[{"name":"x","shape":[1,2],"datatype":"INT32","parameters":{"binary_data_size":8}}]})",
+      absl::string_view("\1\0\0\0\2\0\0\0", 8)));
+  corpus.Add(body(
+      R"({"inputs":[{"name":"t","shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":10}},{"name":"x","shape":[2,2],"datatype":"INT64","data":[[1,2],[3,-4]]}]})",
+      absl::string_view("\2\0\0\0ab\0\0\0\0", 10)));
+  corpus.Add(body(
+      R"({"inputs":[{"name":"t","shape":[3],"datatype":"BYTES","data":["a",{"b64":"YQ=="},"\u00e9"]},{"name":"b","shape":[2],"datatype":"BOOL","data":[true,false]}]})",
+      ""));
+  corpus.Add(body(
+      R"({"inputs":[{"name":"h","shape":[2],"datatype":"FP16","data":[NaN,-0.5]},{"name":"u","shape":[1],"datatype":"UINT64","data":[18446744073709551615]}]})",
+      ""));
+}
+
 /// feature: name → list, `field` 1 bytes, 2 floats, 3 integers.
 std::string Feature(absl::string_view name, uint32_t field, absl::string_view list) {
   std::string feature, entry, out;
@@ -392,5 +414,6 @@ int main(int argc, char** argv) {
   portico::MakeFiles(argv[1]);
   portico::MakeGunzip(argv[1]);
   portico::MakeV2(argv[1]);
+  portico::MakeV2Json(argv[1]);
   portico::MakeExamples(argv[1]);
 }

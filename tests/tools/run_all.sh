@@ -67,7 +67,7 @@ if [ "${PORTICO_SANITIZERS:-1}" != 0 ]; then
   export LSAN_OPTIONS="suppressions=$PWD/tests/tools/lsan.supp print_suppressions=0"
   run_preset asan build/asan 2
   # gRPC's library is not built for ThreadSanitizer: every call through it looks like a race.
-  GTEST_FILTER='-*Grpc*' run_preset tsan build/tsan 2
+  GTEST_FILTER='-*Grpc*:TfsClassify*:TfsMultiInference*:TfsReload*' run_preset tsan build/tsan 2
 fi
 
 if [ "${PORTICO_FUZZ_SECONDS:-30}" != 0 ]; then
