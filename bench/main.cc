@@ -36,7 +36,8 @@ int main(int argc, char** argv) {
   std::vector<Scenario> scenarios;
   for (auto* make :
        {portico::bench::PortalZmqScenarios, portico::bench::PredictGrpcScenarios, portico::bench::InferGrpcScenarios,
-        portico::bench::ExecutorScenarios, portico::bench::IsolationScenarios, portico::bench::BatchScenarios}) {
+        portico::bench::ExecutorScenarios, portico::bench::IsolationScenarios, portico::bench::BatchScenarios,
+        portico::bench::JsonScenarios}) {
     for (Scenario& scenario : make()) {
       if (scenario.name.starts_with(prefix)) scenarios.push_back(std::move(scenario));
     }

@@ -13,5 +13,6 @@ std::vector<Scenario> InferGrpcScenarios();
 std::vector<Scenario> ExecutorScenarios();
 std::vector<Scenario> IsolationScenarios();
 std::vector<Scenario> BatchScenarios();
+std::vector<Scenario> JsonScenarios();
 
 }  // namespace portico::bench

@@ -74,6 +74,7 @@ class NodeImpl final : public Node {
     if (stopped_ || inference_ == nullptr) return;
     stopped_ = true;
     model_config_poller_.Stop();
+    tenants_file_.Stop();
     servables_->Stop();
     for (const auto& listener : listeners_) listener->GoAway();
     if (!inference_->Drain(options_.drain_timeout)) {
@@ -117,8 +118,12 @@ class NodeImpl final : public Node {
     Inference::Options inference = options_.inference;
     inference.node_name = options_.name;
     inference_ = std::make_unique<Inference>(std::move(inference), *servables_, clock_, *metrics_);
+    if (!options_.tenants.path.empty()) {
+      RETURN_IF_ERROR(tenants_file_.Poll());
+      tenants_file_.Start();
+    }
     peer_frontend_ = std::make_unique<PeerFrontend>(*inference_);
-    entrance_.emplace(Entrance{*inference_, traces_, options_.access});
+    entrance_.emplace(Entrance{*inference_, traces_, access_});
     TfsRestFrontend::Options rest;
     rest.timeout = options_.rest_timeout;
     rest.max_tensor_bytes = options_.http.max_body_bytes;
@@ -148,8 +153,8 @@ class NodeImpl final : public Node {
     if (!options_.http.address.empty()) {
       HttpServer::Options http = options_.http;
       http.executor = &http_parsers_;
-      ASSIGN_OR_RETURN(http_, HttpServer::Start(std::move(http),
-                                                HttpRoutes({options_.metrics_path}, *admin_, *tfs_rest_, *v2_rest_)));
+      ASSIGN_OR_RETURN(http_, HttpServer::Start(std::move(http), HttpRoutes({options_.metrics_path}, access_, *admin_,
+                                                                            *tfs_rest_, *v2_rest_)));
     }
     if (!options_.grpc.address.empty() || !options_.grpc.socket_path.empty()) {
       std::vector<grpc::Service*> services = tfs_grpc_->services();
@@ -185,6 +190,13 @@ class NodeImpl final : public Node {
     return absl::OkStatus();
   }
 
+  void UseTenants(TenantTable table) {
+    std::map<std::string, TenantLimits> limits;
+    for (const Tenant& tenant : table.tenants) limits[tenant.name] = tenant.limits;
+    inference_->quotas().SetLimits(limits);
+    access_.SetTenants(std::move(table));
+  }
+
   /// Tells peers what is available now. Calls are one at a time, so that the last one tells the truth.
   void Announce() {
     const PeerState self = Self();
@@ -206,6 +218,8 @@ class NodeImpl final : public Node {
                                            return servables_->Configure(std::move(models));
                                          }};
   std::unique_ptr<Inference> inference_;
+  Access access_;
+  TenantsFile tenants_file_{options_.tenants, [this](TenantTable table) { UseTenants(std::move(table)); }};
   std::unique_ptr<PeerFrontend> peer_frontend_;
   std::optional<Entrance> entrance_;
   std::unique_ptr<TfsRestFrontend> tfs_rest_;

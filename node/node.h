@@ -8,9 +8,9 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
-#include "node/frontend/access.h"
 #include "node/frontend/grpc_server.h"
 #include "node/frontend/http_server.h"
+#include "node/frontend/tenants_file.h"
 #include "node/inference.h"
 #include "node/servables/model_config.h"
 #include "node/servables/model_config_poller.h"
@@ -39,8 +39,8 @@ class Node {
     absl::Duration rest_timeout = absl::Seconds(30);
     /// Where metrics are served besides /metrics; empty: nowhere.
     std::string metrics_path;
-    /// Who may send requests.
-    Access access;
+    /// Who may send requests; without a file: everybody. It is followed.
+    TenantsFile::Options tenants;
     /// Peer endpoint, zmq+tcp://…; empty: none.
     std::string peer;
     /// Worker threads; 0: one per core.

@@ -39,6 +39,7 @@ HttpReply ErrorReply(const absl::Status& status) {
   HttpReply reply;
   reply.code = HttpCode(status);
   reply.body = ErrorJson(status.message());
+  if (reply.code == 401) reply.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"portico\"");
   return reply;
 }
 

@@ -2,12 +2,25 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace portico {
 
-HttpServer::Handler HttpRoutes(HttpRouteOptions options, const Admin& admin, TfsRestFrontend& tfs, V2RestFrontend& v2) {
-  return [options = std::move(options), &admin, &tfs, &v2](const HttpRequest& request, HttpServer::Respond respond) {
+bool IsOpenPath(absl::string_view path) {
+  if (path == "/healthz" || path == "/readyz" || path == "/v2/health/live" || path == "/v2/health/ready") return true;
+  return absl::StartsWith(path, "/v2/models/") && absl::EndsWith(path, "/ready");
+}
+
+HttpServer::Handler HttpRoutes(HttpRouteOptions options, const Access& access, const Admin& admin, TfsRestFrontend& tfs,
+                               V2RestFrontend& v2) {
+  return [options = std::move(options), &access, &admin, &tfs, &v2](const HttpRequest& request,
+                                                                    HttpServer::Respond respond) {
+    if (!IsOpenPath(request.path)) {
+      if (const auto tenant = access.Check(request.header("authorization")); !tenant.ok()) {
+        return respond(ErrorReply(tenant.status()));
+      }
+    }
     if (!options.metrics_path.empty() && request.path == options.metrics_path) {
       // Answered inside the call, like all that Admin answers.
       HttpRequest metrics = request;

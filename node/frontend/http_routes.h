@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "absl/strings/string_view.h"
+#include "node/frontend/access.h"
 #include "node/frontend/admin.h"
 #include "node/frontend/http_server.h"
 #include "node/frontend/tfs_rest.h"
@@ -14,8 +16,12 @@ struct HttpRouteOptions {
   std::string metrics_path;
 };
 
+/// Whether anybody may ask: health and readiness.
+bool IsOpenPath(absl::string_view path);
+
 /// The handler of a node's HTTP listener: by its path, a request goes to the frontend that handles it; 404 for the
-/// rest. Not owned; must outlive the server.
-HttpServer::Handler HttpRoutes(HttpRouteOptions options, const Admin& admin, TfsRestFrontend& tfs, V2RestFrontend& v2);
+/// rest. All but open paths ask `access` first, whatever they are. Not owned; must outlive the server.
+HttpServer::Handler HttpRoutes(HttpRouteOptions options, const Access& access, const Admin& admin, TfsRestFrontend& tfs,
+                               V2RestFrontend& v2);
 
 }  // namespace portico

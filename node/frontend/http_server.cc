@@ -5,6 +5,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/bind_handler.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -13,6 +15,7 @@
 #include <chrono>
 #include <optional>
 #include <thread>
+#include <type_traits>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
@@ -38,6 +41,7 @@ namespace beast = boost::beast;
 namespace http = boost::beast::http;
 using boost::asio::ip::tcp;
 using boost::system::error_code;
+using TlsStream = asio::ssl::stream<tcp::socket>;
 using SteadyTime = std::chrono::steady_clock::time_point;
 
 absl::string_view View(beast::string_view text) { return {text.data(), text.size()}; }
@@ -74,7 +78,16 @@ struct PaddedBody {
   };
 };
 
-class Connection;
+/// A connection as the server holds it, whatever it runs over. On the I/O thread.
+class Peer {
+ public:
+  virtual ~Peer() = default;
+  /// Nothing of a request has come, or none of it will be answered.
+  virtual bool idle() const = 0;
+  /// Waits for its client for longer than it may; never true while the handler has the request.
+  virtual bool Stuck(SteadyTime now) const = 0;
+  virtual void Close() = 0;
+};
 
 /// What connections share. Kept alive by them: a Respond may be called long after the server has gone. All fields but
 /// those of Post() belong to the I/O thread once it runs.
@@ -94,7 +107,9 @@ struct Core {
   asio::io_context io{1};
   tcp::acceptor acceptor;
   asio::steady_timer timer;
-  absl::flat_hash_set<std::shared_ptr<Connection>> connections;
+  absl::flat_hash_set<std::shared_ptr<Peer>> connections;
+  /// Null: plain.
+  std::unique_ptr<asio::ssl::context> tls;
   /// Requests in hand.
   Gate gate;
   /// Bytes of bodies that connections hold.
@@ -108,38 +123,63 @@ struct Core {
 
 /// One client: Read → OnRead → Handle → Reply → Write → OnWritten, then Read again. On the I/O thread, but for
 /// Dispatch().
-class Connection final : public std::enable_shared_from_this<Connection> {
+template <typename Stream>
+class Connection final : public Peer, public std::enable_shared_from_this<Connection<Stream>> {
  public:
-  Connection(std::shared_ptr<Core> core, tcp::socket socket) : core_(std::move(core)), socket_(std::move(socket)) {}
+  template <typename... Context>
+  Connection(std::shared_ptr<Core> core, tcp::socket socket, Context&... tls)
+      : core_(std::move(core)), stream_(std::move(socket), tls...) {}
 
   void Start() {
     error_code ignored;
-    socket_.set_option(tcp::no_delay(true), ignored);
-    core_->connections.insert(shared_from_this());
-    StartRequest();
+    socket().set_option(tcp::no_delay(true), ignored);
+    core_->connections.insert(Self());
+    if constexpr (kTls) {
+      Touch();
+      stream_.async_handshake(asio::ssl::stream_base::server,
+                              [self = Self()](error_code error) { error ? self->Close() : self->StartRequest(); });
+    } else {
+      StartRequest();
+    }
   }
 
-  /// Nothing of a request has come, or none of it will be answered.
-  bool idle() const { return state_ == State::kReading || state_ == State::kDiscarding; }
-  /// Waits for its client since `time`; never true while the handler has the request.
-  bool StuckSince(SteadyTime time) const { return state_ != State::kHandling && active_ < time; }
+  bool idle() const override {
+    return state_ == State::kHandshaking || state_ == State::kReading || state_ == State::kDiscarding;
+  }
+  bool Stuck(SteadyTime now) const override {
+    if (state_ == State::kHandling) return false;
+    const bool opening = state_ == State::kHandshaking || (state_ == State::kReading && begun_ && !header_done_);
+    const HttpServer::Options& options = core_->options;
+    const absl::Duration limit =
+        opening ? std::min(options.header_timeout, options.idle_timeout) : options.idle_timeout;
+    return active_ < now - absl::ToChronoMilliseconds(limit);
+  }
 
-  void Close() {
+  void Close() override {
     error_code ignored;
-    socket_.close(ignored);
+    socket().close(ignored);
     CountBody(0);
-    core_->connections.erase(shared_from_this());
+    core_->connections.erase(Self());
   }
 
   /// From any thread, once per request.
   void Reply(HttpReply reply) {
     if (std::this_thread::get_id() == core_->io_thread) return Write(std::move(reply));
-    core_->Post([self = shared_from_this(), reply = std::move(reply)]() mutable { self->Write(std::move(reply)); });
+    core_->Post([self = Self(), reply = std::move(reply)]() mutable { self->Write(std::move(reply)); });
   }
 
  private:
-  enum class State { kReading, kHandling, kWriting, kDiscarding };
+  static constexpr bool kTls = !std::is_same_v<Stream, tcp::socket>;
+  enum class State { kHandshaking, kReading, kHandling, kWriting, kDiscarding };
 
+  std::shared_ptr<Connection> Self() { return this->shared_from_this(); }
+  tcp::socket& socket() {
+    if constexpr (kTls) {
+      return stream_.next_layer();
+    } else {
+      return stream_;
+    }
+  }
   void Touch() { active_ = std::chrono::steady_clock::now(); }
 
   /// Tells the core how many bytes of a body this connection holds.
@@ -152,6 +192,9 @@ class Connection final : public std::enable_shared_from_this<Connection> {
     state_ = State::kReading;
     Touch();
     continued_ = false;
+    // What a client sent ahead has begun already.
+    begun_ = buffer_.size() != 0;
+    header_done_ = false;
     parser_.emplace();
     parser_->header_limit(core_->options.max_header_bytes);
     parser_->body_limit(core_->options.max_body_bytes);
@@ -160,14 +203,14 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   }
 
   void Read() {
-    http::async_read_some(socket_, buffer_, *parser_,
-                          beast::bind_front_handler(&Connection::OnRead, shared_from_this()));
+    http::async_read_some(stream_, buffer_, *parser_, beast::bind_front_handler(&Connection::OnRead, Self()));
   }
 
   void OnRead(error_code error, size_t) {
     if (error) return OnReadError(error);
-    // A header must be whole within one idle timeout; a body only has to keep coming.
-    if (parser_->is_header_done()) Touch();
+    // A header must be whole within its time from the first byte on; a body only has to keep coming.
+    header_done_ = parser_->is_header_done();
+    if (header_done_ || !std::exchange(begun_, true)) Touch();
     CountBody(parser_->get().body().size());
     if (core_->body_bytes > core_->options.max_total_body_bytes) {
       return Refuse(503, absl::StrCat("server: got bodies of over ", core_->options.max_total_body_bytes,
@@ -229,7 +272,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
     }
     const bool large = gzip_ || body.size() > core_->options.inline_body_bytes;
     if (!large || core_->options.executor == nullptr) return Dispatch();
-    core_->options.executor->Schedule([self = shared_from_this()] { self->Dispatch(); });
+    core_->options.executor->Schedule([self = Self()] { self->Dispatch(); });
   }
 
   /// On the I/O thread or on the executor: nothing else touches the connection meanwhile.
@@ -254,7 +297,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
     request_.query = question == target.npos ? absl::string_view() : target.substr(question + 1);
     request_.body = {body.data(), body.size() - HttpRequest::kBodyPadding};
     request_.header = [this](absl::string_view name) { return Header(name); };
-    core_->handler(request_, Responder(shared_from_this()));
+    core_->handler(request_, Responder(Self()));
   }
 
   absl::string_view Header(absl::string_view name) const {
@@ -304,8 +347,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   }
 
   void WriteSome() {
-    socket_.async_write_some(asio::buffer(out_.data() + sent_, out_.size() - sent_),
-                             beast::bind_front_handler(&Connection::OnWritten, shared_from_this()));
+    stream_.async_write_some(asio::buffer(out_.data() + sent_, out_.size() - sent_),
+                             beast::bind_front_handler(&Connection::OnWritten, Self()));
   }
 
   void OnWritten(error_code error, size_t bytes) {
@@ -322,27 +365,38 @@ class Connection final : public std::enable_shared_from_this<Connection> {
     parser_.reset();
     // Closing with unread input would reset the connection under a client that is still reading the answer.
     state_ = State::kDiscarding;
+    if constexpr (kTls) {
+      // Says that this was all, so that nobody can cut an answer short unseen.
+      stream_.async_shutdown([self = Self()](error_code) { self->HangUp(); });
+    } else {
+      HangUp();
+    }
+  }
+
+  void HangUp() {
     error_code ignored;
-    socket_.shutdown(tcp::socket::shutdown_send, ignored);
+    socket().shutdown(tcp::socket::shutdown_send, ignored);
     Discard();
   }
 
   void Discard() {
     buffer_.clear();
-    socket_.async_read_some(buffer_.prepare(16 << 10),
-                            beast::bind_front_handler(&Connection::OnDiscarded, shared_from_this()));
+    socket().async_read_some(buffer_.prepare(16 << 10), beast::bind_front_handler(&Connection::OnDiscarded, Self()));
   }
 
   /// Not an activity: a client that goes on sending is cut after the idle timeout.
   void OnDiscarded(error_code error, size_t) { error ? Close() : Discard(); }
 
   const std::shared_ptr<Core> core_;
-  tcp::socket socket_;
+  Stream stream_;
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<PaddedBody>> parser_;
   HttpRequest request_;
-  State state_ = State::kReading;
+  State state_ = State::kHandshaking;
   SteadyTime active_;
+  /// A byte of the request has come; its header is whole.
+  bool begun_ = false;
+  bool header_done_ = false;
   bool continued_ = false;
   bool gzip_ = false;
   bool keep_alive_ = true;
@@ -353,6 +407,37 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   size_t sent_ = 0;
 };
 
+/// TLS 1.2 and later.
+absl::StatusOr<std::unique_ptr<asio::ssl::context>> NewTlsContext(const ServerTls& tls) {
+  auto context = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
+  error_code error;
+  const auto check = [&error](absl::string_view what) {
+    if (!error) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat("HTTP TLS: ", what, ": got ", error.message(), ", want PEM text"));
+  };
+  context->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_sslv2 |
+                           asio::ssl::context::no_sslv3 | asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1,
+                       error);
+  RETURN_IF_ERROR(check("options"));
+  context->use_certificate_chain(asio::buffer(tls.certificates), error);
+  RETURN_IF_ERROR(check("certificates"));
+  context->use_private_key(asio::buffer(tls.private_key), asio::ssl::context::pem, error);
+  RETURN_IF_ERROR(check("private key"));
+  if (SSL_CTX_check_private_key(context->native_handle()) != 1) {
+    return absl::InvalidArgumentError("HTTP TLS: got a private key that is not the certificate's");
+  }
+  if (!tls.client_roots.empty()) {
+    context->add_certificate_authority(asio::buffer(tls.client_roots), error);
+    RETURN_IF_ERROR(check("client roots"));
+    context->set_verify_mode(asio::ssl::verify_peer | asio::ssl::verify_fail_if_no_peer_cert, error);
+    RETURN_IF_ERROR(check("client verification"));
+  }
+  // Resumed sessions need it once clients are verified.
+  constexpr unsigned char kSessions[] = "portico";
+  SSL_CTX_set_session_id_context(context->native_handle(), kSessions, sizeof(kSessions) - 1);
+  return context;
+}
+
 class BeastServer final : public HttpServer {
  public:
   BeastServer(Options options, Handler handler)
@@ -360,6 +445,9 @@ class BeastServer final : public HttpServer {
   ~BeastServer() override { Stop(absl::ZeroDuration()); }
 
   absl::Status Listen() {
+    if (core_->options.tls.enabled()) {
+      ASSIGN_OR_RETURN(core_->tls, NewTlsContext(core_->options.tls));
+    }
     const std::string& wanted = core_->options.address;
     const size_t colon = wanted.rfind(':');
     int port = 0;
@@ -406,12 +494,12 @@ class BeastServer final : public HttpServer {
       error_code ignored;
       core_->acceptor.close(ignored);
       core_->draining = true;
-      CloseWhere([](const Connection& connection) { return connection.idle(); });
+      CloseWhere([](const Peer& peer) { return peer.idle(); });
     });
     core_->gate.Drain(timeout);
     asio::post(core_->io, [this] {
       core_->timer.cancel();
-      CloseWhere([](const Connection&) { return true; });
+      CloseWhere([](const Peer&) { return true; });
     });
     // With every socket closed and no work promised, the thread runs out of things to do.
     work_.reset();
@@ -434,7 +522,11 @@ class BeastServer final : public HttpServer {
         return;
       }
       if (core_->connections.size() < core_->options.max_connections) {
-        std::make_shared<Connection>(core_, std::move(socket))->Start();
+        if (core_->tls == nullptr) {
+          std::make_shared<Connection<tcp::socket>>(core_, std::move(socket))->Start();
+        } else {
+          std::make_shared<Connection<TlsStream>>(core_, std::move(socket), *core_->tls)->Start();
+        }
       }
       Accept();
     });
@@ -442,12 +534,12 @@ class BeastServer final : public HttpServer {
 
   /// Closes connections whose clients have gone silent. A timer per connection would cost each request two operations.
   void Sweep() {
-    const absl::Duration idle = core_->options.idle_timeout;
-    const SteadyTime limit = std::chrono::steady_clock::now() - absl::ToChronoMilliseconds(idle);
-    CloseWhere([limit](const Connection& connection) { return connection.StuckSince(limit); });
+    const absl::Duration shortest = std::min(core_->options.idle_timeout, core_->options.header_timeout);
+    const SteadyTime now = std::chrono::steady_clock::now();
+    CloseWhere([now](const Peer& peer) { return peer.Stuck(now); });
     if (std::exchange(core_->accept_paused, false)) Accept();
     core_->timer.expires_after(
-        absl::ToChronoMilliseconds(std::clamp(idle / 4, absl::Milliseconds(10), absl::Seconds(5))));
+        absl::ToChronoMilliseconds(std::clamp(shortest / 4, absl::Milliseconds(10), absl::Seconds(5))));
     core_->timer.async_wait([this](error_code error) {
       if (!error && !core_->draining) Sweep();
     });
@@ -455,7 +547,7 @@ class BeastServer final : public HttpServer {
 
   template <typename Condition>
   void CloseWhere(Condition condition) {
-    std::vector<std::shared_ptr<Connection>> chosen;
+    std::vector<std::shared_ptr<Peer>> chosen;
     for (const auto& connection : core_->connections) {
       if (condition(*connection)) chosen.push_back(connection);
     }

@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/executor.h"
+#include "node/frontend/server_tls.h"
 
 namespace portico {
 
@@ -38,8 +39,8 @@ struct HttpReply {
   std::vector<std::pair<std::string, std::string>> headers;
 };
 
-/// HTTP/1.1 over Boost.Beast: one I/O thread, bounded headers, bodies, connections and idle time. A response leaves as
-/// one contiguous write. Requests of one connection are handled one after the other.
+/// HTTP/1.1 over Boost.Beast, plain or in TLS: one I/O thread, bounded headers, bodies, connections and idle time. A
+/// response leaves as one contiguous write. Requests of one connection are handled one after the other.
 class HttpServer {
  public:
   struct Options {
@@ -53,6 +54,10 @@ class HttpServer {
     uint32_t max_connections = 4096;
     /// For a connection without a request in hand, and for a request whose bytes stop coming.
     absl::Duration idle_timeout = absl::Seconds(60);
+    /// For a TLS handshake, and for a header from its first byte on.
+    absl::Duration header_timeout = absl::Seconds(20);
+    /// HTTPS where it has a key.
+    ServerTls tls;
     /// Scripts of any web page may send requests and read answers (CORS): answers allow every origin, and OPTIONS is
     /// answered.
     bool cors = false;
@@ -66,7 +71,7 @@ class HttpServer {
   /// On the I/O thread (or a task of the executor): hands off fast. `request` lives until `respond` was called.
   using Handler = std::function<void(const HttpRequest& request, Respond respond)>;
 
-  /// UNAVAILABLE when the address is taken.
+  /// UNAVAILABLE when the address is taken; INVALID_ARGUMENT for keys that are none.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(Options options, Handler handler);
   virtual ~HttpServer() = default;
 

@@ -1,5 +1,6 @@
 #include "node/frontend/json_elements.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <cstring>
@@ -22,19 +23,17 @@ T Load(const char* data, uint64_t index) {
 }
 
 template <typename T>
-void AppendInteger(T value, std::string* out) {
-  char text[24];
-  const std::to_chars_result end = std::to_chars(text, text + sizeof(text), value);
-  out->append(text, static_cast<size_t>(end.ptr - text));
+char* WriteInteger(T value, char* out) {
+  return std::to_chars(out, out + kMaxJsonNumber, value).ptr;
 }
 
 /// Six digits tell any two numbers of these types apart.
-void AppendSmallFloat(float value, std::string* out) {
+char* WriteSmallFloat(float value, char* out) {
   char text[32];
   const int length = std::snprintf(text, sizeof(text), "%.6g", static_cast<double>(value));
   float rounded = 0;
   std::from_chars(text, text + length, rounded);
-  AppendJsonFloat(value == value ? rounded : value, out);
+  return WriteJsonFloat(value == value ? rounded : value, out);
 }
 
 /// `append(index)` for each element, commas between.
@@ -46,9 +45,24 @@ void AppendEach(uint64_t begin, uint64_t count, std::string* out, Append append)
   }
 }
 
+/// The same for numbers: `write(index, to)` writes one and returns its end. The string grows by pieces of many.
+template <typename Write>
+void AppendNumbers(uint64_t begin, uint64_t count, std::string* out, Write write) {
+  constexpr size_t kPiece = 256;
+  char piece[kPiece * (kMaxJsonNumber + 1)];
+  for (uint64_t i = begin; i < begin + count;) {
+    char* end = piece;
+    for (const uint64_t stop = std::min<uint64_t>(i + kPiece, begin + count); i < stop; ++i) {
+      if (i != begin) *end++ = ',';
+      end = write(i, end);
+    }
+    out->append(piece, static_cast<size_t>(end - piece));
+  }
+}
+
 template <typename T>
 void AppendIntegers(const char* data, uint64_t begin, uint64_t count, std::string* out) {
-  AppendEach(begin, count, out, [&](uint64_t i) { AppendInteger(Load<T>(data, i), out); });
+  AppendNumbers(begin, count, out, [=](uint64_t i, char* to) { return WriteInteger(Load<T>(data, i), to); });
 }
 
 int NibbleAt(const char* data, uint64_t index, bool is_signed) {
@@ -75,15 +89,19 @@ void AppendJsonElements(const Tensor& tensor, uint64_t begin, uint64_t count, Js
   const char* const data = tensor.bytes().data();
   switch (tensor.dtype()) {
     case DType::kFloat:
-      return AppendEach(begin, count, out, [&](uint64_t i) { AppendJsonFloat(Load<float>(data, i), out); });
+      return AppendNumbers(begin, count, out,
+                           [=](uint64_t i, char* to) { return WriteJsonFloat(Load<float>(data, i), to); });
     case DType::kDouble:
-      return AppendEach(begin, count, out, [&](uint64_t i) { AppendJsonDouble(Load<double>(data, i), out); });
+      return AppendNumbers(begin, count, out,
+                           [=](uint64_t i, char* to) { return WriteJsonDouble(Load<double>(data, i), to); });
     case DType::kFloat16:
-      return AppendEach(begin, count, out,
-                        [&](uint64_t i) { AppendSmallFloat(FloatFromHalf(Load<uint16_t>(data, i)), out); });
+      return AppendNumbers(begin, count, out, [=](uint64_t i, char* to) {
+        return WriteSmallFloat(FloatFromHalf(Load<uint16_t>(data, i)), to);
+      });
     case DType::kBfloat16:
-      return AppendEach(begin, count, out,
-                        [&](uint64_t i) { AppendSmallFloat(FloatFromBfloat(Load<uint16_t>(data, i)), out); });
+      return AppendNumbers(begin, count, out, [=](uint64_t i, char* to) {
+        return WriteSmallFloat(FloatFromBfloat(Load<uint16_t>(data, i)), to);
+      });
     case DType::kInt8:
       return AppendIntegers<int8_t>(data, begin, count, out);
     case DType::kInt16:
@@ -104,8 +122,9 @@ void AppendJsonElements(const Tensor& tensor, uint64_t begin, uint64_t count, Js
       return AppendEach(begin, count, out, [&](uint64_t i) { out->append(data[i] != 0 ? "true" : "false"); });
     case DType::kUint4:
     case DType::kInt4:
-      return AppendEach(begin, count, out,
-                        [&](uint64_t i) { AppendInteger(NibbleAt(data, i, tensor.dtype() == DType::kInt4), out); });
+      return AppendNumbers(begin, count, out, [&](uint64_t i, char* to) {
+        return WriteInteger(NibbleAt(data, i, tensor.dtype() == DType::kInt4), to);
+      });
     default:
       return AppendEach(begin, count, out, [&](uint64_t i) {
         if (bytes == JsonBytes::kText) return AppendJsonString(tensor.StringAt(i), out);

@@ -155,6 +155,85 @@ absl::Status RepeatedJsonKey(absl::string_view key) {
   return absl::InvalidArgumentError(absl::StrCat("JSON Parse error: got key '", key, "' twice, want each once"));
 }
 
+namespace {
+
+absl::Status ReadElements(ondemand::array list, size_t depth, JsonTensorBuilder* out, int64_t* length) {
+  for (simdjson::simdjson_result<ondemand::value> element : list) {
+    ondemand::value inner;
+    RETURN_IF_JSON_ERROR(element.get(inner));
+    RETURN_IF_ERROR(ReadJsonTensor(inner, depth, out));
+    ++*length;
+  }
+  return absl::OkStatus();
+}
+
+/// The same for a list that begins with a number, of dtype T: straight into memory, piece by piece. What is no plain
+/// number goes the general way.
+template <typename T, typename Get>
+absl::Status ReadRun(ondemand::array list, size_t depth, JsonTensorBuilder* out, int64_t* length, Get get) {
+  constexpr size_t kPiece = 512;
+  T piece[kPiece];
+  size_t used = 0;
+  RETURN_IF_ERROR(out->BeginElement(depth));
+  for (simdjson::simdjson_result<ondemand::value> element : list) {
+    ondemand::value inner;
+    RETURN_IF_JSON_ERROR(element.get(inner));
+    ++*length;
+    if (get(inner, &piece[used])) {
+      if (++used < kPiece) continue;
+      out->AppendRun(reinterpret_cast<const char*>(piece), sizeof(piece));
+      used = 0;
+      continue;
+    }
+    out->AppendRun(reinterpret_cast<const char*>(piece), used * sizeof(T));
+    used = 0;
+    RETURN_IF_ERROR(ReadJsonTensor(inner, depth, out));
+  }
+  out->AppendRun(reinterpret_cast<const char*>(piece), used * sizeof(T));
+  return absl::OkStatus();
+}
+
+template <typename T>
+bool GetReal(ondemand::value& value, T* to) {
+  double real = 0;
+  if (value.get_double().get(real) != simdjson::SUCCESS) return false;
+  *to = static_cast<T>(real);
+  return true;
+}
+
+template <typename T>
+bool GetSigned(ondemand::value& value, T* to) {
+  int64_t number = 0;
+  if (value.get_int64().get(number) != simdjson::SUCCESS) return false;
+  *to = static_cast<T>(number);
+  return *to == number;
+}
+
+bool IsNumber(char first) { return first == '-' || (first >= '0' && first <= '9'); }
+
+absl::Status ReadList(ondemand::array list, char first, size_t depth, JsonTensorBuilder* out, int64_t* length) {
+  if (!IsNumber(first)) return ReadElements(list, depth, out, length);
+  switch (out->spec().dtype) {
+    case DType::kFloat:
+      return ReadRun<float>(list, depth, out, length, GetReal<float>);
+    case DType::kDouble:
+      return ReadRun<double>(list, depth, out, length, GetReal<double>);
+    case DType::kInt32:
+      return ReadRun<int32_t>(list, depth, out, length, GetSigned<int32_t>);
+    case DType::kInt64:
+      return ReadRun<int64_t>(list, depth, out, length, GetSigned<int64_t>);
+    default:
+      return ReadElements(list, depth, out, length);
+  }
+}
+
+}  // namespace
+
+const char* SkipJsonSpace(const char* text) {
+  while (*text == ' ' || *text == '\n' || *text == '\t' || *text == '\r') ++text;
+  return text;
+}
+
 // Recursion is as deep as the builder lets lists nest.
 absl::Status ReadJsonTensor(ondemand::value value, size_t depth, JsonTensorBuilder* out) {
   const std::string_view token = value.raw_json_token();
@@ -170,12 +249,7 @@ absl::Status ReadJsonTensor(ondemand::value value, size_t depth, JsonTensorBuild
   ondemand::array list;
   RETURN_IF_JSON_ERROR(value.get_array().get(list));
   int64_t length = 0;
-  for (simdjson::simdjson_result<ondemand::value> element : list) {
-    ondemand::value inner;
-    RETURN_IF_JSON_ERROR(element.get(inner));
-    RETURN_IF_ERROR(ReadJsonTensor(inner, depth + 1, out));
-    ++length;
-  }
+  RETURN_IF_ERROR(ReadList(list, *SkipJsonSpace(token.data() + 1), depth + 1, out, &length));
   return out->EndList(depth, length);
 }
 

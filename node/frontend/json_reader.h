@@ -30,6 +30,9 @@ absl::Status NotAJsonObject(simdjson::ondemand::document& document);
     if (const simdjson::error_code json_error_ = (expr)) return ::portico::JsonParseError(json_error_); \
   } while (false)
 
+/// The first byte from `text` on that is no white space. REQUIRES: text of a document, which padding ends.
+const char* SkipJsonSpace(const char* text);
+
 /// A value and what it holds, at `depth` of the builder's tensor: nested lists of elements of the builder's dtype;
 /// {"b64": "..."} stands for bytes; NaN, Infinity and -Infinity for numbers. INVALID_ARGUMENT for what does not fit.
 absl::Status ReadJsonTensor(simdjson::ondemand::value value, size_t depth, JsonTensorBuilder* out);

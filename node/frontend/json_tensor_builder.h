@@ -36,6 +36,9 @@ class JsonTensorBuilder {
   void AppendReal(double value);
   void AppendBool(bool value);
   void AppendString(absl::string_view value);
+  /// Elements of one list, in place of Append…() for each: memory for them, as the spec's dtype. REQUIRES:
+  /// BeginElement() for the list.
+  void AppendRun(const char* elements, size_t bytes) { data_.append(elements, bytes); }
   /// Before each Append…(): the element's place.
   absl::Status BeginElement(size_t depth);
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "node/frontend/json_reader.h"
@@ -188,8 +189,25 @@ absl::Status ReadNamedRows(ondemand::value value, InputBuilders* builders) {
   return builders->EndRows(rows);
 }
 
-absl::StatusOr<PredictJson> Read(ondemand::document& document,
-                                 absl::FunctionRef<const Signature*(absl::string_view)> find) {
+absl::StatusOr<std::vector<Tensor>> ReadTensors(const Signature& signature, bool named, bool rows,
+                                                ondemand::value value) {
+  InputBuilders builders(signature);
+  RETURN_IF_ERROR(builders.Check());
+  if (!named) {
+    ASSIGN_OR_RETURN(JsonTensorBuilder* const only, builders.Only());
+    RETURN_IF_ERROR(ReadJsonTensor(value, 0, only));
+  } else if (rows) {
+    RETURN_IF_ERROR(ReadNamedRows(value, &builders));
+  } else {
+    RETURN_IF_ERROR(builders.ReadNamed(value, 0));
+  }
+  return builders.Finish();
+}
+
+using FindSignature = absl::FunctionRef<const Signature*(absl::string_view)>;
+
+/// Two walks: the first learns what is there, so that whatever is wrong gets the right words.
+absl::StatusOr<PredictJson> ReadCarefully(ondemand::document& document, FindSignature find) {
   ASSIGN_OR_RETURN(const Outline outline, ReadOutline(document));
   PredictJson request;
   request.row_format = outline.instances;
@@ -198,28 +216,65 @@ absl::StatusOr<PredictJson> Read(ondemand::document& document,
     return absl::InvalidArgumentError(
         absl::StrCat("Serving signature name: \"", outline.signature, "\" not found in signature def"));
   }
-  InputBuilders builders(*request.signature);
-  RETURN_IF_ERROR(builders.Check());
   document.rewind();
   ondemand::value value;
   RETURN_IF_JSON_ERROR(document.find_field(outline.instances ? "instances" : "inputs").get(value));
-  if (!outline.named) {
-    ASSIGN_OR_RETURN(JsonTensorBuilder* const only, builders.Only());
-    RETURN_IF_ERROR(ReadJsonTensor(value, 0, only));
-  } else if (outline.instances) {
-    RETURN_IF_ERROR(ReadNamedRows(value, &builders));
-  } else {
-    RETURN_IF_ERROR(builders.ReadNamed(value, 0));
-  }
-  ASSIGN_OR_RETURN(request.inputs, builders.Finish());
+  ASSIGN_OR_RETURN(request.inputs, ReadTensors(*request.signature, outline.named, outline.instances, value));
   return request;
+}
+
+/// Whether the text of `inputs`, or of the first of `instances`, is an object of named tensors.
+bool LooksNamed(const char* text, bool rows) {
+  if (rows && *text == '[') text = SkipJsonSpace(text + 1);
+  if (*text != '{') return false;
+  return !absl::StartsWith(SkipJsonSpace(text + 1), "\"b64\"");
+}
+
+/// One walk, for bodies whose signature is known before their tensors. False: it takes a closer look.
+bool ReadAtOnce(ondemand::document& document, FindSignature find, PredictJson* request) {
+  ondemand::object object;
+  if (document.get_object().get(object) != simdjson::SUCCESS) return false;
+  bool name_read = false, data_read = false;
+  for (simdjson::simdjson_result<ondemand::field> field : object) {
+    std::string_view key, text;
+    ondemand::value value;
+    if (field.unescaped_key().get(key) != simdjson::SUCCESS || field.value().get(value) != simdjson::SUCCESS) {
+      return false;
+    }
+    if (key == "signature_name") {
+      // Behind the tensors it comes too late.
+      if (data_read || std::exchange(name_read, true) || value.get_string().get(text) != simdjson::SUCCESS) {
+        return false;
+      }
+      request->signature = find({text.data(), text.size()});
+    } else if (key == "instances" || key == "inputs") {
+      if (std::exchange(data_read, true)) return false;
+      if (!name_read) request->signature = find("");
+      if (request->signature == nullptr) return false;
+      request->row_format = key == "instances";
+      const std::string_view token = value.raw_json_token();
+      if (token.empty() || (request->row_format && token[0] != '[')) return false;
+      absl::StatusOr<std::vector<Tensor>> inputs =
+          ReadTensors(*request->signature, LooksNamed(token.data(), request->row_format), request->row_format, value);
+      if (!inputs.ok()) return false;
+      request->inputs = *std::move(inputs);
+    }
+  }
+  // The end of the document, and nothing else, is out of bounds.
+  return data_read && document.current_location().error() != simdjson::SUCCESS;
 }
 
 }  // namespace
 
 absl::StatusOr<PredictJson> ReadPredictJson(absl::string_view body,
                                             absl::FunctionRef<const Signature*(absl::string_view)> find) {
-  return ReadJsonDocument(body, [&](ondemand::document& document) { return Read(document, find); });
+  PredictJson request;
+  ASSIGN_OR_RETURN(const bool read, ReadJsonDocument(body, [&](ondemand::document& document) -> absl::StatusOr<bool> {
+                     return ReadAtOnce(document, find, &request);
+                   }));
+  if (read) return request;
+  // A document that an error ended cannot be rewound.
+  return ReadJsonDocument(body, [&](ondemand::document& document) { return ReadCarefully(document, find); });
 }
 
 }  // namespace portico

@@ -149,8 +149,9 @@ class InferenceService final : public Base {
   grpc::ServerUnaryReactor* RepositoryIndex(grpc::CallbackServerContext* call,
                                             const v2::RepositoryIndexRequest* request,
                                             v2::RepositoryIndexResponse* response) override {
-    FillV2Index(servables().Index(), request->ready(), response);
-    return Answer(call, absl::OkStatus());
+    const absl::Status status = CheckAccess(*call);
+    if (status.ok()) FillV2Index(servables().Index(), request->ready(), response);
+    return Answer(call, status);
   }
 
   grpc::ServerUnaryReactor* RepositoryModelLoad(grpc::CallbackServerContext* call,

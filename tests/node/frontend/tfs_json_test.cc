@@ -184,6 +184,52 @@ TEST(TfsJsonReadTest, EveryTruncationIsRefused) {
   for (size_t length = 0; length < whole.size(); ++length) ErrorOf(ReadOne(DType::kFloat, whole.substr(0, length)));
 }
 
+TEST(TfsJsonReadTest, EveryTruncationOfAGoodBodyIsRefused) {
+  const Signature signature = With({Spec("a", DType::kFloat), Spec("b", DType::kString)});
+  for (const std::string whole :
+       {R"({"signature_name": "serving_default", "instances": [{"a": [1.5, -2e3], "b": "x\u00e9"}, {"a": [NaN, 1],)"
+        R"( "b": {"b64": "YQ=="}}]})",
+        R"({"inputs": {"b": [["é", "c"]], "a": [[1, 2], [3, -Infinity]]}, "signature_name": "serving_default"})"}) {
+    EXPECT_TRUE(Read(signature, whole).ok()) << Read(signature, whole).status();
+    for (size_t length = 0; length < whole.size(); ++length) {
+      EXPECT_EQ(Read(signature, whole.substr(0, length)).status().code(), absl::StatusCode::kInvalidArgument) << length;
+    }
+  }
+}
+
+TEST(TfsJsonReadTest, LongListsOfNumbersComeInOnePiece) {
+  std::string floats = "{\"inputs\": [[", integers = "{\"instances\": [[[";
+  for (int i = 0; i < 3000; ++i) {
+    absl::StrAppend(&floats, i == 0 ? "" : ",\n ", i == 700 ? "-Infinity" : absl::StrCat(i, ".5"));
+    absl::StrAppend(&integers, i == 0 ? "" : " , ", i % 2 == 0 ? i : -i);
+  }
+  absl::StatusOr<Tensor> tensor = ReadOne(DType::kFloat, absl::StrCat(floats, "]]}"));
+  const std::vector<float> reals = Values<float>(tensor);
+  ASSERT_EQ(reals.size(), 3000u);
+  EXPECT_THAT(tensor->shape(), ElementsAre(1, 3000));
+  for (int i = 0; i < 3000; ++i) {
+    EXPECT_EQ(reals[static_cast<size_t>(i)], i == 700 ? -HUGE_VALF : static_cast<float>(i) + 0.5f);
+  }
+  tensor = ReadOne(DType::kInt32, absl::StrCat(integers, "]]]}"));
+  const std::vector<int32_t> whole = Values<int32_t>(tensor);
+  ASSERT_EQ(whole.size(), 3000u);
+  EXPECT_THAT(tensor->shape(), ElementsAre(1, 1, 3000));
+  for (int i = 0; i < 3000; ++i) EXPECT_EQ(whole[static_cast<size_t>(i)], i % 2 == 0 ? i : -i);
+  // What is wrong behind the first piece is found, too.
+  EXPECT_THAT(ErrorOf(ReadOne(DType::kFloat, absl::StrCat(floats, ", [1]]]}"))), HasSubstr("Expecting shape"));
+  EXPECT_THAT(ErrorOf(ReadOne(DType::kFloat, absl::StrCat(floats, ", true]]}"))), HasSubstr("not of expected type"));
+  EXPECT_THAT(ErrorOf(ReadOne(DType::kInt32, absl::StrCat(integers, ", 2147483648]]]}"))), HasSubstr("out of range"));
+}
+
+TEST(TfsJsonReadTest, RepeatedKeysAreRefused) {
+  for (const char* body :
+       {R"({"inputs": [1], "inputs": [1]})", R"({"instances": [1], "instances": [1]})",
+        R"({"signature_name": "serving_default", "signature_name": "serving_default", "inputs": [1]})",
+        R"({"inputs": {"x": [1], "x": [1]}})", R"({"instances": [{"x": 1, "x": 1}]})"}) {
+    EXPECT_THAT(ErrorOf(ReadOne(DType::kFloat, body)), HasSubstr("twice")) << body;
+  }
+}
+
 TEST(TfsJsonReadTest, HalfAMillionLevelsAreRefused) {
   const std::string open(500000, '['), close(500000, ']');
   ErrorOf(ReadOne(DType::kFloat, absl::StrCat("{\"instances\": ", open, close, "}")));

@@ -1,0 +1,76 @@
+#include <algorithm>
+#include <optional>
+
+#include "CLI/CLI.hpp"
+#include "cli/serve_security_flags.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/temp_folder.h"
+
+namespace portico {
+namespace {
+
+using ::testing::HasSubstr;
+
+class SecurityFlagsTest : public ::testing::Test {
+ protected:
+  /// What the flags make of a node that listens on `address`.
+  absl::Status Parse(const std::string& address, std::vector<std::string> arguments) {
+    options_.emplace();
+    options_->http.address = address;
+    const auto flags = NewSecurityFlags();
+    CLI::App app;
+    flags->AddTo(app);
+    std::reverse(arguments.begin(), arguments.end());
+    try {
+      app.parse(arguments);
+    } catch (const CLI::Error& error) {
+      return absl::UnknownError(error.what());
+    }
+    return flags->Apply(&*options_);
+  }
+
+  const TempFolder folder_;
+  const std::string pem_ = folder_.Write("pem", "-----BEGIN PRIVATE KEY-----\n");
+  std::optional<Node::Options> options_;
+};
+
+TEST_F(SecurityFlagsTest, ListenersOfOtherMachinesWantTlsAndTokens) {
+  for (const char* near : {"127.0.0.1:1", "localhost:1", "[::1]:1", ""}) EXPECT_TRUE(Parse(near, {}).ok()) << near;
+  const std::string key = "--tls-key=" + pem_, cert = "--tls-cert=" + pem_;
+  for (const char* far : {"0.0.0.0:1", "[::]:1", "10.0.0.1:1", "host:1"}) {
+    EXPECT_THAT(std::string(Parse(far, {}).message()), HasSubstr("without TLS"));
+    EXPECT_THAT(std::string(Parse(far, {"--tenants-file=t"}).message()), HasSubstr("without TLS"));
+    EXPECT_THAT(std::string(Parse(far, {key, cert}).message()), HasSubstr("without tokens"));
+    EXPECT_TRUE(Parse(far, {key, cert, "--tenants-file=t"}).ok());
+    EXPECT_TRUE(Parse(far, {key, cert, "--tls-client-ca=" + pem_}).ok());
+    EXPECT_TRUE(Parse(far, {"--insecure"}).ok());
+  }
+}
+
+TEST_F(SecurityFlagsTest, KeysGoToBothListeners) {
+  ASSERT_TRUE(Parse("127.0.0.1:1", {"--tls-key=" + pem_, "--tls-cert=" + pem_, "--tls-client-ca=" + pem_}).ok());
+  EXPECT_TRUE(options_->http.tls.enabled());
+  EXPECT_TRUE(options_->grpc.tls.enabled());
+  EXPECT_FALSE(options_->grpc.tls.client_roots.empty());
+  EXPECT_THAT(std::string(Parse("", {"--tls-key=" + pem_}).message()), HasSubstr("want both"));
+  EXPECT_THAT(std::string(Parse("", {"--tls-client-ca=" + pem_}).message()), HasSubstr("without --tls-key"));
+  const std::string text = folder_.Write("text", "no key");
+  EXPECT_THAT(std::string(Parse("", {"--tls-key=" + text, "--tls-cert=" + pem_}).message()), HasSubstr("PEM"));
+  EXPECT_EQ(Parse("", {"--tls-key=/nowhere", "--tls-cert=" + pem_}).code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(SecurityFlagsTest, LimitsReachTheListeners) {
+  ASSERT_TRUE(Parse("", {"--max-body-bytes=1000", "--max-http-connections=7", "--http-idle-timeout-ms=20",
+                         "--http-header-timeout-ms=30"})
+                  .ok());
+  EXPECT_EQ(options_->http.max_body_bytes, 1000u);
+  EXPECT_EQ(options_->grpc.max_message_bytes, 1000);
+  EXPECT_EQ(options_->http.max_connections, 7u);
+  EXPECT_EQ(options_->http.idle_timeout, absl::Milliseconds(20));
+  EXPECT_EQ(options_->http.header_timeout, absl::Milliseconds(30));
+  EXPECT_FALSE(Parse("", {"--max-body-bytes=0"}).ok());
+}
+
+}  // namespace
+}  // namespace portico

@@ -1,0 +1,158 @@
+#include <cstdio>
+#include <cstdlib>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "gmock/gmock.h"
+#include "grpcpp/grpcpp.h"
+#include "gtest/gtest.h"
+#include "node/frontend/http_server.h"
+#include "node/node.h"
+#include "tensorflow_serving/model_service.grpc.pb.h"
+#include "tests/node/frontend/raw_http.h"
+#include "tests/testing/model_builder.h"
+#include "tests/testing/temp_folder.h"
+
+namespace portico {
+namespace {
+
+using ::testing::HasSubstr;
+
+/// A root, a server and a client that it signed, and a client that signed itself; made with the openssl command.
+class TlsTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    Openssl("req -x509 -newkey rsa:2048 -nodes -subj /CN=root -days 2 -keyout root.key -out root.pem");
+    for (const char* name : {"server", "client"}) {
+      Openssl(
+          absl::StrCat("req -newkey rsa:2048 -nodes -subj /CN=", name, " -keyout ", name, ".key -out ", name, ".csr"));
+      Openssl(absl::StrCat("x509 -req -in ", name, ".csr -CA root.pem -CAkey root.key -CAcreateserial -days 2 ",
+                           "-extfile names -out ", name, ".pem"));
+    }
+    Openssl("req -x509 -newkey rsa:2048 -nodes -subj /CN=stranger -days 2 -keyout stranger.key -out stranger.pem");
+  }
+
+  ServerTls Tls(bool mutual) {
+    ServerTls tls;
+    tls.private_key = Pem("server.key");
+    tls.certificates = Pem("server.pem");
+    if (mutual) tls.client_roots = Pem("root.pem");
+    return tls;
+  }
+
+  std::string Pem(const std::string& name) {
+    const auto text = ReadFile(folder_.File(name), 1 << 20);
+    EXPECT_TRUE(text.ok()) << text.status();
+    return text.value_or("");
+  }
+
+  void Openssl(const std::string& arguments) {
+    if (!named_) folder_.Write("names", "subjectAltName=DNS:localhost,IP:127.0.0.1\n");
+    named_ = true;
+    ASSERT_EQ(Shell(absl::StrCat("openssl ", arguments)).first, 0) << arguments;
+  }
+
+  /// Exit status and output of a command in the folder.
+  std::pair<int, std::string> Shell(const std::string& command) {
+    FILE* const pipe = popen(absl::StrCat("cd '", folder_.File(""), "' && ", command, " 2>&1").c_str(), "r");
+    std::string output;
+    char buffer[4096];
+    for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) output.append(buffer, n);
+    return {pclose(pipe), output};
+  }
+
+  /// What curl gets of https://…/path.
+  std::pair<int, std::string> Curl(const std::string& address, const std::string& arguments) {
+    return Shell(absl::StrCat("curl -sS --max-time 20 --cacert root.pem https://", address, arguments));
+  }
+
+  const TempFolder folder_;
+  bool named_ = false;
+};
+
+void Echo(const HttpRequest& request, HttpServer::Respond respond) {
+  HttpReply reply;
+  reply.body = absl::StrCat(request.path, " ", request.body);
+  respond(std::move(reply));
+}
+
+TEST_F(TlsTest, HttpAnswersInTls) {
+  HttpServer::Options options;
+  options.tls = Tls(false);
+  const auto server = HttpServer::Start(std::move(options), Echo);
+  ASSERT_TRUE(server.ok()) << server.status();
+  const std::string& address = (*server)->address();
+  EXPECT_EQ(Curl(address, "/a -d body").second, "/a body");
+  // Two requests of one connection, a body of many records, a connection that is closed.
+  EXPECT_EQ(Curl(address, absl::StrCat("/a https://", address, "/b")).second, "/a /b ");
+  folder_.Write("large", std::string(3 << 20, 'x'));
+  EXPECT_EQ(Curl(address, "/ --data-binary @large").second.size(), (3u << 20) + 2);
+  EXPECT_EQ(Curl(address, "/c -H 'Connection: close'").second, "/c ");
+  EXPECT_NE(Curl(address, "/ --tls-max 1.1").first, 0);
+  // A client that speaks plain HTTP gets no answer; the server goes on.
+  RawHttp plain(address);
+  EXPECT_EQ(plain.Get("/").code, 0);
+  EXPECT_EQ(Curl(address, "/d").second, "/d ");
+}
+
+TEST_F(TlsTest, MutualTlsWantsACertificateOfTheRoots) {
+  HttpServer::Options options;
+  options.tls = Tls(true);
+  const auto server = HttpServer::Start(std::move(options), Echo);
+  ASSERT_TRUE(server.ok()) << server.status();
+  const std::string& address = (*server)->address();
+  EXPECT_EQ(Curl(address, "/a --cert client.pem --key client.key").second, "/a ");
+  EXPECT_NE(Curl(address, "/a").first, 0);
+  EXPECT_NE(Curl(address, "/a --cert stranger.pem --key stranger.key").first, 0);
+}
+
+TEST_F(TlsTest, HandshakeThatDoesNotComeIsGivenUp) {
+  HttpServer::Options options;
+  options.tls = Tls(false);
+  options.header_timeout = absl::Milliseconds(50);
+  const auto server = HttpServer::Start(std::move(options), Echo);
+  ASSERT_TRUE(server.ok()) << server.status();
+  RawHttp silent((*server)->address());
+  EXPECT_TRUE(silent.Closed());
+}
+
+TEST_F(TlsTest, KeysThatAreNoneAreRefused) {
+  HttpServer::Options options;
+  options.tls = Tls(false);
+  options.tls.private_key = "nonsense";
+  EXPECT_EQ(HttpServer::Start(options, Echo).status().code(), absl::StatusCode::kInvalidArgument);
+  options.tls.private_key = Pem("client.key");
+  EXPECT_EQ(HttpServer::Start(options, Echo).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(TlsTest, GrpcListenerVerifiesClients) {
+  ModelBuilder model;
+  model.Input("x", DType::kFloat, {"N"}).Output("y", DType::kFloat, {"N"}).Node("Identity", {"x"}, {"y"});
+  model.WriteTo(folder_.File("m/1/model.onnx"));
+  Node::Options options;
+  options.grpc.address = "127.0.0.1:0";
+  options.grpc.tls = Tls(true);
+  options.models = {{"m", folder_.Folder("m")}};
+  const auto node = Node::Start(std::move(options));
+  ASSERT_TRUE(node.ok()) << node.status();
+  const auto ask = [&](const std::string& key, const std::string& certificate) {
+    grpc::SslCredentialsOptions ssl;
+    ssl.pem_root_certs = Pem("root.pem");
+    ssl.pem_private_key = key;
+    ssl.pem_cert_chain = certificate;
+    const auto stub = tensorflow::serving::ModelService::NewStub(
+        grpc::CreateChannel((*node)->grpc_address(), grpc::SslCredentials(ssl)));
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    tensorflow::serving::GetModelStatusRequest request;
+    request.mutable_model_spec()->set_name("m");
+    tensorflow::serving::GetModelStatusResponse response;
+    return stub->GetModelStatus(&context, request, &response).ok();
+  };
+  EXPECT_TRUE(ask(Pem("client.key"), Pem("client.pem")));
+  EXPECT_FALSE(ask("", ""));
+  EXPECT_FALSE(ask(Pem("stranger.key"), Pem("stranger.pem")));
+}
+
+}  // namespace
+}  // namespace portico
