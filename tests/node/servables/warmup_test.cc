@@ -78,7 +78,7 @@ TEST_F(WarmUpTest, RecordedRequestsAreReplayedBeforeAVersionServes) {
       HasSubstr(
           "portico_batch_rows_sum{model=\"m\",segment=\"segment_0\",signature=\"serving_default\",version=\"1\"}"));
   EXPECT_THAT(metrics_->Expose(),
-              Not(HasSubstr("portico_batch_rows_count{queue=\"m:1/serving_default/segment_0\"} 0")));
+              Not(HasSubstr("portico_batch_rows_count{model=\"m\",segment=\"segment_0\",signature=\"serving_default\",version=\"1\"} 0")));
 }
 
 TEST_F(WarmUpTest, RequestsThatFailAreCounted) {
