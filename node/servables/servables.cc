@@ -367,6 +367,7 @@ void Servables::Impl::LoadVersion(const std::string& name, const VersionFolder& 
   }
   const FolderState before = LookAtFolder(folder.folder);
   absl::StatusOr<std::shared_ptr<const Servable>> servable = absl::CancelledError();
+  const absl::Time start = dependencies_.clock.Now();
   if (wanted) servable = ReadVersion(config, folder);
   if (servable.ok() && !(LookAtFolder(folder.folder) == before)) {
     servable = absl::UnavailableError(absl::StrCat("folder '", folder.folder,
@@ -375,6 +376,13 @@ void Servables::Impl::LoadVersion(const std::string& name, const VersionFolder& 
   }
   absl::Status status = servable.status();
   if (!status.ok()) status = WithContext(absl::StrCat("model '", name, "' version ", folder.version), status);
+  if (wanted) {
+    MetricRegistry& metrics = dependencies_.metrics;
+    const MetricLabels labels = {{"model", name}, {"result", status.ok() ? "ok" : "failed"}};
+    metrics.NewCounter("portico_model_loads_total", "Versions read, by what came of it.", labels).Increment();
+    metrics.NewCounter("portico_model_load_seconds_total", "Time that reading versions took, warm-up included.", labels)
+        .Add(absl::ToDoubleSeconds(dependencies_.clock.Now() - start));
+  }
   Aftermath after;
   {
     MutexLock lock(&mutex_);
@@ -581,7 +589,16 @@ void Servables::Impl::Acquire(const ServableRef& ref, const Ref<const RequestCon
   }
   if (waits) return Finish(std::move(after));
   if (!full.ok()) return done(std::move(full));
-  done(ResolveSlowly(ref));
+  absl::StatusOr<std::shared_ptr<const Servable>> servable = ResolveSlowly(ref);
+  if (!servable.ok()) {
+    // Without the name: clients may make up as many as they like.
+    dependencies_.metrics
+        .NewCounter("portico_requests_unresolved_total",
+                    "Requests for a model, version or label that is not served; names of models are not told apart.",
+                    {{"model", "(unknown)"}, {"code", absl::StatusCodeToString(servable.status().code())}})
+        .Increment();
+  }
+  done(std::move(servable));
 }
 
 void Servables::Impl::Demand(const std::string& name, Entry& entry) {
