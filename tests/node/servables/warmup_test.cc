@@ -77,8 +77,8 @@ TEST_F(WarmUpTest, RecordedRequestsAreReplayedBeforeAVersionServes) {
       metrics_->Expose(),
       HasSubstr(
           "portico_batch_rows_sum{model=\"m\",segment=\"segment_0\",signature=\"serving_default\",version=\"1\"}"));
-  EXPECT_THAT(metrics_->Expose(),
-              Not(HasSubstr("portico_batch_rows_count{model=\"m\",segment=\"segment_0\",signature=\"serving_default\",version=\"1\"} 0")));
+  EXPECT_THAT(metrics_->Expose(), Not(HasSubstr("portico_batch_rows_count{model=\"m\",segment=\"segment_0\",signature="
+                                                "\"serving_default\",version=\"1\"} 0")));
 }
 
 TEST_F(WarmUpTest, RequestsThatFailAreCounted) {
