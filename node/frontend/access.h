@@ -47,7 +47,7 @@ class Access {
   absl::StatusOr<const Tenant*> Check(absl::string_view authorization) const;
 
  private:
-  const Tenant anybody_;
+  const Tenant anybody_ = {};
   std::atomic<const TenantTable*> table_{nullptr};
   Mutex mutex_;
   std::vector<std::unique_ptr<const TenantTable>> tables_ ABSL_GUARDED_BY(mutex_);
