@@ -63,9 +63,19 @@ std::string H2load::GrpcBody(const std::string& message) {
 }
 
 double H2load::GrpcCallsPerSecond(const std::string& address, const std::string& path, const std::string& body) const {
-  const std::string command =
-      absl::StrCat("h2load -t1 -c", connections, " -m", in_flight / connections, " -D1 --warm-up-time=200ms -d '", body,
-                   "' -H 'content-type: application/grpc' -H 'te: trailers' http://", address, path, " 2>/dev/null");
+  return CallsPerSecond(
+      absl::StrCat("-m", in_flight / connections, " -H 'content-type: application/grpc' -H 'te: trailers'"), address,
+      path, body);
+}
+
+double H2load::RestCallsPerSecond(const std::string& address, const std::string& path, const std::string& body) const {
+  return CallsPerSecond("--h1 -m1 -H 'content-type: application/json'", address, path, body);
+}
+
+double H2load::CallsPerSecond(const std::string& options, const std::string& address, const std::string& path,
+                              const std::string& body) const {
+  const std::string command = absl::StrCat("h2load -t1 -c", connections, " -D1 --warm-up-time=200ms -d '", body, "' ",
+                                           options, " http://", address, path, " 2>/dev/null");
   FILE* const output = popen(command.c_str(), "r");
   PORTICO_CHECK(output != nullptr);
   double calls = 0;

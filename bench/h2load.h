@@ -42,6 +42,12 @@ struct H2load {
   /// POSTs the file `body` to `path`; calls per second. h2load counts any HTTP 200 as a success, and a gRPC error is
   /// one: look at one answer before.
   double GrpcCallsPerSecond(const std::string& address, const std::string& path, const std::string& body) const;
+  /// The same over HTTP/1.1: one request in flight per connection.
+  double RestCallsPerSecond(const std::string& address, const std::string& path, const std::string& body) const;
+
+ private:
+  double CallsPerSecond(const std::string& options, const std::string& address, const std::string& path,
+                        const std::string& body) const;
 };
 
 }  // namespace portico::bench

@@ -14,5 +14,6 @@ std::vector<Scenario> ExecutorScenarios();
 std::vector<Scenario> IsolationScenarios();
 std::vector<Scenario> BatchScenarios();
 std::vector<Scenario> JsonScenarios();
+std::vector<Scenario> PredictRestScenarios();
 
 }  // namespace portico::bench

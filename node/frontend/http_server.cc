@@ -297,7 +297,44 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
     request_.query = question == target.npos ? absl::string_view() : target.substr(question + 1);
     request_.body = {body.data(), body.size() - HttpRequest::kBodyPadding};
     request_.header = [this](absl::string_view name) { return Header(name); };
+    request_.when_gone = [this](absl::AnyInvocable<void()> on_gone) { WhenGone(std::move(on_gone)); };
     core_->handler(request_, Responder(Self()));
+    if (std::this_thread::get_id() == core_->io_thread) Watch();
+  }
+
+  /// By the handler: from the thread of Dispatch().
+  void WhenGone(absl::AnyInvocable<void()> on_gone) {
+    {
+      MutexLock lock(&gone_mutex_);
+      on_gone_ = std::move(on_gone);
+    }
+    if (std::this_thread::get_id() != core_->io_thread) {
+      core_->Post([self = Self()] { self->Watch(); });
+    }
+  }
+
+  /// Waits for more bytes or the end of the connection while the handler has the request.
+  void Watch() {
+    if (state_ != State::kHandling || std::exchange(watching_, true)) return;
+    socket().async_wait(tcp::socket::wait_read, [self = Self()](error_code) { self->OnWatched(); });
+  }
+
+  /// The next request may be what came; only the end of the connection is news. In TLS it comes as a record first.
+  void OnWatched() {
+    watching_ = false;
+    if (state_ != State::kHandling) return;
+    char byte = 0;
+    error_code error;
+    socket().non_blocking(true, error);
+    if (!error) socket().receive(asio::buffer(&byte, 1), tcp::socket::message_peek, error);
+    if (!error || error == asio::error::would_block) return;
+    absl::AnyInvocable<void()> gone = TakeGone();
+    if (gone) gone();
+  }
+
+  absl::AnyInvocable<void()> TakeGone() {
+    MutexLock lock(&gone_mutex_);
+    return std::exchange(on_gone_, nullptr);
   }
 
   absl::string_view Header(absl::string_view name) const {
@@ -325,6 +362,7 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
   };
 
   void Write(HttpReply reply) {
+    TakeGone();
     keep_alive_ = keep_alive_ && !core_->draining;
     const bool head = parser_->is_header_done() && parser_->get().method() == http::verb::head;
     const beast::string_view reason = http::obsolete_reason(http::int_to_status(static_cast<unsigned>(reply.code)));
@@ -405,6 +443,10 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
   uint64_t counted_bytes_ = 0;
   std::string out_;
   size_t sent_ = 0;
+  /// A wait of Watch() is under way; it may outlast its request.
+  bool watching_ = false;
+  Mutex gone_mutex_;
+  absl::AnyInvocable<void()> on_gone_ ABSL_GUARDED_BY(gone_mutex_);
 };
 
 /// TLS 1.2 and later.

@@ -30,6 +30,9 @@ struct HttpRequest {
   absl::string_view body;
   /// Empty when there is no such header; names compare without case.
   std::function<absl::string_view(absl::string_view name)> header;
+  /// What to do when the client goes before its answer: runs at most once, on the I/O thread, not after the answer. A
+  /// client that closes only its own side has gone, too.
+  std::function<void(absl::AnyInvocable<void()> on_gone)> when_gone;
 };
 
 struct HttpReply {

@@ -41,7 +41,9 @@ class TfsRestFrontend::Call {
   absl::Status Check(const HttpRequest& request) {
     const Deadline deadline =
         options_.timeout > absl::ZeroDuration() ? Deadline::In(options_.timeout, inference_.clock()) : Deadline();
-    return entry_.Start(request.header, deadline);
+    RETURN_IF_ERROR(entry_.Start(request.header, deadline));
+    if (request.when_gone) request.when_gone([context = entry_.context()] { context->Cancel(); });
+    return absl::OkStatus();
   }
 
   static void OnServable(std::unique_ptr<Call> call, absl::StatusOr<std::shared_ptr<const Servable>> servable) {

@@ -66,6 +66,7 @@ class V2RestFrontend::InferCall {
     const Deadline deadline =
         options_.timeout > absl::ZeroDuration() ? Deadline::In(options_.timeout, inference_.clock()) : Deadline();
     RETURN_IF_ERROR(entry_.Start(request.header, deadline));
+    if (request.when_gone) request.when_gone([context = entry_.context()] { context->Cancel(); });
     const absl::string_view length = request.header("inference-header-content-length");
     uint64_t json = body_.size();
     if (!length.empty() && (!absl::SimpleAtoi(length, &json) || json > body_.size())) {

@@ -2,6 +2,8 @@
 
 #include <zlib.h>
 
+#include <atomic>
+#include <future>
 #include <thread>
 
 #include "base/mutex.h"
@@ -204,6 +206,50 @@ TEST(HttpServerTest, BodiesOfAllConnectionsTogetherAreBounded) {
   first.Send(absl::StrCat("POST / HTTP/1.1\r\nContent-Length: 600\r\n\r\n", std::string(600, 'x')));
   holder.Take()(Text("again"));
   EXPECT_EQ(first.Receive().body, "again");
+}
+
+TEST(HttpServerTest, ClientThatGoesIsToldOf) {
+  for (const bool executed : {false, true}) {
+    ThreadPool pool({.threads = 1, .name = "test"});
+    std::promise<void> gone;
+    HttpServer::Options options;
+    if (executed) options.executor = &pool;
+    options.inline_body_bytes = 1;
+    HttpServer::Respond held;
+    const auto server = Serve(
+        [&](const HttpRequest& request, HttpServer::Respond respond) {
+          held = std::move(respond);
+          request.when_gone([&] { gone.set_value(); });
+        },
+        options);
+    {
+      RawHttp client(server->address());
+      client.Send("POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody");
+      EXPECT_EQ(gone.get_future().wait_for(std::chrono::milliseconds(20)), std::future_status::timeout);
+      gone = std::promise<void>();
+    }
+    EXPECT_EQ(gone.get_future().wait_for(std::chrono::seconds(20)), std::future_status::ready) << executed;
+    held(Text("nobody reads this"));
+    RawHttp next(server->address());
+    EXPECT_TRUE(next.connected());
+  }
+}
+
+TEST(HttpServerTest, AnsweredClientThatGoesIsNoNews) {
+  std::atomic<int> gone = 0;
+  const auto server = Serve([&](const HttpRequest& request, HttpServer::Respond respond) {
+    request.when_gone([&] { ++gone; });
+    respond(Text("done"));
+  });
+  for (int i = 0; i < 3; ++i) {
+    RawHttp client(server->address());
+    EXPECT_EQ(client.Get("/").body, "done");
+    client.Send("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+    EXPECT_EQ(client.Receive().body, "done");
+    EXPECT_EQ(client.Receive().body, "done");
+  }
+  server->Stop(absl::Seconds(5));
+  EXPECT_EQ(gone, 0);
 }
 
 TEST(HttpServerTest, GarbageIsRefusedAndTheServerGoesOn) {
