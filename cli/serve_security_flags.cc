@@ -1,5 +1,7 @@
 #include "cli/serve_security_flags.h"
 
+#include <arpa/inet.h>
+
 #include <optional>
 #include <string>
 
@@ -116,8 +118,11 @@ class SecurityFlags final : public ServeFlags {
 }  // namespace
 
 bool IsLoopbackAddress(absl::string_view address) {
-  const absl::string_view host = address.substr(0, address.rfind(':'));
-  return absl::StartsWith(host, "127.") || host == "[::1]" || host == "localhost";
+  const std::string host(address.substr(0, address.rfind(':')));
+  if (host == "[::1]" || host == "localhost") return true;
+  // A name that begins like a number may be anywhere.
+  in_addr parsed;
+  return inet_pton(AF_INET, host.c_str(), &parsed) == 1 && (ntohl(parsed.s_addr) >> 24) == 127;
 }
 
 std::unique_ptr<ServeFlags> NewSecurityFlags() { return std::make_unique<SecurityFlags>(); }

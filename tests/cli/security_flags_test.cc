@@ -72,5 +72,14 @@ TEST_F(SecurityFlagsTest, LimitsReachTheListeners) {
   EXPECT_FALSE(Parse("", {"--max-body-bytes=0"}).ok());
 }
 
+TEST(IsLoopbackAddressTest, OnlyWhatCannotLeaveThisMachine) {
+  for (const char* address : {"127.0.0.1:80", "127.1.2.3:0", "[::1]:80", "localhost:80"}) {
+    EXPECT_TRUE(IsLoopbackAddress(address)) << address;
+  }
+  for (const char* address : {"0.0.0.0:80", "[::]:80", "127.example.com:80", "128.0.0.1:80", ":80", "127:80"}) {
+    EXPECT_FALSE(IsLoopbackAddress(address)) << address;
+  }
+}
+
 }  // namespace
 }  // namespace portico
