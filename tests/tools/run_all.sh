@@ -66,8 +66,9 @@ if [ "${PORTICO_SANITIZERS:-1}" != 0 ]; then
   export TSAN_OPTIONS="suppressions=$PWD/tests/tools/tsan.supp halt_on_error=1 second_deadlock_stack=1"
   export LSAN_OPTIONS="suppressions=$PWD/tests/tools/lsan.supp print_suppressions=0"
   run_preset asan build/asan 2
-  # gRPC's library is not built for ThreadSanitizer: every call through it looks like a race.
-  GTEST_FILTER='-*Grpc*:TfsClassify*:TfsMultiInference*:TfsReload*' run_preset tsan build/tsan 2
+  # gRPC's library is not built for ThreadSanitizer: every call through it looks like a race. Nor is protobuf's, whose headers lay
+  # map fields out anew under it: text formats with maps (ModelServerConfig) crash.
+  GTEST_FILTER='-*Grpc*:TfsClassify*:TfsMultiInference*:TfsReload*:Tls*:ModelServerConfig*' run_preset tsan build/tsan 2
 fi
 
 if [ "${PORTICO_FUZZ_SECONDS:-30}" != 0 ]; then
