@@ -1,5 +1,7 @@
 #include "bench/load_generator.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <sys/prctl.h>
 
 #include <atomic>
@@ -13,6 +15,10 @@ namespace portico::bench {
 void GenerateLoad(const OpenLoad& load, SendCall send, absl::FunctionRef<bool()> stop, LoadResult* result) {
   // The kernel rounds a sleep up by 50 µs unless it is told otherwise.
   prctl(PR_SET_TIMERSLACK, 1000);
+  // A client on another machine would not wait for a core of this one. (Where that is not permitted, it does.)
+  sched_param realtime{};
+  realtime.sched_priority = 1;
+  pthread_setschedparam(pthread_self(), SCHED_RR, &realtime);
   std::mt19937_64 random(load.seed);
   std::exponential_distribution<double> gap(load.calls_per_second);
   std::atomic<int64_t> unanswered{0};

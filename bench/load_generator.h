@@ -30,7 +30,7 @@ struct LoadResult {
 
 /// Sends by calling `send` on the calling thread; it starts a call, returns at once and calls its argument when the
 /// answer has come, from any thread. Goes on until `duration` has passed (or `stop` says so), then waits for the
-/// answers.
+/// answers. The thread gets real-time priority where that is permitted: clients are meant to be elsewhere.
 using SendCall = absl::FunctionRef<void(absl::AnyInvocable<void(const absl::Status&)> done)>;
 void GenerateLoad(const OpenLoad& load, SendCall send, absl::FunctionRef<bool()> stop, LoadResult* result);
 void GenerateLoad(const OpenLoad& load, SendCall send, LoadResult* result);
