@@ -20,6 +20,9 @@ constexpr absl::Duration kLogInterval = absl::Seconds(1);
 // How long a closing listener waits for peers to take their last answers.
 constexpr absl::Duration kFlushRound = absl::Milliseconds(1);
 constexpr int kFlushRounds = 500;
+/// What a peer's libzmq has received and its reactor has not yet read is lost when the connection ends: with
+/// ZMQ_IMMEDIATE it drops the pipe. So the last replies get a moment to be read.
+constexpr absl::Duration kSettle = absl::Milliseconds(20);
 
 uint64_t NextConnection() {
   static std::atomic<uint64_t> next{1};
@@ -387,6 +390,7 @@ ZmqListener::~ZmqListener() {
   // libzmq's LINGER lets go of a message that it is in the middle of writing, so the wait is ours. Without an event for
   // it, and rarely more than one round.
   for (int i = 0; i < kFlushRounds && !core_->Flushed(); ++i) absl::SleepFor(kFlushRound);
+  if (core_->HadPeers()) absl::SleepFor(kSettle);
   core_->Close();
 }
 

@@ -49,6 +49,8 @@ class ZmqListenerCore final : public ZmqEndpoint {
   void Stop();
   /// Whether libzmq has written all that it was handed. After Stop().
   bool Flushed() const;
+  /// After Stop(): whether anybody was connected.
+  bool HadPeers() const { return !flushing_.empty(); }
   /// Last.
   void Close();
   /// On the reactor's thread.
