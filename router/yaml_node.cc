@@ -19,6 +19,8 @@ namespace {
 constexpr uint64_t kMaxFileBytes = 4 << 20;
 /// Expanded nodes of one document: aliases of aliases grow without bound otherwise.
 constexpr int kMaxNodes = 200000;
+/// Lists and maps within each other: an alias of a node that it stands in has no end.
+constexpr int kMaxDepth = 100;
 
 /// Takes a document's events and does nothing with them.
 class NoEvents final : public YAML::EventHandler {
@@ -51,8 +53,21 @@ class YamlTreeBuilder {
  public:
   explicit YamlTreeBuilder(const std::string& file) : file_(std::make_shared<const std::string>(file)) {}
 
-  /// yaml-cpp bounds the depth while it parses; aliases can't nest deeper than the nodes they copy.
   absl::StatusOr<YamlNode> Build(const YAML::Node& from) {
+    if (depth_ == kMaxDepth) {
+      return ErrorAt(from.Mark(), absl::StrCat("document: got lists and maps more than ", kMaxDepth,
+                                               " deep, aliases expanded; does an alias stand in what it names?"));
+    }
+    ++depth_;
+    absl::StatusOr<YamlNode> built = BuildNode(from);
+    --depth_;
+    return built;
+  }
+
+  absl::Status ErrorAt(const YAML::Mark& mark, absl::string_view message) const { return At(mark).Error(message); }
+
+ private:
+  absl::StatusOr<YamlNode> BuildNode(const YAML::Node& from) {
     YamlNode node = At(from.Mark());
     if (++nodes_ > kMaxNodes) {
       return node.Error(
@@ -81,9 +96,6 @@ class YamlTreeBuilder {
     return node;
   }
 
-  absl::Status ErrorAt(const YAML::Mark& mark, absl::string_view message) const { return At(mark).Error(message); }
-
- private:
   YamlNode At(const YAML::Mark& mark) const {
     YamlNode node;
     node.file_ = file_;
@@ -111,6 +123,7 @@ class YamlTreeBuilder {
   }
 
   const std::shared_ptr<const std::string> file_;
+  int depth_ = 0;
   int nodes_ = 0;
 };
 

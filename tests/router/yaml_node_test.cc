@@ -51,6 +51,9 @@ TEST(YamlNodeTest, WhatIsNotYamlIsRefusedWithItsLine) {
 
 TEST(YamlNodeTest, DeepNestingAndAliasesOfAliasesAreBounded) {
   EXPECT_FALSE(ParseYaml(std::string(100000, '['), "f.yaml").ok());
+  // Found by fuzzing: an alias of the map that it stands in.
+  EXPECT_THAT(ErrorOf("a: &m {n: *m}\n"), HasSubstr("deep, aliases expanded"));
+  EXPECT_THAT(ErrorOf("a: &l [1, *l]\n"), HasSubstr("deep, aliases expanded"));
   std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
   for (int i = 1; i < 9; ++i) {
     bomb += absl::StrCat("a", i, ": &a", i, " [");
