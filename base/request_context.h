@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/time/time.h"
 #include "base/cancel_waiters.h"
 #include "base/deadline.h"
 #include "base/ref.h"
@@ -16,6 +17,8 @@ namespace portico {
 struct RequestContext final : public RefCounted {
   /// A call that has passed this many portals is refused: a cycle that slipped through.
   static constexpr int kMaxHops = 16;
+  /// A longer trace_state is dropped at the door: half of one says nothing.
+  static constexpr size_t kMaxTraceState = 512;
 
   Deadline deadline;
   TraceContext trace;
@@ -33,8 +36,17 @@ struct RequestContext final : public RefCounted {
   mutable std::atomic<bool> cancelled{false};
   /// Where work of it waits.
   mutable CancelWaiters cancel_waiters;
-  /// Filled only where trace.sampled.
+  /// W3C `tracestate`, passed on as it came; at most kMaxTraceState bytes.
+  std::string trace_state;
+  /// Of requests that are not sampled, spans at least this long are recorded: the request may turn out to be slow.
+  absl::Duration span_floor = absl::InfiniteDuration();
+  /// Filled where Records() says so.
   mutable SpanLog spans;
+
+  /// Whether a piece of work that took so long is worth a span.
+  bool Records(absl::Duration took) const { return trace.sampled || took >= span_floor; }
+  /// Whether any might be.
+  bool MayRecord() const { return trace.sampled || span_floor != absl::InfiniteDuration(); }
 
   /// Says that the client has gone, and takes work of this request back from where it waits. From any thread.
   void Cancel() const {

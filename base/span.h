@@ -16,7 +16,7 @@ struct TraceContext {
   uint64_t trace_id_low = 0;
   /// The span that caused this work; 0 at the root.
   uint64_t parent_span_id = 0;
-  /// Spans are recorded only where true.
+  /// All spans are recorded where true; else only long ones (RequestContext::span_floor).
   bool sampled = false;
 };
 
@@ -32,7 +32,7 @@ struct Span {
   absl::Duration duration;
 };
 
-/// Collects the spans of one sampled request at one node, those of inner hops too. Thread-safe. At most kMaxSpans; what
+/// Collects the spans of one request at one node, those of inner hops too. Thread-safe. At most kMaxSpans; what
 /// comes later is counted, not kept.
 class SpanLog {
  public:

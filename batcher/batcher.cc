@@ -57,7 +57,11 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
   /// One call by itself.
   Result RunAlone(const WaitingCall& call);
   int64_t PaddingFor(int64_t rows) const;
-  void RecordSpans(const std::vector<WaitingCall>& calls, int64_t rows, absl::Time start);
+  /// The same of one that was dropped from the queue just now.
+  void RecordDead(const WaitingCall& call) const;
+  void RecordRun(const std::vector<WaitingCall>& calls, int64_t rows, absl::Time start, absl::Time end) const;
+  /// That it waited until `start`, and, where `batch` is not empty, ran until `end`.
+  void RecordSpans(const WaitingCall& call, absl::Time start, absl::Time end, std::string batch) const;
 
   const Options options_;
   const Function function_;
@@ -106,12 +110,10 @@ absl::Status DeadStatus(const RequestContext& context) {
   return absl::DeadlineExceededError("request: its deadline passed before it could run; allow more time or send less");
 }
 
-void AddSpan(const RequestContext& context, std::string name, absl::Time start, absl::Time end) {
-  context.spans.Add({.span_id = NewSpanId(),
-                     .parent_span_id = context.trace.parent_span_id,
-                     .name = std::move(name),
-                     .start = start,
-                     .duration = end - start});
+void AddSpan(const RequestContext& context, uint64_t id, uint64_t parent, std::string name, absl::Time start,
+             absl::Time end) {
+  context.spans.Add(
+      {.span_id = id, .parent_span_id = parent, .name = std::move(name), .start = start, .duration = end - start});
 }
 
 /// A call that runs in pieces: joins their outputs, in order, when the last one has come.
@@ -234,6 +236,15 @@ void Batcher::Impl::SubmitPieces(WaitingCall call) {
   const absl::Time now = call.since;
   const uint64_t lane = call.lane();
   const uint64_t first = tickets_.fetch_add(count, std::memory_order_relaxed);
+  if (kept->MayRecord()) {
+    call.span_id = NewSpanId();
+    call.done = [kept, id = call.span_id, name = options_.span_name, now, clock = &clock_,
+                 done = std::move(call.done)](Result result) mutable {
+      const absl::Time end = clock->Now();
+      if (kept->Records(end - now)) AddSpan(*kept, id, kept->trace.parent_span_id, std::move(name), now, end);
+      done(std::move(result));
+    };
+  }
   auto whole = std::make_shared<PiecedCall>(count, std::move(call.done));
   std::vector<WaitingCall> pieces;
   for (size_t i = 0; i < count; ++i) {
@@ -250,6 +261,7 @@ void Batcher::Impl::SubmitPieces(WaitingCall call) {
     piece.hash = call.hash;
     piece.since = now;
     piece.ticket = first + i;
+    piece.span_id = call.span_id;
     pieces.push_back(std::move(piece));
   }
   for (size_t i = 0; i < count; ++i) kept->cancel_waiters.Add(this, first + i, lane);
@@ -287,6 +299,7 @@ class Batcher::Impl::CancelledCall {
   void operator()() {
     const std::shared_ptr<Impl> impl = std::exchange(impl_, nullptr);
     call_.context->cancel_waiters.Remove(impl.get(), call_.ticket);
+    impl->RecordDead(call_);
     impl->expired_metric_.Increment();
     call_.done(DeadStatus(*call_.context));
   }
@@ -425,6 +438,7 @@ void Batcher::Impl::Finish() {
 
 void Batcher::Impl::CompleteDead(std::vector<WaitingCall> calls) {
   for (WaitingCall& call : calls) {
+    RecordDead(call);
     expired_metric_.Increment();
     call.done(DeadStatus(*call.context));
   }
@@ -449,7 +463,7 @@ std::vector<Batcher::Impl::Result> Batcher::Impl::RunCalls(const std::vector<Wai
     for (const WaitingCall& call : calls) queued += start - call.since;
     options_.observer->OnRun({rows, static_cast<int64_t>(calls.size()), queued, time});
   }
-  RecordSpans(calls, rows, start);
+  RecordRun(calls, rows, start, start + time);
   return results;
 }
 
@@ -488,12 +502,28 @@ int64_t Batcher::Impl::PaddingFor(int64_t rows) const {
   return rows == 0 || size == allowed.end() ? 0 : *size - rows;
 }
 
-void Batcher::Impl::RecordSpans(const std::vector<WaitingCall>& calls, int64_t rows, absl::Time start) {
+void Batcher::Impl::RecordRun(const std::vector<WaitingCall>& calls, int64_t rows, absl::Time start,
+                              absl::Time end) const {
   for (const WaitingCall& call : calls) {
-    if (!call.context->trace.sampled) continue;
-    AddSpan(*call.context, "queue", call.since, start);
-    AddSpan(*call.context, absl::StrCat("batch of ", rows, " rows, ", calls.size(), " calls"), start, clock_.Now());
+    if (!call.context->Records(end - call.since)) continue;
+    RecordSpans(call, start, end, absl::StrCat("batch of ", rows, " rows, ", calls.size(), " calls"));
   }
+}
+
+void Batcher::Impl::RecordDead(const WaitingCall& call) const {
+  if (!call.context->MayRecord()) return;
+  const absl::Time now = clock_.Now();
+  if (call.context->Records(now - call.since)) RecordSpans(call, now, now, "");
+}
+
+void Batcher::Impl::RecordSpans(const WaitingCall& call, absl::Time start, absl::Time end, std::string batch) const {
+  uint64_t segment = call.span_id;
+  if (segment == 0) {
+    segment = NewSpanId();
+    AddSpan(*call.context, segment, call.context->trace.parent_span_id, options_.span_name, call.since, end);
+  }
+  AddSpan(*call.context, NewSpanId(), segment, "queue", call.since, start);
+  if (!batch.empty()) AddSpan(*call.context, NewSpanId(), segment, std::move(batch), start, end);
 }
 
 Batcher::Batcher(Options options, Function function, Executor& executor, const Clock& clock, MetricRegistry& metrics)

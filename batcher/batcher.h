@@ -64,6 +64,8 @@ class Batcher {
     std::string name;
     /// Of its metrics. Empty: {"queue", name}.
     MetricLabels labels;
+    /// Of the span around the queue and the batch of a call that is traced.
+    std::string span_name = "segment";
     /// Not owned, must outlive the batcher. Null: nobody.
     BatchObserver* observer = nullptr;
     /// Per input: whether dim 0 counts rows. All false: nothing is ever joined.

@@ -31,6 +31,8 @@ struct WaitingCall {
   absl::Time since;
   /// Names the call within its batcher.
   uint64_t ticket = 0;
+  /// Of a piece of a larger call that may be traced: the span of the whole.
+  uint64_t span_id = 0;
 
   /// What it counts against limits: a call without rows is not free.
   int64_t weight() const { return rows > 0 ? rows : 1; }

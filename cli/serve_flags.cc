@@ -1,5 +1,6 @@
 #include "cli/serve_flags.h"
 
+#include "cli/serve_observe_flags.h"
 #include "cli/serve_security_flags.h"
 #include "cli/serve_versions_flags.h"
 #include "cli/tfs_flags.h"
@@ -12,6 +13,7 @@ std::vector<std::unique_ptr<ServeFlags>> AllServeFlags() {
   groups.push_back(NewTfsServerFlags());
   groups.push_back(NewTfsForeignFlags());
   groups.push_back(NewVersionsFlags());
+  groups.push_back(NewObserveFlags());
   groups.push_back(NewSecurityFlags());
   return groups;
 }

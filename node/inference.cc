@@ -49,7 +49,7 @@ class Inference::Call {
     series.Left(bytes_);
     series.Finished(api_, outputs.status(), latency, rows_);
     servable_->stats().RequestDone(outputs.ok(), latency, rows_, start_ + latency);
-    if (context_->trace.sampled) {
+    if (context_->Records(latency)) {
       Span span;
       span.span_id = NewSpanId();
       span.parent_span_id = context_->trace.parent_span_id;

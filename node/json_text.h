@@ -4,11 +4,9 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "base/json_string.h"
 
 namespace portico {
-
-/// Appends `text` with quotes and escapes. Bytes that are not UTF-8 become '?'.
-void AppendJsonString(absl::string_view text, std::string* out);
 
 /// Room for any number that these write.
 inline constexpr size_t kMaxJsonNumber = 32;

@@ -122,7 +122,7 @@ class NodeImpl final : public Node {
       RETURN_IF_ERROR(tenants_file_.Poll());
       tenants_file_.Start();
     }
-    peer_frontend_ = std::make_unique<PeerFrontend>(*inference_);
+    peer_frontend_ = std::make_unique<PeerFrontend>(*inference_, traces_.span_floor());
     entrance_.emplace(Entrance{*inference_, traces_, access_});
     TfsRestFrontend::Options rest;
     rest.timeout = options_.rest_timeout;
@@ -208,7 +208,7 @@ class NodeImpl final : public Node {
   const uint64_t incarnation_ = NewIncarnation();
   const Clock& clock_;
   const std::unique_ptr<PrometheusMetrics> metrics_;
-  TraceRing traces_;
+  Traces traces_{options_.traces, *metrics_, nullptr};
   ThreadPool workers_;
   const std::unique_ptr<Transport> transport_;
   const StaticResolver resolver_;

@@ -12,6 +12,7 @@
 #include "node/frontend/http_server.h"
 #include "node/frontend/tenants_file.h"
 #include "node/inference.h"
+#include "node/observe/traces.h"
 #include "node/servables/model_config.h"
 #include "node/servables/model_config_poller.h"
 #include "router/revision.h"
@@ -53,6 +54,8 @@ class Node {
     TransportSecurity listen_security;
     TransportSecurity call_security;
     Inference::Options inference;
+    /// Which requests are traced, and kept for /debug/traces.
+    Traces::Options traces;
     /// How long Stop() waits for requests in hand.
     absl::Duration drain_timeout = absl::Seconds(30);
   };

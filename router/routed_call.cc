@@ -98,7 +98,7 @@ PeerHeader RoutedCall::MakeHeader(const RouteTarget& target, size_t num_tensors)
   header.trace_id_low = context_->trace.trace_id_low;
   header.parent_span_id = context_->trace.parent_span_id;
   header.sampled = context_->trace.sampled;
-  if (context_->trace.sampled) header.parent_span_id = span_id_ = NewSpanId();
+  if (context_->MayRecord()) header.parent_span_id = span_id_ = NewSpanId();
   header.tenant = context_->tenant;
   header.product = context_->product;
   header.priority = context_->priority;
@@ -118,7 +118,7 @@ void RoutedCall::OnReply(std::unique_ptr<RoutedCall> self, absl::StatusOr<PeerMe
   absl::Status status = reply.ok() ? StatusOfReply(reply->header) : reply.status();
   // The caller's own cancel says nothing of the replica.
   if (status.code() != absl::StatusCode::kCancelled) self->replica_->Learn(now, now - self->start_, !status.ok());
-  if (self->span_id_ != 0) {
+  if (self->span_id_ != 0 && self->context_->Records(now - self->start_)) {
     self->AddSpans(reply.ok() ? reply->header : PeerHeader(), now);
   }
   if (!status.ok()) {

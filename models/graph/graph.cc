@@ -89,9 +89,7 @@ class Graph::RunState final : public RefCounted {
         slots_(slots),
         num_slots_(graph.slots_.size()),
         waits_(waits),
-        outputs_left_(graph.distinct_outputs_) {
-    if (context_->trace.sampled) started_ = std::make_unique<absl::Time[]>(graph.steps_.size());
-  }
+        outputs_left_(graph.distinct_outputs_) {}
   ~RunState() override { std::destroy_n(slots_, num_slots_); }
   void Destroy() const override {
     auto* self = const_cast<RunState*>(this);
@@ -110,7 +108,6 @@ class Graph::RunState final : public RefCounted {
   void Put(int slot, Tensor tensor, Drive& drive);
   Tensor Take(int slot);
   void Fail(absl::Status status);
-  void RecordSpan(int step);
 
   const Graph& graph_;
   const Ref<const RequestContext> context_;
@@ -124,8 +121,6 @@ class Graph::RunState final : public RefCounted {
   std::atomic<bool> decided_{false};
   absl::Status error_;
   std::atomic<int> outputs_left_;
-  /// Of each step; only where the request is traced.
-  std::unique_ptr<absl::Time[]> started_;
 };
 
 /// The completion of one step; a dropped one becomes an error.
@@ -172,12 +167,11 @@ void Graph::RunState::OnStepDone(int step, absl::StatusOr<std::vector<Tensor>> r
 }
 
 void Graph::RunState::Accept(int step, absl::StatusOr<std::vector<Tensor>> result, Drive& drive) {
-  if (started_ != nullptr) RecordSpan(step);
   if (!result.ok()) return Fail(result.status());
   const std::vector<int>& slots = graph_.plan_.steps[step].outputs;
   if (result->size() != slots.size()) {
     return Fail(absl::InternalError(
-        absl::StrCat(graph_.steps_[step].span_name, ": got ", result->size(), " outputs, want ", slots.size())));
+        absl::StrCat(graph_.steps_[step].name, ": got ", result->size(), " outputs, want ", slots.size())));
   }
   for (size_t i = 0; i < slots.size(); ++i) Put(slots[i], std::move((*result)[i]), drive);
 }
@@ -225,7 +219,6 @@ void Graph::RunState::StartStep(int step) {
   for (size_t i = 0; i < plan.inputs.size(); ++i) {
     inputs.push_back(shape.read_again[i] ? slots_[plan.inputs[i]].tensor : Take(plan.inputs[i]));
   }
-  if (started_ != nullptr) started_[step] = graph_.clock_.Now();
   graph_.ops_[step]->Run(context_, std::move(inputs), StepDone(Ref<RunState>(this), step));
 }
 
@@ -270,16 +263,6 @@ absl::Status Graph::CheckAlive(const RequestContext& context) const {
   return absl::OkStatus();
 }
 
-void Graph::RunState::RecordSpan(int step) {
-  // A portal's span is recorded where the call is made: inner hops hang on it.
-  if (graph_.plan_.steps[static_cast<size_t>(step)].portal != nullptr) return;
-  context_->spans.Add({.span_id = NewSpanId(),
-                       .parent_span_id = context_->trace.parent_span_id,
-                       .name = graph_.steps_[step].span_name,
-                       .start = started_[step],
-                       .duration = graph_.clock_.Now() - started_[step]});
-}
-
 Graph::Graph(GraphPlan plan, std::vector<std::unique_ptr<AsyncOp>> ops, const Clock& clock)
     : plan_(std::move(plan)), ops_(std::move(ops)), clock_(clock), slots_(plan_.slots.size()) {
   PORTICO_CHECK(ops_.size() == plan_.steps.size());
@@ -295,8 +278,8 @@ Graph::Graph(GraphPlan plan, std::vector<std::unique_ptr<AsyncOp>> ops, const Cl
       slots_[plan_step.inputs[input]].readers.push_back(static_cast<int>(i));
     }
     if (step.waits == 0) sources_.push_back(static_cast<int>(i));
-    step.span_name = plan_step.segment != nullptr ? absl::StrCat("segment ", plan_step.segment->name)
-                                                  : absl::StrCat("portal ", plan_step.portal->target);
+    step.name = plan_step.segment != nullptr ? absl::StrCat("segment ", plan_step.segment->name)
+                                             : absl::StrCat("portal ", plan_step.portal->target);
     steps_.push_back(std::move(step));
   }
   for (const int slot : plan_.outputs) {
@@ -313,8 +296,8 @@ void Graph::Run(Ref<const RequestContext> context, std::vector<Tensor> inputs, O
   if (inputs.size() != plan_.inputs.size()) {
     return done(absl::InternalError(absl::StrCat("graph: got ", inputs.size(), " inputs, want ", plan_.inputs.size())));
   }
-  // Most models are one segment: without slots to fill and spans to record there is nothing to keep of such a run.
-  if (is_one_segment_ && !context->trace.sampled) {
+  // Most models are one segment: without slots to fill there is nothing to keep of such a run.
+  if (is_one_segment_) {
     if (absl::Status alive = CheckAlive(*context); !alive.ok()) return done(std::move(alive));
     return ops_[0]->Run(context, std::move(inputs), std::move(done));
   }

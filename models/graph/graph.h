@@ -43,8 +43,8 @@ class Graph {
     int waits = 0;
     /// Per input: whether a later input of the step is the same slot.
     std::vector<bool> read_again;
-    /// "segment segment_0", "portal hub/encoder".
-    std::string span_name;
+    /// "segment segment_0", "portal hub/encoder": for messages.
+    std::string name;
   };
   struct Slot {
     /// Steps that read it, and whether the caller does.

@@ -7,6 +7,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "node/json_text.h"
+#include "node/observe/trace_formats.h"
 
 namespace portico {
 namespace {
@@ -45,7 +46,7 @@ void Admin::Handle(const HttpRequest& request, HttpServer::Respond respond) cons
   } else if (request.path == "/readyz") {
     reply = Readiness();
   } else if (request.path == "/debug/traces") {
-    reply.body = traces_.Json(QueryValue(request.query, "id"));
+    reply = TracesReply(request.query);
   } else if (request.path == "/debug/memory") {
     reply.body = memory_.Json();
   } else if (IsMetrics(request.path)) {
@@ -57,6 +58,24 @@ void Admin::Handle(const HttpRequest& request, HttpServer::Respond respond) cons
     reply.body = "ok\n";
   }
   respond(std::move(reply));
+}
+
+HttpReply Admin::TracesReply(absl::string_view query) const {
+  const absl::string_view format = QueryValue(query, "format");
+  const absl::string_view slow = QueryValue(query, "slow");
+  const auto traces = traces_.Find(QueryValue(query, "id"), !slow.empty() && slow != "0");
+  HttpReply reply;
+  if (format.empty() || format == "json") {
+    reply.body = TracesJson(traces);
+  } else if (format == "chrome") {
+    reply.body = ChromeTraceJson(traces);
+  } else if (format == "otlp") {
+    reply.body = OtlpJson(traces);
+  } else {
+    reply.code = 400;
+    reply.body = ErrorJson(absl::StrCat("format: got '", format, "', want json, chrome or otlp"));
+  }
+  return reply;
 }
 
 HttpReply Admin::Readiness() const {

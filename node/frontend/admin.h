@@ -13,12 +13,12 @@
 namespace portico {
 
 /// What operators ask a node over HTTP: /healthz, /readyz, /metrics (also /monitoring/prometheus/metrics),
-/// /debug/memory and /debug/traces[?id=TRACE]. Answers in place. Thread-safe.
+/// /debug/memory and /debug/traces[?id=TRACE&slow=1&format=chrome|otlp]. Answers in place. Thread-safe.
 class Admin {
  public:
   /// `ready`: OK when the node may get traffic, else why not. References are not owned and must outlive it.
   Admin(std::function<absl::Status()> ready, const Servables& servables, const PrometheusMetrics& metrics,
-        const TraceRing& traces, const MemoryAccount& memory)
+        const Traces& traces, const MemoryAccount& memory)
       : ready_(std::move(ready)), servables_(servables), metrics_(metrics), traces_(traces), memory_(memory) {}
 
   /// Whether the path is this frontend's.
@@ -27,11 +27,12 @@ class Admin {
 
  private:
   HttpReply Readiness() const;
+  HttpReply TracesReply(absl::string_view query) const;
 
   const std::function<absl::Status()> ready_;
   const Servables& servables_;
   const PrometheusMetrics& metrics_;
-  const TraceRing& traces_;
+  const Traces& traces_;
   const MemoryAccount& memory_;
 };
 

@@ -34,7 +34,7 @@ namespace {
 /// What a browser asks before it lets a page of another origin send a request and read the answer.
 constexpr absl::string_view kCorsHeaders =
     "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Methods: POST, GET\r\n"
-    "Access-Control-Allow-Headers: Content-Type, Content-Encoding, Authorization, traceparent\r\n";
+    "Access-Control-Allow-Headers: Content-Type, Content-Encoding, Authorization, traceparent, tracestate\r\n";
 
 namespace asio = boost::asio;
 namespace beast = boost::beast;

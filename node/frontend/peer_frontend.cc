@@ -9,7 +9,7 @@
 namespace portico {
 namespace {
 
-Ref<const RequestContext> ContextOf(const PeerHeader& header, const Clock& clock) {
+Ref<const RequestContext> ContextOf(const PeerHeader& header, absl::Duration span_floor, const Clock& clock) {
   auto context = MakeRef<RequestContext>();
   if (header.timeout_us > 0) {
     // A remaining time beyond a day says nothing; the cap keeps the arithmetic in range.
@@ -17,6 +17,7 @@ Ref<const RequestContext> ContextOf(const PeerHeader& header, const Clock& clock
     context->deadline = Deadline::In(absl::Microseconds(static_cast<int64_t>(timeout_us)), clock);
   }
   context->trace = {header.trace_id_high, header.trace_id_low, header.parent_span_id, header.sampled};
+  context->span_floor = span_floor;
   context->tenant = std::string(header.tenant);
   context->product = std::string(header.product);
   context->priority = header.priority;
@@ -108,7 +109,7 @@ struct PeerFrontend::Call {
     PeerHeader header;
     header.code = static_cast<uint32_t>(outputs.status().code());
     header.message = outputs.status().message();
-    const std::vector<Span> spans = context->trace.sampled ? context->spans.Take() : std::vector<Span>();
+    const std::vector<Span> spans = context->MayRecord() ? context->spans.Take() : std::vector<Span>();
     for (const Span& span : spans) {
       WireSpan wire;
       wire.span_id = span.span_id;
@@ -134,7 +135,7 @@ struct PeerFrontend::Call {
 void PeerFrontend::OnCall(PeerMessage message, PeerReply reply) {
   const absl::StatusOr<ServableRef> ref = RefOf(message.header);
   if (!ref.ok()) return ReplyError(reply, ref.status());
-  Ref<const RequestContext> context = ContextOf(message.header, inference_.clock());
+  Ref<const RequestContext> context = ContextOf(message.header, span_floor_, inference_.clock());
   const std::pair<uint64_t, uint64_t> key(message.connection, message.header.call_id);
   {
     MutexLock lock(&mutex_);

@@ -13,8 +13,9 @@ namespace portico {
 /// Answers other nodes' portals. Thread-safe; one serves all listeners of a node.
 class PeerFrontend final : public CallHandler {
  public:
-  /// Not owned; must outlive the frontend.
-  explicit PeerFrontend(Inference& inference) : inference_(inference) {}
+  /// `inference` is not owned and must outlive the frontend. Of calls that are not sampled, spans at least `span_floor`
+  /// long are sent back: the request may turn out to be slow where it entered.
+  PeerFrontend(Inference& inference, absl::Duration span_floor) : inference_(inference), span_floor_(span_floor) {}
 
   void OnCall(PeerMessage call, PeerReply reply) override;
   void OnCancel(uint64_t connection, uint64_t call_id) override;
@@ -24,6 +25,7 @@ class PeerFrontend final : public CallHandler {
   void Forget(const std::pair<uint64_t, uint64_t>& key);
 
   Inference& inference_;
+  const absl::Duration span_floor_;
   Mutex mutex_;
   /// Calls in hand by (connection, call id), so that a cancel finds them.
   absl::flat_hash_map<std::pair<uint64_t, uint64_t>, Ref<const RequestContext>> calls_ ABSL_GUARDED_BY(mutex_);

@@ -1,5 +1,6 @@
 #include "node/frontend/request_entry.h"
 
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -10,31 +11,52 @@ namespace portico {
 absl::Status RequestEntry::Start(absl::FunctionRef<absl::string_view(absl::string_view name)> header,
                                  Deadline deadline) {
   context_->deadline = deadline;
-  if (ParseTraceparent(header("traceparent"), &context_->trace) && context_->trace.sampled) {
-    start_ = entrance_.inference.clock().Now();
-    caller_span_id_ = std::exchange(context_->trace.parent_span_id, NewSpanId());
-  }
+  const absl::string_view traceparent = header("traceparent");
+  StartTrace(traceparent, traceparent.empty() ? "" : header("tracestate"));
   ASSIGN_OR_RETURN(const Tenant* const tenant, entrance_.access.Check(header("authorization")));
   context_->tenant = tenant->name;
   context_->priority = tenant->priority;
   return absl::OkStatus();
 }
 
+void RequestEntry::StartTrace(absl::string_view traceparent, absl::string_view tracestate) {
+  TraceContext& trace = context_->trace;
+  const bool brought = ParseTraceparent(traceparent, &trace);
+  answers_traceparent_ = trace.sampled;
+  if (!brought) trace.sampled = entrance_.traces.DrawSampled();
+  if (brought && tracestate.size() <= RequestContext::kMaxTraceState) context_->trace_state = std::string(tracestate);
+  context_->span_floor = entrance_.traces.span_floor();
+  if (!context_->MayRecord()) return;
+  start_ = entrance_.inference.clock().Now();
+  if (!brought) {
+    trace.trace_id_high = NewSpanId();
+    trace.trace_id_low = NewSpanId();
+  }
+  caller_span_id_ = std::exchange(trace.parent_span_id, NewSpanId());
+}
+
 std::string RequestEntry::Finish() {
-  if (!context_->trace.sampled) return "";
-  Span root;
-  root.span_id = context_->trace.parent_span_id;
+  if (!context_->MayRecord()) return "";
+  const absl::Time now = entrance_.inference.clock().Now();
+  Trace trace;
+  trace.slow = entrance_.traces.IsSlow(now - start_);
+  if (!context_->trace.sampled && !(trace.slow && entrance_.traces.TakeSlowTurn(now))) return "";
+  trace.context = context_->trace;
+  trace.state = context_->trace_state;
+  std::vector<Span> spans = context_->spans.Take();
+  trace.spans.reserve(spans.size() + 1);
+  Span& root = trace.spans.emplace_back();
+  root.span_id = trace.context.parent_span_id;
   root.parent_span_id = caller_span_id_;
   root.name = "request";
   root.start = start_;
-  root.duration = entrance_.inference.clock().Now() - start_;
-  std::vector<Span> spans = context_->spans.Take();
-  spans.insert(spans.begin(), std::move(root));
-  for (Span& span : spans) {
+  root.duration = now - start_;
+  trace.spans.insert(trace.spans.end(), std::make_move_iterator(spans.begin()), std::make_move_iterator(spans.end()));
+  for (Span& span : trace.spans) {
     if (span.node.empty()) span.node = entrance_.inference.node_name();
   }
-  entrance_.traces.Add(context_->trace, std::move(spans));
-  return FormatTraceparent(context_->trace);
+  entrance_.traces.Add(std::move(trace));
+  return answers_traceparent_ ? FormatTraceparent(context_->trace) : "";
 }
 
 }  // namespace portico

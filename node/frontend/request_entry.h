@@ -18,7 +18,7 @@ namespace portico {
 /// owned; all must outlive the frontends.
 struct Entrance {
   Inference& inference;
-  TraceRing& traces;
+  Traces& traces;
   const Access& access;
 };
 
@@ -32,21 +32,26 @@ class RequestEntry {
   explicit RequestEntry(const Entrance& entrance) : entrance_(entrance) {}
 
   /// `header`: a header's (gRPC: metadata's) value by its lower-case name, empty where there is none. Reads
-  /// `authorization` (UNAUTHENTICATED where that is not enough) and W3C `traceparent` (nonsense: not sampled).
+  /// `authorization` (UNAUTHENTICATED where that is not enough), W3C `traceparent` (none, or nonsense: `traces` draws
+  /// whether it is sampled) and `tracestate`.
   absl::Status Start(absl::FunctionRef<absl::string_view(absl::string_view name)> header, Deadline deadline);
 
   const Ref<RequestContext>& context() const { return context_; }
   /// The client has gone. From any thread.
   void Cancel() const { context_->Cancel(); }
 
-  /// Ends the root span and hands the request's spans to the trace ring. Returns the `traceparent` to answer with;
-  /// empty where the request was not sampled. Call it once, when the request has finished.
+  /// Ends the root span and has the request's spans kept where it was sampled or slow. Returns the `traceparent` to
+  /// answer with; empty where the client did not ask for a trace. Call it once, when the request has finished.
   std::string Finish();
 
  private:
+  void StartTrace(absl::string_view traceparent, absl::string_view tracestate);
+
   const Entrance& entrance_;
   const Ref<RequestContext> context_ = MakeRef<RequestContext>();
   uint64_t caller_span_id_ = 0;
+  /// The client has sampled it.
+  bool answers_traceparent_ = false;
   absl::Time start_;
 };
 

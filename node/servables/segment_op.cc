@@ -37,13 +37,13 @@ RowAxes DeclaredAxes(const Session& session, const std::string& symbol) {
 
 class BatchedSegment final : public SegmentOp {
  public:
-  BatchedSegment(std::unique_ptr<Session> session, RowAxes axes, const Options& options, Executor& workers,
-                 const Clock& clock, MetricRegistry& metrics)
+  BatchedSegment(absl::string_view segment, std::unique_ptr<Session> session, RowAxes axes, const Options& options,
+                 Executor& workers, const Clock& clock, MetricRegistry& metrics)
       : name_(options.name),
         session_(std::move(session)),
         axes_(std::move(axes)),
         batcher_(
-            BatcherOptions(options, axes_),
+            BatcherOptions(segment, options, axes_),
             [session = session_.get()](absl::Span<const Tensor> inputs) { return session->Run(inputs); }, workers,
             clock, metrics) {}
 
@@ -58,10 +58,11 @@ class BatchedSegment final : public SegmentOp {
   const RowAxes& axes() const override { return axes_; }
 
  private:
-  static Batcher::Options BatcherOptions(const Options& options, const RowAxes& axes) {
+  static Batcher::Options BatcherOptions(absl::string_view segment, const Options& options, const RowAxes& axes) {
     Batcher::Options result;
     result.name = options.name;
     result.labels = options.labels;
+    result.span_name = absl::StrCat("segment ", segment);
     result.observer = options.observer;
     for (const AxisKind kind : axes.inputs) result.row_inputs.push_back(axes.joinable && kind == AxisKind::kRows);
     result.row_outputs = axes.joinable;
@@ -112,7 +113,8 @@ absl::StatusOr<std::unique_ptr<SegmentOp>> SegmentOp::Create(SegmentSpec spec, c
                    Session::Create(spec.model, std::move(spec.weights), session_options));
   RowAxes axes = options.declared_row_symbol.empty() ? InferRowAxes(*session, "")
                                                      : DeclaredAxes(*session, options.declared_row_symbol);
-  return std::make_unique<BatchedSegment>(std::move(session), std::move(axes), options, workers, clock, metrics);
+  return std::make_unique<BatchedSegment>(spec.name, std::move(session), std::move(axes), options, workers, clock,
+                                          metrics);
 }
 
 }  // namespace portico

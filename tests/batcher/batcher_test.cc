@@ -265,19 +265,76 @@ TEST_F(BatcherTest, SeveralRunsGoAtOnceUpToTheLimit) {
   EXPECT_EQ(completed, 6);
 }
 
-TEST_F(BatcherTest, TracedCallsTellQueueAndBatch) {
+TEST_F(BatcherTest, TracedCallsTellQueueAndBatchBelowTheirSegment) {
+  options_.span_name = "segment s0";
   Build();
   auto context = MakeRef<RequestContext>();
-  context->trace.sampled = true;
+  context->trace = {.parent_span_id = 5, .sampled = true};
   Submit({Rows({1})}, context);
   SubmitRows({2, 3});
   clock_.Advance(absl::Milliseconds(4));
   executor_.RunAll();
   const std::vector<Span> spans = context->spans.Take();
-  ASSERT_EQ(spans.size(), 2);
-  EXPECT_EQ(spans[0].name, "queue");
+  ASSERT_EQ(spans.size(), 3);
+  EXPECT_EQ(spans[0].name, "segment s0");
+  EXPECT_EQ(spans[0].parent_span_id, 5);
+  EXPECT_NE(spans[0].span_id, 0);
   EXPECT_EQ(spans[0].duration, absl::Milliseconds(4));
-  EXPECT_EQ(spans[1].name, "batch of 3 rows, 2 calls");
+  EXPECT_EQ(spans[1].name, "queue");
+  EXPECT_EQ(spans[1].parent_span_id, spans[0].span_id);
+  EXPECT_EQ(spans[1].duration, absl::Milliseconds(4));
+  EXPECT_EQ(spans[2].name, "batch of 3 rows, 2 calls");
+  EXPECT_EQ(spans[2].parent_span_id, spans[0].span_id);
+}
+
+TEST_F(BatcherTest, OfCallsThatAreNotSampledOnlyLongOnesLeaveSpans) {
+  Build();
+  const auto submit = [&] {
+    auto context = MakeRef<RequestContext>();
+    context->span_floor = absl::Milliseconds(3);
+    Submit({Rows({1})}, context);
+    return context;
+  };
+  const auto slow = submit();
+  clock_.Advance(absl::Milliseconds(2));
+  const auto fast = submit();
+  clock_.Advance(absl::Milliseconds(1));
+  executor_.RunAll();
+  EXPECT_TRUE(fast->spans.Take().empty());
+  EXPECT_EQ(slow->spans.Take().size(), 3);
+}
+
+TEST_F(BatcherTest, ACallThatDiesInTheQueueTellsHowLongItWaited) {
+  Build();
+  auto context = MakeRef<RequestContext>();
+  context->trace.sampled = true;
+  context->deadline = Deadline::At(clock_.Now() + absl::Milliseconds(5));
+  Submit({Rows({1})}, context);
+  clock_.Advance(absl::Milliseconds(6));
+  executor_.RunAll();
+  EXPECT_EQ(Code(0), absl::StatusCode::kDeadlineExceeded);
+  const std::vector<Span> spans = context->spans.Take();
+  ASSERT_EQ(spans.size(), 2);
+  EXPECT_EQ(spans[1].name, "queue");
+  EXPECT_EQ(spans[1].parent_span_id, spans[0].span_id);
+  EXPECT_EQ(spans[1].duration, absl::Milliseconds(6));
+}
+
+TEST_F(BatcherTest, PiecesOfALargeCallStandBelowOneSegment) {
+  options_.max_batch_rows = 2;
+  options_.split_large_calls = true;
+  Build();
+  auto context = MakeRef<RequestContext>();
+  context->trace = {.parent_span_id = 5, .sampled = true};
+  Submit({Rows({1, 2, 3})}, context);
+  clock_.Advance(absl::Milliseconds(4));
+  executor_.RunAll();
+  std::vector<Span> spans = context->spans.Take();
+  ASSERT_EQ(spans.size(), 5);
+  EXPECT_EQ(spans[4].name, "segment");
+  EXPECT_EQ(spans[4].parent_span_id, 5);
+  EXPECT_EQ(spans[4].duration, absl::Milliseconds(4));
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(spans[i].parent_span_id, spans[4].span_id) << spans[i].name;
 }
 
 TEST_F(BatcherTest, AnExecutorThatStopsFailsWhatWaits) {

@@ -224,28 +224,6 @@ TEST_F(GraphTest, LongChainsDoNotRecurse) {
   EXPECT_EQ((*result_)[0].data<float>()[0], 4);
 }
 
-TEST_F(GraphTest, TracedRequestsGetASpanForEachSegment) {
-  context_->trace.sampled = true;
-  context_->trace.parent_span_id = 5;
-  Inline([this](const auto& in) {
-    clock_.Advance(absl::Milliseconds(3));
-    return in;
-  });
-  Inline();
-  // The second step is a portal: what calls its target records its span.
-  GraphPlan plan = PlanOf(3, {0}, {2}, {{{0}, {1}}, {{1}, {2}}});
-  plan.steps[0].portal = nullptr;
-  plan.steps[0].segment = std::make_unique<SegmentSpec>();
-  plan.steps[0].segment->name = "s0";
-  Build(std::move(plan));
-  Run({Number(1)});
-  const std::vector<Span> spans = context_->spans.Take();
-  ASSERT_EQ(spans.size(), 1);
-  EXPECT_EQ(spans[0].name, "segment s0");
-  EXPECT_EQ(spans[0].parent_span_id, 5);
-  EXPECT_EQ(spans[0].duration, absl::Milliseconds(3));
-}
-
 TEST_F(GraphTest, TheGraphMayGoInsideTheCompletion) {
   Inline();
   Build(PlanOf(2, {0}, {1}, {{{0}, {1}}}));

@@ -35,7 +35,7 @@ class GrpcServerTest : public ::testing::Test {
   }
 
   ServingNode serving_;
-  TraceRing traces_;
+  Traces traces_{{}, MetricRegistry::Null(), nullptr};
   Access access_;
   const Entrance entrance_{serving_.node().inference(), traces_, access_};
   const std::unique_ptr<TfsGrpcFrontend> frontend_ = TfsGrpcFrontend::Create({}, entrance_);

@@ -1,0 +1,56 @@
+#include <algorithm>
+#include <optional>
+
+#include "CLI/CLI.hpp"
+#include "base/log.h"
+#include "cli/serve_observe_flags.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace portico {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ObserveFlagsTest : public ::testing::Test {
+ protected:
+  ~ObserveFlagsTest() override { SetLogFormat("text", ""); }
+
+  absl::Status Parse(std::vector<std::string> arguments) {
+    options_.emplace();
+    const auto flags = NewObserveFlags();
+    CLI::App app;
+    flags->AddTo(app);
+    std::reverse(arguments.begin(), arguments.end());
+    try {
+      app.parse(arguments);
+    } catch (const CLI::Error& error) {
+      return absl::UnknownError(error.what());
+    }
+    return flags->Apply(&*options_);
+  }
+
+  std::optional<Node::Options> options_;
+};
+
+TEST_F(ObserveFlagsTest, TracesAreAsTheFlagsSay) {
+  ASSERT_TRUE(Parse({}).ok());
+  EXPECT_EQ(options_->traces.slow, absl::Milliseconds(50));
+  EXPECT_EQ(options_->traces.sample, 0.01);
+  ASSERT_TRUE(Parse({"--trace-slow=1.5s", "--trace-sample=1"}).ok());
+  EXPECT_EQ(options_->traces.slow, absl::Milliseconds(1500));
+  EXPECT_EQ(options_->traces.sample, 1);
+  ASSERT_TRUE(Parse({"--trace-slow=0"}).ok());
+  EXPECT_EQ(options_->traces.slow, absl::ZeroDuration());
+}
+
+TEST_F(ObserveFlagsTest, NonsenseIsRefusedByName) {
+  EXPECT_THAT(std::string(Parse({"--trace-slow=fast"}).message()), HasSubstr("--trace-slow: got 'fast'"));
+  EXPECT_THAT(std::string(Parse({"--trace-slow=-1s"}).message()), HasSubstr("--trace-slow"));
+  EXPECT_THAT(std::string(Parse({"--trace-sample=1.5"}).message()), HasSubstr("--trace-sample: got 1.5"));
+  EXPECT_THAT(std::string(Parse({"--trace-sample=nan"}).message()), HasSubstr("--trace-sample"));
+  EXPECT_THAT(std::string(Parse({"--log-format=xml"}).message()), HasSubstr("--log-format: got 'xml'"));
+}
+
+}  // namespace
+}  // namespace portico
