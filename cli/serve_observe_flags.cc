@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "node/observe/http_post.h"
 
 namespace portico {
 namespace {
@@ -31,11 +32,22 @@ class ObserveFlags final : public ServeFlags {
         ->type_name("SHARE")
         ->capture_default_str()
         ->group(kGroup);
+    command
+        .add_option("--otlp-endpoint", otlp_endpoint_,
+                    "An OpenTelemetry collector that kept traces are sent to (OTLP over HTTP, JSON)")
+        ->type_name("http://HOST:4318")
+        ->group(kGroup);
   }
 
   absl::Status Apply(Node::Options* options) const override {
     if (!SetLogFormat(log_format_, options->name)) {
       return absl::InvalidArgumentError(absl::StrCat("--log-format: got '", log_format_, "', want text or json"));
+    }
+    if (!otlp_endpoint_.empty()) {
+      if (auto target = HttpTarget::Parse(otlp_endpoint_); !target.ok()) {
+        return WithContext("--otlp-endpoint", target.status());
+      }
+      options->otlp.endpoint = otlp_endpoint_;
     }
     return ApplyTraces(&options->traces);
   }
@@ -56,6 +68,7 @@ class ObserveFlags final : public ServeFlags {
   std::string log_format_ = "text";
   std::string trace_slow_ = "50ms";
   double trace_sample_ = 0.01;
+  std::string otlp_endpoint_;
 };
 
 }  // namespace

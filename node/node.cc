@@ -88,6 +88,7 @@ class NodeImpl final : public Node {
     listeners_.clear();
     router_.reset();
     workers_.Stop();
+    if (otlp_ != nullptr) otlp_->Stop();
   }
 
  private:
@@ -105,6 +106,10 @@ class NodeImpl final : public Node {
   }
 
   absl::Status Assemble() {
+    if (!options_.otlp.endpoint.empty()) {
+      ASSIGN_OR_RETURN(otlp_, OtlpExporter::Create(options_.otlp, *metrics_));
+    }
+    traces_.emplace(options_.traces, *metrics_, otlp_.get());
     Router::Options router;
     router.self = Self();
     router.security = options_.call_security;
@@ -122,8 +127,8 @@ class NodeImpl final : public Node {
       RETURN_IF_ERROR(tenants_file_.Poll());
       tenants_file_.Start();
     }
-    peer_frontend_ = std::make_unique<PeerFrontend>(*inference_, traces_.span_floor());
-    entrance_.emplace(Entrance{*inference_, traces_, access_});
+    peer_frontend_ = std::make_unique<PeerFrontend>(*inference_, traces_->span_floor());
+    entrance_.emplace(Entrance{*inference_, *traces_, access_});
     TfsRestFrontend::Options rest;
     rest.timeout = options_.rest_timeout;
     rest.max_tensor_bytes = options_.http.max_body_bytes;
@@ -140,7 +145,7 @@ class NodeImpl final : public Node {
     v2_rest_ = std::make_unique<V2RestFrontend>(v2_rest, *entrance_, [this] { return Ready(); });
     health_ = GrpcHealth::Create({}, *inference_, [this] { return Ready(); });
     memory_ = std::make_unique<MemoryAccount>(*servables_, *inference_, *metrics_);
-    admin_ = std::make_unique<Admin>([this] { return Ready(); }, *servables_, *metrics_, traces_, *memory_);
+    admin_ = std::make_unique<Admin>([this] { return Ready(); }, *servables_, *metrics_, *traces_, *memory_);
     return absl::OkStatus();
   }
 
@@ -208,7 +213,8 @@ class NodeImpl final : public Node {
   const uint64_t incarnation_ = NewIncarnation();
   const Clock& clock_;
   const std::unique_ptr<PrometheusMetrics> metrics_;
-  Traces traces_{options_.traces, *metrics_, nullptr};
+  std::unique_ptr<OtlpExporter> otlp_;
+  std::optional<Traces> traces_;
   ThreadPool workers_;
   const std::unique_ptr<Transport> transport_;
   const StaticResolver resolver_;

@@ -12,6 +12,7 @@
 #include "node/frontend/http_server.h"
 #include "node/frontend/tenants_file.h"
 #include "node/inference.h"
+#include "node/observe/otlp_exporter.h"
 #include "node/observe/traces.h"
 #include "node/servables/model_config.h"
 #include "node/servables/model_config_poller.h"
@@ -56,6 +57,8 @@ class Node {
     Inference::Options inference;
     /// Which requests are traced, and kept for /debug/traces.
     Traces::Options traces;
+    /// Where kept traces go besides; without an endpoint: nowhere.
+    OtlpExporter::Options otlp;
     /// How long Stop() waits for requests in hand.
     absl::Duration drain_timeout = absl::Seconds(30);
   };

@@ -99,6 +99,7 @@ PeerHeader RoutedCall::MakeHeader(const RouteTarget& target, size_t num_tensors)
   header.parent_span_id = context_->trace.parent_span_id;
   header.sampled = context_->trace.sampled;
   if (context_->MayRecord()) header.parent_span_id = span_id_ = NewSpanId();
+  header.trace_state = context_->trace_state;
   header.tenant = context_->tenant;
   header.product = context_->product;
   header.priority = context_->priority;

@@ -110,6 +110,7 @@ void PutAfterTensors(WireWriter& out, const PeerHeader& header) {
   PutVarint(out, 26, header.incarnation);
   PutBytes(out, 27, header.node);
   for (const ServedEntry& served : header.served) PutServed(out, served);
+  PutBytes(out, 29, header.trace_state);
 }
 
 // --- Decoding ---
@@ -451,6 +452,9 @@ absl::Status DecodeHeader(absl::string_view bytes, const PeerLimits& limits, Pee
         break;
       case Tag(27, kBytes):
         header->node = in.Bytes();
+        break;
+      case Tag(29, kBytes):
+        header->trace_state = in.Bytes();
         break;
       default:
         RETURN_IF_ERROR(DecodeRepeated(in, limits, header));

@@ -65,6 +65,7 @@ struct PeerHeader {
   uint64_t trace_id_low = 0;
   uint64_t parent_span_id = 0;
   bool sampled = false;
+  absl::string_view trace_state;
   absl::string_view tenant;
   absl::string_view product;
   int32_t priority = 0;

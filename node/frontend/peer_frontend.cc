@@ -17,6 +17,9 @@ Ref<const RequestContext> ContextOf(const PeerHeader& header, absl::Duration spa
     context->deadline = Deadline::In(absl::Microseconds(static_cast<int64_t>(timeout_us)), clock);
   }
   context->trace = {header.trace_id_high, header.trace_id_low, header.parent_span_id, header.sampled};
+  if (header.trace_state.size() <= RequestContext::kMaxTraceState) {
+    context->trace_state = std::string(header.trace_state);
+  }
   context->span_floor = span_floor;
   context->tenant = std::string(header.tenant);
   context->product = std::string(header.product);

@@ -40,6 +40,9 @@ TEST_F(ObserveFlagsTest, TracesAreAsTheFlagsSay) {
   ASSERT_TRUE(Parse({"--trace-slow=1.5s", "--trace-sample=1"}).ok());
   EXPECT_EQ(options_->traces.slow, absl::Milliseconds(1500));
   EXPECT_EQ(options_->traces.sample, 1);
+  EXPECT_EQ(options_->otlp.endpoint, "");
+  ASSERT_TRUE(Parse({"--otlp-endpoint=http://127.0.0.1:4318"}).ok());
+  EXPECT_EQ(options_->otlp.endpoint, "http://127.0.0.1:4318");
   ASSERT_TRUE(Parse({"--trace-slow=0"}).ok());
   EXPECT_EQ(options_->traces.slow, absl::ZeroDuration());
 }
@@ -49,6 +52,7 @@ TEST_F(ObserveFlagsTest, NonsenseIsRefusedByName) {
   EXPECT_THAT(std::string(Parse({"--trace-slow=-1s"}).message()), HasSubstr("--trace-slow"));
   EXPECT_THAT(std::string(Parse({"--trace-sample=1.5"}).message()), HasSubstr("--trace-sample: got 1.5"));
   EXPECT_THAT(std::string(Parse({"--trace-sample=nan"}).message()), HasSubstr("--trace-sample"));
+  EXPECT_THAT(std::string(Parse({"--otlp-endpoint=https://h:1"}).message()), HasSubstr("--otlp-endpoint: got 'https"));
   EXPECT_THAT(std::string(Parse({"--log-format=xml"}).message()), HasSubstr("--log-format: got 'xml'"));
 }
 

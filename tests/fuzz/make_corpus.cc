@@ -133,6 +133,7 @@ std::string CallHeader(uint64_t call_id, absl::Span<const Tensor> tensors, std::
   header.trace_id_high = 1;
   header.parent_span_id = 2;
   header.sampled = true;
+  header.trace_state = "vendor=1";
   for (size_t i = 0; i < tensors.size(); ++i) names->push_back(absl::StrCat("t", i));
   for (size_t i = 0; i < tensors.size(); ++i) {
     header.tensors.push_back({(*names)[i], tensors[i].dtype(), tensors[i].shape(), tensors[i].bytes().size()});

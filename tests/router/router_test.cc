@@ -368,7 +368,9 @@ TEST_F(RouterTest, SpansOfTheInnerHopHangBelowThePortalsOwn) {
   Make({"x://a"});
   auto context = MakeRef<RequestContext>();
   context->trace = {.trace_id_high = 1, .trace_id_low = 2, .parent_span_id = 3, .sampled = true};
+  context->trace_state = "vendor=1";
   Call(target_, context);
+  EXPECT_EQ(transport_.calls.back().header.trace_state, "vendor=1");
   const uint64_t portal_id = transport_.calls.back().header.parent_span_id;
   EXPECT_NE(portal_id, 3u);
   clock_.now += absl::Milliseconds(5);
@@ -400,6 +402,28 @@ TEST_F(RouterTest, UnsampledRequestsLeaveNoSpans) {
   Call(target_, context);
   transport_.calls.back().Reply();
   EXPECT_TRUE(context->spans.Take().empty());
+}
+
+TEST_F(RouterTest, CallsThatTakeLongLeaveSpansThoughNotSampled) {
+  Make({"x://a"});
+  auto context = MakeRef<RequestContext>();
+  context->trace = {.trace_id_high = 1, .trace_id_low = 2, .parent_span_id = 3, .sampled = false};
+  context->span_floor = absl::Milliseconds(2);
+  Call(target_, context);
+  transport_.calls.back().Reply();
+  EXPECT_TRUE(context->spans.Take().empty());
+  Call(target_, context);
+  const PeerHeader& sent = transport_.calls.back().header;
+  EXPECT_FALSE(sent.sampled);
+  const uint64_t portal_id = sent.parent_span_id;
+  clock_.now += absl::Milliseconds(2);
+  PeerHeader reply;
+  reply.spans.push_back({.span_id = 9, .parent_span_id = portal_id, .name = "segment", .node = "hub/0"});
+  transport_.calls.back().Reply(reply);
+  const std::vector<Span> spans = context->spans.Take();
+  ASSERT_EQ(spans.size(), 2u);
+  EXPECT_EQ(spans[0].span_id, portal_id);
+  EXPECT_EQ(spans[1].parent_span_id, portal_id);
 }
 
 TEST_F(RouterTest, DestructionCancelsWhatIsOutAndRefusesWhatComesFromCompletions) {

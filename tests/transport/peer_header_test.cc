@@ -180,6 +180,7 @@ TEST(PeerHeaderTest, EveryFieldHasTheMeaningOfItsName) {
   header.digest = digest;
   header.priority = -3;
   header.sampled = true;
+  header.trace_state = "vendor=1";
   header.tensors.resize(1);
   header.tensors[0] = {"x", DType::kFloat, {2, 3}, 24};
   const ProtoHeaders headers(3);
@@ -190,6 +191,7 @@ TEST(PeerHeaderTest, EveryFieldHasTheMeaningOfItsName) {
   EXPECT_THAT(message->DebugString(), HasSubstr("version: 1\n"));
   EXPECT_THAT(message->DebugString(), HasSubstr("priority: -3"));
   EXPECT_THAT(message->DebugString(), HasSubstr("sampled: true"));
+  EXPECT_THAT(message->DebugString(), HasSubstr("trace_state: \"vendor=1\""));
   EXPECT_THAT(message->DebugString(), HasSubstr("name: \"x\"\n  dtype: 1\n  shape: 2\n  shape: 3\n  bytes: 24"));
 }
 
