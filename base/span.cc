@@ -45,6 +45,8 @@ uint64_t SpanLog::dropped() const {
   return dropped_;
 }
 
+std::string ErrorName(const absl::Status& status) { return status.ok() ? "" : absl::StatusCodeToString(status.code()); }
+
 uint64_t NewSpanId() {
   static thread_local std::mt19937_64 generator{std::random_device{}()};
   uint64_t id = 0;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/mutex.h"
@@ -30,6 +31,8 @@ struct Span {
   std::string node;
   absl::Time start;
   absl::Duration duration;
+  /// What became of it: "DEADLINE_EXCEEDED", "HTTP 404"; empty where it went well.
+  std::string error;
 };
 
 /// Collects the spans of one request at one node, those of inner hops too. Thread-safe. At most kMaxSpans; what
@@ -47,6 +50,9 @@ class SpanLog {
   std::vector<Span> spans_ ABSL_GUARDED_BY(mutex_);
   uint64_t dropped_ ABSL_GUARDED_BY(mutex_) = 0;
 };
+
+/// "DEADLINE_EXCEEDED"; empty for OK.
+std::string ErrorName(const absl::Status& status);
 
 /// Random, never 0. Thread-safe.
 uint64_t NewSpanId();

@@ -19,23 +19,27 @@ class ObserveFlags final : public ServeFlags {
     command.add_option("--log-format", log_format_, "Lines of the log: text, or json for an object per line")
         ->type_name("text|json")
         ->capture_default_str()
+        ->envname("PORTICO_LOG_FORMAT")
         ->group(kGroup);
     command
         .add_option("--trace-slow", trace_slow_,
                     "Requests that take at least this long are kept at /debug/traces?slow=1: 20ms, 1.5s; 0: none")
         ->type_name("DURATION")
         ->capture_default_str()
+        ->envname("PORTICO_TRACE_SLOW")
         ->group(kGroup);
     command
         .add_option("--trace-sample", trace_sample_,
                     "Share of requests traced where the client does not say (traceparent): 0 to 1")
         ->type_name("SHARE")
         ->capture_default_str()
+        ->envname("PORTICO_TRACE_SAMPLE")
         ->group(kGroup);
     command
         .add_option("--otlp-endpoint", otlp_endpoint_,
                     "An OpenTelemetry collector that kept traces are sent to (OTLP over HTTP, JSON)")
         ->type_name("http://HOST:4318")
+        ->envname("PORTICO_OTLP_ENDPOINT")
         ->group(kGroup);
   }
 

@@ -39,6 +39,10 @@ std::vector<TimedSpan> ReadSpans(absl::string_view traces) {
       span.parent = std::string(std::string_view(from["parent_span_id"].get_string()));
       span.start_us = from["start_us"].get_double();
       span.duration_us = from["duration_us"].get_double();
+      simdjson::dom::element error;
+      if (from["error"].get(error) == simdjson::SUCCESS) {
+        span.name.append(": ").append(std::string_view(error.get_string()));
+      }
     }
     break;
   }

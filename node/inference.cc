@@ -57,6 +57,7 @@ class Inference::Call {
       span.node = inference_.node_name();
       span.start = start_;
       span.duration = latency;
+      span.error = ErrorName(outputs.status());
       context_->spans.Add(std::move(span));
     }
     done_(std::move(outputs));

@@ -120,7 +120,7 @@ void RoutedCall::OnReply(std::unique_ptr<RoutedCall> self, absl::StatusOr<PeerMe
   // The caller's own cancel says nothing of the replica.
   if (status.code() != absl::StatusCode::kCancelled) self->replica_->Learn(now, now - self->start_, !status.ok());
   if (self->span_id_ != 0 && self->context_->Records(now - self->start_)) {
-    self->AddSpans(reply.ok() ? reply->header : PeerHeader(), now);
+    self->AddSpans(reply.ok() ? reply->header : PeerHeader(), status, now);
   }
   if (!status.ok()) {
     reply = FromInnerHop(absl::StrCat("portal to '", self->set_.target().name, "' at ", endpoint.url()), status);
@@ -128,13 +128,14 @@ void RoutedCall::OnReply(std::unique_ptr<RoutedCall> self, absl::StatusOr<PeerMe
   Finish(std::move(self), std::move(reply));
 }
 
-void RoutedCall::AddSpans(const PeerHeader& reply, absl::Time now) {
+void RoutedCall::AddSpans(const PeerHeader& reply, const absl::Status& status, absl::Time now) {
   Span portal;
   portal.span_id = span_id_;
   portal.parent_span_id = context_->trace.parent_span_id;
   portal.name = absl::StrCat("portal ", set_.target().name);
   portal.start = start_;
   portal.duration = now - start_;
+  portal.error = ErrorName(status);
   context_->spans.Add(std::move(portal));
   for (const WireSpan& wire : reply.spans) {
     Span span;
@@ -144,6 +145,7 @@ void RoutedCall::AddSpans(const PeerHeader& reply, absl::Time now) {
     span.node = std::string(wire.node);
     span.start = absl::FromUnixMicros(wire.start_us);
     span.duration = absl::Nanoseconds(static_cast<int64_t>(std::min<uint64_t>(wire.duration_ns, INT64_MAX)));
+    span.error = std::string(wire.error);
     context_->spans.Add(std::move(span));
   }
 }

@@ -34,7 +34,7 @@ class RoutedCall {
   static void OnReply(std::unique_ptr<RoutedCall> self, absl::StatusOr<PeerMessage> reply);
   /// Counts, and hands over the result.
   static void Finish(std::unique_ptr<RoutedCall> self, absl::StatusOr<PeerMessage> result);
-  void AddSpans(const PeerHeader& reply, absl::Time now);
+  void AddSpans(const PeerHeader& reply, const absl::Status& status, absl::Time now);
 
   ReplicaSet& set_;
   const Clock& clock_;

@@ -23,8 +23,8 @@ constexpr absl::string_view kScheme = "inproc://";
 /// Applies `visit` to every view a header has.
 template <typename Visit>
 void ForEachView(PeerHeader& header, Visit visit) {
-  for (absl::string_view* view : {&header.servable, &header.digest, &header.signature, &header.tenant, &header.product,
-                                  &header.message, &header.node}) {
+  for (absl::string_view* view : {&header.servable, &header.digest, &header.signature, &header.trace_state,
+                                  &header.tenant, &header.product, &header.message, &header.node}) {
     visit(*view);
   }
   for (TensorMeta& tensor : header.tensors) visit(tensor.name);
@@ -33,6 +33,7 @@ void ForEachView(PeerHeader& header, Visit visit) {
   for (WireSpan& span : header.spans) {
     visit(span.name);
     visit(span.node);
+    visit(span.error);
   }
   for (ServedEntry& entry : header.served) {
     visit(entry.name);

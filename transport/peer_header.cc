@@ -60,13 +60,14 @@ void PutSpan(WireWriter& out, const WireSpan& span) {
   out.BytesHeader(25, (span.span_id != 0 ? 9 : 0) + (span.parent_span_id != 0 ? 9 : 0) +
                           BytesFieldSizeOrNone(span.name) + BytesFieldSizeOrNone(span.node) +
                           VarintFieldSizeOrNone(static_cast<uint64_t>(span.start_us)) +
-                          VarintFieldSizeOrNone(span.duration_ns));
+                          VarintFieldSizeOrNone(span.duration_ns) + BytesFieldSizeOrNone(span.error));
   PutFixed64(out, 1, span.span_id);
   PutFixed64(out, 2, span.parent_span_id);
   PutBytes(out, 3, span.name);
   PutBytes(out, 4, span.node);
   PutVarint(out, 5, static_cast<uint64_t>(span.start_us));
   PutVarint(out, 6, span.duration_ns);
+  PutBytes(out, 7, span.error);
 }
 
 void PutServed(WireWriter& out, const ServedEntry& served) {
@@ -230,6 +231,9 @@ bool DecodeSpan(absl::string_view bytes, WireSpan* span) {
         break;
       case Tag(6, kVarint):
         span->duration_ns = in.Varint();
+        break;
+      case Tag(7, kBytes):
+        span->error = in.Bytes();
         break;
       default:
         break;

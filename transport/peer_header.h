@@ -32,6 +32,7 @@ struct WireSpan {
   absl::string_view node;
   int64_t start_us = 0;
   uint64_t duration_ns = 0;
+  absl::string_view error;
 };
 
 struct RowStatus {

@@ -23,7 +23,7 @@ void GrpcCall::Answer(SplicedMessage message) {
 }
 
 void GrpcCall::Complete(const absl::Status& status) {
-  const std::string traceparent = entry_.Finish();
+  const std::string traceparent = entry_.Finish(status);
   if (!traceparent.empty()) call_.AddTrailingMetadata("traceparent", traceparent);
   Finish(ToGrpc(status));
 }

@@ -121,6 +121,7 @@ struct PeerFrontend::Call {
       wire.node = span.node.empty() ? absl::string_view(frontend.inference_.node_name()) : absl::string_view(span.node);
       wire.start_us = absl::ToUnixMicros(span.start);
       wire.duration_ns = static_cast<uint64_t>(absl::ToInt64Nanoseconds(span.duration));
+      wire.error = span.error;
       header.spans.push_back(wire);
     }
     if (!outputs.ok()) return reply(header, {});

@@ -35,7 +35,7 @@ void RequestEntry::StartTrace(absl::string_view traceparent, absl::string_view t
   caller_span_id_ = std::exchange(trace.parent_span_id, NewSpanId());
 }
 
-std::string RequestEntry::Finish() {
+std::string RequestEntry::Finish(absl::string_view error) {
   if (!context_->MayRecord()) return "";
   const absl::Time now = entrance_.inference.clock().Now();
   Trace trace;
@@ -51,6 +51,7 @@ std::string RequestEntry::Finish() {
   root.name = "request";
   root.start = start_;
   root.duration = now - start_;
+  root.error = std::string(error);
   trace.spans.insert(trace.spans.end(), std::make_move_iterator(spans.begin()), std::make_move_iterator(spans.end()));
   for (Span& span : trace.spans) {
     if (span.node.empty()) span.node = entrance_.inference.node_name();

@@ -41,8 +41,10 @@ class RequestEntry {
   void Cancel() const { context_->Cancel(); }
 
   /// Ends the root span and has the request's spans kept where it was sampled or slow. Returns the `traceparent` to
-  /// answer with; empty where the client did not ask for a trace. Call it once, when the request has finished.
-  std::string Finish();
+  /// answer with; empty where the client did not ask for a trace. `error`: what the client is told ("HTTP 404"), empty
+  /// where all is well. Call it once, when the request has finished.
+  std::string Finish(absl::string_view error);
+  std::string Finish(const absl::Status& status) { return Finish(ErrorName(status)); }
 
  private:
   void StartTrace(absl::string_view traceparent, absl::string_view tracestate);

@@ -104,7 +104,7 @@ grpc::ServerUnaryReactor* AnswerNow(const Entrance& entrance, grpc::CallbackServ
   RequestEntry entry(entrance);
   absl::Status status = EnterCall(entrance, *call, &entry);
   if (status.ok()) status = answer();
-  entry.Finish();
+  entry.Finish(status);
   grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
   reactor->Finish(ToGrpc(status));
   return reactor;
@@ -197,7 +197,7 @@ class ModelService final : public tfs::ModelService::CallbackService {
     RequestEntry entry(shared_.entrance);
     absl::Status status = EnterCall(shared_.entrance, *call, &entry);
     if (status.ok()) status = Reload(request->config());
-    entry.Finish();
+    entry.Finish(status);
     if (!status.ok()) {
       finish(status);
     } else {

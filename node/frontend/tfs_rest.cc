@@ -92,7 +92,7 @@ class TfsRestFrontend::Call {
   }
 
   void Answer(HttpReply reply) {
-    std::string traceparent = entry_.Finish();
+    std::string traceparent = entry_.Finish(reply.code < 400 ? "" : absl::StrCat("HTTP ", reply.code));
     if (!traceparent.empty()) reply.headers.emplace_back("traceparent", std::move(traceparent));
     respond_(std::move(reply));
   }

@@ -52,7 +52,7 @@ absl::StatusOr<SplicedMessage> V2InferCall::Write(const absl::StatusOr<std::vect
 }
 
 void V2InferCall::Complete(absl::StatusOr<SplicedMessage> response) {
-  const std::string traceparent = entry_.Finish();
+  const std::string traceparent = entry_.Finish(response.status());
   Deliver(std::move(response), traceparent);  // From here on this call may be gone.
 }
 

@@ -35,9 +35,14 @@ void AppendSpan(const Span& span, std::string* out) {
   AppendJsonString(span.name, out);
   out->append(",\"node\":");
   AppendJsonString(span.node, out);
-  absl::StrAppendFormat(
-      out, ",\"span_id\":\"%016x\",\"parent_span_id\":\"%016x\",\"start_us\":%d,\"duration_us\":%.3f}", span.span_id,
-      span.parent_span_id, absl::ToUnixMicros(span.start), absl::ToDoubleMicroseconds(span.duration));
+  absl::StrAppendFormat(out, ",\"span_id\":\"%016x\",\"parent_span_id\":\"%016x\",\"start_us\":%d,\"duration_us\":%.3f",
+                        span.span_id, span.parent_span_id, absl::ToUnixMicros(span.start),
+                        absl::ToDoubleMicroseconds(span.duration));
+  if (!span.error.empty()) {
+    out->append(",\"error\":");
+    AppendJsonString(span.error, out);
+  }
+  out->push_back('}');
 }
 
 // --- Chrome ---
@@ -55,7 +60,8 @@ struct Row {
 /// Writes the events of all traces, a process per node and rows (threads, in that format's words) per trace.
 class ChromeWriter {
  public:
-  explicit ChromeWriter(std::string* out) : out_(out) {}
+  /// Times are told from `begin_ns` on: nanoseconds since 1970 have more digits than a viewer's numbers.
+  ChromeWriter(std::string* out, int64_t begin_ns) : out_(out), begin_ns_(begin_ns) {}
 
   void Add(const Trace& trace) {
     std::map<std::string, std::vector<const Span*>> by_node;
@@ -106,12 +112,19 @@ class ChromeWriter {
     AppendJsonString(span.name, out_);
     absl::StrAppendFormat(out_,
                           ",\"pid\":%d,\"tid\":%d,\"ts\":%d.%03d,\"dur\":%.3f,\"args\":{\"trace_id\":\"%s\","
-                          "\"span_id\":\"%016x\",\"parent_span_id\":\"%016x\"}}",
-                          process, place->id, start / 1000, start % 1000, static_cast<double>(end - start) / 1000,
-                          TraceIdHex(trace.context), span.span_id, span.parent_span_id);
+                          "\"span_id\":\"%016x\",\"parent_span_id\":\"%016x\"",
+                          process, place->id, (start - begin_ns_) / 1000, (start - begin_ns_) % 1000,
+                          static_cast<double>(end - start) / 1000, TraceIdHex(trace.context), span.span_id,
+                          span.parent_span_id);
+    if (!span.error.empty()) {
+      out_->append(",\"error\":");
+      AppendJsonString(span.error, out_);
+    }
+    out_->append("}}");
   }
 
   std::string* const out_;
+  const int64_t begin_ns_;
   Comma comma_;
   std::map<std::string, int> processes_;
   int last_row_ = 0;
@@ -136,6 +149,11 @@ void AppendOtlpSpan(const Trace& trace, const Span& span, std::string* out) {
   AppendJsonString(span.name, out);
   absl::StrAppend(out, ",\"kind\":", KindOf(trace, span), ",\"startTimeUnixNano\":\"", StartNs(span),
                   "\",\"endTimeUnixNano\":\"", EndNs(span), "\",\"flags\":", trace.context.sampled ? 1 : 0);
+  if (!span.error.empty()) {
+    out->append(",\"status\":{\"code\":2,\"message\":");  // ERROR
+    AppendJsonString(span.error, out);
+    out->push_back('}');
+  }
   if (trace.slow && span.span_id == trace.context.parent_span_id) {
     out->append(",\"attributes\":[{\"key\":\"portico.slow\",\"value\":{\"boolValue\":true}}]");
   }
@@ -172,8 +190,15 @@ std::string TracesJson(TraceList traces) {
 }
 
 std::string ChromeTraceJson(TraceList traces) {
-  std::string out = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[";
-  ChromeWriter writer(&out);
+  absl::Time begin = absl::InfiniteFuture();
+  for (const auto& trace : traces) {
+    for (const Span& span : trace->spans) begin = std::min(begin, span.start);
+  }
+  if (traces.empty()) begin = absl::UnixEpoch();
+  std::string out =
+      absl::StrCat("{\"displayTimeUnit\":\"ms\",\"otherData\":{\"begin\":\"",
+                   absl::FormatTime(absl::RFC3339_full, begin, absl::UTCTimeZone()), "\"},\"traceEvents\":[");
+  ChromeWriter writer(&out, absl::ToUnixNanos(begin));
   for (const auto& trace : traces) writer.Add(*trace);
   out.append("]}");
   return out;

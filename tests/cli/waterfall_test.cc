@@ -35,6 +35,14 @@ TEST(WaterfallTest, SpansStandBelowWhatCausedThemInOrderOfTime) {
   EXPECT_THAT(lines[4], ContainsRegex("^ +0.900 +0.100  apps/0    late +(█){4}$"));
 }
 
+TEST(WaterfallTest, WhatFailedSaysSo) {
+  const auto text = Waterfall(
+      R"({"traces":[{"trace_id":"1","spans":[{"name":"request","node":"n","span_id":"1","parent_span_id":"0",)"
+      R"("start_us":0,"duration_us":1,"error":"HTTP 504"}]}]})");
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_THAT(*text, ContainsRegex("request: HTTP 504 "));
+}
+
 TEST(WaterfallTest, IdsThatGoRoundDoNotHang) {
   EXPECT_TRUE(Waterfall(Trace({SpanJson("a", "n", "1", "2", 0, 1), SpanJson("b", "n", "2", "1", 0, 1),
                                SpanJson("c", "n", "3", "3", 0, 1)}))

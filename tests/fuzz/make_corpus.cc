@@ -154,7 +154,7 @@ std::vector<std::string> OtherHeaders() {
   reply.message = "no replica";
   reply.row_status.push_back({1, 3, "bad row"});
   reply.notes.push_back("cheap");
-  reply.spans.push_back({1, 2, "segment", "hub/0", 5, 6});
+  reply.spans.push_back({1, 2, "segment", "hub/0", 5, 6, "CANCELLED"});
   EncodeHeader(reply, &headers.emplace_back());
   PeerHeader hello;
   hello.kind = PeerHeader::Kind::kHello;

@@ -136,6 +136,7 @@ TEST_P(TransportConformanceTest, HeaderOfACallArrivesWhole) {
   header.trace_id_low = 2;
   header.parent_span_id = 3;
   header.sampled = true;
+  header.trace_state = "vendor=1";
   header.tenant = "t";
   header.product = "p";
   header.priority = -2;
@@ -161,6 +162,7 @@ TEST_P(TransportConformanceTest, HeaderOfACallArrivesWhole) {
   EXPECT_EQ(got.trace_id_low, 2u);
   EXPECT_EQ(got.parent_span_id, 3u);
   EXPECT_TRUE(got.sampled);
+  EXPECT_EQ(got.trace_state, "vendor=1");
   EXPECT_EQ(got.tenant, "t");
   EXPECT_EQ(got.product, "p");
   EXPECT_EQ(got.priority, -2);
@@ -213,7 +215,7 @@ TEST_P(TransportConformanceTest, ErrorRepliesCarryAllTheySay) {
     header.message = "no such servable";
     header.row_status.push_back({3, 8, "full"});
     header.notes.push_back("took the fallback");
-    header.spans.push_back({1, 2, "segment", "node-a", 1234567, 89});
+    header.spans.push_back({1, 2, "segment", "node-a", 1234567, 89, "CANCELLED"});
     reply(header, {});
   });
   const auto listener = Listen(handler);
@@ -233,6 +235,7 @@ TEST_P(TransportConformanceTest, ErrorRepliesCarryAllTheySay) {
   EXPECT_EQ(outcome->header.spans[0].node, "node-a");
   EXPECT_EQ(outcome->header.spans[0].start_us, 1234567);
   EXPECT_EQ(outcome->header.spans[0].duration_ns, 89u);
+  EXPECT_EQ(outcome->header.spans[0].error, "CANCELLED");
 }
 
 TEST_P(TransportConformanceTest, SilentPeerMeetsTheDeadlineAndIsToldToCancel) {

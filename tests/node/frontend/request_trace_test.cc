@@ -18,6 +18,7 @@
 namespace portico {
 namespace {
 
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -170,6 +171,16 @@ TEST_F(RequestTraceTest, RequestsWithoutATraceAreSampledByTheShareThatTheNodeIsT
   std::map<std::string, ReadSpan> spans = FirstTrace(json);
   EXPECT_EQ(spans["apps request"].parent, "0000000000000000");
   ExpectWhole(spans);
+}
+
+TEST_F(RequestTraceTest, WhatFailedSaysWhatBecameOfIt) {
+  Start(absl::ZeroDuration(), 0);
+  hub_->Stop();
+  const RawResponse response = http_->Post("/v1/models/head:predict", R"({"instances": [[1,-2]]})", kSampled);
+  EXPECT_EQ(response.code, 503) << response.body;
+  const std::string json = Traces("");
+  EXPECT_THAT(json, ContainsRegex(R"("name":"request",[^}]*"error":"HTTP 503")"));
+  EXPECT_THAT(json, ContainsRegex(R"("name":"model head",[^}]*"error":"UNAVAILABLE")"));
 }
 
 TEST_F(RequestTraceTest, OtherFormsAreAnsweredByNameAndUnknownOnesRefused) {

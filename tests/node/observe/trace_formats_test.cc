@@ -15,7 +15,7 @@ namespace {
 using simdjson::dom::element;
 
 Span Make(uint64_t id, uint64_t parent, const char* name, const char* node, int64_t start_us, int64_t took_ns) {
-  return {id, parent, name, node, absl::FromUnixMicros(start_us), absl::Nanoseconds(took_ns)};
+  return {id, parent, name, node, absl::FromUnixMicros(start_us), absl::Nanoseconds(took_ns), ""};
 }
 
 std::shared_ptr<const Trace> Portal() {
@@ -29,6 +29,7 @@ std::shared_ptr<const Trace> Portal() {
                   Make(6, 5, "model x", "hub/0", 1700, 200'500),
                   // Sent with whole microseconds: sticks out of its parent.
                   Make(7, 6, "segment c", "hub/0", 1700, 200'900)};
+  trace->spans[3].error = "UNAVAILABLE";
   return trace;
 }
 
@@ -41,6 +42,8 @@ TEST(TraceFormatsTest, OwnFormTellsEachSpan) {
             R"({"traces":[{"trace_id":"00000000000000000000000000000001","sampled":false,"slow":false,"spans":[)"
             R"({"name":"one","node":"n","span_id":"0000000000000001","parent_span_id":"0000000000000002",)"
             R"("start_us":7,"duration_us":1.500}]}]})");
+  trace->spans[0].error = "HTTP 404";
+  EXPECT_THAT(TracesJson(traces), testing::HasSubstr(R"("duration_us":1.500,"error":"HTTP 404"})"));
   EXPECT_EQ(TracesJson({}), R"({"traces":[]})");
 }
 
@@ -66,6 +69,9 @@ TEST(TraceFormatsTest, ChromeEventsOfOneRowFollowOrHoldEachOther) {
     rows[{process, event["tid"].get_int64()}].emplace_back(
         start, start + static_cast<int64_t>(event["dur"].get_double() * 1000 + 0.5));
   }
+  EXPECT_THAT(json, testing::HasSubstr(R"("begin":"1970-01-01T00:00:00.001+00:00")"));
+  EXPECT_THAT(json, testing::HasSubstr(R"("ts":100.000,"dur":300.000)"));
+  EXPECT_THAT(json, testing::HasSubstr(R"(,"error":"UNAVAILABLE"}})"));
   EXPECT_EQ(processes, (std::map<int64_t, std::string>{{1, "apps/0"}, {2, "hub/0"}}));
   // Of each trace: two rows at apps/0, where segments overlap, one at hub/0.
   EXPECT_EQ(rows.size(), 6u);
@@ -108,6 +114,8 @@ TEST(TraceFormatsTest, OtlpHasAResourcePerNodeAndNumbersAsText) {
   EXPECT_EQ(text(spans.at(1), "name"), "segment \"a\"");
   EXPECT_EQ(int64_t{spans.at(1)["kind"].get_int64()}, 1);
   EXPECT_EQ(int64_t{spans.at(3)["kind"].get_int64()}, 3);
+  EXPECT_EQ(int64_t{spans.at(3)["status"]["code"].get_int64()}, 2);
+  EXPECT_EQ(text(spans.at(3)["status"], "message"), "UNAVAILABLE");
 }
 
 }  // namespace
