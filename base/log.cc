@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/json_string.h"
+#include "base/mutex.h"
 #include "spdlog/sinks/stdout_sinks.h"
 #include "spdlog/spdlog.h"
 
@@ -27,8 +29,16 @@ spdlog::logger& Logger() {
   return logger;
 }
 
-/// The node that JSON lines name; null: lines are text. What it points at is never freed: a thread may be reading it.
+/// The node that JSON lines name; null: lines are text.
 std::atomic<const std::string*> json_node{nullptr};
+
+/// A copy of `name` that is never freed: a thread may be reading it.
+const std::string* Keep(absl::string_view name) {
+  static Mutex& mutex = *new Mutex;
+  static std::set<std::string>& names = *new std::set<std::string>;
+  MutexLock lock(&mutex);
+  return &*names.emplace(name).first;
+}
 
 spdlog::string_view_t View(absl::string_view text) { return {text.data(), text.size()}; }
 
@@ -82,7 +92,7 @@ bool SetLogFormat(absl::string_view format, absl::string_view node) {
   if (format != "json" && format != "text") return false;
   const bool json = format == "json";
   Logger().set_pattern(json ? "%v" : kTextPattern);
-  json_node.store(json ? new std::string(node) : nullptr, std::memory_order_release);
+  json_node.store(json ? Keep(node) : nullptr, std::memory_order_release);
   return true;
 }
 
