@@ -162,7 +162,7 @@ Batcher::Impl::Impl(Options options, Function function, Executor& executor, cons
       executor_(executor),
       clock_(clock),
       joins_(options_.row_outputs && options_.max_batch_rows > 1),
-      rule_{options_.row_inputs, options_.pad_inner},
+      rule_(JoinRule::Of(options_)),
       max_batch_rows_(options_.allowed_batch_rows.empty()
                           ? options_.max_batch_rows
                           : std::min(options_.max_batch_rows, options_.allowed_batch_rows.back())),
@@ -246,16 +246,14 @@ void Batcher::Impl::SubmitPieces(WaitingCall call) {
     };
   }
   auto whole = std::make_shared<PiecedCall>(count, std::move(call.done));
+  std::vector<std::vector<Tensor>> parts = SplitRows({call.inputs, rows}, rule_, max_batch_rows_);
   std::vector<WaitingCall> pieces;
+  pieces.reserve(count);
   for (size_t i = 0; i < count; ++i) {
-    const int64_t begin = static_cast<int64_t>(i) * max_batch_rows_;
     WaitingCall piece;
     piece.context = call.context;
-    piece.rows = std::min(max_batch_rows_, rows - begin);
-    for (size_t input = 0; input < call.inputs.size(); ++input) {
-      piece.inputs.push_back(rule_.row_inputs[input] ? call.inputs[input].Slice(begin, piece.rows)
-                                                     : call.inputs[input]);
-    }
+    piece.rows = std::min(max_batch_rows_, rows - static_cast<int64_t>(i) * max_batch_rows_);
+    piece.inputs = std::move(parts[i]);
     piece.done = [whole, i](Result result) { whole->Finish(i, std::move(result)); };
     piece.joinable = true;
     piece.hash = call.hash;
@@ -468,9 +466,9 @@ std::vector<Batcher::Impl::Result> Batcher::Impl::RunCalls(const std::vector<Wai
 }
 
 void Batcher::Impl::RunJoined(const std::vector<WaitingCall>& calls, int64_t rows, std::vector<Result>& results) {
-  std::vector<absl::Span<const Tensor>> inputs;
+  std::vector<CallRows> inputs;
   inputs.reserve(calls.size());
-  for (const WaitingCall& call : calls) inputs.push_back(call.inputs);
+  for (const WaitingCall& call : calls) inputs.push_back({call.inputs, call.rows});
   const int64_t padding = PaddingFor(rows);
   Result joined = function_(GatherRows(inputs, rule_, padding));
   if (joined.ok() && CanScatter(*joined, rows + padding)) {
@@ -490,7 +488,7 @@ void Batcher::Impl::RunJoined(const std::vector<WaitingCall>& calls, int64_t row
 Batcher::Impl::Result Batcher::Impl::RunAlone(const WaitingCall& call) {
   const int64_t padding = call.joinable ? PaddingFor(call.rows) : 0;
   if (padding == 0) return function_(call.inputs);
-  const absl::Span<const Tensor> inputs = call.inputs;
+  const CallRows inputs = {call.inputs, call.rows};
   Result padded = function_(GatherRows({&inputs, 1}, rule_, padding));
   if (!padded.ok() || !CanScatter(*padded, call.rows + padding)) return padded;
   return ScatterRows(*padded, 0, call.rows);

@@ -13,6 +13,7 @@
 #include "base/executor.h"
 #include "base/metric.h"
 #include "base/request_context.h"
+#include "base/row_partition.h"
 #include "base/tensor.h"
 #include "base/timer.h"
 
@@ -33,6 +34,14 @@ class BatchObserver {
 
  protected:
   ~BatchObserver() = default;
+};
+
+/// Two inputs of a function that are one ragged tensor: its values, and what says where its rows begin and end. Several
+/// values may go by one partition.
+struct RaggedInput {
+  size_t values = 0;
+  size_t partition = 0;
+  RowPartition kind = RowPartition::kRowSplits;
 };
 
 /// Rows of many requests around one function over batches. Stands in front of a segment: gathers the rows of all
@@ -70,6 +79,9 @@ class Batcher {
     BatchObserver* observer = nullptr;
     /// Per input: whether dim 0 counts rows. All false: nothing is ever joined.
     std::vector<bool> row_inputs;
+    /// Inputs that are ragged: values are joined one after the other, and what divides them goes on counting where the
+    /// call before ended. Calls whose partitions are wrong are not joined.
+    std::vector<RaggedInput> ragged;
     /// Whether every output's dim 0 counts rows. False: nothing is ever joined.
     bool row_outputs = false;
     /// Rows a joined run may hold; a call with more runs alone. 1: nothing is joined.

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "absl/hash/hash.h"
 #include "absl/strings/string_view.h"
+#include "base/check.h"
+#include "batcher/ragged_rows.h"
 
 namespace portico {
 namespace {
@@ -50,12 +53,51 @@ Tensor PadInner(const Tensor& tensor, Shape shape) {
 
 }  // namespace
 
+JoinRule JoinRule::Of(const Batcher::Options& options) {
+  JoinRule rule;
+  for (const bool rows : options.row_inputs) rule.roles.push_back(rows ? Role::kRows : Role::kShared);
+  rule.ragged = options.ragged;
+  rule.pad_inner = options.pad_inner;
+  for (const RaggedInput& ragged : rule.ragged) {
+    rule.roles[ragged.values] = Role::kValues;
+    rule.roles[ragged.partition] = ragged.kind == RowPartition::kRowLengths ? Role::kRows : Role::kPartition;
+  }
+  // A run has at most so many calls, each with at least a row (or a weight of one), and padding up to the largest size.
+  int64_t rows = options.max_batch_rows;
+  if (!options.allowed_batch_rows.empty()) rows = std::max(rows, options.allowed_batch_rows.back());
+  rule.max_int32_values = std::numeric_limits<int32_t>::max() / (2 * rows);
+  return rule;
+}
+
+const RaggedInput& JoinRule::RaggedOf(size_t input) const {
+  const auto found = std::find_if(ragged.begin(), ragged.end(), [&](const RaggedInput& candidate) {
+    return candidate.values == input || candidate.partition == input;
+  });
+  PORTICO_CHECK(found != ragged.end());
+  return *found;
+}
+
 std::optional<int64_t> JoinableRows(absl::Span<const Tensor> inputs, const JoinRule& rule) {
-  std::optional<int64_t> rows;
+  int64_t rows = -1;
   for (size_t i = 0; i < inputs.size(); ++i) {
-    if (!rule.row_inputs[i]) continue;
-    if (!HasWholeRows(inputs[i]) || (rows.has_value() && *rows != inputs[i].rows())) return std::nullopt;
+    if (rule.roles[i] == JoinRule::Role::kShared) continue;
+    if (!HasWholeRows(inputs[i])) return std::nullopt;
+    if (rule.roles[i] != JoinRule::Role::kRows) continue;
+    if (rows >= 0 && rows != inputs[i].rows()) return std::nullopt;
     rows = inputs[i].rows();
+  }
+  for (const RaggedInput& ragged : rule.ragged) {
+    const int64_t own = RowsOfPartition(ragged.kind, inputs[ragged.partition]);
+    if (own < 0) continue;
+    if (rows >= 0 && rows != own) return std::nullopt;
+    rows = own;
+  }
+  if (rows < 0) return std::nullopt;
+  for (const RaggedInput& ragged : rule.ragged) {
+    const Tensor& partition = inputs[ragged.partition];
+    const int64_t values = inputs[ragged.values].rows();
+    if (!CheckRowPartition(ragged.kind, partition, values, rows).ok()) return std::nullopt;
+    if (partition.dtype() == DType::kInt32 && values > rule.max_int32_values) return std::nullopt;
   }
   return rows;
 }
@@ -64,7 +106,7 @@ uint64_t JoinHash(absl::Span<const Tensor> inputs, const JoinRule& rule) {
   uint64_t hash = 0;
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Tensor& input = inputs[i];
-    if (!rule.row_inputs[i]) {
+    if (rule.roles[i] == JoinRule::Role::kShared) {
       hash = absl::HashOf(hash, input.dtype(), absl::MakeConstSpan(input.shape()), input.bytes());
     } else if (rule.pad_inner && CanPad(input)) {
       hash = absl::HashOf(hash, input.dtype(), input.shape().size());
@@ -78,7 +120,7 @@ uint64_t JoinHash(absl::Span<const Tensor> inputs, const JoinRule& rule) {
 bool CanJoin(absl::Span<const Tensor> a, absl::Span<const Tensor> b, const JoinRule& rule) {
   for (size_t i = 0; i < a.size(); ++i) {
     if (a[i].dtype() != b[i].dtype()) return false;
-    if (rule.row_inputs[i]) {
+    if (rule.roles[i] != JoinRule::Role::kShared) {
       if (InnerShape(a[i]) == InnerShape(b[i])) continue;
       const bool padded = rule.pad_inner && CanPad(a[i]) && CanPad(b[i]) && a[i].shape().size() == b[i].shape().size();
       if (!padded) return false;
@@ -89,34 +131,79 @@ bool CanJoin(absl::Span<const Tensor> a, absl::Span<const Tensor> b, const JoinR
   return true;
 }
 
-std::vector<Tensor> GatherRows(absl::Span<const absl::Span<const Tensor>> calls, const JoinRule& rule,
-                               int64_t padding) {
+std::vector<Tensor> GatherRows(absl::Span<const CallRows> calls, const JoinRule& rule, int64_t padding) {
+  if (calls.size() == 1 && padding == 0) return {calls[0].inputs.begin(), calls[0].inputs.end()};
+  const auto filled = std::find_if(calls.begin(), calls.end(), [](const CallRows& call) { return call.rows > 0; });
+  PORTICO_CHECK(padding == 0 || filled != calls.end());
+  /// Of the row that padding repeats.
+  const auto padding_values = [&](const RaggedInput& ragged) {
+    return padding == 0 ? 0
+                        : ValuesOfRows(ragged.kind, filled->inputs[ragged.partition],
+                                       filled->inputs[ragged.values].rows(), 0, 0, 1);
+  };
   std::vector<Tensor> joined;
-  joined.reserve(rule.row_inputs.size());
+  joined.reserve(rule.roles.size());
   std::vector<Tensor> parts;
   parts.reserve(calls.size() + static_cast<size_t>(padding));
-  for (size_t input = 0; input < rule.row_inputs.size(); ++input) {
-    if (!rule.row_inputs[input]) {
-      joined.push_back(calls[0][input]);
+  std::vector<RaggedRows> partitions;
+  for (size_t input = 0; input < rule.roles.size(); ++input) {
+    if (rule.roles[input] == JoinRule::Role::kShared) {
+      joined.push_back(calls[0].inputs[input]);
       continue;
     }
-    Shape shape = calls[0][input].shape();
-    for (const absl::Span<const Tensor> call : calls) {
-      for (size_t d = 1; d < shape.size(); ++d) shape[d] = std::max(shape[d], call[input].shape()[d]);
+    if (rule.roles[input] == JoinRule::Role::kPartition) {
+      const RaggedInput& ragged = rule.RaggedOf(input);
+      partitions.clear();
+      for (const CallRows& call : calls) {
+        partitions.push_back({call.inputs[input], call.inputs[ragged.values].rows(), call.rows});
+      }
+      joined.push_back(JoinPartitions(ragged.kind, partitions, padding, padding_values(ragged)));
+      continue;
+    }
+    Shape shape = calls[0].inputs[input].shape();
+    for (const CallRows& call : calls) {
+      for (size_t d = 1; d < shape.size(); ++d) shape[d] = std::max(shape[d], call.inputs[input].shape()[d]);
     }
     parts.clear();
-    for (const absl::Span<const Tensor> call : calls) {
-      const bool fits = InnerShape(call[input]) == absl::MakeConstSpan(shape).subspan(1);
-      parts.push_back(fits ? call[input] : PadInner(call[input], shape));
+    for (const CallRows& call : calls) {
+      const Tensor& part = call.inputs[input];
+      const bool fits = InnerShape(part) == absl::MakeConstSpan(shape).subspan(1);
+      parts.push_back(fits ? part : PadInner(part, shape));
     }
     if (padding > 0) {
-      const auto filled = std::find_if(parts.begin(), parts.end(), [](const Tensor& part) { return part.rows() > 0; });
-      const Tensor first = filled->Slice(0, 1);
+      const int64_t size = rule.roles[input] == JoinRule::Role::kRows ? 1 : padding_values(rule.RaggedOf(input));
+      const Tensor first = parts[static_cast<size_t>(filled - calls.begin())].Slice(0, size);
       parts.insert(parts.end(), static_cast<size_t>(padding), first);
     }
     joined.push_back(ConcatRows(parts));
   }
   return joined;
+}
+
+std::vector<std::vector<Tensor>> SplitRows(const CallRows& call, const JoinRule& rule, int64_t piece_rows) {
+  std::vector<std::vector<Tensor>> pieces;
+  // Where the next piece's values begin, per ragged input.
+  std::vector<int64_t> first(rule.ragged.size(), 0);
+  for (int64_t begin = 0; begin < call.rows; begin += piece_rows) {
+    const int64_t count = std::min(piece_rows, call.rows - begin);
+    std::vector<Tensor> piece(call.inputs.begin(), call.inputs.end());
+    for (size_t i = 0; i < piece.size(); ++i) {
+      if (rule.roles[i] == JoinRule::Role::kRows) piece[i] = call.inputs[i].Slice(begin, count);
+    }
+    for (size_t r = 0; r < rule.ragged.size(); ++r) {
+      const RaggedInput& ragged = rule.ragged[r];
+      const Tensor& partition = call.inputs[ragged.partition];
+      const int64_t values =
+          ValuesOfRows(ragged.kind, partition, call.inputs[ragged.values].rows(), first[r], begin, count);
+      piece[ragged.values] = call.inputs[ragged.values].Slice(first[r], values);
+      if (ragged.kind != RowPartition::kRowLengths) {
+        piece[ragged.partition] = CutPartition(ragged.kind, partition, begin, count, first[r], values);
+      }
+      first[r] += values;
+    }
+    pieces.push_back(std::move(piece));
+  }
+  return pieces;
 }
 
 bool CanScatter(absl::Span<const Tensor> outputs, int64_t rows) {

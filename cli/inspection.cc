@@ -9,19 +9,13 @@
 #include "cli/byte_text.h"
 #include "cli/json_writer.h"
 #include "models/graph/graph_plan.h"
+#include "models/runtime/declared_axes.h"
 #include "models/runtime/row_check.h"
 #include "models/runtime/session.h"
 #include "onnx/onnx_pb.h"
 
 namespace portico {
 namespace {
-
-std::string DeclaredSymbol(const Signature& signature) {
-  for (const TensorSpec& input : signature.inputs) {
-    if (input.axis == AxisKind::kRows && !input.dims.empty()) return input.dims[0].symbol;
-  }
-  return "";
-}
 
 /// Bytes of all weights of the segment, those inside its protobuf too.
 uint64_t WeightBytes(const SegmentSpec& spec, const Model& model) {
@@ -36,7 +30,7 @@ uint64_t WeightBytes(const SegmentSpec& spec, const Model& model) {
 }
 
 absl::StatusOr<Inspection::Segment> ViewSegment(const SegmentSpec& spec, const Model& model,
-                                                const std::string& row_symbol) {
+                                                const DeclaredRows& declared) {
   Inspection::Segment segment;
   segment.name = spec.name;
   segment.nodes = spec.num_nodes;
@@ -46,7 +40,9 @@ absl::StatusOr<Inspection::Segment> ViewSegment(const SegmentSpec& spec, const M
   Session::Options options;
   options.name = spec.name;
   ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, Session::Create(spec.model, spec.weights, options));
-  const RowAxes axes = InferRowAxes(*session, row_symbol);
+  // Declared rows are tried as well; of ragged ones the declaration counts, as it does in a node.
+  const RowAxes axes = declared.ragged.empty() ? InferRowAxes(*session, declared.symbol)
+                                               : DeclaredRowAxes(session->inputs(), session->outputs(), declared);
   segment.rows_joined = axes.joinable;
   segment.reason = axes.reason;
   return segment;
@@ -70,14 +66,14 @@ absl::StatusOr<Inspection::SignatureView> ViewSignature(const Model& model, cons
   ASSIGN_OR_RETURN(const GraphPlan plan, Partition(model, signature));
   Inspection::SignatureView view;
   view.signature = signature;
-  const std::string symbol = axes_declared ? DeclaredSymbol(signature) : "";
+  const DeclaredRows declared = axes_declared ? DeclaredRows::Of(signature) : DeclaredRows();
   bool joined = true;
   for (const PlanStep& step : plan.steps) {
     if (step.portal != nullptr) {
       view.portals.push_back(ViewPortal(step, plan.slots));
       continue;
     }
-    ASSIGN_OR_RETURN(Inspection::Segment segment, ViewSegment(*step.segment, model, symbol));
+    ASSIGN_OR_RETURN(Inspection::Segment segment, ViewSegment(*step.segment, model, declared));
     joined &= segment.rows_joined;
     view.segments.push_back(std::move(segment));
   }
@@ -96,6 +92,9 @@ void AppendTensors(absl::string_view what, const std::vector<TensorSpec>& specs,
   for (const TensorSpec& spec : specs) {
     absl::StrAppend(text, "  ", what, " ", spec.name, " ", spec.ToString(), "  ", AxisKindName(spec.axis),
                     declared ? " (declared)" : " (inferred)");
+    if (spec.partition != RowPartition::kNone) {
+      absl::StrAppend(text, "  ", RowPartitionName(spec.partition), " ", spec.partition_input);
+    }
     if (spec.graph_name != spec.name) absl::StrAppend(text, "  tensor ", spec.graph_name);
     absl::StrAppend(text, "\n");
   }
@@ -120,6 +119,7 @@ void WriteTensors(absl::string_view key, const std::vector<TensorSpec>& specs, b
       json.EndArray();
     }
     if (with_axis) json.String("axis", AxisKindName(spec.axis));
+    if (spec.partition != RowPartition::kNone) json.String(RowPartitionName(spec.partition), spec.partition_input);
     json.EndObject();
   }
   json.EndArray();

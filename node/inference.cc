@@ -16,7 +16,42 @@ int64_t RowsOf(const Signature& signature, absl::Span<const Tensor> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (signature.inputs[i].axis == AxisKind::kRows) return inputs[i].rows();
   }
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const TensorSpec& spec = signature.inputs[i];
+    if (spec.partition == RowPartition::kNone) continue;
+    const auto partition = static_cast<size_t>(signature.InputIndex(spec.partition_input));
+    if (const int64_t rows = RowsOfPartition(spec.partition, inputs[partition]); rows >= 0) return rows;
+  }
   return 1;
+}
+
+/// What divides ragged inputs into rows, by its numbers. REQUIRES: dtypes and ranks are right.
+absl::Status CheckRaggedInputs(const Signature& signature, absl::Span<const Tensor> inputs) {
+  int64_t rows = -1;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (signature.inputs[i].axis == AxisKind::kRows) rows = inputs[i].rows();
+  }
+  // Segment ids are held against the rows that all others say.
+  for (const bool ids : {false, true}) {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const TensorSpec& spec = signature.inputs[i];
+      if (spec.partition == RowPartition::kNone || (spec.partition == RowPartition::kSegmentIds) != ids) continue;
+      const auto partition = static_cast<size_t>(signature.InputIndex(spec.partition_input));
+      const absl::StatusOr<int64_t> own = CheckRowPartition(spec.partition, inputs[partition], inputs[i].rows(), rows);
+      if (!own.ok()) {
+        return WithContext(absl::StrCat("input '", spec.partition_input, "', ", RowPartitionName(spec.partition),
+                                        " of '", spec.name, "'"),
+                           own.status());
+      }
+      if (rows >= 0 && *own >= 0 && *own != rows) {
+        return absl::InvalidArgumentError(absl::StrCat("input '", spec.partition_input, "', ",
+                                                       RowPartitionName(spec.partition), " of '", spec.name, "': got ",
+                                                       *own, " rows, want ", rows, " as other inputs have"));
+      }
+      if (*own >= 0) rows = *own;
+    }
+  }
+  return absl::OkStatus();
 }
 
 int64_t BytesOf(absl::Span<const Tensor> tensors) {
@@ -176,9 +211,11 @@ absl::Status CheckInputs(const Signature& signature, absl::Span<const Tensor> in
     size_t input;
   };
   absl::InlinedVector<Bound, 8> bounds;
+  bool ragged = false;
   for (size_t i = 0; i < inputs.size(); ++i) {
     const TensorSpec& spec = signature.inputs[i];
     RETURN_IF_ERROR(spec.Check("input", inputs[i]));
+    ragged |= spec.partition != RowPartition::kNone;
     for (size_t d = 0; d < spec.dims.size(); ++d) {
       const Dim& dim = spec.dims[d];
       if (dim.symbol.empty()) continue;
@@ -194,7 +231,7 @@ absl::Status CheckInputs(const Signature& signature, absl::Span<const Tensor> in
       }
     }
   }
-  return absl::OkStatus();
+  return ragged ? CheckRaggedInputs(signature, inputs) : absl::OkStatus();
 }
 
 }  // namespace portico

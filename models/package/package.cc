@@ -38,6 +38,7 @@ class SignatureBinder {
     signature.name = declared.name;
     ASSIGN_OR_RETURN(signature.inputs, BindTensors("input", declared.inputs, graph_.inputs));
     ASSIGN_OR_RETURN(signature.outputs, BindTensors("output", declared.outputs, graph_.outputs));
+    RETURN_IF_ERROR(BindPartitions(declared, signature));
     for (const TensorSpec& input : graph_.inputs) {
       const auto covers = [&](const TensorSpec& spec) { return spec.graph_name == input.graph_name; };
       if (std::none_of(signature.inputs.begin(), signature.inputs.end(), covers)) {
@@ -89,6 +90,66 @@ class SignatureBinder {
       specs.push_back(std::move(spec));
     }
     return specs;
+  }
+
+  /// Ties ragged values to what divides them. No output is ragged.
+  absl::Status BindPartitions(const ServableConfig::Signature& declared, Signature& signature) const {
+    for (const TensorSpec& output : signature.outputs) {
+      if (output.axis != AxisKind::kRagged) continue;
+      return Error(declared.line, absl::StrCat("output '", output.name,
+                                               "': got axis ragged, want rows or shared; outputs count rows"));
+    }
+    if (!declared.inputs.has_value()) return absl::OkStatus();
+    const auto refuse = [&](const ServableConfig::Tensor& tensor, const auto&... message) {
+      return Error(tensor.line, absl::StrCat("input '", tensor.name, "': got ", message...));
+    };
+    // How each input divides others, by its position; and whether anything but segment ids says how many rows there
+    // are.
+    std::vector<RowPartition> divides(signature.inputs.size(), RowPartition::kNone);
+    bool counted = false;
+    for (const TensorSpec& spec : signature.inputs) counted |= spec.axis == AxisKind::kRows;
+    for (const ServableConfig::Tensor& tensor : *declared.inputs) {
+      if (tensor.partition == RowPartition::kNone) continue;
+      const absl::string_view kind = RowPartitionName(tensor.partition);
+      const int index = signature.InputIndex(tensor.partition_input);
+      if (index < 0 || tensor.partition_input == tensor.name) {
+        return refuse(tensor, kind, " '", tensor.partition_input, "', want the name of another input");
+      }
+      TensorSpec& partition = signature.inputs[static_cast<size_t>(index)];
+      RowPartition& divided = divides[static_cast<size_t>(index)];
+      const bool whole = partition.dtype == DType::kInt32 || partition.dtype == DType::kInt64;
+      if (!whole || partition.dims.size() != 1 || partition.dims[0].extent >= 0) {
+        return refuse(tensor, kind, " '", partition.name, "', ", partition.ToString(),
+                      ", want int32 or int64 of rank 1 whose extent varies");
+      }
+      if (divided != RowPartition::kNone && divided != tensor.partition) {
+        return refuse(tensor, kind, " '", partition.name, "', want ", RowPartitionName(divided),
+                      " as another input has it");
+      }
+      divided = tensor.partition;
+      counted |= divided != RowPartition::kSegmentIds;
+      partition.axis = AxisKind::kRagged;
+      TensorSpec& values = signature.inputs[static_cast<size_t>(signature.InputIndex(tensor.name))];
+      values.partition = tensor.partition;
+      values.partition_input = tensor.partition_input;
+    }
+    for (const ServableConfig::Tensor& tensor : *declared.inputs) {
+      if (tensor.axis != AxisKind::kRagged) continue;
+      const RowPartition divided = divides[static_cast<size_t>(signature.InputIndex(tensor.name))];
+      if (tensor.partition != RowPartition::kNone && divided != RowPartition::kNone) {
+        return refuse(tensor, "axis ragged for what divides another input into rows, want one level of rows");
+      }
+      if (tensor.partition == RowPartition::kNone && divided == RowPartition::kNone) {
+        return refuse(tensor,
+                      "axis ragged alone, want row_splits, row_starts, row_lengths or segment_ids beside it, "
+                      "with the name of the input that divides it into rows");
+      }
+      if (tensor.partition == RowPartition::kSegmentIds && !counted) {
+        return refuse(tensor,
+                      "segment_ids, which say nothing of empty rows at the end, want an input of axis rows too");
+      }
+    }
+    return absl::OkStatus();
   }
 
   static std::string Names(const std::vector<TensorSpec>& specs) {

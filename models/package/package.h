@@ -40,6 +40,7 @@ struct BatchingOptions {
 ///     serving_default:
 ///       inputs:  {image: {tensor: input_0, axis: rows}}   # callers' name → tensor of the graph (default: same)
 ///       outputs: {probabilities: {tensor: y}}
+///       # ragged: ids: {axis: ragged, row_splits: offsets}; or row_starts, row_lengths, segment_ids (row_partition.h)
 ///   batching: {max_batch_size: 64, max_delay_us: 0, max_queue_rows: 16384, max_running: 0, allowed_batch_sizes: [8,
 ///   64],
 ///              pad_variable_length_inputs: false, enable_large_batch_splitting: false, adaptive: false}

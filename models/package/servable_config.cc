@@ -188,10 +188,22 @@ class ConfigReader {
           ASSIGN_OR_RETURN(tensor.graph_name, Text(part));
         } else if (part.key == "axis") {
           ASSIGN_OR_RETURN(tensor.axis, ReadAxis(part));
+        } else if (const RowPartition partition = RowPartitionOf(part.key); partition != RowPartition::kNone) {
+          if (tensor.partition != RowPartition::kNone) {
+            return Error(part.line, absl::StrCat("tensor '", entry.key, "': got both ",
+                                                 RowPartitionName(tensor.partition), " and ", part.key, ", want one"));
+          }
+          tensor.partition = partition;
+          ASSIGN_OR_RETURN(tensor.partition_input, Text(part));
         } else {
-          return Unknown(part, {"tensor", "axis"});
+          return Unknown(part, {"tensor", "axis", "row_splits", "row_starts", "row_lengths", "segment_ids"});
         }
       }
+      if (tensor.partition != RowPartition::kNone && tensor.axis.value_or(AxisKind::kRagged) != AxisKind::kRagged) {
+        return Error(entry.line, absl::StrCat("tensor '", entry.key, "': got axis ", AxisKindName(*tensor.axis),
+                                              " and ", RowPartitionName(tensor.partition), ", want axis ragged"));
+      }
+      if (tensor.partition != RowPartition::kNone) tensor.axis = AxisKind::kRagged;
       tensors.push_back(std::move(tensor));
     }
     return tensors;

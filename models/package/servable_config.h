@@ -17,6 +17,9 @@ struct ServableConfig {
     /// The tensor of the graph.
     std::string graph_name;
     std::optional<AxisKind> axis;
+    /// Of an input whose axis is ragged: how its rows are divided, and by which input. kNone: it divides others.
+    RowPartition partition = RowPartition::kNone;
+    std::string partition_input;
     int line = 0;
   };
   struct Signature {

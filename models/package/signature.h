@@ -5,6 +5,7 @@
 
 #include "absl/strings/string_view.h"
 #include "base/dtype.h"
+#include "base/row_partition.h"
 #include "base/tensor.h"
 
 namespace portico {
@@ -15,7 +16,7 @@ enum class AxisKind {
   kShared,
   /// Dim 0 counts rows and may be joined with other callers' rows.
   kRows,
-  /// Values plus offsets; joining rebases the offsets.
+  /// Values, and the input that divides them into rows; joining rebases the latter. Inputs only.
   kRagged,
 };
 
@@ -44,6 +45,10 @@ struct TensorSpec {
   bool has_rank = true;
   std::vector<Dim> dims;
   AxisKind axis = AxisKind::kShared;
+  /// Of ragged values: how they are divided into rows, and the name of the input that does it. That one is kRagged,
+  /// too.
+  RowPartition partition = RowPartition::kNone;
+  std::string partition_input;
 
   /// "float32[N,64]"; "float32[...]" without a rank, "any[...]" without a dtype.
   std::string ToString() const;

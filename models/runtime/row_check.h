@@ -16,8 +16,15 @@ struct RowAxes {
   bool joinable = false;
   /// Why not, for the log; empty where joinable.
   std::string reason;
-  /// Per input of the session: kRows or kShared.
+  /// Per input of the session.
   std::vector<AxisKind> inputs;
+  /// Of the inputs that are ragged: positions of values, and of what divides them.
+  struct Ragged {
+    size_t values = 0;
+    size_t partition = 0;
+    RowPartition kind = RowPartition::kNone;
+  };
+  std::vector<Ragged> ragged;
   /// Per output; all kRows where joinable.
   std::vector<AxisKind> outputs;
 };

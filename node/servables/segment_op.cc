@@ -11,30 +11,6 @@
 namespace portico {
 namespace {
 
-bool CountsRows(const TensorSpec& spec, const std::string& symbol) {
-  return !spec.dims.empty() && spec.dims[0].symbol == symbol;
-}
-
-/// What servable.yaml says is taken at its word; only the graph's own symbols decide which inner tensors follow.
-RowAxes DeclaredAxes(const Session& session, const std::string& symbol) {
-  RowAxes axes;
-  bool any = false;
-  for (const TensorSpec& input : session.inputs()) {
-    const bool rows = CountsRows(input, symbol);
-    axes.inputs.push_back(rows ? AxisKind::kRows : AxisKind::kShared);
-    any |= rows;
-  }
-  for (const TensorSpec& output : session.outputs()) {
-    if (!CountsRows(output, symbol)) {
-      axes.reason = absl::StrCat("output '", output.name, "' has no dim 0 '", symbol, "'");
-    }
-  }
-  if (!any) axes.reason = absl::StrCat("no input has dim 0 '", symbol, "'");
-  axes.joinable = axes.reason.empty();
-  axes.outputs.assign(session.outputs().size(), axes.joinable ? AxisKind::kRows : AxisKind::kShared);
-  return axes;
-}
-
 class BatchedSegment final : public SegmentOp {
  public:
   BatchedSegment(absl::string_view segment, std::unique_ptr<Session> session, RowAxes axes, const Options& options,
@@ -65,6 +41,9 @@ class BatchedSegment final : public SegmentOp {
     result.span_name = absl::StrCat("segment ", segment);
     result.observer = options.observer;
     for (const AxisKind kind : axes.inputs) result.row_inputs.push_back(axes.joinable && kind == AxisKind::kRows);
+    for (const RowAxes::Ragged& ragged : axes.ragged) {
+      result.ragged.push_back({ragged.values, ragged.partition, ragged.kind});
+    }
     result.row_outputs = axes.joinable;
     result.max_batch_rows = options.batching.max_batch_size;
     result.allowed_batch_rows = options.batching.allowed_batch_sizes;
@@ -82,15 +61,22 @@ class BatchedSegment final : public SegmentOp {
   absl::Status CheckRows(absl::Span<const Tensor> inputs) const {
     if (!axes_.joinable) return absl::OkStatus();
     int64_t rows = -1;
+    const auto refuse = [&](size_t input, absl::string_view got) {
+      return absl::InvalidArgumentError(absl::StrCat("segment '", name_, "': input '", session_->inputs()[input].name,
+                                                     "': got ", got, ", want ", rows,
+                                                     " rows as its other inputs have"));
+    };
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (axes_.inputs[i] != AxisKind::kRows) continue;
       const int64_t own = inputs[i].shape().empty() ? -1 : inputs[i].rows();
       if (rows == -1) rows = own;
-      if (own != rows || own < 0) {
-        return absl::InvalidArgumentError(absl::StrCat("segment '", name_, "': input '", session_->inputs()[i].name,
-                                                       "': got shape ", ShapeString(inputs[i].shape()), ", want ", rows,
-                                                       " rows as its other inputs have"));
-      }
+      if (own != rows || own < 0) return refuse(i, absl::StrCat("shape ", ShapeString(inputs[i].shape())));
+    }
+    for (const RowAxes::Ragged& ragged : axes_.ragged) {
+      const int64_t own = RowsOfPartition(ragged.kind, inputs[ragged.partition]);
+      if (ragged.kind == RowPartition::kSegmentIds) continue;
+      if (rows == -1) rows = own;
+      if (own != rows || own < 0) return refuse(ragged.partition, absl::StrCat(own, " rows"));
     }
     return absl::OkStatus();
   }
@@ -111,8 +97,8 @@ absl::StatusOr<std::unique_ptr<SegmentOp>> SegmentOp::Create(SegmentSpec spec, c
   session_options.name = options.name;
   ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
                    Session::Create(spec.model, std::move(spec.weights), session_options));
-  RowAxes axes = options.declared_row_symbol.empty() ? InferRowAxes(*session, "")
-                                                     : DeclaredAxes(*session, options.declared_row_symbol);
+  RowAxes axes = options.declared.any() ? DeclaredRowAxes(session->inputs(), session->outputs(), options.declared)
+                                        : InferRowAxes(*session, "");
   return std::make_unique<BatchedSegment>(spec.name, std::move(session), std::move(axes), options, workers, clock,
                                           metrics);
 }

@@ -11,6 +11,7 @@
 #include "models/graph/graph_plan.h"
 #include "models/graph/op.h"
 #include "models/package/package.h"
+#include "models/runtime/declared_axes.h"
 #include "models/runtime/row_check.h"
 #include "models/runtime/session.h"
 
@@ -26,8 +27,8 @@ class SegmentOp : public AsyncOp {
     int intra_op_threads = 1;
     /// Workers of the node: the upper limit of runs at once.
     int workers = 1;
-    /// The symbol that counts rows where servable.yaml declares it; empty: found out by running.
-    std::string declared_row_symbol;
+    /// What servable.yaml declares of rows; nothing: found out by running.
+    DeclaredRows declared;
     /// Of its metrics: model, version, signature, segment.
     MetricLabels labels;
     /// Told of its runs; not owned, must outlive the op. May be null.

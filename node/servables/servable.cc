@@ -12,14 +12,6 @@
 namespace portico {
 namespace {
 
-/// The symbol of dim 0 of the inputs that servable.yaml declares as rows; empty where it declares none.
-std::string DeclaredRowSymbol(const Signature& signature) {
-  for (const TensorSpec& input : signature.inputs) {
-    if (input.axis == AxisKind::kRows && !input.dims.empty()) return input.dims[0].symbol;
-  }
-  return "";
-}
-
 void LogAxes(const std::string& segment, const RowAxes& axes) {
   if (!axes.joinable) {
     LogInfo(absl::StrCat("segment '", segment, "': rows of different requests are not joined: ", axes.reason));
@@ -74,7 +66,7 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
                         {"signature", signature.name},
                         {"segment", step.segment->name}};
       options.observer = &servable->stats_;
-      if (package.axes_declared) options.declared_row_symbol = DeclaredRowSymbol(signature);
+      if (package.axes_declared) options.declared = DeclaredRows::Of(signature);
       // The op takes model bytes and weights; the plan keeps what people want to know of the segment.
       SegmentSpec spec = std::move(*step.segment);
       step.segment->name = spec.name;

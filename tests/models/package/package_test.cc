@@ -121,7 +121,8 @@ TEST_F(PackageTest, UnknownKeysAreRefusedWithLine) {
       "enable_large_batch_splitting, adaptive");
   ExpectError("signatures:\n  s:\n    in: {}\n", "3: key 'in': got an unknown key, want one of inputs, outputs");
   ExpectError("signatures:\n  s:\n    inputs:\n      x: {axes: rows}\n",
-              "4: key 'axes': got an unknown key, want one of tensor, axis");
+              "4: key 'axes': got an unknown key, want one of tensor, axis, row_splits, row_starts, row_lengths, "
+              "segment_ids");
 }
 
 TEST_F(PackageTest, BadValuesAreRefusedWithLine) {
@@ -137,6 +138,51 @@ TEST_F(PackageTest, BadValuesAreRefusedWithLine) {
   EXPECT_THAT(std::string(Load("a: [1\nb: 2").status().message()), HasSubstr("servable.yaml:2: YAML: "));
   EXPECT_EQ(Load(std::string(100'000, '[')).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(Load(std::string(2 << 20, ' ')).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+class RaggedPackageTest : public PackageTest {
+ protected:
+  RaggedPackageTest() {
+    ModelBuilder builder;
+    builder.Input("ids", DType::kInt64, {"V"}).Input("splits", DType::kInt64, {"S"}).Input("x", DType::kFloat, {"N"});
+    builder.Output("y", DType::kFloat, {"N"}).Node("Neg", {"x"}, {"y"});
+    builder.WriteTo(folder_.File("m/7/model.onnx"));
+  }
+  static std::string Inputs(const std::string& inputs) { return "signatures: {s: {inputs: {" + inputs + "}}}"; }
+};
+
+TEST_F(RaggedPackageTest, ValuesAreTiedToWhatDividesThem) {
+  const Package package = Loaded(Inputs("tokens: {tensor: ids, row_splits: splits}, splits: , x: {axis: rows}"));
+  const Signature& signature = package.signatures[0];
+  EXPECT_EQ(signature.inputs[0].axis, AxisKind::kRagged);
+  EXPECT_EQ(signature.inputs[0].partition, RowPartition::kRowSplits);
+  EXPECT_EQ(signature.inputs[0].partition_input, "splits");
+  EXPECT_EQ(signature.inputs[1].axis, AxisKind::kRagged);
+  EXPECT_EQ(signature.inputs[1].partition, RowPartition::kNone);
+  EXPECT_TRUE(package.axes_declared);
+}
+
+TEST_F(RaggedPackageTest, DeclarationsThatDoNotHoldAreRefused) {
+  ExpectError(Inputs("ids: {axis: ragged}, splits: , x: "),
+              "1: input 'ids': got axis ragged alone, want row_splits, row_starts, row_lengths or segment_ids beside "
+              "it, with the name of the input that divides it into rows");
+  ExpectError(Inputs("ids: {row_splits: offsets}, splits: , x: "),
+              "1: input 'ids': got row_splits 'offsets', want the name of another input");
+  ExpectError(Inputs("ids: {row_splits: x}, splits: , x: "),
+              "1: input 'ids': got row_splits 'x', float32[N], want int32 or int64 of rank 1 whose extent varies");
+  ExpectError(Inputs("ids: {row_splits: splits}, splits: , x: {row_starts: splits}"),
+              "1: input 'x': got row_starts 'splits', want row_splits as another input has it");
+  ExpectError(Inputs("ids: {row_splits: splits}, splits: {row_splits: ids}, x: "),
+              "1: input 'ids': got axis ragged for what divides another input into rows, want one level of rows");
+  ExpectError(Inputs("ids: {segment_ids: splits}, splits: , x: "),
+              "1: input 'ids': got segment_ids, which say nothing of empty rows at the end, want an input of axis rows "
+              "too");
+  ExpectError(Inputs("ids: {row_splits: splits, row_lengths: splits}, splits: , x: "),
+              "1: tensor 'ids': got both row_splits and row_lengths, want one");
+  ExpectError(Inputs("ids: {axis: rows, row_splits: splits}, splits: , x: "),
+              "1: tensor 'ids': got axis rows and row_splits, want axis ragged");
+  ExpectError("signatures: {s: {outputs: {y: {axis: ragged}}}}",
+              "1: output 'y': got axis ragged, want rows or shared; outputs count rows");
 }
 
 TEST_F(PackageTest, SignaturesAreHeldAgainstTheGraph) {
