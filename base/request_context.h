@@ -13,7 +13,7 @@
 namespace portico {
 
 /// What travels with a request through every hop besides its tensors. Made once by a frontend, then shared: everything
-/// but `cancelled`, `cancel_waiters` and `spans` is read-only from then on, so reads need no lock.
+/// but what is mutable is read-only from then on, so reads need no lock.
 struct RequestContext final : public RefCounted {
   /// A call that has passed this many portals is refused: a cycle that slipped through.
   static constexpr int kMaxHops = 16;
@@ -21,7 +21,11 @@ struct RequestContext final : public RefCounted {
   static constexpr size_t kMaxTraceState = 512;
 
   Deadline deadline;
+  /// Its parent_span_id is the span that work of the request hangs on here: that of the model, whose own parent is
+  /// entry_span_id.
   TraceContext trace;
+  /// What the request came in with: its root span, or the portal that called.
+  uint64_t entry_span_id = 0;
   std::string tenant;
   std::string product;
   /// Higher goes first where something has to wait. 0 is ordinary.
@@ -40,6 +44,8 @@ struct RequestContext final : public RefCounted {
   std::string trace_state;
   /// Of requests that are not sampled, spans at least this long are recorded: the request may turn out to be slow.
   absl::Duration span_floor = absl::InfiniteDuration();
+  /// Of several runs for one request, one records the span that trace.parent_span_id names.
+  mutable std::atomic<bool> model_span_taken{false};
   /// Filled where Records() says so.
   mutable SpanLog spans;
 

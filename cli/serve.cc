@@ -241,7 +241,11 @@ void AddServeCommand(CLI::App& app, int& exit_code) {
       "Example, two nodes by hand:\n"
       "  portico serve --model hub/digit-encoder=packages/hub/digit-encoder --peer zmq+tcp://127.0.0.1:9000\n"
       "  portico serve --model digit=packages/digit --grpc 127.0.0.1:8500 --http 127.0.0.1:8501 \\\n"
-      "      --remote hub/digit-encoder=zmq+tcp://127.0.0.1:9000");
+      "      --remote hub/digit-encoder=zmq+tcp://127.0.0.1:9000\n"
+      "Example, what was slow, and where the time went (docs/observability.md):\n"
+      "  portico serve --model digit=packages/digit --log-format=json --trace-slow=20ms "
+      "--otlp-endpoint=http://127.0.0.1:4318\n"
+      "  curl -o traces.json 'localhost:8501/debug/traces?slow=1&format=chrome'   # opens at ui.perfetto.dev");
   command->callback([flags, &exit_code] { exit_code = ReportError("serve", Serve(*flags)); });
 }
 

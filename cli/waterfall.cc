@@ -13,6 +13,8 @@ namespace portico {
 namespace {
 
 constexpr int kBarColumns = 40;
+/// At least.
+constexpr size_t kNameColumns = 28;
 /// Deeper spans are not told further in: hops are at most 16, and what came over the network may say anything.
 constexpr size_t kMaxIndent = 32;
 
@@ -68,21 +70,31 @@ class TreePrinter {
   }
 
   std::string Print() {
-    out_ = absl::StrFormat("%10s %9s  %-*s  %-28s\n", "at ms", "took ms", node_width_, "node", "what");
-    for (const size_t root : roots_) PrintSpan(root, 0);
-    return std::move(out_);
+    for (const size_t root : roots_) AddLine(root, 0);
+    size_t width = kNameColumns;
+    for (const Line& line : lines_) width = std::max(width, line.what.size());
+    std::string out = absl::StrFormat("%10s %9s  %-*s  %s\n", "at ms", "took ms", node_width_, "node", "what");
+    for (const Line& line : lines_) {
+      const TimedSpan& span = *line.span;
+      absl::StrAppendFormat(&out, "%10.3f %9.3f  %-*s  %-*s %s\n", (span.start_us - begin_us()) / 1000,
+                            span.duration_us / 1000, node_width_, span.node, width, line.what, Bar(span));
+    }
+    return out;
   }
 
  private:
-  void PrintSpan(size_t index, size_t depth) {
+  struct Line {
+    const TimedSpan* span;
+    std::string what;
+  };
+
+  void AddLine(size_t index, size_t depth) {
     // Ids that name each other in a circle are nobody's child and nobody's root; a span is printed once.
     if (printed_[index]) return;
     printed_[index] = true;
     const TimedSpan& span = spans_[index];
-    const std::string what = std::string(2 * std::min(depth, kMaxIndent), ' ') + span.name;
-    absl::StrAppendFormat(&out_, "%10.3f %9.3f  %-*s  %-28s %s\n", (span.start_us - begin_us()) / 1000,
-                          span.duration_us / 1000, node_width_, span.node, what, Bar(span));
-    for (const size_t child : children_[index]) PrintSpan(child, depth + 1);
+    lines_.push_back({&span, std::string(2 * std::min(depth, kMaxIndent), ' ') + span.name});
+    for (const size_t child : children_[index]) AddLine(child, depth + 1);
   }
 
   std::string Bar(const TimedSpan& span) const {
@@ -102,7 +114,7 @@ class TreePrinter {
   std::vector<bool> printed_;
   double end_us_ = 0;
   size_t node_width_ = 4;
-  std::string out_;
+  std::vector<Line> lines_;
 };
 
 }  // namespace

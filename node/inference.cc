@@ -86,8 +86,9 @@ class Inference::Call {
     servable_->stats().RequestDone(outputs.ok(), latency, rows_, start_ + latency);
     if (context_->Records(latency)) {
       Span span;
-      span.span_id = NewSpanId();
-      span.parent_span_id = context_->trace.parent_span_id;
+      const bool taken = context_->model_span_taken.exchange(true, std::memory_order_relaxed);
+      span.span_id = taken ? NewSpanId() : context_->trace.parent_span_id;
+      span.parent_span_id = context_->entry_span_id;
       span.name = absl::StrCat("model ", servable_->name());
       span.node = inference_.node_name();
       span.start = start_;

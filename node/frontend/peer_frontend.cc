@@ -21,6 +21,8 @@ Ref<const RequestContext> ContextOf(const PeerHeader& header, absl::Duration spa
     context->trace_state = std::string(header.trace_state);
   }
   context->span_floor = span_floor;
+  context->entry_span_id = header.parent_span_id;
+  if (context->MayRecord()) context->trace.parent_span_id = NewSpanId();
   context->tenant = std::string(header.tenant);
   context->product = std::string(header.product);
   context->priority = header.priority;

@@ -33,6 +33,7 @@ void RequestEntry::StartTrace(absl::string_view traceparent, absl::string_view t
     trace.trace_id_low = NewSpanId();
   }
   caller_span_id_ = std::exchange(trace.parent_span_id, NewSpanId());
+  context_->entry_span_id = NewSpanId();
 }
 
 std::string RequestEntry::Finish(absl::string_view error) {
@@ -42,11 +43,12 @@ std::string RequestEntry::Finish(absl::string_view error) {
   trace.slow = entrance_.traces.IsSlow(now - start_);
   if (!context_->trace.sampled && !(trace.slow && entrance_.traces.TakeSlowTurn(now))) return "";
   trace.context = context_->trace;
+  trace.context.parent_span_id = context_->entry_span_id;
   trace.state = context_->trace_state;
   std::vector<Span> spans = context_->spans.Take();
   trace.spans.reserve(spans.size() + 1);
   Span& root = trace.spans.emplace_back();
-  root.span_id = trace.context.parent_span_id;
+  root.span_id = context_->entry_span_id;
   root.parent_span_id = caller_span_id_;
   root.name = "request";
   root.start = start_;
@@ -56,8 +58,9 @@ std::string RequestEntry::Finish(absl::string_view error) {
   for (Span& span : trace.spans) {
     if (span.node.empty()) span.node = entrance_.inference.node_name();
   }
+  std::string traceparent = answers_traceparent_ ? FormatTraceparent(trace.context) : "";
   entrance_.traces.Add(std::move(trace));
-  return answers_traceparent_ ? FormatTraceparent(context_->trace) : "";
+  return traceparent;
 }
 
 }  // namespace portico

@@ -35,6 +35,14 @@ TEST(WaterfallTest, SpansStandBelowWhatCausedThemInOrderOfTime) {
   EXPECT_THAT(lines[4], ContainsRegex("^ +0.900 +0.100  apps/0    late +(█){4}$"));
 }
 
+TEST(WaterfallTest, BarsOfLongNamesBeginWhereAllDo) {
+  const auto text = Waterfall(Trace({SpanJson("request", "n", "a", "9", 0, 1000),
+                                     SpanJson("portal hub/an-encoder-with-a-long-name", "n", "b", "a", 0, 500)}));
+  ASSERT_TRUE(text.ok()) << text.status();
+  const std::vector<std::string> lines = absl::StrSplit(*text, '\n', absl::SkipEmpty());
+  EXPECT_EQ(lines[1].find("█"), lines[2].find("█"));
+}
+
 TEST(WaterfallTest, WhatFailedSaysSo) {
   const auto text = Waterfall(
       R"({"traces":[{"trace_id":"1","spans":[{"name":"request","node":"n","span_id":"1","parent_span_id":"0",)"

@@ -97,7 +97,9 @@ class RequestTraceTest : public ::testing::Test {
   static void ExpectWhole(std::map<std::string, ReadSpan> spans) {
     const std::string root = spans["apps request"].id;
     EXPECT_EQ(spans["apps model head"].parent, root);
-    EXPECT_EQ(spans["apps portal hub/encoder"].parent, root);
+    const std::map<std::string, std::string> models = {{"apps", spans["apps model head"].id},
+                                                       {"hub", spans["hub model hub/encoder"].id}};
+    EXPECT_EQ(spans["apps portal hub/encoder"].parent, models.at("apps"));
     const std::string portal = spans["apps portal hub/encoder"].id;
     EXPECT_EQ(spans["hub model hub/encoder"].parent, portal);
     for (const char* node : {"apps", "hub"}) {
@@ -105,7 +107,7 @@ class RequestTraceTest : public ::testing::Test {
       for (const auto& [name, span] : spans) {
         if (name.starts_with(absl::StrCat(node, " segment "))) segment = span.id;
         if (name.starts_with(absl::StrCat(node, " segment "))) {
-          EXPECT_EQ(span.parent, span.node == "hub" ? portal : root);
+          EXPECT_EQ(span.parent, models.at(node));
         }
       }
       EXPECT_NE(segment, "") << node;
@@ -137,6 +139,13 @@ TEST_F(RequestTraceTest, SampledRequestsAreKeptWholeAndAnswered) {
   EXPECT_EQ(spans["apps request"].parent, "00000000000000aa");
   ExpectWhole(spans);
   EXPECT_EQ(Traces("?slow=1"), R"({"traces":[]})");
+}
+
+TEST_F(RequestTraceTest, TheAnswerNamesTheRootSpan) {
+  Start(absl::ZeroDuration(), 0);
+  const std::string head = Predict(kSampled).head;
+  const std::string root = FirstTrace(Traces(""))["apps request"].id;
+  EXPECT_THAT(head, HasSubstr(absl::StrCat("traceparent: 00-", kTraceId, "-", root, "-01\r\n")));
 }
 
 TEST_F(RequestTraceTest, OthersLeaveNothing) {

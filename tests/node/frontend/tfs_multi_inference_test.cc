@@ -1,10 +1,14 @@
+#include <set>
 #include <string>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "node/node.h"
 #include "tests/node/frontend/example_client.h"
 #include "tests/node/frontend/grade_model.h"
+#include "tests/node/frontend/raw_http.h"
 
 namespace portico {
 namespace {
@@ -72,6 +76,28 @@ TEST_F(TfsMultiInferenceTest, EachTaskIsAnsweredWithItsSpec) {
   EXPECT_EQ(response_.results(0).classification_result().classifications(1).classes(1).label(), "d");
   EXPECT_EQ(response_.results(1).model_spec().signature_name(), "regress");
   EXPECT_EQ(response_.results(1).regression_result().regressions(0).value(), 33);
+}
+
+TEST_F(TfsMultiInferenceTest, EachTaskHasASpanOfItsOwn) {
+  Node::Options options;
+  options.grpc.address = "127.0.0.1:0";
+  options.http.address = "127.0.0.1:0";
+  options.models = {{"grade", folder_->Folder("grade")}};
+  options.traces.sample = 1;
+  auto node = Node::Start(std::move(options));
+  ASSERT_TRUE(node.ok()) << node.status();
+  ASSERT_TRUE(ExampleClient((*node)->grpc_address()).MultiInference(TwoTasks(), &response_).ok());
+  std::string json = RawHttp((*node)->http_address()).Get("/debug/traces").body;
+  std::set<std::string> ids;
+  int spans = 0;
+  for (const absl::string_view part : absl::StrSplit(json, "\"span_id\":\"")) {
+    if (absl::StartsWith(part, "{")) continue;
+    ids.insert(std::string(part.substr(0, 16)));
+    ++spans;
+  }
+  // The request; model, segment, queue and batch of each task.
+  EXPECT_EQ(spans, 9) << json;
+  EXPECT_EQ(ids.size(), 9u) << json;
 }
 
 TEST_F(TfsMultiInferenceTest, AllTasksRunOnTheVersionThatTheyAllName) {
