@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "node/observe/request_log.h"
 
 namespace portico {
 namespace {
@@ -60,6 +61,13 @@ int64_t BytesOf(absl::Span<const Tensor> tensors) {
   return bytes;
 }
 
+std::vector<NamedTensor> Named(const std::vector<TensorSpec>& specs, const std::vector<Tensor>& tensors) {
+  std::vector<NamedTensor> named;
+  named.reserve(tensors.size());
+  for (size_t i = 0; i < tensors.size(); ++i) named.push_back({specs[i].name, tensors[i]});
+  return named;
+}
+
 }  // namespace
 
 /// One request inside: what has to be given back when it finishes.
@@ -77,6 +85,12 @@ class Inference::Call {
         rows_(rows),
         start_(inference.clock_.Now()),
         done_(std::move(done)) {}
+
+  /// It was sampled for the request log.
+  void Keep(const std::vector<Tensor>& inputs) {
+    record_ = std::make_unique<PredictionRecord>();
+    record_->inputs = Named(signature_.inputs, inputs);
+  }
 
   void Finish(absl::StatusOr<std::vector<Tensor>> outputs) {
     const absl::Duration latency = inference_.clock_.Now() - start_;
@@ -96,12 +110,26 @@ class Inference::Call {
       span.error = ErrorName(outputs.status());
       context_->spans.Add(std::move(span));
     }
+    if (record_ != nullptr) Complete(outputs, latency);
     done_(std::move(outputs));
     done_ = nullptr;
+    if (record_ != nullptr) inference_.options_.request_log->Add(*std::move(record_));
     inference_.Leave(place_, bytes_);
   }
 
  private:
+  /// What the record needs of the answer, before that is given away.
+  void Complete(const absl::StatusOr<std::vector<Tensor>>& outputs, absl::Duration latency) {
+    if (!inference_.options_.request_log->Wants(outputs.status())) return record_.reset();
+    record_->model = servable_->name();
+    record_->version = servable_->version();
+    record_->signature = signature_.name;
+    record_->status = outputs.status();
+    record_->start = start_;
+    record_->latency = latency;
+    if (outputs.ok()) record_->outputs = Named(signature_.outputs, *outputs);
+  }
+
   Inference& inference_;
   const Api api_;
   const std::shared_ptr<const Servable> servable_;
@@ -111,6 +139,8 @@ class Inference::Call {
   const int64_t bytes_;
   const int64_t rows_;
   const absl::Time start_;
+  /// Only of a request that goes into the request log.
+  std::unique_ptr<PredictionRecord> record_;
   Done done_;
 };
 
@@ -189,6 +219,7 @@ void Inference::Run(Api api, std::shared_ptr<const Servable> servable, const Sig
   running.series(signature).Entered(bytes);
   auto call = std::make_unique<Call>(*this, api, std::move(servable), signature, context, *place, bytes,
                                      RowsOf(signature, inputs), std::move(done));
+  if (options_.request_log != nullptr && options_.request_log->Sample(running.name())) call->Keep(inputs);
   running.Run(
       signature, std::move(context), std::move(inputs),
       [call = std::move(call)](absl::StatusOr<std::vector<Tensor>> outputs) { call->Finish(std::move(outputs)); });

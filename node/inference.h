@@ -17,6 +17,8 @@
 
 namespace portico {
 
+class RequestLog;
+
 /// Where every frontend's requests go in, whichever API they came by: admission, checks against the signature, metrics,
 /// spans, and the run itself. Thread-safe.
 ///
@@ -36,6 +38,8 @@ class Inference {
     std::map<std::string, TenantLimits> tenants;
     /// Said in spans.
     std::string node_name = "node";
+    /// Where sampled requests are recorded; null: nowhere. Not owned, must outlive it.
+    RequestLog* request_log = nullptr;
   };
 
   using Api = RequestApi;

@@ -89,6 +89,7 @@ class NodeImpl final : public Node {
     router_.reset();
     workers_.Stop();
     if (otlp_ != nullptr) otlp_->Stop();
+    if (request_log_ != nullptr) request_log_->Stop();
   }
 
  private:
@@ -116,12 +117,17 @@ class NodeImpl final : public Node {
     router.default_policy = options_.default_policy;
     router.policies = options_.policies;
     ASSIGN_OR_RETURN(router_, Router::Create(std::move(router), *transport_, resolver_, clock_, *metrics_));
+    if (!options_.request_log.files.folder.empty()) {
+      ASSIGN_OR_RETURN(request_log_, RequestLog::Create(options_.request_log, clock_, *metrics_));
+    }
     Servables::Options servables = options_.servables;
+    servables.on_configure = [this](const std::vector<ModelConfig>& models) { UseShares(models); };
     servables.on_change = [this] { Announce(); };
     servables_ = std::make_unique<Servables>(
         std::move(servables), Servable::Dependencies{workers_, workers_.size(), *router_, clock_, *metrics_});
     Inference::Options inference = options_.inference;
     inference.node_name = options_.name;
+    inference.request_log = request_log_.get();
     inference_ = std::make_unique<Inference>(std::move(inference), *servables_, clock_, *metrics_);
     if (!options_.tenants.path.empty()) {
       RETURN_IF_ERROR(tenants_file_.Poll());
@@ -195,6 +201,20 @@ class NodeImpl final : public Node {
     return absl::OkStatus();
   }
 
+  /// Models may say which share of their requests is recorded.
+  void UseShares(const std::vector<ModelConfig>& models) {
+    std::map<std::string, double, std::less<>> shares;
+    for (const ModelConfig& model : models) {
+      if (model.request_log_sample.has_value()) shares[model.name] = *model.request_log_sample;
+    }
+    if (request_log_ != nullptr) {
+      request_log_->SetShares(std::move(shares));
+    } else if (!shares.empty()) {
+      LogWarning(absl::StrCat("model '", shares.begin()->first,
+                              "': logging_config has no effect, since the node has no request log (--request-log)"));
+    }
+  }
+
   void UseTenants(TenantTable table) {
     std::map<std::string, TenantLimits> limits;
     for (const Tenant& tenant : table.tenants) limits[tenant.name] = tenant.limits;
@@ -219,6 +239,7 @@ class NodeImpl final : public Node {
   const std::unique_ptr<Transport> transport_;
   const StaticResolver resolver_;
   std::unique_ptr<Router> router_;
+  std::unique_ptr<RequestLog> request_log_;
   std::unique_ptr<Servables> servables_;
   ModelConfigPoller model_config_poller_{options_.model_config_file, [this](std::vector<ModelConfig> models) {
                                            return servables_->Configure(std::move(models));

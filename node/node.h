@@ -13,6 +13,7 @@
 #include "node/frontend/tenants_file.h"
 #include "node/inference.h"
 #include "node/observe/otlp_exporter.h"
+#include "node/observe/request_log.h"
 #include "node/observe/traces.h"
 #include "node/servables/model_config.h"
 #include "node/servables/model_config_poller.h"
@@ -54,6 +55,8 @@ class Node {
     /// Keys of the peer protocol; empty: plain, loopback and Unix sockets only.
     TransportSecurity listen_security;
     TransportSecurity call_security;
+    /// Requests and answers put on record; without a folder: none.
+    RequestLog::Options request_log;
     Inference::Options inference;
     /// Which requests are traced, and kept for /debug/traces.
     Traces::Options traces;

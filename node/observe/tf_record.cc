@@ -40,11 +40,6 @@ T Read(const char* from) {
   return value;
 }
 
-template <typename T>
-void Append(T value, std::string* out) {
-  out->append(reinterpret_cast<const char*>(&value), sizeof(value));
-}
-
 }  // namespace
 
 absl::StatusOr<std::optional<absl::string_view>> TfRecordReader::Next() {
@@ -67,13 +62,22 @@ absl::StatusOr<std::optional<absl::string_view>> TfRecordReader::Next() {
   return std::optional<absl::string_view>(record);
 }
 
+TfRecordFrame FrameOfTfRecord(absl::string_view record) {
+  TfRecordFrame frame;
+  const uint64_t length = record.size();
+  std::memcpy(frame.head.data(), &length, sizeof(length));
+  const uint32_t head_crc = Masked(absl::string_view(frame.head.data(), sizeof(length)));
+  std::memcpy(frame.head.data() + sizeof(length), &head_crc, sizeof(head_crc));
+  const uint32_t crc = Masked(record);
+  std::memcpy(frame.tail.data(), &crc, sizeof(crc));
+  return frame;
+}
+
 void AppendTfRecord(absl::string_view record, std::string* file) {
-  std::string length;
-  Append<uint64_t>(record.size(), &length);
-  file->append(length);
-  Append<uint32_t>(Masked(length), file);
+  const TfRecordFrame frame = FrameOfTfRecord(record);
+  file->append(frame.head.data(), frame.head.size());
   file->append(record.data(), record.size());
-  Append<uint32_t>(Masked(record), file);
+  file->append(frame.tail.data(), frame.tail.size());
 }
 
 }  // namespace portico

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -18,11 +20,21 @@ class TfRecordReader {
 
   /// The next record, a view; none at the end. DATA_LOSS where a record is cut off or its checksum is another.
   absl::StatusOr<std::optional<absl::string_view>> Next();
+  /// Where the next record begins.
+  size_t at() const { return at_; }
 
  private:
   absl::string_view file_;
   size_t at_ = 0;
 };
+
+/// What stands before and behind a record in such a file.
+struct TfRecordFrame {
+  std::array<char, 12> head;
+  std::array<char, 4> tail;
+};
+inline constexpr size_t kTfRecordFrameBytes = sizeof(TfRecordFrame::head) + sizeof(TfRecordFrame::tail);
+TfRecordFrame FrameOfTfRecord(absl::string_view record);
 
 /// Appends `record` as such a file has it.
 void AppendTfRecord(absl::string_view record, std::string* file);

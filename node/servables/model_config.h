@@ -25,6 +25,8 @@ struct ModelConfig {
   bool on_demand = false;
   /// In place of what servable.yaml says.
   std::optional<BatchingOptions> batching = std::nullopt;
+  /// Share of its requests that the request log records, in place of the node's.
+  std::optional<double> request_log_sample = std::nullopt;
 };
 
 }  // namespace portico

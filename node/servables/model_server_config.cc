@@ -61,8 +61,18 @@ absl::StatusOr<ModelConfig> ModelOf(const tfs::ModelConfig& config) {
   ASSIGN_OR_RETURN(model.versions, PolicyOf(config.model_version_policy()));
   model.labels.insert(config.version_labels().begin(), config.version_labels().end());
   if (config.has_logging_config()) {
-    LogWarning(absl::StrCat("model '", config.name(),
-                            "': logging_config is left out: request logs are a setting of the node here"));
+    const tfs::LoggingConfig& logging = config.logging_config();
+    const double share = logging.sampling_config().sampling_rate();
+    if (!(share >= 0 && share <= 1)) {
+      return absl::InvalidArgumentError(absl::StrCat("logging_config: sampling_rate: got ", share, ", want 0 to 1"));
+    }
+    model.request_log_sample = share;
+    if (logging.has_log_collector_config()) {
+      LogWarning(
+          absl::StrCat("model '", config.name(),
+                       "': logging_config's log_collector_config has no effect: the folder of the request log is "
+                       "the node's (--request-log)"));
+    }
   }
   return model;
 }

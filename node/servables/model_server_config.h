@@ -13,7 +13,8 @@ class ModelServerConfig;
 namespace portico {
 
 /// What a tensorflow.serving.ModelServerConfig means. INVALID_ARGUMENT naming model and field for what a node cannot
-/// do; Servables::Configure() checks the rest. A `logging_config` is left out, and a warning says so.
+/// do; Servables::Configure() checks the rest. Of a `logging_config` the sampling rate counts; that its collector has
+/// no effect, a warning says.
 absl::StatusOr<std::vector<ModelConfig>> ModelsOfServerConfig(const tensorflow::serving::ModelServerConfig& config);
 
 /// The same from `text`, the content of file `path`, in protobuf's text format. Errors name file, line and column.

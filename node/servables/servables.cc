@@ -243,6 +243,8 @@ absl::Status Servables::Impl::Configure(std::vector<ModelConfig> models) {
     }
     ForgetRemoved();
     CheckSettled(&after);
+    // Under the lock, so that the last configuration is the last one told.
+    if (options_.on_configure) options_.on_configure(models);
   }
   Finish(std::move(after));
   return absl::OkStatus();

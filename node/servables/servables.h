@@ -57,6 +57,8 @@ class Servables {
     size_t max_waiting_requests = 1024;
     /// Requests that were recorded beside a version, replayed before it is available.
     WarmupOptions warmup;
+    /// Called with each configuration that was accepted. Must be short.
+    std::function<void(const std::vector<ModelConfig>&)> on_configure;
     /// Called whenever what is available has changed, on some thread of Servables, one call at a time. Must be short.
     std::function<void()> on_change;
   };

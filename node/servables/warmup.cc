@@ -8,9 +8,9 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/status_macros.h"
-#include "base/wire.h"
 #include "node/frontend/tfs_codec.h"
 #include "node/inference.h"
+#include "node/observe/prediction_log.h"
 #include "node/observe/tf_record.h"
 #include "node/order_inputs.h"
 
@@ -28,20 +28,6 @@ absl::StatusOr<Ref<MappedFile>> OpenRequests(const std::string& folder, std::str
     if (!absl::IsNotFound(file.status())) return file;
   }
   return absl::NotFoundError("no recorded requests");
-}
-
-/// PredictionLog.predict_log.request; empty where the log is of another kind or malformed.
-absl::string_view PredictRequestOf(absl::string_view prediction_log) {
-  constexpr uint32_t kPredictLog = 6;
-  constexpr uint32_t kRequest = 1;
-  absl::string_view log, request;
-  for (WireReader in(prediction_log); in.Next();) {
-    if (in.field() == kPredictLog && in.is(WireReader::Type::kBytes)) log = in.Bytes();
-  }
-  for (WireReader in(log); in.Next();) {
-    if (in.field() == kRequest && in.is(WireReader::Type::kBytes)) request = in.Bytes();
-  }
-  return request;
 }
 
 absl::Status Replay(const Servable& servable, absl::string_view bytes, const Ref<MappedFile>& file, Deadline deadline) {
@@ -86,12 +72,12 @@ absl::Status WarmUp(const std::shared_ptr<const Servable>& servable, const std::
       break;
     }
     if (!record->has_value()) break;
-    const absl::string_view request = PredictRequestOf(**record);
-    if (request.empty()) {
+    const absl::StatusOr<PredictionLogView> log = ReadPredictionLog(**record);
+    if (!log.ok() || log->request.empty() || log->code != absl::StatusCode::kOk) {
       ++skipped;
       continue;
     }
-    const absl::Status status = Replay(*servable, request, *file, Deadline::In(options.timeout, clock));
+    const absl::Status status = Replay(*servable, log->request, *file, Deadline::In(options.timeout, clock));
     ++replayed;
     counter(status.ok() ? "ok" : "failed").Increment();
     if (!status.ok()) {
@@ -101,7 +87,7 @@ absl::Status WarmUp(const std::shared_ptr<const Servable>& servable, const std::
   }
   const std::string subject = absl::StrCat("warm-up '", path, "'");
   LogInfo(absl::StrCat(subject, ": ", replayed, " requests replayed, ", failed, " failed, ", skipped,
-                       " of another kind skipped"));
+                       " of another kind or without an answer skipped"));
   if (first.ok()) return first;
   first = WithContext(subject, first);
   if (options.must_succeed) return absl::FailedPreconditionError(first.message());

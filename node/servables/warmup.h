@@ -24,7 +24,8 @@ struct WarmupOptions {
 
 /// Replays the requests that were recorded beside a version, FOLDER/warmup/requests or, as TensorFlow Serving has it,
 /// FOLDER/assets.extra/tf_serving_warmup_requests: a TFRecord file of tensorflow.serving.PredictionLog. Predict
-/// requests are replayed, other kinds skipped. Their model and version do not count: the servable answers.
+/// requests are replayed, other kinds and those that failed when they were recorded skipped. Their model and version do
+/// not count: the servable answers.
 ///
 /// Blocks, on a thread that may load, until all have been answered, `stopped` says so, or ten have failed. OK where
 /// there is no such file.

@@ -15,6 +15,7 @@ namespace portico {
 ///   pub/text    text string[N] → same string[N], same_bytes string[N]
 ///   count       n int64[N] → n int64[N]
 ///   broken      not a model
+/// It records every request.
 class ServingNode {
  public:
   ServingNode() {
@@ -37,6 +38,8 @@ class ServingNode {
     options.name = "front";
     options.grpc.address = "127.0.0.1:0";
     options.http.address = "127.0.0.1:0";
+    options.request_log.files.folder = folder_.path() + "/requests";
+    options.request_log.sample = 1;
     options.models = {{"pair", folder_.Folder("pair")},
                       {"pub/text", folder_.Folder("text")},
                       {"count", folder_.Folder("count")},

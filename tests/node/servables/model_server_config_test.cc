@@ -45,6 +45,8 @@ TEST_F(ModelServerConfigTest, FileOfTensorFlowServingIsRead) {
   EXPECT_EQ((*models)[1].versions.num_versions, 3);
   EXPECT_EQ((*models)[2].versions.kind, VersionPolicy::Kind::kAll);
   EXPECT_EQ((*models)[3].versions.num_versions, 1);
+  EXPECT_EQ((*models)[3].request_log_sample, 0.5);
+  EXPECT_EQ((*models)[2].request_log_sample, std::nullopt);
 }
 
 TEST_F(ModelServerConfigTest, WhatIsWrongIsNamedWithItsPlace) {
@@ -59,6 +61,9 @@ TEST_F(ModelServerConfigTest, WhatIsWrongIsNamedWithItsPlace) {
   EXPECT_THAT(ErrorOf("model_config_list { config { name: 'x' model_version_policy { latest { num_versions: "
                       "4000000000 } } } }"),
               HasSubstr("num_versions: got 4000000000"));
+  EXPECT_THAT(
+      ErrorOf("model_config_list { config { name: 'x' logging_config { sampling_config { sampling_rate: 2 } } } }"),
+      HasSubstr("sampling_rate: got 2"));
   EXPECT_THAT(ErrorOf(std::string(100'000, '{')), HasSubstr("line 1"));
 }
 
