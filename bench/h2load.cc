@@ -68,8 +68,11 @@ double H2load::GrpcCallsPerSecond(const std::string& address, const std::string&
       path, body);
 }
 
-double H2load::RestCallsPerSecond(const std::string& address, const std::string& path, const std::string& body) const {
-  return CallsPerSecond("--h1 -m1 -H 'content-type: application/json'", address, path, body);
+double H2load::RestCallsPerSecond(const std::string& address, const std::string& path, const std::string& body,
+                                  const std::vector<std::pair<std::string, std::string>>& headers) const {
+  std::string options = "--h1 -m1 -H 'content-type: application/json'";
+  for (const auto& [name, value] : headers) absl::StrAppend(&options, " -H '", name, ": ", value, "'");
+  return CallsPerSecond(options, address, path, body);
 }
 
 double H2load::CallsPerSecond(const std::string& options, const std::string& address, const std::string& path,

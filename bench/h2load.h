@@ -4,6 +4,8 @@
 
 #include <functional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace portico::bench {
 
@@ -43,7 +45,8 @@ struct H2load {
   /// one: look at one answer before.
   double GrpcCallsPerSecond(const std::string& address, const std::string& path, const std::string& body) const;
   /// The same over HTTP/1.1: one request in flight per connection.
-  double RestCallsPerSecond(const std::string& address, const std::string& path, const std::string& body) const;
+  double RestCallsPerSecond(const std::string& address, const std::string& path, const std::string& body,
+                            const std::vector<std::pair<std::string, std::string>>& headers) const;
 
  private:
   double CallsPerSecond(const std::string& options, const std::string& address, const std::string& path,

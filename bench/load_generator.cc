@@ -11,6 +11,20 @@
 #include "absl/time/clock.h"
 
 namespace portico::bench {
+namespace {
+
+class RealTime final : public LoadTime {
+ public:
+  absl::Time Now() override { return absl::Now(); }
+  void Sleep(absl::Duration duration) override { absl::SleepFor(duration); }
+};
+
+}  // namespace
+
+LoadTime& LoadTime::Real() {
+  static RealTime time;
+  return time;
+}
 
 void GenerateLoad(const OpenLoad& load, SendCall send, absl::FunctionRef<bool()> stop, LoadResult* result) {
   // The kernel rounds a sleep up by 50 µs unless it is told otherwise.
@@ -23,25 +37,26 @@ void GenerateLoad(const OpenLoad& load, SendCall send, absl::FunctionRef<bool()>
   std::exponential_distribution<double> gap(load.calls_per_second);
   std::atomic<int64_t> unanswered{0};
   std::atomic<int64_t> failed{0};
-  const absl::Time start = absl::Now();
+  LoadTime& time = *load.time;
+  const absl::Time start = time.Now();
   absl::Time intended = start;
   while (true) {
     intended += absl::Seconds(gap(random));
     if (intended - start > load.duration || stop()) break;
-    if (const absl::Duration early = intended - absl::Now(); early > absl::ZeroDuration()) absl::SleepFor(early);
-    while (unanswered.load(std::memory_order_acquire) >= load.max_unanswered) absl::SleepFor(absl::Microseconds(100));
+    if (const absl::Duration early = intended - time.Now(); early > absl::ZeroDuration()) time.Sleep(early);
+    while (unanswered.load(std::memory_order_acquire) >= load.max_unanswered) time.Sleep(absl::Microseconds(100));
     unanswered.fetch_add(1, std::memory_order_relaxed);
     ++result->sent;
-    send([&unanswered, &failed, result, intended](const absl::Status& status) {
+    send([&unanswered, &failed, &time, result, intended](const absl::Status& status) {
       if (status.ok()) {
-        result->latency.Add(absl::Now() - intended);
+        result->latency.Add(time.Now() - intended);
       } else {
         failed.fetch_add(1, std::memory_order_relaxed);
       }
       unanswered.fetch_sub(1, std::memory_order_release);
     });
   }
-  while (unanswered.load(std::memory_order_acquire) > 0) absl::SleepFor(absl::Milliseconds(1));
+  while (unanswered.load(std::memory_order_acquire) > 0) time.Sleep(absl::Milliseconds(1));
   result->failed += failed.load(std::memory_order_relaxed);
 }
 

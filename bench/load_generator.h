@@ -10,6 +10,15 @@
 
 namespace portico::bench {
 
+/// What a load generator goes by; a test's fake neither sleeps nor waits.
+class LoadTime {
+ public:
+  virtual ~LoadTime() = default;
+  virtual absl::Time Now() = 0;
+  virtual void Sleep(absl::Duration duration) = 0;
+  static LoadTime& Real();
+};
+
 /// An open loop: calls leave at times that were drawn beforehand, whether or not earlier ones have been answered, and a
 /// call's latency counts from the time it was meant to leave. So a server that stalls is seen to stall.
 struct OpenLoad {
@@ -19,6 +28,8 @@ struct OpenLoad {
   /// Calls that may be unanswered at once; what would be one more waits, and that wait counts.
   int64_t max_unanswered = 4096;
   uint64_t seed = 1;
+  /// Not owned, must outlive every answer.
+  LoadTime* time = &LoadTime::Real();
 };
 
 struct LoadResult {

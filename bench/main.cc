@@ -37,7 +37,7 @@ int main(int argc, char** argv) {
   for (auto* make :
        {portico::bench::PortalZmqScenarios, portico::bench::PredictGrpcScenarios, portico::bench::InferGrpcScenarios,
         portico::bench::ExecutorScenarios, portico::bench::IsolationScenarios, portico::bench::BatchScenarios,
-        portico::bench::JsonScenarios, portico::bench::PredictRestScenarios}) {
+        portico::bench::JsonScenarios, portico::bench::PredictRestScenarios, portico::bench::InferRestScenarios}) {
     for (Scenario& scenario : make()) {
       if (scenario.name.starts_with(prefix)) scenarios.push_back(std::move(scenario));
     }

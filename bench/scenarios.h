@@ -15,5 +15,6 @@ std::vector<Scenario> IsolationScenarios();
 std::vector<Scenario> BatchScenarios();
 std::vector<Scenario> JsonScenarios();
 std::vector<Scenario> PredictRestScenarios();
+std::vector<Scenario> InferRestScenarios();
 
 }  // namespace portico::bench

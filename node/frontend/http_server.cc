@@ -1,6 +1,9 @@
 #include "node/frontend/http_server.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
+#include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -87,13 +90,21 @@ class Peer {
   /// Waits for its client for longer than it may; never true while the handler has the request.
   virtual bool Stuck(SteadyTime now) const = 0;
   virtual void Close() = 0;
+  /// Another thread has made the answer and sent what the socket took of it.
+  virtual void OnAnswered() = 0;
+  /// Sees from now on whether the client goes, where its request is with the handler.
+  virtual void Watch() = 0;
 };
+
+/// How long a request is with its handler before anybody looks whether its client is still there: a look costs a system
+/// call, and most are answered sooner.
+constexpr std::chrono::milliseconds kWatchAfter{10};
 
 /// What connections share. Kept alive by them: a Respond may be called long after the server has gone. All fields but
 /// those of Post() belong to the I/O thread once it runs.
 struct Core {
   Core(HttpServer::Options opts, HttpServer::Handler on_request)
-      : options(std::move(opts)), handler(std::move(on_request)), acceptor(io), timer(io) {}
+      : options(std::move(opts)), handler(std::move(on_request)), acceptor(io), timer(io), watch_timer(io) {}
 
   /// Runs `task` on the I/O thread; drops it when the server has stopped.
   template <typename Task>
@@ -102,11 +113,41 @@ struct Core {
     if (!stopped) asio::post(io, std::move(task));
   }
 
+  /// Calls OnAnswered() on the I/O thread, which is woken once for all that come until it looks.
+  void Answered(std::shared_ptr<Peer> peer) {
+    MutexLock lock(&mutex);
+    if (stopped) return;
+    answered.push_back(std::move(peer));
+    if (answered.size() == 1) asio::post(io, [this] { TakeAnswered(); });
+  }
+
+  /// Watches all that are with the handler then.
+  void WatchSoon() {
+    if (std::exchange(watch_pending, true)) return;
+    watch_timer.expires_after(kWatchAfter);
+    watch_timer.async_wait([this](error_code error) {
+      watch_pending = false;
+      if (error) return;
+      for (const std::shared_ptr<Peer>& peer : connections) peer->Watch();
+    });
+  }
+
+  void TakeAnswered() {
+    {
+      MutexLock lock(&mutex);
+      taken.swap(answered);
+    }
+    for (const std::shared_ptr<Peer>& peer : taken) peer->OnAnswered();
+    taken.clear();
+  }
+
   const HttpServer::Options options;
   const HttpServer::Handler handler;
   asio::io_context io{1};
   tcp::acceptor acceptor;
   asio::steady_timer timer;
+  asio::steady_timer watch_timer;
+  bool watch_pending = false;
   absl::flat_hash_set<std::shared_ptr<Peer>> connections;
   /// Null: plain.
   std::unique_ptr<asio::ssl::context> tls;
@@ -114,15 +155,19 @@ struct Core {
   Gate gate;
   /// Bytes of bodies that connections hold.
   uint64_t body_bytes = 0;
-  bool draining = false;
+  std::atomic<bool> draining{false};
   bool accept_paused = false;
   std::thread::id io_thread;
   Mutex mutex;
   bool stopped ABSL_GUARDED_BY(mutex) = false;
+  std::vector<std::shared_ptr<Peer>> answered ABSL_GUARDED_BY(mutex);
+  /// Empty but in TakeAnswered(): kept for its memory.
+  std::vector<std::shared_ptr<Peer>> taken;
 };
 
 /// One client: Read → OnRead → Handle → Reply → Write → OnWritten, then Read again. On the I/O thread, but for
-/// Dispatch().
+/// Dispatch(), and for Reply() where an answer is made elsewhere: that thread sends it itself, which costs most of what
+/// a request costs, and tells the I/O thread (OnAnswered).
 template <typename Stream>
 class Connection final : public Peer, public std::enable_shared_from_this<Connection<Stream>> {
  public:
@@ -156,8 +201,13 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
   }
 
   void Close() override {
-    error_code ignored;
-    socket().close(ignored);
+    {
+      // Not while an answer is sent from elsewhere.
+      MutexLock lock(&gone_mutex_);
+      closed_ = true;
+      error_code ignored;
+      socket().close(ignored);
+    }
     CountBody(0);
     core_->connections.erase(Self());
   }
@@ -165,7 +215,20 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
   /// From any thread, once per request.
   void Reply(HttpReply reply) {
     if (std::this_thread::get_id() == core_->io_thread) return Write(std::move(reply));
-    core_->Post([self = Self(), reply = std::move(reply)]() mutable { self->Write(std::move(reply)); });
+    if constexpr (kTls) {
+      core_->Post([self = Self(), reply = std::move(reply)]() mutable { self->Write(std::move(reply)); });
+    } else {
+      MakeAnswer(reply);
+      SendHere();
+      core_->Answered(Self());
+    }
+  }
+
+  void OnAnswered() override {
+    state_ = State::kWriting;
+    Touch();
+    if (sent_ < out_.size()) return WriteSome();
+    OnWritten({}, 0);
   }
 
  private:
@@ -299,7 +362,7 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
     request_.header = [this](absl::string_view name) { return Header(name); };
     request_.when_gone = [this](absl::AnyInvocable<void()> on_gone) { WhenGone(std::move(on_gone)); };
     core_->handler(request_, Responder(Self()));
-    if (std::this_thread::get_id() == core_->io_thread) Watch();
+    if (std::this_thread::get_id() == core_->io_thread && state_ == State::kHandling) core_->WatchSoon();
   }
 
   /// By the handler: from the thread of Dispatch().
@@ -314,7 +377,7 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
   }
 
   /// Waits for more bytes or the end of the connection while the handler has the request.
-  void Watch() {
+  void Watch() override {
     if (state_ != State::kHandling || std::exchange(watching_, true)) return;
     socket().async_wait(tcp::socket::wait_read, [self = Self()](error_code) { self->OnWatched(); });
   }
@@ -362,6 +425,22 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
   };
 
   void Write(HttpReply reply) {
+    MakeAnswer(reply);
+    state_ = State::kWriting;
+    Touch();
+    WriteSome();
+  }
+
+  /// What the socket takes at once; errors are left to the I/O thread, which meets them when it goes on.
+  void SendHere() {
+    MutexLock lock(&gone_mutex_);
+    if (closed_) return;
+    const ssize_t sent = send(socket().native_handle(), out_.data(), out_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent > 0) sent_ = static_cast<size_t>(sent);
+  }
+
+  /// Fills out_; nobody is told any more that the client goes. On any thread: nothing else touches the connection.
+  void MakeAnswer(const HttpReply& reply) {
     TakeGone();
     keep_alive_ = keep_alive_ && !core_->draining;
     const bool head = parser_->is_header_done() && parser_->get().method() == http::verb::head;
@@ -379,9 +458,6 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
     out_ += "\r\n";
     if (!head) out_ += reply.body;
     sent_ = 0;
-    state_ = State::kWriting;
-    Touch();
-    WriteSome();
   }
 
   void WriteSome() {
@@ -445,7 +521,9 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
   size_t sent_ = 0;
   /// A wait of Watch() is under way; it may outlast its request.
   bool watching_ = false;
+  /// Also held while the socket is closed, and while an answer is sent from another thread.
   Mutex gone_mutex_;
+  bool closed_ ABSL_GUARDED_BY(gone_mutex_) = false;
   absl::AnyInvocable<void()> on_gone_ ABSL_GUARDED_BY(gone_mutex_);
 };
 
@@ -541,6 +619,7 @@ class BeastServer final : public HttpServer {
     core_->gate.Drain(timeout);
     asio::post(core_->io, [this] {
       core_->timer.cancel();
+      core_->watch_timer.cancel();
       CloseWhere([](const Peer&) { return true; });
     });
     // With every socket closed and no work promised, the thread runs out of things to do.

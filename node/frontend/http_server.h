@@ -31,7 +31,7 @@ struct HttpRequest {
   /// Empty when there is no such header; names compare without case.
   std::function<absl::string_view(absl::string_view name)> header;
   /// What to do when the client goes before its answer: runs at most once, on the I/O thread, not after the answer. A
-  /// client that closes only its own side has gone, too.
+  /// client that goes within 10 ms is noticed then; one that closes only its own side has gone, too.
   std::function<void(absl::AnyInvocable<void()> on_gone)> when_gone;
 };
 
@@ -43,7 +43,8 @@ struct HttpReply {
 };
 
 /// HTTP/1.1 over Boost.Beast, plain or in TLS: one I/O thread, bounded headers, bodies, connections and idle time. A
-/// response leaves as one contiguous write. Requests of one connection are handled one after the other.
+/// response leaves as one contiguous write, made by the thread that responds (in TLS by the I/O thread). Requests of
+/// one connection are handled one after the other.
 class HttpServer {
  public:
   struct Options {

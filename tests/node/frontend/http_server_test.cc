@@ -300,6 +300,38 @@ TEST(HttpServerTest, LargeBodiesPassBothWays) {
   EXPECT_EQ(client.Get("/").code, 200);
 }
 
+TEST(HttpServerTest, LargeAnswersOfOtherThreadsArriveWhole) {
+  Holder holder;
+  const auto server = Serve(holder.handler());
+  RawHttp client(server->address());
+  // More than a socket takes at once: the thread sends the beginning, the I/O thread the rest.
+  std::string large(8 << 20, 'x');
+  for (size_t i = 0; i < large.size(); i += 4096) large[i] = static_cast<char>('a' + i / 4096 % 26);
+  for (int round = 0; round < 3; ++round) {
+    client.Send("GET / HTTP/1.1\r\n\r\n");
+    std::thread([&] { holder.Take()(Text(large)); }).join();
+    EXPECT_TRUE(client.Receive().body == large);
+  }
+}
+
+TEST(HttpServerTest, AnAnswerToAClientThatHasGoneIsHarmless) {
+  Holder holder;
+  const auto server = Serve(holder.handler());
+  for (int round = 0; round < 20; ++round) {
+    {
+      RawHttp client(server->address());
+      client.Send("GET / HTTP/1.1\r\n\r\n");
+      HttpServer::Respond respond = holder.Take();
+      if (round % 2 == 0) respond(Text("before"));
+      if (round % 2 == 1) std::thread([respond = std::move(respond)]() mutable { respond(Text("late")); }).detach();
+    }
+  }
+  RawHttp client(server->address());
+  client.Send("GET / HTTP/1.1\r\n\r\n");
+  holder.Take()(Text("still here"));
+  EXPECT_EQ(client.Receive().body, "still here");
+}
+
 TEST(HttpServerTest, TakenAddressAndNonsenseAddressesAreErrors) {
   const auto server = Serve(Echo);
   HttpServer::Options options;
