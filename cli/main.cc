@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   portico::AddServeCommand(app, exit_code);
   portico::AddUpCommand(app, exit_code);
   portico::AddPredictCommand(app, exit_code);
+  portico::AddReplayCommand(app, exit_code);
   CLI11_PARSE(app, argc, argv);
   return exit_code;
 }

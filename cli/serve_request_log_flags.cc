@@ -16,10 +16,12 @@ class RequestLogFlags final : public ServeFlags {
         .add_option("--request-log", log_.files.folder,
                     "Folder that requests and their answers are recorded in, for 'portico replay' and warm-up")
         ->type_name("DIR")
+        ->envname("PORTICO_REQUEST_LOG")
         ->group(kGroup);
     command.add_option("--request-log-sample", log_.sample, "Share of requests that are recorded: 0 to 1")
         ->type_name("SHARE")
         ->capture_default_str()
+        ->envname("PORTICO_REQUEST_LOG_SAMPLE")
         ->group(kGroup);
     command.add_flag("--request-log-failures", log_.failures, "Record requests that failed, too, with their error")
         ->group(kGroup);

@@ -1,6 +1,7 @@
 #include "cli/tfs_client.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -79,6 +80,11 @@ struct TfsClient::Stubs {
   std::unique_ptr<tfs::PredictionService::Stub> prediction;
 };
 
+/// Keeps the generated class out of the header.
+struct TfsClient::Sent {
+  const tfs::PredictRequest& request;
+};
+
 TfsClient::TfsClient(const std::string& address) : address_(address), stubs_(std::make_unique<Stubs>()) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
@@ -100,10 +106,26 @@ absl::StatusOr<TfsClient::Prediction> TfsClient::Predict(const std::string& mode
   for (const NamedTensor& input : inputs) {
     ASSIGN_OR_RETURN((*request.mutable_inputs())[input.name], ToProto(input));
   }
+  return Send({request}, options);
+}
+
+absl::StatusOr<TfsClient::Prediction> TfsClient::PredictSerialized(absl::string_view bytes, const Overrides& overrides,
+                                                                   const CallOptions& options) {
+  tfs::PredictRequest request;
+  if (bytes.size() > std::numeric_limits<int>::max() ||
+      !request.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return absl::InvalidArgumentError("request: got bytes that are no PredictRequest");
+  }
+  if (!overrides.model.empty()) request.mutable_model_spec()->set_name(overrides.model);
+  if (overrides.version != 0) request.mutable_model_spec()->mutable_version()->set_value(overrides.version);
+  return Send({request}, options);
+}
+
+absl::StatusOr<TfsClient::Prediction> TfsClient::Send(const Sent& sent, const CallOptions& options) {
   tfs::PredictResponse response;
   grpc::ClientContext context;
   Prepare(options, &context);
-  RETURN_IF_ERROR(FromGrpc(address_, stubs_->prediction->Predict(&context, request, &response)));
+  RETURN_IF_ERROR(FromGrpc(address_, stubs_->prediction->Predict(&context, sent.request, &response)));
 
   Prediction prediction;
   prediction.version = response.model_spec().version().value();

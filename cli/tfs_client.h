@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "base/span.h"
@@ -37,6 +38,17 @@ class TfsClient {
   absl::StatusOr<Prediction> Predict(const std::string& model, const std::string& signature,
                                      absl::Span<const NamedTensor> inputs, const CallOptions& options);
 
+  /// In place of what a request says.
+  struct Overrides {
+    /// Empty: the request's.
+    std::string model;
+    /// 0: the request's.
+    int64_t version = 0;
+  };
+  /// As Predict(), of a serialised PredictRequest. INVALID_ARGUMENT for what is none.
+  absl::StatusOr<Prediction> PredictSerialized(absl::string_view request, const Overrides& overrides,
+                                               const CallOptions& options);
+
   /// What a signature takes and gives, by name. Blocks. INVALID_ARGUMENT with the signatures there are when there is
   /// none of that name.
   absl::StatusOr<Signature> FetchSignature(const std::string& model, const std::string& signature,
@@ -44,6 +56,9 @@ class TfsClient {
 
  private:
   struct Stubs;
+  struct Sent;
+  absl::StatusOr<Prediction> Send(const Sent& sent, const CallOptions& options);
+
   const std::string address_;
   const std::unique_ptr<Stubs> stubs_;
 };

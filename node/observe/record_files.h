@@ -12,9 +12,9 @@
 namespace portico {
 
 /// A folder of TFRecord files, requests-TIME-PID-N.tfrecord, written one after another: a new one begins when the
-/// current is large or old enough, the oldest go when all together are too large. Those of earlier processes count, and
-/// go, too: a folder is for one node. A file ends with a whole record at any time, so that it may be read while it is
-/// written; it is not synced to disk.
+/// current is large or old enough, the oldest go when all together are too large. Those of other processes count, and
+/// go, too: what is in a folder is bounded, whoever wrote it. A file ends with a whole record at any time, so that it
+/// may be read while it is written; it is not synced to disk.
 ///
 /// For one thread; calls block on the file system.
 class RecordFiles {

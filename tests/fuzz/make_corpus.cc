@@ -10,6 +10,8 @@
 #include "node/frontend/tensor_proto.h"
 #include "node/frontend/v2_dtype.h"
 #include "node/frontend/v2_tensor.h"
+#include "node/observe/prediction_log.h"
+#include "node/observe/tf_record.h"
 #include "router/revision.h"
 #include "tests/fuzz/fuzz.h"
 #include "transport/zmq_pack.h"
@@ -375,6 +377,35 @@ void MakeExamples(const std::string& folder) {
   json.Add(R"({"examples":[]})");
 }
 
+void MakePredictionLog(const std::string& folder) {
+  Corpus corpus(folder, "prediction_log");
+  PredictionRecord record;
+  record.model = "digit";
+  record.version = 3;
+  record.signature = "serving_default";
+  record.start = absl::FromUnixMicros(1'700'000'000'000'000);
+  record.latency = absl::Microseconds(250);
+  std::string all;
+  const auto add = [&] {
+    const auto log = EncodePredictionLog(record);
+    FuzzCheckOk(log.status(), "a record is written");
+    AppendTfRecord(*log, &all);
+    corpus.Add(absl::StrCat("\1", *log));
+  };
+  for (const Tensor& tensor : SampleTensors()) {
+    record.inputs = {{"x", tensor}};
+    record.outputs = {{"y", tensor}, {"z", tensor}};
+    add();
+  }
+  record.outputs.clear();
+  record.status = absl::InternalError("broken");
+  add();
+  corpus.Add(absl::StrCat(absl::string_view("\0", 1), all));
+  std::string other;
+  WireWriter(&other).Bytes(2, "a record of a Classify");
+  corpus.Add(absl::StrCat("\1", other));
+}
+
 std::string Packed(absl::string_view text, int window_bits) {
   z_stream stream{};
   FuzzCheck(deflateInit2(&stream, 9, Z_DEFLATED, window_bits, 8, Z_DEFAULT_STRATEGY) == Z_OK, "zlib begins");
@@ -417,4 +448,5 @@ int main(int argc, char** argv) {
   portico::MakeV2(argv[1]);
   portico::MakeV2Json(argv[1]);
   portico::MakeExamples(argv[1]);
+  portico::MakePredictionLog(argv[1]);
 }
