@@ -35,7 +35,7 @@ int main(int argc, char** argv) {
   }
   std::vector<Scenario> scenarios;
   for (auto* make :
-       {portico::bench::PortalZmqScenarios, portico::bench::PredictGrpcScenarios, portico::bench::InferGrpcScenarios,
+       {portico::bench::PortalScenarios, portico::bench::PredictGrpcScenarios, portico::bench::InferGrpcScenarios,
         portico::bench::ExecutorScenarios, portico::bench::IsolationScenarios, portico::bench::BatchScenarios,
         portico::bench::JsonScenarios, portico::bench::PredictRestScenarios, portico::bench::InferRestScenarios}) {
     for (Scenario& scenario : make()) {

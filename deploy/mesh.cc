@@ -188,7 +188,8 @@ class MeshReader {
                        " replicas, which can't share it, want none; leave it out and each gets its own"));
     }
     absl::string_view rest = text;
-    if (absl::ConsumePrefix(&rest, "zmq+ipc://") && absl::StartsWith(rest, "/")) {
+    if ((absl::ConsumePrefix(&rest, "unix://") || absl::ConsumePrefix(&rest, "zmq+ipc://")) &&
+        absl::StartsWith(rest, "/")) {
       if (!absl::c_linear_search(ipc_peers_, text)) {
         ipc_peers_.push_back(text);
         return text;
@@ -196,7 +197,8 @@ class MeshReader {
       return value->Error(
           absl::StrCat(subject, ": got '", text, "', which another node has, want one of its own; change either"));
     }
-    if (absl::ConsumePrefix(&rest, "zmq+tcp://") || absl::ConsumePrefix(&rest, "grpc://")) {
+    if (absl::ConsumePrefix(&rest, "tcp://") || absl::ConsumePrefix(&rest, "zmq+tcp://") ||
+        absl::ConsumePrefix(&rest, "grpc://")) {
       const absl::StatusOr<Address> address = ParseAddress(rest);
       if (address.ok() && address->port != 0 && absl::StrContains(rest, ':')) {
         RETURN_IF_ERROR(ClaimAddress(*value, subject, *address));
@@ -204,8 +206,8 @@ class MeshReader {
       }
     }
     return value->Error(absl::StrCat(subject, ": got '", text,
-                                     "', want zmq+tcp://HOST:PORT, zmq+ipc:///PATH or grpc://HOST:PORT with "
-                                     "a fixed port; or leave it out and one is chosen"));
+                                     "', want tcp://HOST:PORT, unix:///PATH, zmq+tcp://HOST:PORT, "
+                                     "zmq+ipc:///PATH or grpc://HOST:PORT with a fixed port; or leave it out and one is chosen"));
   }
 
   absl::Status ClaimAddress(const YamlNode& where, const std::string& who, const Address& address) {

@@ -144,6 +144,13 @@ struct ZmqTransportOptions {
   int io_threads = 1;
 };
 std::unique_ptr<Transport> NewZmqTransport(const ZmqTransportOptions& options, const Clock& clock);
+/// `tcp://HOST:PORT`, `unix:///PATH`. `loops`: threads that read and write. Each side gives a sign of life every
+/// `heartbeat`; a peer that gave none for five times as long is lost.
+struct StreamTransportOptions {
+  int loops = 1;
+  absl::Duration heartbeat = absl::Seconds(1);
+};
+std::unique_ptr<Transport> NewStreamTransport(const StreamTransportOptions& options, const Clock& clock);
 /// `grpc://HOST:PORT`.
 std::unique_ptr<Transport> NewGrpcTransport(const Clock& clock);
 /// `inproc://NAME`: within one Transport object.

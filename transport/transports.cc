@@ -18,6 +18,9 @@ class Transports final : public Transport {
     owned_.push_back(NewZmqTransport(zmq, clock));
     schemes_.push_back({"zmq+tcp", owned_.back().get()});
     schemes_.push_back({"zmq+ipc", owned_.back().get()});
+    owned_.push_back(NewStreamTransport({}, clock));
+    schemes_.push_back({"tcp", owned_.back().get()});
+    schemes_.push_back({"unix", owned_.back().get()});
     owned_.push_back(NewGrpcTransport(clock));
     schemes_.push_back({"grpc", owned_.back().get()});
     owned_.push_back(NewInprocTransport(clock));

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/log.h"
+#include "transport/reply_ticket.h"
 
 namespace portico {
 namespace {
@@ -31,36 +32,6 @@ uint64_t NextConnection() {
 
 /// What a stranger may send before its HELLO is whole.
 uint64_t MaxGreetingBytes(const PeerLimits& limits) { return limits.max_header_bytes + (64 << 10); }
-
-PeerHeader ErrorReply(absl::StatusCode code, absl::string_view message) {
-  PeerHeader header;
-  header.code = static_cast<uint32_t>(code);
-  header.message = message;
-  return header;
-}
-
-/// The right to answer one call. As small as it is, it fits into an AnyInvocable without an allocation.
-class ReplyTicket {
- public:
-  ReplyTicket(Ref<ZmqPeer> peer, uint64_t call_id) : peer_(std::move(peer)), call_id_(call_id) {}
-  ReplyTicket(ReplyTicket&&) noexcept = default;
-  ReplyTicket& operator=(ReplyTicket&&) = delete;
-  ~ReplyTicket() {
-    if (peer_) Answer(ErrorReply(absl::StatusCode::kInternal, "call: the server dropped it without an answer"), {});
-  }
-  void operator()(const PeerHeader& header, absl::Span<const Tensor> tensors) {
-    if (peer_) Answer(header, tensors);
-  }
-
- private:
-  void Answer(const PeerHeader& header, absl::Span<const Tensor> tensors) {
-    const Ref<ZmqPeer> peer = std::move(peer_);
-    peer->core->Reply(*peer, call_id_, header, tensors);
-  }
-
-  Ref<ZmqPeer> peer_;
-  uint64_t call_id_;
-};
 
 }  // namespace
 
@@ -115,24 +86,14 @@ void ZmqListenerCore::Close() {
 
 // --- Answers, on any thread ---
 
+void ZmqPeer::Reply(uint64_t call_id, const PeerHeader& header, absl::Span<const Tensor> tensors) {
+  core->Reply(*this, call_id, header, tensors);
+}
+
 void ZmqListenerCore::Reply(ZmqPeer& peer, uint64_t call_id, const PeerHeader& header,
                             absl::Span<const Tensor> tensors) {
   static thread_local std::string encoded;
-  encoded.clear();
-  absl::Status sendable = CheckSendable("reply", header, tensors, options_.limits);
-  if (sendable.ok()) {
-    EncodeHeader(header, {PeerHeader::Kind::kReply, call_id, 0, tensors}, &encoded);
-    if (encoded.size() > options_.limits.max_header_bytes) {
-      sendable = absl::InternalError(absl::StrCat("reply: got a header of ", encoded.size(), " bytes, want at most ",
-                                                  options_.limits.max_header_bytes));
-    }
-  }
-  if (!sendable.ok()) {
-    encoded.clear();
-    tensors = {};
-    EncodeHeader(ErrorReply(absl::StatusCode::kInternal, sendable.message()),
-                 {PeerHeader::Kind::kReply, call_id, 0, {}}, &encoded);
-  }
+  EncodeReply(header, call_id, options_.limits, &tensors, &encoded);
   uint64_t bytes = encoded.size();
   for (const Tensor& tensor : tensors) bytes += tensor.bytes().size();
   bool overfull = false;
@@ -297,7 +258,7 @@ void ZmqListenerCore::OnCall(ZmqPeer& peer, PeerMessage message) {
     if (!peer.open_calls.insert(call_id).second) return;  // A second call of one id could not be told from the first.
   }
   message.connection = peer.connection;
-  handler_.OnCall(std::move(message), ReplyTicket(Ref<ZmqPeer>(&peer), call_id));
+  handler_.OnCall(std::move(message), ReplyTicket<ZmqPeer>(Ref<ZmqPeer>(&peer), call_id));
 }
 
 void ZmqListenerCore::OnCancel(ZmqPeer& peer, uint64_t call_id) {

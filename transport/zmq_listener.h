@@ -22,6 +22,9 @@ class ZmqListenerCore;
 struct ZmqPeer final : public RefCounted {
   ZmqPeer(Ref<ZmqListenerCore> core, std::string routing_id, uint64_t connection, int fd);
 
+  /// Any thread. Answers `call_id` unless that is of no use any more.
+  void Reply(uint64_t call_id, const PeerHeader& header, absl::Span<const Tensor> tensors);
+
   const Ref<ZmqListenerCore> core;
   const std::string routing_id;
   const uint64_t connection;

@@ -79,7 +79,7 @@ nodes:
     serve: [a, hub/b]
     http: 8501
     grpc: "[::1]:8500"
-    peer: zmq+tcp://127.0.0.1:9000
+    peer: tcp://127.0.0.1:9000
     workers: 3
 policies:
   hub/b: {balance: p2c}
@@ -101,7 +101,7 @@ policies:
   EXPECT_THAT(apps->serve, ElementsAre("a", "hub/b"));
   EXPECT_EQ(apps->http, "127.0.0.1:8501");
   EXPECT_EQ(apps->grpc, "[::1]:8500");
-  EXPECT_EQ(apps->peer, "zmq+tcp://127.0.0.1:9000");
+  EXPECT_EQ(apps->peer, "tcp://127.0.0.1:9000");
   EXPECT_EQ(apps->workers, 3);
   EXPECT_EQ(revision.default_policy.timeout, absl::Milliseconds(150));
   // What a target leaves out is as in the default, which stands below it here.
@@ -189,9 +189,9 @@ TEST_F(MeshTest, BadAddressesAreRefused) {
       NodesErrorOf("  n: {serve: [a], http: 99999}\n"),
       "mesh.yaml:5: node 'n': http: got '99999', want a port from 0 to 65535, or HOST:PORT such as 127.0.0.1:8500");
   for (const char* peer :
-       {"9000", "tcp://127.0.0.1:9000", "zmq+tcp://127.0.0.1:0", "zmq+tcp://9000", "zmq+ipc://relative"}) {
+       {"9000", "http://127.0.0.1:9000", "tcp://127.0.0.1:0", "unix://relative", "zmq+tcp://127.0.0.1:0", "zmq+tcp://9000", "zmq+ipc://relative"}) {
     EXPECT_THAT(NodesErrorOf(absl::StrCat("  n: {serve: [a], peer: '", peer, "'}\n")),
-                StartsWith(absl::StrCat("mesh.yaml:5: node 'n': peer: got '", peer, "', want zmq+tcp://HOST:PORT")))
+                StartsWith(absl::StrCat("mesh.yaml:5: node 'n': peer: got '", peer, "', want tcp://HOST:PORT, unix:///PATH")))
         << peer;
   }
 }

@@ -37,7 +37,10 @@ inline std::string UniqueName(const std::string& prefix) {
 
 inline std::vector<TransportUnderTest> TransportsUnderTest() {
   const auto zmq = [] { return NewZmqTransport({}, Clock::Real()); };
+  const auto stream = [] { return NewStreamTransport({}, Clock::Real()); };
   return {
+      {"Tcp", stream, [] { return std::string("tcp://127.0.0.1:0"); }, "tcp://0.0.0.0:0"},
+      {"Unix", stream, [] { return "unix://" + testing::TempDir() + UniqueName("portico-test-"); }, ""},
       {"ZmqTcp", zmq, [] { return std::string("zmq+tcp://127.0.0.1:0"); }, "zmq+tcp://0.0.0.0:0"},
       {"ZmqIpc", zmq, [] { return "zmq+ipc://" + testing::TempDir() + UniqueName("portico-test-"); }, ""},
       {"Grpc", [] { return NewGrpcTransport(Clock::Real()); }, [] { return std::string("grpc://127.0.0.1:0"); },

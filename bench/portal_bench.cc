@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/allocator.h"
 #include "base/check.h"
@@ -79,7 +80,7 @@ void EchoRaw(void* router) {
   zmq_getsockopt(router, ZMQ_LAST_ENDPOINT, raw, &size);
 
   EchoHandler handler;
-  const auto transport = NewZmqTransport({}, Clock::Real());
+  const auto transport = NewTransports({}, Clock::Real());
   ListenOptions options;
   options.self.incarnation = 1;
   options.self.node = "bench";
@@ -94,15 +95,32 @@ void EchoRaw(void* router) {
   _exit(0);
 }
 
+/// A scheme and ZeroMQ's own transport to hold against it.
+struct Route {
+  const char* scenario;
+  const char* help;
+  /// Where to listen; `*` stands for a path of this process's own.
+  const char* endpoint;
+  const char* raw_address;
+  /// Aims on the ratio to the raw echo: time of one call of 64 B, calls/s of 64 in flight.
+  double latency_at_most;
+  double calls_at_least;
+};
+
 /// Runs the servers in a process of its own; ends it when destroyed.
 class ServerProcess {
  public:
-  explicit ServerProcess(const std::string& scheme) {
+  explicit ServerProcess(const Route& route) {
     const std::string path = std::filesystem::temp_directory_path() / absl::StrCat("portico-bench-", getpid());
-    const bool tcp = scheme == "tcp";
-    const std::string endpoint = tcp ? "zmq+tcp://127.0.0.1:0" : "zmq+ipc://" + path;
-    const std::string raw_address = tcp ? "tcp://127.0.0.1:*" : "ipc://" + path + "-raw";
-    if (!tcp) paths_ = {path, path + "-raw"};
+    const auto own = [this](const char* address, const std::string& path) {
+      std::string text = address;
+      if (!absl::EndsWith(text, "//*")) return text;
+      text.pop_back();
+      paths_.push_back(path);
+      return text + path;
+    };
+    const std::string endpoint = own(route.endpoint, path);
+    const std::string raw_address = own(route.raw_address, path + "-raw");
     int to_child[2], from_child[2];
     PORTICO_CHECK(pipe(to_child) == 0 && pipe(from_child) == 0);
     pid_ = fork();
@@ -323,7 +341,7 @@ class PortalClient {
   Mutex mutex_;
   CondVar idle_;
   int running_ ABSL_GUARDED_BY(mutex_) = 0;
-  const std::unique_ptr<Transport> transport_ = NewZmqTransport({}, Clock::Real());
+  const std::unique_ptr<Transport> transport_ = NewTransports({}, Clock::Real());
   std::unique_ptr<Channel> channel_;
 };
 
@@ -387,24 +405,36 @@ void RunCase(const ServerProcess& server, const std::string& prefix, const Case&
   report.Add(std::move(cpu));
 }
 
-void RunAll(const std::string& scheme, const std::string& prefix, Report& report) {
+void RunAll(const Route& route, Report& report) {
   TuneAllocator();
   // Forks, so no thread may run yet.
-  const ServerProcess server(scheme);
-  for (const Case& c : {Case{"64B", 64, 1, 1.75, 0, 0}, Case{"64B", 64, 64, 0, 0.5, 6},
-                        Case{"64KiB", 64 << 10, 1, 1.75, 0, 0}, Case{"64KiB", 64 << 10, 64, 0, 0.7, 0},
+  const ServerProcess server(route);
+  for (const Case& c : {Case{"64B", 64, 1, route.latency_at_most, 0, 0}, Case{"64B", 64, 64, 0, route.calls_at_least, 6},
+                        Case{"64KiB", 64 << 10, 1, route.latency_at_most, 0, 0}, Case{"64KiB", 64 << 10, 64, 0, 0.7, 0},
                         Case{"1MiB", 1 << 20, 1, 0, 0, 0}, Case{"1MiB", 1 << 20, 64, 0, 0, 0}}) {
-    RunCase(server, prefix, c, report);
+    RunCase(server, route.scenario, c, report);
   }
 }
 
+constexpr Route kRoutes[] = {
+    {"portal.zmq.tcp", "a call over zmq+tcp:// beside a ROUTER/DEALER echo of the same frames, two processes",
+     "zmq+tcp://127.0.0.1:0", "tcp://127.0.0.1:*", 1.75, 0.55},
+    {"portal.zmq.ipc", "the same over zmq+ipc://", "zmq+ipc://*", "ipc://*", 1.75, 0.55},
+    {"portal.tcp", "a call over tcp:// beside the same echo over ZeroMQ's tcp", "tcp://127.0.0.1:0",
+     "tcp://127.0.0.1:*", 1.0, 0.85},
+    {"portal.unix", "a call over unix:// beside the same echo over ZeroMQ's ipc", "unix://*", "ipc://*", 0.9, 1.1},
+    {"portal.grpc", "a call over grpc:// beside the same echo over ZeroMQ's tcp", "grpc://127.0.0.1:0",
+     "tcp://127.0.0.1:*", 0, 0},
+};
+
 }  // namespace
 
-std::vector<Scenario> PortalZmqScenarios() {
-  return {
-      {"portal.zmq.tcp", "a call over zmq+tcp:// beside a ROUTER/DEALER echo of the same frames, two processes",
-       [](Report& report) { RunAll("tcp", "portal.zmq.tcp", report); }},
-      {"portal.zmq.ipc", "the same over zmq+ipc://", [](Report& report) { RunAll("ipc", "portal.zmq.ipc", report); }}};
+std::vector<Scenario> PortalScenarios() {
+  std::vector<Scenario> scenarios;
+  for (const Route& route : kRoutes) {
+    scenarios.push_back({route.scenario, route.help, [&route](Report& report) { RunAll(route, report); }});
+  }
+  return scenarios;
 }
 
 }  // namespace portico::bench

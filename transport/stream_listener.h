@@ -1,0 +1,117 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "base/mutex.h"
+#include "transport/stream_address.h"
+#include "transport/stream_parts.h"
+#include "transport/stream_pipe.h"
+#include "transport/transport.h"
+
+namespace portico {
+
+class StreamListenerCore;
+
+/// One caller's connection. Calls come on the loop's thread; replies from any. Lives as long as a reply is owed.
+class StreamPeer final : public StreamPipe {
+ public:
+  StreamPeer(StreamLoop& loop, Ref<StreamListenerCore> core, uint64_t connection);
+
+  void Reply(uint64_t call_id, const PeerHeader& header, absl::Span<const Tensor> tensors);
+
+  // On the loop's thread.
+  void Accept(std::unique_ptr<StreamSocket> socket, absl::Time now);
+  void Say(absl::string_view header);
+  void OnTick(absl::Time now);
+  /// Takes no more calls and no more replies; what is queued still goes out.
+  void Stop();
+  void Close();
+
+ protected:
+  void OnOpen() override {}
+  void OnMessage(PeerMessage message) override;
+  void OnBroken(const absl::Status& why) override;
+
+ private:
+  void OnCall(PeerMessage message);
+  void OnCancel(uint64_t call_id);
+
+  const Ref<StreamListenerCore> core_;
+  const uint64_t connection_;
+  bool greeted_ = false;
+  absl::Time accepted_;
+  Mutex mutex_;
+  absl::flat_hash_set<uint64_t> open_calls_ ABSL_GUARDED_BY(mutex_);
+  bool gone_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+/// The serving side: accepts connections and keeps them. Owned by its listener, by the loop while it is open, and by its
+/// peers. All on the loop's thread unless said otherwise.
+class StreamListenerCore final : public StreamLoop::Source {
+ public:
+  /// `handler` is used only until Stop().
+  StreamListenerCore(const StreamParts& parts, StreamLoop& loop, CallHandler& handler, ListenOptions options,
+                     ListeningSocket socket, SocketMaker make_socket);
+
+  void Open();
+  /// Takes no more calls and connections. Peers get what is queued for them.
+  void Stop();
+  /// Any thread but the loop's: until peers have taken what was queued, or for a while.
+  void WaitUntilFlushed();
+  /// Last.
+  void Close();
+  void Announce(const PeerState& self);
+  void GoAway();
+
+  void OnReady(uint32_t events) override;
+  int64_t due_ns() const override { return due_ns_; }
+  void OnDue(absl::Time now) override;
+
+  const std::string& endpoint() const { return endpoint_; }
+
+ private:
+  friend class StreamPeer;
+  void Greet(StreamPeer& peer);
+  void OnGone(uint64_t connection);
+  void OnMalformed(const absl::Status& why);
+
+  const StreamParts& parts_;
+  StreamLoop& loop_;
+  CallHandler& handler_;
+  const ListenOptions options_;
+  const std::string endpoint_;
+  ListeningSocket socket_;
+  const SocketMaker make_socket_;
+  std::string hello_;
+  absl::flat_hash_map<uint64_t, Ref<StreamPeer>> peers_;
+  int64_t due_ns_ = StreamLoop::kNever;
+  bool accepting_ = true;
+  bool leaving_ = false;
+  bool stopped_ = false;
+  uint64_t malformed_ = 0;
+  absl::Time next_log_ = absl::InfinitePast();
+
+  Mutex mutex_;
+  CondVar changed_;
+  bool flushed_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+/// Owns a core's place in its loop.
+class StreamListener final : public Listener {
+ public:
+  StreamListener(StreamLoop& loop, Ref<StreamListenerCore> core);
+  ~StreamListener() override;
+  const std::string& endpoint() const override { return core_->endpoint(); }
+  void Announce(const PeerState& self) override;
+  void GoAway() override;
+
+ private:
+  StreamLoop& loop_;
+  const Ref<StreamListenerCore> core_;
+};
+
+}  // namespace portico

@@ -1,0 +1,176 @@
+#include "transport/stream_loop.h"
+
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace portico {
+namespace {
+
+// Bounds the harm of a clock that jumps.
+constexpr int kMaxSleepMs = 1'000;
+constexpr int kEventsAtOnce = 64;
+
+}  // namespace
+
+StreamLoop::StreamLoop(const Clock& clock)
+    : clock_(clock), epoll_(epoll_create1(EPOLL_CLOEXEC)), event_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+  PORTICO_CHECK(epoll_ >= 0 && event_ >= 0);
+  epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
+  PORTICO_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, event_, &event) == 0);
+  thread_ = std::thread([this] { Run(); });
+  pthread_setname_np(thread_.native_handle(), "stream-loop");
+}
+
+StreamLoop::~StreamLoop() {
+  Post([this] { stopping_ = true; });
+  thread_.join();
+  DrainDirty();
+  PORTICO_CHECK(timed_.empty());
+  close(event_);
+  close(epoll_);
+}
+
+void StreamLoop::Watch(int fd, uint32_t events, Source& source) {
+  epoll_event event{.events = events, .data = {.ptr = &source}};
+  PORTICO_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0);
+}
+
+void StreamLoop::Rewatch(int fd, uint32_t events, Source& source) {
+  epoll_event event{.events = events, .data = {.ptr = &source}};
+  PORTICO_CHECK(epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event) == 0);
+}
+
+void StreamLoop::Drop(int fd, Ref<Source> source) {
+  epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
+  dropped_.push_back(std::move(source));
+}
+
+void StreamLoop::AddTimed(Ref<Source> source) { timed_.push_back(std::move(source)); }
+
+void StreamLoop::RemoveTimed(Source& source) {
+  // Its place goes at the end of the round, for RunDue() may be under way.
+  for (Ref<Source>& timed : timed_) {
+    if (timed.get() != &source) continue;
+    dropped_.push_back(std::move(timed));
+    timed = nullptr;
+  }
+}
+
+void StreamLoop::MarkDirty(Source& source) {
+  if (source.dirty_.exchange(true)) return;
+  source.kept_ = Ref<Source>(&source);
+  Source* head = dirty_.load(std::memory_order_relaxed);
+  do {
+    source.next_dirty_ = head;
+  } while (!dirty_.compare_exchange_weak(head, &source));
+}
+
+void StreamLoop::DrainDirty() {
+  if (dirty_.load() == nullptr) return;
+  Source* next = dirty_.exchange(nullptr);
+  while (next != nullptr) {
+    const Ref<Source> source = std::move(next->kept_);
+    next = source->next_dirty_;
+    // Before the look at what is queued: who queues something later marks it again.
+    source->dirty_.store(false);
+    source->OnDirty();
+  }
+}
+
+void StreamLoop::Post(absl::AnyInvocable<void()> task) {
+  {
+    MutexLock lock(&mutex_);
+    tasks_.push_back(std::move(task));
+    has_tasks_.store(true);
+  }
+  Wake();
+}
+
+void StreamLoop::RunAndWait(absl::AnyInvocable<void()> task) {
+  if (Here()) return task();
+  struct Done {
+    Mutex mutex;
+    CondVar changed;
+    bool done ABSL_GUARDED_BY(mutex) = false;
+  } done;
+  Post([&task, &done] {
+    task();
+    MutexLock lock(&done.mutex);
+    done.done = true;
+    done.changed.NotifyAll();
+  });
+  MutexLock lock(&done.mutex);
+  while (!done.done) done.changed.Wait(&done.mutex);
+}
+
+void StreamLoop::Wake() {
+  if (!asleep_.exchange(false)) return;
+  const uint64_t one = 1;
+  // Fails only when the counter is full, and then the loop wakes as well.
+  [[maybe_unused]] const ssize_t written = write(event_, &one, sizeof(one));
+}
+
+int StreamLoop::SleepMs() const {
+  if (has_tasks_.load() || dirty_.load() != nullptr) return 0;
+  int64_t due = kNever;
+  for (const Ref<Source>& timed : timed_) due = std::min(due, timed->due_ns());
+  if (due == kNever) return kMaxSleepMs;
+  const int64_t left_ns = due - absl::ToUnixNanos(clock_.Now());
+  // Rounded up: to wake before the time would be to wake twice.
+  return left_ns <= 0 ? 0 : static_cast<int>(std::min<int64_t>(left_ns / 1'000'000 + 1, kMaxSleepMs));
+}
+
+void StreamLoop::Run() {
+  epoll_event events[kEventsAtOnce];
+  while (!stopping_) {
+    // From here on, who adds work tells us or does it; what was added before, SleepMs() sees.
+    asleep_.store(true);
+    const int timeout_ms = SleepMs();
+    const int count = epoll_wait(epoll_, events, kEventsAtOnce, timeout_ms);
+    asleep_.store(false);
+    for (int i = 0; i < count; ++i) {
+      if (events[i].data.ptr == nullptr) {
+        uint64_t value;
+        [[maybe_unused]] const ssize_t got = read(event_, &value, sizeof(value));
+        continue;
+      }
+      static_cast<Source*>(events[i].data.ptr)->OnReady(events[i].events);
+    }
+    RunTasks();
+    RunDue();
+    DrainDirty();
+    std::erase_if(timed_, [](const Ref<Source>& timed) { return !timed; });
+    dropped_.clear();
+  }
+}
+
+void StreamLoop::RunTasks() {
+  if (!has_tasks_.load()) return;
+  std::vector<absl::AnyInvocable<void()>> tasks;
+  {
+    MutexLock lock(&mutex_);
+    tasks.swap(tasks_);
+    has_tasks_.store(false);
+  }
+  for (auto& task : tasks) task();
+}
+
+void StreamLoop::RunDue() {
+  if (timed_.empty()) return;
+  const absl::Time now = clock_.Now();
+  const int64_t now_ns = absl::ToUnixNanos(now);
+  // By index: a callback may add sources.
+  for (size_t i = 0; i < timed_.size(); ++i) {
+    const Ref<Source> source = timed_[i];
+    if (source && source->due_ns() <= now_ns) source->OnDue(now);
+  }
+}
+
+}  // namespace portico

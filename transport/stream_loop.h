@@ -1,0 +1,96 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <thread>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "base/ref.h"
+#include "transport/stream_buffers.h"
+
+namespace portico {
+
+/// One thread over epoll that carries connections of `tcp://` and `unix://`. It reads, hands messages to their owners,
+/// and before it sleeps writes what was queued meanwhile: so that under load many messages leave in one call. While it
+/// sleeps, other threads write by themselves. Outlives its sources.
+class StreamLoop {
+ public:
+  static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+
+  /// What has descriptors or a time to be called at.
+  class Source : public RefCounted {
+   public:
+    /// epoll's events for a descriptor. May come once after its removal. On the loop's thread.
+    virtual void OnReady(uint32_t events) = 0;
+    /// After MarkDirty(). On the loop's thread.
+    virtual void OnDirty() {}
+    /// When OnDue() is to be called, in nanoseconds since the epoch. Asked only of timed sources.
+    virtual int64_t due_ns() const { return kNever; }
+    virtual void OnDue(absl::Time /*now*/) {}
+
+   private:
+    friend class StreamLoop;
+    std::atomic<bool> dirty_{false};
+    Source* next_dirty_ = nullptr;
+    /// Itself, while it is in the list of the dirty.
+    Ref<Source> kept_;
+  };
+
+  explicit StreamLoop(const Clock& clock);
+  /// REQUIRES: every source was removed.
+  ~StreamLoop();
+
+  const Clock& clock() const { return clock_; }
+  StreamBuffers& buffers() { return buffers_; }
+  /// Whether this is the loop's thread.
+  bool Here() const { return std::this_thread::get_id() == thread_.get_id(); }
+
+  // On the loop's thread. `source` is not owned while it watches; Drop() keeps it until the round is over.
+  void Watch(int fd, uint32_t events, Source& source);
+  void Drop(int fd, Ref<Source> source);
+  void AddTimed(Ref<Source> source);
+  void RemoveTimed(Source& source);
+  /// Writes what is queued everywhere.
+  void DrainDirty();
+
+  // On any thread.
+  void Rewatch(int fd, uint32_t events, Source& source);
+  /// Calls source.OnDirty() before the loop sleeps next. Wakes nobody.
+  void MarkDirty(Source& source);
+  /// Runs `task` on the loop's thread, in the order of the calls.
+  void Post(absl::AnyInvocable<void()> task);
+  /// Posts and waits; on the loop's thread it runs `task` at once. Holding no lock.
+  void RunAndWait(absl::AnyInvocable<void()> task);
+  /// True from before the loop looks a last time for dirty sources until it is awake again.
+  bool asleep() const { return asleep_.load(); }
+  void Wake();
+
+ private:
+  void Run();
+  int SleepMs() const;
+  void RunTasks();
+  void RunDue();
+
+  const Clock& clock_;
+  const int epoll_;
+  const int event_;
+  std::atomic<bool> asleep_{false};
+  std::atomic<Source*> dirty_{nullptr};
+  std::atomic<bool> has_tasks_{false};
+  Mutex mutex_;
+  std::vector<absl::AnyInvocable<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
+
+  // Only on the loop's thread.
+  StreamBuffers buffers_;
+  std::vector<Ref<Source>> timed_;
+  std::vector<Ref<Source>> dropped_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace portico

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "absl/time/time.h"
+#include "base/event_thread.h"
+#include "transport/stream_socket.h"
+
+namespace portico {
+
+/// Makes what reads and writes a new connection's descriptor, which it takes: plain or TLS.
+using SocketMaker = std::function<std::unique_ptr<StreamSocket>(int fd)>;
+
+/// What channels and listeners of one transport share. Outlives them.
+struct StreamParts {
+  /// Asks the DNS, which blocks.
+  EventThread& resolver;
+  /// Each side says at least so often that it is there; StreamTransportOptions says more.
+  absl::Duration heartbeat;
+  int silent_ticks = 5;
+};
+
+}  // namespace portico

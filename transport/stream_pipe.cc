@@ -1,0 +1,294 @@
+#include "transport/stream_pipe.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace portico {
+namespace {
+
+constexpr int kReadsAtOnce = 16;
+constexpr int kMaxPieces = 64;
+// Fewer: more calls of the kernel; more: the two sides take turns instead of working at the same time.
+constexpr uint32_t kHandledPerFlush = 16;
+// Who sends one message at less than this pace for so long only holds its memory.
+constexpr absl::Duration kSlowAfter = absl::Seconds(30);
+constexpr uint64_t kSlowBytesPerSecond = 16 << 10;
+
+}  // namespace
+
+StreamPipe::StreamPipe(StreamLoop& loop, const PeerLimits& limits) : loop_(loop), reader_(limits, loop.buffers()) {}
+
+// --- Any thread ---
+
+uint64_t StreamPipe::Append(absl::string_view header, absl::Span<const Tensor> tensors) {
+  MutexLock lock(&mutex_);
+  const uint64_t before = outbox_.bytes();
+  outbox_.Append(header, tensors);
+  queued_bytes_.fetch_add(outbox_.bytes() - before, std::memory_order_relaxed);
+  return appended_++;
+}
+
+bool StreamPipe::Taken(uint64_t number) {
+  MutexLock lock(&mutex_);
+  return number < taken_;
+}
+
+void StreamPipe::Kick() {
+  pending_.store(true);
+  if (loop_.Here()) return loop_.MarkDirty(*this);
+  loop_.MarkDirty(*this);
+  if (!loop_.asleep()) return;
+  if (one_thread_.load(std::memory_order_relaxed)) return loop_.Wake();
+  Flush();
+}
+
+void StreamPipe::Flush() {
+  // Whoever holds the lock looks for pending work again after releasing it, so nothing is left behind when it is taken.
+  while (pending_.load() && write_mutex_.TryLock()) {
+    pending_.store(false);
+    SendQueued();
+    write_mutex_.Unlock();
+  }
+}
+
+void StreamPipe::SendQueued() {
+  while (out_ != nullptr && !blocked_) {
+    if (sending_.empty()) {
+      if (flowing_) {
+        MutexLock lock(&mutex_);
+        std::swap(sending_, outbox_);
+        taken_ = appended_;
+      }
+      if (sending_.empty()) {
+        if (finishing_) std::exchange(out_, nullptr)->Finish();
+        return;
+      }
+    }
+    iovec pieces[kMaxPieces];
+    const int count = sending_.Pieces(pieces, kMaxPieces);
+    const ssize_t written = out_->Write(pieces, count);
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN) {
+        blocked_ = true;
+        return WatchFor(EPOLLIN | EPOLLOUT);
+      }
+      // The loop hears of it by an event.
+      out_ = nullptr;
+      return;
+    }
+    sent_ = true;
+    sending_.Consume(static_cast<size_t>(written));
+    // What is sent before the flow is of no count.
+    if (flowing_) queued_bytes_.fetch_sub(static_cast<uint64_t>(written), std::memory_order_relaxed);
+  }
+}
+
+void StreamPipe::WatchFor(uint32_t events) {
+  if (watched_ == events) return;
+  watched_ = events;
+  loop_.Rewatch(out_->fd(), events, *this);
+}
+
+// --- The loop's thread ---
+
+void StreamPipe::Attach(std::unique_ptr<StreamSocket> socket) {
+  socket_ = std::move(socket);
+  one_thread_.store(socket_->one_thread());
+  ++attachment_;
+  open_ = dropping_ = read_again_ = false;
+  reader_.Reset();
+  heard_bytes_ = reader_.bytes();
+  silence_ = 0;
+  slow_since_ = absl::InfiniteFuture();
+  loop_.Watch(socket_->fd(), EPOLLIN | EPOLLOUT, *this);
+}
+
+void StreamPipe::Detach() {
+  DetachUnsent();
+  DropUnsent();
+  queued_bytes_.store(0);
+}
+
+void StreamPipe::DetachUnsent() {
+  if (!socket_) return;
+  ++attachment_;
+  open_ = false;
+  {
+    MutexLock lock(&write_mutex_);
+    out_ = nullptr;
+    sending_.Clear();
+    flowing_ = blocked_ = finishing_ = false;
+  }
+  loop_.Drop(socket_->fd(), Ref<StreamLoop::Source>(this));
+  socket_ = nullptr;
+  reader_.Reset();
+}
+
+void StreamPipe::DropUnsent() {
+  MutexLock lock(&mutex_);
+  queued_bytes_.fetch_sub(outbox_.bytes(), std::memory_order_relaxed);
+  outbox_.Clear();
+  taken_ = appended_;
+}
+
+void StreamPipe::SendFirst(absl::string_view header) {
+  {
+    MutexLock lock(&write_mutex_);
+    sending_.Append(header, {});
+    SendQueued();
+  }
+  Flush();
+}
+
+void StreamPipe::LetFlow() {
+  {
+    MutexLock lock(&write_mutex_);
+    // What is left of SendFirst() was not counted when it was appended.
+    queued_bytes_.fetch_add(sending_.bytes(), std::memory_order_relaxed);
+    flowing_ = true;
+  }
+  pending_.store(true);
+  loop_.MarkDirty(*this);
+}
+
+void StreamPipe::Finish() {
+  dropping_ = true;
+  {
+    MutexLock lock(&write_mutex_);
+    finishing_ = true;
+  }
+  pending_.store(true);
+  Flush();
+}
+
+void StreamPipe::Tick(absl::Time now, int silent_ticks) {
+  if (!open_) return;
+  {
+    MutexLock lock(&write_mutex_);
+    if (!std::exchange(sent_, false) && out_ != nullptr && sending_.empty() && !finishing_) {
+      sending_.AppendHeartbeat();
+      if (flowing_) queued_bytes_.fetch_add(sending_.bytes(), std::memory_order_relaxed);
+      SendQueued();
+    }
+  }
+  Flush();
+  const bool heard = std::exchange(heard_bytes_, reader_.bytes()) != reader_.bytes();
+  silence_ = heard ? 0 : silence_ + 1;
+  if (silence_ >= silent_ticks) {
+    return OnBroken(absl::UnavailableError("the peer gave no sign of life"));
+  }
+  if (!reader_.unfinished() || slow_message_ != reader_.messages() || slow_since_ == absl::InfiniteFuture()) {
+    slow_message_ = reader_.messages();
+    slow_bytes_ = reader_.bytes();
+    slow_since_ = now;
+  } else if (now - slow_since_ >= kSlowAfter) {
+    const double want = absl::ToDoubleSeconds(now - slow_since_) * kSlowBytesPerSecond;
+    if (static_cast<double>(reader_.bytes() - slow_bytes_) < want) {
+      return OnBroken(absl::InvalidArgumentError("the peer takes too long for one message"));
+    }
+    slow_bytes_ = reader_.bytes();
+    slow_since_ = now;
+  }
+}
+
+void StreamPipe::OnReady(uint32_t events) {
+  if (!socket_) return;
+  const Ref<StreamPipe> alive(this);
+  if (!open_) {
+    GoOnOpening();
+    if (!open_) return;
+  }
+  if ((events & EPOLLOUT) != 0) {
+    {
+      MutexLock lock(&write_mutex_);
+      blocked_ = false;
+      if (out_ != nullptr) WatchFor(EPOLLIN);
+    }
+    pending_.store(true);
+    Flush();
+  }
+  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) ReadSome();
+}
+
+void StreamPipe::OnDirty() {
+  Flush();
+  if (std::exchange(read_again_, false) && socket_) ReadSome();
+}
+
+void StreamPipe::GoOnOpening() {
+  uint32_t wants = 0;
+  const absl::StatusOr<bool> done = socket_->Open(&wants);
+  if (!done.ok()) return OnBroken(done.status());
+  open_ = *done;
+  {
+    MutexLock lock(&write_mutex_);
+    StreamSocket* const socket = socket_.get();
+    watched_ = open_ ? EPOLLIN : wants;
+    loop_.Rewatch(socket->fd(), watched_, *this);
+    if (open_) out_ = socket;
+  }
+  if (open_) OnOpen();
+}
+
+void StreamPipe::ReadSome() {
+  const uint64_t attachment = attachment_;
+  for (int round = 0;; ++round) {
+    if (round == kReadsAtOnce) {
+      // Others have a turn. What a TLS library has already taken in, epoll would not tell us again.
+      read_again_ = true;
+      loop_.MarkDirty(*this);
+      break;
+    }
+    iovec space[2];
+    const int count = reader_.Space(space);
+    const ssize_t got = socket_->Read(space, count);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) break;
+    if (got <= 0) {
+      const bool noisy = got < 0 && errno != ECONNRESET;
+      return OnBroken(absl::UnavailableError(noisy ? absl::StrCat("read: ", std::strerror(errno))
+                                                   : std::string("the connection was lost")));
+    }
+    reader_.Commit(static_cast<size_t>(got));
+    if (!Deliver() || attachment != attachment_) return;
+    size_t room = 0;
+    for (int i = 0; i < count; ++i) room += space[i].iov_len;
+    if (static_cast<size_t>(got) < room && !socket_->one_thread()) break;
+  }
+  reader_.Rest();
+  // Reading may have let a TLS library write again.
+  if (one_thread_.load(std::memory_order_relaxed)) {
+    {
+      MutexLock lock(&write_mutex_);
+      blocked_ = false;
+    }
+    pending_.store(true);
+    Flush();
+  }
+}
+
+bool StreamPipe::Deliver() {
+  const uint64_t attachment = attachment_;
+  PeerMessage message;
+  for (;;) {
+    const absl::StatusOr<bool> whole = reader_.Next(&message);
+    if (!whole.ok()) {
+      OnBroken(whole.status());
+      return false;
+    }
+    if (!*whole) return true;
+    if (dropping_) continue;
+    OnMessage(std::move(message));
+    if (++handled_ % kHandledPerFlush == 0) loop_.DrainDirty();
+    if (attachment != attachment_) return false;
+  }
+}
+
+}  // namespace portico

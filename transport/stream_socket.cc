@@ -1,0 +1,38 @@
+#include "transport/stream_socket.h"
+
+#include <poll.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+
+namespace portico {
+
+StreamSocket::~StreamSocket() { close(fd_); }
+
+absl::StatusOr<bool> StreamSocket::Open(uint32_t* wants) {
+  *wants = EPOLLOUT;
+  pollfd state{.fd = fd_, .events = POLLOUT, .revents = 0};
+  if (poll(&state, 1, 0) <= 0) return false;
+  int error = 0;
+  socklen_t size = sizeof(error);
+  if (getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
+  if (error != 0) return absl::UnavailableError(absl::StrCat("connect: ", std::strerror(error)));
+  return true;
+}
+
+ssize_t StreamSocket::Read(const iovec* to, int count) { return readv(fd_, to, count); }
+
+ssize_t StreamSocket::Write(const iovec* from, int count) {
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(from);
+  message.msg_iovlen = static_cast<size_t>(count);
+  return sendmsg(fd_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void StreamSocket::Finish() { shutdown(fd_, SHUT_WR); }
+
+}  // namespace portico
