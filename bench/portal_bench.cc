@@ -322,7 +322,7 @@ class PortalClient {
     PORTICO_CHECK(outcome.ok() && outcome->tensors.size() == 1);
     if (record_) latencies_.push_back(SecondsSince(sent_) * 1e6);
     if (!stop_.load(std::memory_order_relaxed)) {
-      ++calls_;
+      calls_.fetch_add(1, std::memory_order_relaxed);
       return Start();
     }
     MutexLock lock(&mutex_);
@@ -334,7 +334,7 @@ class PortalClient {
   const PeerHeader header_;
   // Only on the transport's one reactor while calls run.
   std::vector<double> latencies_;
-  uint64_t calls_ = 0;
+  std::atomic<uint64_t> calls_{0};
   bool record_ = false;
   Clock_::time_point sent_;
   std::atomic<bool> stop_{false};
@@ -409,9 +409,10 @@ void RunAll(const Route& route, Report& report) {
   TuneAllocator();
   // Forks, so no thread may run yet.
   const ServerProcess server(route);
-  for (const Case& c : {Case{"64B", 64, 1, route.latency_at_most, 0, 0}, Case{"64B", 64, 64, 0, route.calls_at_least, 6},
-                        Case{"64KiB", 64 << 10, 1, route.latency_at_most, 0, 0}, Case{"64KiB", 64 << 10, 64, 0, 0.7, 0},
-                        Case{"1MiB", 1 << 20, 1, 0, 0, 0}, Case{"1MiB", 1 << 20, 64, 0, 0, 0}}) {
+  for (const Case& c :
+       {Case{"64B", 64, 1, route.latency_at_most, 0, 0}, Case{"64B", 64, 64, 0, route.calls_at_least, 6},
+        Case{"64KiB", 64 << 10, 1, route.latency_at_most, 0, 0}, Case{"64KiB", 64 << 10, 64, 0, 0.7, 0},
+        Case{"1MiB", 1 << 20, 1, 0, 0, 0}, Case{"1MiB", 1 << 20, 64, 0, 0, 0}}) {
     RunCase(server, route.scenario, c, report);
   }
 }

@@ -205,9 +205,10 @@ class MeshReader {
         return text;
       }
     }
-    return value->Error(absl::StrCat(subject, ": got '", text,
-                                     "', want tcp://HOST:PORT, unix:///PATH, zmq+tcp://HOST:PORT, "
-                                     "zmq+ipc:///PATH or grpc://HOST:PORT with a fixed port; or leave it out and one is chosen"));
+    return value->Error(
+        absl::StrCat(subject, ": got '", text,
+                     "', want tcp://HOST:PORT, unix:///PATH, zmq+tcp://HOST:PORT, "
+                     "zmq+ipc:///PATH or grpc://HOST:PORT with a fixed port; or leave it out and one is chosen"));
   }
 
   absl::Status ClaimAddress(const YamlNode& where, const std::string& who, const Address& address) {

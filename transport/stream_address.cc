@@ -91,8 +91,8 @@ absl::StatusOr<StreamEndpoint> StreamEndpoint::Parse(absl::string_view endpoint,
   absl::string_view rest = endpoint;
   if (absl::ConsumePrefix(&rest, kUnix)) {
     if (!absl::StartsWith(rest, "/") || rest.size() >= sizeof(sockaddr_un::sun_path)) {
-      return BadEndpoint(endpoint, absl::StrCat("unix:///PATH with a path of at most ",
-                                                sizeof(sockaddr_un::sun_path) - 1, " bytes"));
+      return BadEndpoint(
+          endpoint, absl::StrCat("unix:///PATH with a path of at most ", sizeof(sockaddr_un::sun_path) - 1, " bytes"));
     }
     parsed.path = std::string(rest);
     return parsed;

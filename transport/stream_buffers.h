@@ -45,8 +45,8 @@ class StreamChunkPool final : public RefCounted {
   std::vector<void*> free_ ABSL_GUARDED_BY(mutex_);
 };
 
-/// The buffers of one I/O thread. Its connections share the chunk that is being filled: one that has nothing unread holds
-/// no memory. Only on that thread.
+/// The buffers of one I/O thread. Its connections share the chunk that is being filled: one that has nothing unread
+/// holds no memory. Only on that thread.
 class StreamBuffers {
  public:
   /// A chunk of which `used` bytes are taken; at least a quarter is free.

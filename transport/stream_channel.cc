@@ -62,7 +62,8 @@ void StreamChannelCore::Close() {
 // --- A call, on its caller's thread ---
 
 absl::Status StreamChannelCore::Admit(uint64_t bytes) {
-  // In the order of FailAll(): the state of the link is looked at under the lock that FailAll() takes after changing it.
+  // In the order of FailAll(): the state of the link is looked at under the lock that FailAll() takes after changing
+  // it.
   const Link link = link_.load();
   if (link == Link::kLost) {
     MutexLock lock(&mutex_);
@@ -344,9 +345,10 @@ void StreamChannelCore::ExpireCalls(int64_t now_ns) {
       return false;
     }
     Forget(call);
-    Complete(std::move(call.done), absl::DeadlineExceededError(absl::StrCat(
-                                       "peer '", endpoint_, "': got no answer within the call's deadline; the call was ",
-                                       Taken(call.message) ? "sent" : "not sent")));
+    Complete(std::move(call.done),
+             absl::DeadlineExceededError(absl::StrCat("peer '", endpoint_,
+                                                      "': got no answer within the call's deadline; the call was ",
+                                                      Taken(call.message) ? "sent" : "not sent")));
     expired.push_back(call_id);
     return true;
   });
@@ -357,9 +359,8 @@ void StreamChannelCore::ExpireCalls(int64_t now_ns) {
 void StreamChannelCore::FailAll(absl::StatusCode code, absl::string_view why) {
   calls_.TakeIf([&](uint64_t, CallTable::Waiting& call) {
     Forget(call);
-    Complete(std::move(call.done),
-             absl::Status(code, absl::StrCat("peer '", endpoint_, "': ", why, "; the call was ",
-                                             Taken(call.message) ? "sent" : "not sent")));
+    Complete(std::move(call.done), absl::Status(code, absl::StrCat("peer '", endpoint_, "': ", why, "; the call was ",
+                                                                   Taken(call.message) ? "sent" : "not sent")));
     return true;
   });
   DropUnsent();

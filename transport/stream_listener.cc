@@ -60,9 +60,9 @@ void StreamPeer::Reply(uint64_t call_id, const PeerHeader& header, absl::Span<co
   }
   if (!overfull) return Kick();
   loop_.Post([peer = Ref<StreamPeer>(this)] {
-    peer->OnBroken(absl::ResourceExhaustedError(
-        absl::StrCat("got a peer that does not read its replies, want at most ", peer->core_->options_.max_reply_bytes,
-                     " bytes waiting (max_reply_bytes)")));
+    peer->OnBroken(absl::ResourceExhaustedError(absl::StrCat("got a peer that does not read its replies, want at most ",
+                                                             peer->core_->options_.max_reply_bytes,
+                                                             " bytes waiting (max_reply_bytes)")));
   });
 }
 

@@ -49,8 +49,8 @@ class StreamPeer final : public StreamPipe {
   bool gone_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-/// The serving side: accepts connections and keeps them. Owned by its listener, by the loop while it is open, and by its
-/// peers. All on the loop's thread unless said otherwise.
+/// The serving side: accepts connections and keeps them. Owned by its listener, by the loop while it is open, and by
+/// its peers. All on the loop's thread unless said otherwise.
 class StreamListenerCore final : public StreamLoop::Source {
  public:
   /// `handler` is used only until Stop().

@@ -219,7 +219,11 @@ void StreamPipe::OnReady(uint32_t events) {
 
 void StreamPipe::OnDirty() {
   Flush();
-  if (std::exchange(read_again_, false) && socket_) ReadSome();
+  // Not inside ReadSome(), which looks after it.
+  if (!reading_ && std::exchange(read_again_, false) && open_) {
+    const Ref<StreamPipe> alive(this);
+    ReadSome();
+  }
 }
 
 void StreamPipe::GoOnOpening() {
@@ -238,12 +242,18 @@ void StreamPipe::GoOnOpening() {
 }
 
 void StreamPipe::ReadSome() {
+  reading_ = true;
+  ReadRounds();
+  reading_ = false;
+  if (read_again_) loop_.MarkDirty(*this);
+}
+
+void StreamPipe::ReadRounds() {
   const uint64_t attachment = attachment_;
   for (int round = 0;; ++round) {
     if (round == kReadsAtOnce) {
       // Others have a turn. What a TLS library has already taken in, epoll would not tell us again.
-      read_again_ = true;
-      loop_.MarkDirty(*this);
+      read_again_ = socket_->one_thread();
       break;
     }
     iovec space[2];

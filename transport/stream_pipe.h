@@ -16,8 +16,8 @@ namespace portico {
 /// One end of a connection: a socket, the messages that wait for it, and the reader of what it brings. A channel's pipe
 /// gets one socket after the other; a listener has a pipe for each caller.
 ///
-/// Any thread appends. Who writes is whoever holds `write_mutex_`: the loop before it sleeps; while it sleeps, the thread
-/// that appended. Reading, and all that is protected, is the loop's.
+/// Any thread appends. Who writes is whoever holds `write_mutex_`: the loop before it sleeps; while it sleeps, the
+/// thread that appended. Reading, and all that is protected, is the loop's.
 class StreamPipe : public StreamLoop::Source {
  public:
   StreamPipe(StreamLoop& loop, const PeerLimits& limits);
@@ -66,6 +66,7 @@ class StreamPipe : public StreamLoop::Source {
  private:
   void GoOnOpening();
   void ReadSome();
+  void ReadRounds();
   /// Hands the reader's messages on. False: no more is to be read.
   bool Deliver();
   void Flush();
@@ -95,6 +96,7 @@ class StreamPipe : public StreamLoop::Source {
   StreamReader reader_;
   bool open_ = false;
   bool dropping_ = false;
+  bool reading_ = false;
   bool read_again_ = false;
   uint64_t attachment_ = 0;
   uint32_t handled_ = 0;

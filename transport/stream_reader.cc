@@ -121,9 +121,9 @@ absl::Status StreamReader::ReadHead() {
     }
   }
   if (frames != prefix_.frames || inline_bytes != prefix_.inline_bytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "stream: got a prefix of ", prefix_.frames, " large tensors and ", prefix_.inline_bytes,
-        " bytes of small ones, want the header's ", frames, " and ", inline_bytes));
+    return absl::InvalidArgumentError(absl::StrCat("stream: got a prefix of ", prefix_.frames, " large tensors and ",
+                                                   prefix_.inline_bytes, " bytes of small ones, want the header's ",
+                                                   frames, " and ", inline_bytes));
   }
   message_.origin = chunk_;
   message_.tensors.reserve(message_.header.tensors.size());
@@ -153,9 +153,13 @@ absl::StatusOr<bool> StreamReader::ReadBody() {
     std::memcpy(body_.mutable_bytes() + filled_, chunk_->data() + begin_, step);
     filled_ += step;
     begin_ += step;
-    if (filled_ < body_bytes_) return false;
-    ASSIGN_OR_RETURN(message_.tensors[filling_], Tensor::View(meta.dtype, meta.shape,
-                                                              body_.bytes().substr(0, meta.bytes), body_.origin()));
+    if (filled_ < body_bytes_) {
+      // The rest goes past the buffer, which may so end anywhere; what follows in it has to lie aligned again.
+      begin_ = end_ = StreamPadded(begin_);
+      return false;
+    }
+    ASSIGN_OR_RETURN(message_.tensors[filling_],
+                     Tensor::View(meta.dtype, meta.shape, body_.bytes().substr(0, meta.bytes), body_.origin()));
     body_ = Tensor();
   }
   in_body_ = false;

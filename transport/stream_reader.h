@@ -36,8 +36,8 @@ class StreamReader {
   int Space(iovec space[2]);
   /// `bytes` were read there.
   void Commit(size_t bytes);
-  /// The next message. False: more bytes are needed. INVALID_ARGUMENT: the peer does not keep to the format, and nothing
-  /// behind this point can be read.
+  /// The next message. False: more bytes are needed. INVALID_ARGUMENT: the peer does not keep to the format, and
+  /// nothing behind this point can be read.
   absl::StatusOr<bool> Next(PeerMessage* message);
   /// Nothing more will be read for now: gives back memory that is not needed.
   void Rest();
@@ -68,8 +68,8 @@ class StreamReader {
   /// The message's bytes up to its large tensors; 0 until its prefix is whole.
   size_t head_bytes_ = 0;
   StreamPrefix prefix_;
-  /// Of the last message, where it had large tensors: then only so much is read ahead, so that the next one's land where
-  /// they belong without a copy.
+  /// Of the last message, where it had large tensors: then only so much is read ahead, so that the next one's land
+  /// where they belong without a copy.
   size_t read_ahead_ = 0;
 
   bool in_body_ = false;

@@ -13,12 +13,18 @@
 #include "transport/stream_listener.h"
 #include "transport/stream_loop.h"
 #include "transport/stream_parts.h"
+#include "transport/stream_tls.h"
 #include "transport/transport.h"
 
 namespace portico {
 namespace {
 
 std::unique_ptr<StreamSocket> PlainSocket(int fd) { return std::make_unique<StreamSocket>(fd); }
+
+absl::Status NoTls(const std::string& endpoint) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("endpoint '", endpoint, "': got TLS keys, want none: a Unix socket is guarded by its file's mode"));
+}
 
 /// Owns the loops, over which channels and listeners are spread in turn.
 class StreamTransport final : public Transport {
@@ -30,22 +36,39 @@ class StreamTransport final : public Transport {
 
   absl::StatusOr<std::unique_ptr<Channel>> Connect(const std::string& endpoint, ChannelOptions options) override {
     ASSIGN_OR_RETURN(StreamEndpoint parsed, StreamEndpoint::Parse(endpoint, /*listening=*/false));
+    SocketMaker make_socket = PlainSocket;
+    if (!options.security.peer_public_key.empty()) {
+      if (parsed.local()) return NoTls(endpoint);
+      ASSIGN_OR_RETURN(make_socket, TlsClientSockets(options.security, parsed.host));
+    }
     StreamLoop& loop = NextLoop();
     return std::make_unique<StreamChannel>(
-        loop, MakeRef<StreamChannelCore>(parts_, loop, endpoint, std::move(parsed), std::move(options), PlainSocket));
+        loop, MakeRef<StreamChannelCore>(parts_, loop, endpoint, std::move(parsed), std::move(options),
+                                         std::move(make_socket)));
   }
 
   absl::StatusOr<std::unique_ptr<Listener>> Listen(const std::string& endpoint, CallHandler& handler,
                                                    ListenOptions options) override {
     ASSIGN_OR_RETURN(const StreamEndpoint parsed, StreamEndpoint::Parse(endpoint, /*listening=*/true));
-    if (!parsed.loopback()) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "listener '", endpoint, "': got an address off loopback, want 127.0.0.1; use grpc:// or zmq+tcp:// with keys"));
+    const TransportSecurity& security = options.security;
+    SocketMaker make_socket = PlainSocket;
+    if (!security.own_secret_key.empty()) {
+      if (parsed.local()) return NoTls(endpoint);
+      if (security.own_public_key.empty() || security.allowed_keys.empty()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("endpoint '", endpoint, "': got a TLS key without a certificate or an allow-list, want both"));
+      }
+      ASSIGN_OR_RETURN(make_socket, TlsServerSockets(security));
+    } else if (!parsed.loopback()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("endpoint '", endpoint,
+                       "': got no TLS keys off loopback, want keys and an allow-list; or listen on 127.0.0.1"));
     }
     ASSIGN_OR_RETURN(ListeningSocket socket, ListeningSocket::Open(parsed));
     StreamLoop& loop = NextLoop();
     return std::make_unique<StreamListener>(
-        loop, MakeRef<StreamListenerCore>(parts_, loop, handler, std::move(options), std::move(socket), PlainSocket));
+        loop, MakeRef<StreamListenerCore>(parts_, loop, handler, std::move(options), std::move(socket),
+                                          std::move(make_socket)));
   }
 
  private:

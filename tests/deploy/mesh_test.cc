@@ -188,10 +188,11 @@ TEST_F(MeshTest, BadAddressesAreRefused) {
   EXPECT_EQ(
       NodesErrorOf("  n: {serve: [a], http: 99999}\n"),
       "mesh.yaml:5: node 'n': http: got '99999', want a port from 0 to 65535, or HOST:PORT such as 127.0.0.1:8500");
-  for (const char* peer :
-       {"9000", "http://127.0.0.1:9000", "tcp://127.0.0.1:0", "unix://relative", "zmq+tcp://127.0.0.1:0", "zmq+tcp://9000", "zmq+ipc://relative"}) {
-    EXPECT_THAT(NodesErrorOf(absl::StrCat("  n: {serve: [a], peer: '", peer, "'}\n")),
-                StartsWith(absl::StrCat("mesh.yaml:5: node 'n': peer: got '", peer, "', want tcp://HOST:PORT, unix:///PATH")))
+  for (const char* peer : {"9000", "http://127.0.0.1:9000", "tcp://127.0.0.1:0", "unix://relative",
+                           "zmq+tcp://127.0.0.1:0", "zmq+tcp://9000", "zmq+ipc://relative"}) {
+    EXPECT_THAT(
+        NodesErrorOf(absl::StrCat("  n: {serve: [a], peer: '", peer, "'}\n")),
+        StartsWith(absl::StrCat("mesh.yaml:5: node 'n': peer: got '", peer, "', want tcp://HOST:PORT, unix:///PATH")))
         << peer;
   }
 }

@@ -14,6 +14,7 @@
 #include "node/observe/tf_record.h"
 #include "router/revision.h"
 #include "tests/fuzz/fuzz.h"
+#include "transport/stream_frame.h"
 #include "transport/zmq_pack.h"
 
 namespace portico {
@@ -171,6 +172,40 @@ std::vector<std::string> OtherHeaders() {
     EncodeHeader(header, &headers.emplace_back());
   }
   return headers;
+}
+
+std::string Drain(StreamQueue& queue) {
+  std::string bytes;
+  while (!queue.empty()) {
+    iovec piece;
+    queue.Pieces(&piece, 1);
+    bytes.append(static_cast<const char*>(piece.iov_base), piece.iov_len);
+    queue.Consume(piece.iov_len);
+  }
+  return bytes;
+}
+
+/// What stream_fuzz.cc reads: how the bytes are cut, then the bytes.
+void MakeStream(const std::string& folder) {
+  Corpus streams(folder, "stream");
+  StreamQueue queue;
+  std::vector<std::vector<Tensor>> calls = {{}, SampleTensors()};
+  calls.push_back({Tensor::CopyOf(DType::kUint8, {4200}, std::string(4200, 'L'))});
+  std::string all;
+  for (size_t i = 0; i < calls.size(); ++i) {
+    std::vector<std::string> names;
+    queue.Append(CallHeader(i + 1, calls[i], &names), calls[i]);
+    queue.AppendHeartbeat();
+    const std::string bytes = Drain(queue);
+    streams.Add(absl::StrCat("\xff", bytes));
+    streams.Add(absl::StrCat("\x07", bytes));
+    all += bytes;
+  }
+  streams.Add(absl::StrCat("\x40", all));
+  for (const std::string& header : OtherHeaders()) {
+    queue.Append(header, {});
+    streams.Add(absl::StrCat("\xff", Drain(queue)));
+  }
 }
 
 void MakePeer(const std::string& folder) {
@@ -443,6 +478,7 @@ int main(int argc, char** argv) {
   portico::MakePredictJson(argv[1]);
   portico::MakePredictRequest(argv[1]);
   portico::MakePeer(argv[1]);
+  portico::MakeStream(argv[1]);
   portico::MakeFiles(argv[1]);
   portico::MakeGunzip(argv[1]);
   portico::MakeV2(argv[1]);

@@ -1,0 +1,391 @@
+// What only native sockets (`tcp://`, `unix://`) have to do; the rest is in conformance_test.cc.
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/transport/identity.h"
+#include "tests/transport/recording_handler.h"
+#include "tests/transport/transports_under_test.h"
+#include "transport/hello.h"
+#include "transport/stream_frame.h"
+#include "transport/transport.h"
+
+namespace portico {
+namespace {
+
+using ::testing::HasSubstr;
+using Outcome = absl::StatusOr<PeerMessage>;
+
+void Echo(PeerMessage call, PeerReply reply) { reply(PeerHeader(), call.tensors); }
+
+std::string Framed(absl::string_view header, const std::vector<Tensor>& tensors = {}) {
+  StreamQueue queue;
+  queue.Append(header, tensors);
+  std::string bytes;
+  while (!queue.empty()) {
+    iovec piece;
+    queue.Pieces(&piece, 1);
+    bytes.append(static_cast<const char*>(piece.iov_base), piece.iov_len);
+    queue.Consume(piece.iov_len);
+  }
+  return bytes;
+}
+
+std::string Hello() {
+  PeerState self;
+  self.incarnation = 9;
+  self.node = "raw";
+  return Framed(HelloHeader(self));
+}
+
+std::string EncodedCall(uint64_t call_id, const std::vector<Tensor>& tensors) {
+  std::string header;
+  EncodeHeader(PeerHeader(), {PeerHeader::Kind::kCall, call_id, 0, tensors}, &header);
+  return header;
+}
+
+/// A connection that says what the test wants.
+class RawPeer {
+ public:
+  explicit RawPeer(const std::string& endpoint) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int port = 0;
+    EXPECT_TRUE(absl::SimpleAtoi(endpoint.substr(endpoint.rfind(':') + 1), &port));
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    EXPECT_EQ(connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  }
+  ~RawPeer() { close(fd_); }
+  void Send(absl::string_view bytes) { (void)!send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL); }
+  /// Whether the other side ends the connection in time. What it says meanwhile is dropped.
+  bool IsCut(absl::Duration within = absl::Seconds(10)) {
+    const absl::Time until = absl::Now() + within;
+    char buffer[4096];
+    for (absl::Duration left = within; left > absl::ZeroDuration(); left = until - absl::Now()) {
+      pollfd state{.fd = fd_, .events = POLLIN, .revents = 0};
+      if (poll(&state, 1, static_cast<int>(absl::ToInt64Milliseconds(left)) + 1) <= 0) continue;
+      if (recv(fd_, buffer, sizeof(buffer), MSG_DONTWAIT) <= 0) return true;
+    }
+    return false;
+  }
+
+ private:
+  const int fd_;
+};
+
+int OpenDescriptors() {
+  int count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
+  return count;
+}
+
+int64_t ResidentKib() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmRSS:")) return std::stoll(line.substr(6));
+  }
+  return -1;
+}
+
+class StreamTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<Listener> Listen(CallHandler& handler, const std::string& endpoint = "tcp://127.0.0.1:0",
+                                   ListenOptions options = {}) {
+    auto listener = transport_->Listen(endpoint, handler, std::move(options));
+    EXPECT_TRUE(listener.ok()) << listener.status();
+    return listener.ok() ? *std::move(listener) : nullptr;
+  }
+  std::unique_ptr<Channel> Connect(const std::string& endpoint, ChannelOptions options = {}) {
+    auto channel = transport_->Connect(endpoint, std::move(options));
+    EXPECT_TRUE(channel.ok()) << channel.status();
+    return channel.ok() ? *std::move(channel) : nullptr;
+  }
+  Outcome CallAndWait(Channel& channel, const std::vector<Tensor>& tensors = {}) {
+    auto outcome = std::make_shared<Arrival<Outcome>>();
+    channel.Call(PeerHeader(), tensors, Deadline::In(absl::Seconds(20), Clock::Real()),
+                 [outcome](Outcome result) { outcome->Set(std::move(result)); });
+    if (!outcome->WaitFor(1, absl::Seconds(30))) return absl::InternalError("test: the call never completed");
+    return outcome->Take().front();
+  }
+
+  /// Heartbeats often, so that silence is noticed within a test's patience.
+  StreamTransportOptions quick_ = {.loops = 1, .heartbeat = absl::Milliseconds(40)};
+  std::unique_ptr<Transport> transport_ = NewStreamTransport(quick_, Clock::Real());
+};
+
+TEST_F(StreamTest, GarbageIsCutAndOthersGoOn) {
+  RecordingHandler handler(Echo);
+  const auto listener = Listen(handler);
+  const auto channel = Connect(listener->endpoint());
+  ASSERT_TRUE(CallAndWait(*channel).ok());
+  std::string huge_header(StreamPrefix::kBytes, '\0');
+  StreamPrefix{0x7fffffff, 0, 0}.Store(huge_header.data());
+  std::string tensors_first(StreamPrefix::kBytes, '\0');
+  StreamPrefix{8, 64, 0}.Store(tensors_first.data());
+  const std::vector<Tensor> tensors = {Tensor::Of<float>({1}, {1})};
+  for (const std::string& bytes : {std::string("GET / HTTP/1.1\r\n\r\n"), std::string(100, '\xff'), huge_header,
+                                   tensors_first, Framed(EncodedCall(1, {})), Hello() + "nonsense that is long enough",
+                                   Hello() + Framed("not protobuf\xff\xff")}) {
+    RawPeer peer(listener->endpoint());
+    peer.Send(bytes);
+    EXPECT_TRUE(peer.IsCut()) << absl::CHexEscape(bytes);
+  }
+  EXPECT_TRUE(CallAndWait(*channel).ok());
+}
+
+TEST_F(StreamTest, TensorBeyondTheLimitIsCutAtItsHeader) {
+  RecordingHandler handler(Echo);
+  ListenOptions options;
+  options.limits.max_frame_bytes = 10'000;
+  const auto listener = Listen(handler, "tcp://127.0.0.1:0", options);
+  const std::vector<Tensor> tensors = {Tensor::Allocate(DType::kUint8, {10'001})};
+  RawPeer peer(listener->endpoint());
+  // Only the header comes, never the bytes that it announces.
+  peer.Send(Hello() + Framed(EncodedCall(1, tensors), tensors).substr(0, 200));
+  EXPECT_TRUE(peer.IsCut());
+}
+
+TEST_F(StreamTest, HalfAMessageAndSilenceIsCutAndHarmsNobody) {
+  RecordingHandler handler(Echo);
+  const auto listener = Listen(handler);
+  const auto channel = Connect(listener->endpoint());
+  const std::string message = Framed(EncodedCall(1, {}));
+  std::vector<std::unique_ptr<RawPeer>> peers;
+  for (int i = 0; i < 50; ++i) {
+    peers.push_back(std::make_unique<RawPeer>(listener->endpoint()));
+    peers.back()->Send(i % 2 == 0 ? Hello().substr(0, 1 + i / 2) : Hello() + message.substr(0, 1 + i / 3));
+  }
+  EXPECT_TRUE(CallAndWait(*channel).ok());
+  for (const auto& peer : peers) EXPECT_TRUE(peer->IsCut()) << "silent for five heartbeats";
+  EXPECT_TRUE(CallAndWait(*channel).ok());
+}
+
+TEST_F(StreamTest, ServerThatFallsSilentIsLostLongBeforeTheDeadline) {
+  // Accepts, and never says a word.
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(listen(fd, 8), 0);
+  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+  ChannelOptions options;
+  options.connect_timeout = absl::Milliseconds(300);
+  const auto channel = Connect(absl::StrCat("tcp://127.0.0.1:", ntohs(address.sin_port)), options);
+  const absl::Time start = absl::Now();
+  EXPECT_EQ(CallAndWait(*channel).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_LT(absl::Now() - start, absl::Seconds(5));
+  close(fd);
+}
+
+TEST_F(StreamTest, IdleConnectionIsKeptByHeartbeats) {
+  RecordingHandler handler(Echo);
+  const auto listener = Listen(handler);
+  Arrival<PeerState> states;
+  ChannelOptions options;
+  options.on_state = [&](const PeerState& state) { states.Set(state); };
+  const auto channel = Connect(listener->endpoint(), options);
+  ASSERT_TRUE(CallAndWait(*channel).ok());
+  EXPECT_FALSE(states.WaitFor(2, absl::Milliseconds(800))) << "lost after twenty heartbeats";
+  EXPECT_TRUE(CallAndWait(*channel).ok());
+}
+
+TEST_F(StreamTest, StormOfConnectionsIsBoundedAndPasses) {
+  RecordingHandler handler(Echo);
+  ListenOptions options;
+  options.max_connections = 20;
+  const auto listener = Listen(handler, "tcp://127.0.0.1:0", options);
+  const auto channel = Connect(listener->endpoint());
+  ASSERT_TRUE(CallAndWait(*channel).ok());
+  const int before = OpenDescriptors();
+  std::vector<std::unique_ptr<RawPeer>> peers;
+  for (int i = 0; i < 200; ++i) peers.push_back(std::make_unique<RawPeer>(listener->endpoint()));
+  EXPECT_TRUE(peers.back()->IsCut());
+  EXPECT_TRUE(CallAndWait(*channel).ok());
+  EXPECT_LE(OpenDescriptors(), before + 200 + 20);
+  peers.clear();
+  EXPECT_TRUE(CallAndWait(*channel).ok());
+}
+
+TEST_F(StreamTest, PeerThatDoesNotReadItsRepliesIsCut) {
+  RecordingHandler handler(
+      [](PeerMessage, PeerReply reply) { reply(PeerHeader(), {Tensor::Allocate(DType::kUint8, {1 << 20})}); });
+  ListenOptions options;
+  options.max_reply_bytes = 4 << 20;
+  const auto listener = Listen(handler, "tcp://127.0.0.1:0", options);
+  const int before = OpenDescriptors();
+  RawPeer peer(listener->endpoint());
+  std::string calls = Hello();
+  for (uint64_t i = 1; i <= 200; ++i) calls += Framed(EncodedCall(i, {}));
+  peer.Send(calls);
+  const absl::Time until = absl::Now() + absl::Seconds(10);
+  while (OpenDescriptors() > before + 1 && absl::Now() < until) absl::SleepFor(absl::Milliseconds(5));
+  EXPECT_EQ(OpenDescriptors(), before + 1) << "the test's own end is left";
+}
+
+TEST_F(StreamTest, UnixSocketIsPrivateAndItsFileGoesWithIt) {
+  const std::string path = testing::TempDir() + UniqueName("portico-stream-");
+  RecordingHandler handler(Echo);
+  {
+    const auto listener = Listen(handler, "unix://" + path);
+    EXPECT_EQ(listener->endpoint(), "unix://" + path);
+    struct stat found {};
+    ASSERT_EQ(stat(path.c_str(), &found), 0);
+    EXPECT_EQ(found.st_mode & 0777, 0600u);
+    const auto second = transport_->Listen("unix://" + path, handler, {});
+    EXPECT_EQ(second.status().code(), absl::StatusCode::kAlreadyExists) << second.status();
+    const auto channel = Connect("unix://" + path);
+    EXPECT_TRUE(CallAndWait(*channel).ok()) << "the second one did no harm";
+  }
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+TEST_F(StreamTest, FileOfADeadListenerIsReplacedAndOtherFilesAreNot) {
+  const std::string path = testing::TempDir() + UniqueName("portico-stream-");
+  const int dead = socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  ASSERT_EQ(bind(dead, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  close(dead);
+  ASSERT_TRUE(std::filesystem::exists(path));
+  RecordingHandler handler(Echo);
+  {
+    const auto listener = Listen(handler, "unix://" + path);
+    const auto channel = Connect("unix://" + path);
+    EXPECT_TRUE(CallAndWait(*channel).ok());
+  }
+  std::ofstream(path) << "precious";
+  const auto refused = transport_->Listen("unix://" + path, handler, {});
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition) << refused.status();
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("not a socket"));
+  EXPECT_EQ(std::filesystem::file_size(path), 8u);
+  std::filesystem::remove(path);
+}
+
+TEST_F(StreamTest, HostNamesAreResolved) {
+  RecordingHandler handler(Echo);
+  const auto listener = Listen(handler, "tcp://localhost:0");
+  const auto channel =
+      Connect(absl::StrCat("tcp://localhost", listener->endpoint().substr(listener->endpoint().rfind(':'))));
+  EXPECT_TRUE(CallAndWait(*channel).ok());
+}
+
+TEST_F(StreamTest, ChannelMayGoInsideACompletion) {
+  RecordingHandler handler(Echo);
+  const auto listener = Listen(handler);
+  auto channel = Connect(listener->endpoint());
+  Arrival<absl::Status> done;
+  for (int i = 0; i < 100; ++i) {
+    channel->Call(PeerHeader(), {}, Deadline::In(absl::Seconds(20), Clock::Real()), [&](Outcome outcome) {
+      done.Set(outcome.status());
+      if (done.size() == 50) channel.reset();
+    });
+  }
+  ASSERT_TRUE(done.WaitFor(100));
+}
+
+TEST_F(StreamTest, TlsServesThoseOnTheListAndNobodyElse) {
+  const Identity server = Identity::Make(), friendly = Identity::Make(), stranger = Identity::Make();
+  RecordingHandler handler(Echo);
+  ListenOptions options;
+  options.security.own_public_key = server.certificate;
+  options.security.own_secret_key = server.key;
+  options.security.allowed_keys = {Identity::Make().certificate, friendly.certificate};
+  const auto listener = Listen(handler, "tcp://127.0.0.1:0", options);
+  const auto call = [&](const Identity* own, const Identity* trusted, const std::vector<Tensor>& tensors = {}) {
+    ChannelOptions channel_options;
+    channel_options.connect_timeout =
+        own == &friendly && trusted == &server ? absl::Seconds(10) : absl::Milliseconds(300);
+    if (own != nullptr) {
+      channel_options.security.own_public_key = own->certificate;
+      channel_options.security.own_secret_key = own->key;
+    }
+    if (trusted != nullptr) channel_options.security.peer_public_key = trusted->certificate;
+    const auto channel = Connect(listener->endpoint(), channel_options);
+    for (int i = 0; i < 20; ++i) {
+      const Outcome outcome = CallAndWait(*channel, tensors);
+      if (!outcome.ok()) return outcome.status();
+      for (size_t t = 0; t < tensors.size(); ++t) EXPECT_TRUE(outcome->tensors.at(t).bytes() == tensors[t].bytes());
+    }
+    return absl::OkStatus();
+  };
+  const std::string noise = [] {
+    std::string bytes(3 << 20, 0);
+    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 2654435761u >> 13);
+    return bytes;
+  }();
+  const Tensor large = Tensor::CopyOf(DType::kUint8, {static_cast<int64_t>(noise.size())}, noise);
+  EXPECT_TRUE(call(&friendly, &server).ok());
+  EXPECT_TRUE(call(&friendly, &server, {large, Tensor::Of<float>({1}, {1}), large}).ok());
+  EXPECT_EQ(call(&stranger, &server).code(), absl::StatusCode::kUnavailable) << "not on the list";
+  EXPECT_EQ(call(nullptr, &server).code(), absl::StatusCode::kUnavailable) << "no certificate";
+  EXPECT_EQ(call(&friendly, &stranger).code(), absl::StatusCode::kUnavailable) << "not the server we trust";
+  EXPECT_EQ(call(nullptr, nullptr).code(), absl::StatusCode::kUnavailable) << "no TLS";
+}
+
+TEST_F(StreamTest, ListenerOffLoopbackNeedsAllOfTls) {
+  const Identity server = Identity::Make();
+  RecordingHandler handler(Echo);
+  ListenOptions options;
+  options.security.own_public_key = server.certificate;
+  options.security.own_secret_key = server.key;
+  EXPECT_EQ(transport_->Listen("tcp://0.0.0.0:0", handler, options).status().code(), absl::StatusCode::kInvalidArgument)
+      << "no allow-list";
+  options.security.allowed_keys = {"not PEM"};
+  EXPECT_EQ(transport_->Listen("tcp://0.0.0.0:0", handler, options).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  options.security.allowed_keys = {server.certificate};
+  EXPECT_TRUE(transport_->Listen("tcp://0.0.0.0:0", handler, options).ok());
+}
+
+TEST_F(StreamTest, MemoryAndSocketsStayFlatOverCallsAndReconnects) {
+  RecordingHandler handler(Echo);
+  const Tensor small = Tensor::Of<float>({16}, std::vector<float>(16, 1.0f));
+  const Tensor large = Tensor::Allocate(DType::kUint8, {64 << 10});
+  int descriptors = 0;
+  int64_t resident = 0;
+  const auto round = [&](int connections, int calls) {
+    for (int c = 0; c < connections; ++c) {
+      const auto listener = Listen(handler);
+      const auto channel = Connect(listener->endpoint());
+      Arrival<absl::Status> done;
+      for (int i = 0; i < calls; ++i) {
+        channel->Call(PeerHeader(), {i % 16 == 0 ? large : small}, Deadline::In(absl::Seconds(60), Clock::Real()),
+                      [&](Outcome outcome) { done.Set(outcome.status()); });
+        if (i % 256 == 255) {
+          ASSERT_TRUE(done.WaitFor(256, absl::Seconds(60)));
+          for (const absl::Status& status : done.Take()) ASSERT_TRUE(status.ok()) << status;
+        }
+      }
+      ASSERT_TRUE(done.WaitFor(calls % 256, absl::Seconds(60)));
+    }
+  };
+  round(10, 2048);
+  descriptors = OpenDescriptors();
+  resident = ResidentKib();
+  round(40, 2048);
+  EXPECT_EQ(OpenDescriptors(), descriptors);
+  EXPECT_LT(ResidentKib(), resident + (16 << 10));
+}
+
+}  // namespace
+}  // namespace portico
