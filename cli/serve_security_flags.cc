@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/match.h"
@@ -39,6 +40,11 @@ class SecurityFlags final : public ServeFlags {
     command.add_option("--max-http-connections", max_connections_, "More are closed as they come; default 4096")
         ->check(CLI::PositiveNumber)
         ->group(kGroup);
+    command
+        .add_option("--http-compress-min-bytes", min_packed_bytes_,
+                    "Smallest HTTP answer that clients get as gzip where they accept it; default 1024; 0: none")
+        ->check(CLI::NonNegativeNumber)
+        ->group(kGroup);
     command.add_option("--http-idle-timeout-ms", idle_ms_, "A silent HTTP connection is closed; default 60000")
         ->check(CLI::PositiveNumber)
         ->group(kGroup);
@@ -56,6 +62,7 @@ class SecurityFlags final : public ServeFlags {
       options->http.max_body_bytes = static_cast<uint64_t>(*max_body_bytes_);
       options->grpc.max_message_bytes = static_cast<int>(*max_body_bytes_);
     }
+    if (min_packed_bytes_) options->http.min_packed_bytes = static_cast<uint64_t>(*min_packed_bytes_);
     if (max_connections_) options->http.max_connections = *max_connections_;
     if (idle_ms_) options->http.idle_timeout = absl::Milliseconds(*idle_ms_);
     if (header_ms_) options->http.header_timeout = absl::Milliseconds(*header_ms_);
@@ -64,12 +71,13 @@ class SecurityFlags final : public ServeFlags {
   }
 
  private:
-  static absl::StatusOr<std::string> ReadPem(const char* flag, const std::string& path) {
+  static absl::StatusOr<std::string> Pem(const char* flag, const std::string& path, const std::string& text) {
+    if (absl::StrContains(text, "-----BEGIN ")) return text;
+    return absl::InvalidArgumentError(absl::StrCat(flag, ": got file '", path, "' without PEM text, want some"));
+  }
+  static absl::StatusOr<std::string> Read(const char* flag, const std::string& path) {
     absl::StatusOr<std::string> text = ReadFile(path, kMaxPemBytes);
     if (!text.ok()) return WithContext(flag, text.status());
-    if (!absl::StrContains(*text, "-----BEGIN ")) {
-      return absl::InvalidArgumentError(absl::StrCat(flag, ": got file '", path, "' without PEM text, want some"));
-    }
     return text;
   }
 
@@ -84,15 +92,33 @@ class SecurityFlags final : public ServeFlags {
     if (options->grpc.tls.enabled()) {
       return absl::InvalidArgumentError("--tls-key, --ssl_config_file: got both, want one of them");
     }
-    ServerTls tls;
-    ASSIGN_OR_RETURN(tls.private_key, ReadPem("--tls-key", key_));
-    ASSIGN_OR_RETURN(tls.certificates, ReadPem("--tls-cert", cert_));
+    TlsFiles& source = options->tls_files;
+    source.files.subject = "TLS keys";
+    source.files.max_bytes = kMaxPemBytes;
+    source.files.paths = {key_, cert_};
+    if (!client_ca_.empty()) source.files.paths.push_back(client_ca_);
+    source.read = [paths = source.files.paths](const std::vector<std::string>& texts) { return KeysOf(paths, texts); };
+    std::vector<std::string> texts(2);
+    ASSIGN_OR_RETURN(texts[0], Read("--tls-key", key_));
+    ASSIGN_OR_RETURN(texts[1], Read("--tls-cert", cert_));
     if (!client_ca_.empty()) {
-      ASSIGN_OR_RETURN(tls.client_roots, ReadPem("--tls-client-ca", client_ca_));
+      ASSIGN_OR_RETURN(texts.emplace_back(), Read("--tls-client-ca", client_ca_));
     }
-    options->grpc.tls = tls;
-    options->http.tls = std::move(tls);
+    ASSIGN_OR_RETURN(options->grpc.tls, source.read(texts));
+    options->http.tls = options->grpc.tls;
     return absl::OkStatus();
+  }
+
+  /// Of key, certificate and, where there are three, the clients' roots.
+  static absl::StatusOr<ServerTls> KeysOf(const std::vector<std::string>& paths,
+                                          const std::vector<std::string>& texts) {
+    ServerTls tls;
+    ASSIGN_OR_RETURN(tls.private_key, Pem("--tls-key", paths[0], texts[0]));
+    ASSIGN_OR_RETURN(tls.certificates, Pem("--tls-cert", paths[1], texts[1]));
+    if (paths.size() > 2) {
+      ASSIGN_OR_RETURN(tls.client_roots, Pem("--tls-client-ca", paths[2], texts[2]));
+    }
+    return tls;
   }
 
   /// Beyond this machine, a listener wants TLS, and to know its clients: by tokens or by their certificates.
@@ -110,7 +136,7 @@ class SecurityFlags final : public ServeFlags {
 
   std::string tenants_, key_, cert_, client_ca_;
   bool insecure_ = false;
-  std::optional<int64_t> max_body_bytes_;
+  std::optional<int64_t> max_body_bytes_, min_packed_bytes_;
   std::optional<uint32_t> max_connections_;
   std::optional<int64_t> idle_ms_, header_ms_;
 };

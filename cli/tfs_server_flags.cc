@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "cli/tfs_flags.h"
@@ -17,6 +18,7 @@ namespace {
 
 constexpr int kDefaultPort = 8500;
 constexpr int kDefaultRestPort = 8501;
+constexpr uint64_t kMaxSslConfigBytes = uint64_t{1} << 20;
 
 class TfsServerFlags final : public ServeFlags {
  public:
@@ -44,6 +46,8 @@ class TfsServerFlags final : public ServeFlags {
         ->group(kGroup);
     command.add_option("--ssl_config_file", ssl_file_, "Keys of the gRPC API, a text protobuf of type SSLConfig")
         ->type_name("FILE")
+        ->group(kGroup);
+    command.add_flag("--ssl-config-for-rest", ssl_for_rest_, "The keys of --ssl_config_file are for REST, too")
         ->group(kGroup);
     command
         .add_option("--monitoring_config_file", monitoring_file_,
@@ -120,19 +124,35 @@ class TfsServerFlags final : public ServeFlags {
   }
 
   absl::Status ApplySsl(Node::Options* options) const {
-    if (ssl_file_.empty()) return absl::OkStatus();
+    if (ssl_file_.empty()) {
+      if (!ssl_for_rest_) return absl::OkStatus();
+      return absl::InvalidArgumentError("--ssl-config-for-rest: got it without --ssl_config_file; give that, too");
+    }
+    ASSIGN_OR_RETURN(std::string text, ReadFile(ssl_file_, kMaxSslConfigBytes));
+    TlsFiles& source = options->tls_files;
+    source.files.subject = "--ssl_config_file";
+    source.files.max_bytes = kMaxSslConfigBytes;
+    source.files.paths = {ssl_file_};
+    source.read = [path = ssl_file_](const std::vector<std::string>& texts) { return KeysOf(path, texts.front()); };
+    ASSIGN_OR_RETURN(options->grpc.tls, source.read({std::move(text)}));
+    if (ssl_for_rest_) options->http.tls = options->grpc.tls;
+    return absl::OkStatus();
+  }
+
+  static absl::StatusOr<ServerTls> KeysOf(const std::string& path, const std::string& text) {
     tensorflow::serving::SSLConfig config;
-    RETURN_IF_ERROR(ReadProtoTextFile(ssl_file_, &config));
+    RETURN_IF_ERROR(ParseProtoText(path, text, &config));
     const auto missing = [&](absl::string_view field) {
-      return absl::InvalidArgumentError(absl::StrCat("file '", ssl_file_, "': ", field, ": got none, want PEM text"));
+      return absl::InvalidArgumentError(absl::StrCat("file '", path, "': ", field, ": got none, want PEM text"));
     };
     if (config.server_key().empty()) return missing("server_key");
     if (config.server_cert().empty()) return missing("server_cert");
     if (config.client_verify() && config.custom_ca().empty()) return missing("client_verify: custom_ca");
-    options->grpc.tls.private_key = config.server_key();
-    options->grpc.tls.certificates = config.server_cert();
-    if (config.client_verify()) options->grpc.tls.client_roots = config.custom_ca();
-    return absl::OkStatus();
+    ServerTls tls;
+    tls.private_key = config.server_key();
+    tls.certificates = config.server_cert();
+    if (config.client_verify()) tls.client_roots = config.custom_ca();
+    return tls;
   }
 
   absl::Status ApplyMonitoring(Node::Options* options) const {
@@ -158,6 +178,7 @@ class TfsServerFlags final : public ServeFlags {
   std::string socket_path_;
   std::string channel_arguments_;
   std::string ssl_file_;
+  bool ssl_for_rest_ = false;
   std::string monitoring_file_;
 };
 

@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "node/frontend/admin.h"
 #include "node/frontend/grpc_health.h"
+#include "node/frontend/grpc_reflection.h"
 #include "node/frontend/grpc_server.h"
 #include "node/frontend/http_routes.h"
 #include "node/frontend/http_server.h"
@@ -75,6 +76,7 @@ class NodeImpl final : public Node {
     stopped_ = true;
     model_config_poller_.Stop();
     tenants_file_.Stop();
+    tls_files_.Stop();
     servables_->Stop();
     for (const auto& listener : listeners_) listener->GoAway();
     if (!inference_->Drain(options_.drain_timeout)) {
@@ -149,6 +151,7 @@ class NodeImpl final : public Node {
     v2_rest.max_tensor_bytes = tfs.max_tensor_bytes;
     v2_rest.timeout = options_.rest_timeout;
     v2_rest_ = std::make_unique<V2RestFrontend>(v2_rest, *entrance_, [this] { return Ready(); });
+    reflection_ = GrpcReflection::Create(access_);
     health_ = GrpcHealth::Create({}, *inference_, [this] { return Ready(); });
     memory_ = std::make_unique<MemoryAccount>(*servables_, *inference_, *metrics_);
     admin_ = std::make_unique<Admin>([this] { return Ready(); }, *servables_, *metrics_, *traces_, *memory_);
@@ -164,15 +167,19 @@ class NodeImpl final : public Node {
     if (!options_.http.address.empty()) {
       HttpServer::Options http = options_.http;
       http.executor = &http_parsers_;
-      ASSIGN_OR_RETURN(http_, HttpServer::Start(std::move(http), HttpRoutes({options_.metrics_path}, access_, *admin_,
-                                                                            *tfs_rest_, *v2_rest_)));
+      http.admit = HttpDoor(access_);
+      ASSIGN_OR_RETURN(http_, HttpServer::Start(std::move(http),
+                                                HttpRoutes({options_.metrics_path}, *admin_, *tfs_rest_, *v2_rest_)));
     }
     if (!options_.grpc.address.empty() || !options_.grpc.socket_path.empty()) {
       std::vector<grpc::Service*> services = tfs_grpc_->services();
       for (grpc::Service* service : v2_grpc_->services()) services.push_back(service);
       for (grpc::Service* service : health_->services()) services.push_back(service);
+      for (grpc::Service* service : reflection_->services()) services.push_back(service);
       ASSIGN_OR_RETURN(grpc_, GrpcServer::Start(options_.grpc, std::move(services)));
     }
+    RETURN_IF_ERROR(tls_files_.Poll());
+    tls_files_.Start();
     return absl::OkStatus();
   }
 
@@ -215,11 +222,18 @@ class NodeImpl final : public Node {
     }
   }
 
-  void UseTenants(TenantTable table) {
+  void UseTenants(const TenantTable& table) {
     std::map<std::string, TenantLimits> limits;
     for (const Tenant& tenant : table.tenants) limits[tenant.name] = tenant.limits;
     inference_->quotas().SetLimits(limits);
-    access_.SetTenants(std::move(table));
+    access_.SetTenants(table);
+  }
+
+  absl::Status UseKeys(const std::vector<std::string>& texts) {
+    ASSIGN_OR_RETURN(const ServerTls tls, options_.tls_files.read(texts));
+    if (http_ != nullptr && options_.http.tls.enabled()) RETURN_IF_ERROR(http_->SetTls(tls));
+    if (grpc_ != nullptr && options_.grpc.tls.enabled()) RETURN_IF_ERROR(grpc_->SetTls(tls));
+    return absl::OkStatus();
   }
 
   /// Tells peers what is available now. Calls are one at a time, so that the last one tells the truth.
@@ -246,7 +260,7 @@ class NodeImpl final : public Node {
                                          }};
   std::unique_ptr<Inference> inference_;
   Access access_;
-  TenantsFile tenants_file_{options_.tenants, [this](TenantTable table) { UseTenants(std::move(table)); }};
+  TenantsFile tenants_file_{options_.tenants, [this](const TenantTable& table) { UseTenants(table); }};
   std::unique_ptr<PeerFrontend> peer_frontend_;
   std::optional<Entrance> entrance_;
   std::unique_ptr<TfsRestFrontend> tfs_rest_;
@@ -254,6 +268,7 @@ class NodeImpl final : public Node {
   std::unique_ptr<V2GrpcFrontend> v2_grpc_;
   std::unique_ptr<V2RestFrontend> v2_rest_;
   std::unique_ptr<GrpcHealth> health_;
+  std::unique_ptr<GrpcReflection> reflection_;
   std::unique_ptr<MemoryAccount> memory_;
   std::unique_ptr<Admin> admin_;
   std::vector<std::unique_ptr<Listener>> listeners_;
@@ -262,6 +277,8 @@ class NodeImpl final : public Node {
   ThreadPool http_parsers_{{.threads = 1, .name = "http-parse"}};
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<GrpcServer> grpc_;
+  FileFollower tls_files_{options_.tls_files.files,
+                          [this](const std::vector<std::string>& texts) { return UseKeys(texts); }};
   bool stopped_ = false;
 };
 

@@ -11,6 +11,7 @@
 #include "node/frontend/grpc_server.h"
 #include "node/frontend/http_server.h"
 #include "node/frontend/tenants_file.h"
+#include "node/frontend/tls_files.h"
 #include "node/inference.h"
 #include "node/observe/otlp_exporter.h"
 #include "node/observe/request_log.h"
@@ -44,6 +45,8 @@ class Node {
     std::string metrics_path;
     /// Who may send requests; without a file: everybody. It is followed.
     TenantsFile::Options tenants;
+    /// Where the keys of `grpc` and `http` are read again.
+    TlsFiles tls_files;
     /// Peer endpoint, zmq+tcp://…; empty: none.
     std::string peer;
     /// Worker threads; 0: one per core.

@@ -20,6 +20,8 @@ absl::Status Refused(absl::string_view tenant, const std::string& what) {
 /// Guarded by mutex_; never destroyed before the quotas are, since requests hold it.
 struct TenantQuotas::Usage {
   TenantLimits limits;
+  /// Key of tenants_ of one that has no limits any more: forgotten with its last request.
+  std::string gone;
   int64_t requests = 0;
   int64_t bytes = 0;
   /// Requests that may come at once, as of `filled`.
@@ -32,16 +34,32 @@ TenantQuotas::~TenantQuotas() = default;
 
 void TenantQuotas::SetLimits(const std::map<std::string, TenantLimits>& limits) {
   MutexLock lock(&mutex_);
-  for (auto& [tenant, usage] : tenants_) usage->limits = TenantLimits();
+  for (auto it = tenants_.begin(); it != tenants_.end();) {
+    const auto known = it++;
+    if (limits.count(known->first) != 0) continue;
+    known->second->limits = TenantLimits();
+    known->second->gone = known->first;
+    if (known->second->requests == 0) tenants_.erase(known);
+  }
   for (const auto& [tenant, limit] : limits) {
     std::unique_ptr<Usage>& known = tenants_[tenant];
-    if (known == nullptr) known = std::make_unique<Usage>();
+    const bool is_new = known == nullptr;
+    if (is_new) known = std::make_unique<Usage>();
     Usage& usage = *known;
+    usage.gone.clear();
+    // Reading the same file again gives nobody a second's worth.
+    if (is_new || usage.limits.requests_per_second != limit.requests_per_second) {
+      usage.tokens = Burst(limit);
+      usage.filled = clock_.Now();
+    }
     usage.limits = limit;
-    usage.tokens = Burst(limit);
-    usage.filled = clock_.Now();
   }
-  if (!limits.empty()) limited_.store(true, std::memory_order_release);
+  limited_.store(!tenants_.empty(), std::memory_order_release);
+}
+
+size_t TenantQuotas::size() const {
+  MutexLock lock(&mutex_);
+  return tenants_.size();
 }
 
 absl::StatusOr<TenantQuotas::Place> TenantQuotas::Enter(absl::string_view tenant, int64_t bytes) {
@@ -79,6 +97,7 @@ void TenantQuotas::Leave(Place place, int64_t bytes) {
   MutexLock lock(&mutex_);
   --place->requests;
   place->bytes -= bytes;
+  if (place->requests == 0 && !place->gone.empty()) tenants_.erase(std::string(place->gone));
 }
 
 }  // namespace portico

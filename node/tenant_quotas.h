@@ -22,7 +22,8 @@ class TenantQuotas {
   explicit TenantQuotas(const Clock& clock);
   ~TenantQuotas();
 
-  /// Replaces all limits; what is inside stays counted.
+  /// Replaces all limits; what is inside stays counted. A tenant that has none any more is forgotten once nothing of it
+  /// is inside.
   void SetLimits(const std::map<std::string, TenantLimits>& limits);
 
   struct Usage;
@@ -33,11 +34,13 @@ class TenantQuotas {
   /// never had limits always get in.
   absl::StatusOr<Place> Enter(absl::string_view tenant, int64_t bytes);
   void Leave(Place place, int64_t bytes);
+  /// Tenants that are known.
+  size_t size() const;
 
  private:
   const Clock& clock_;
   std::atomic<bool> limited_{false};
-  Mutex mutex_;
+  mutable Mutex mutex_;
   absl::flat_hash_map<std::string, std::unique_ptr<Usage>> tenants_ ABSL_GUARDED_BY(mutex_);
 };
 

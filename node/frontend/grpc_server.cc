@@ -5,24 +5,15 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
+#include "node/frontend/grpc_keys.h"
 
 namespace portico {
 namespace {
 
-std::shared_ptr<grpc::ServerCredentials> CredentialsOf(const ServerTls& tls) {
-  if (!tls.enabled()) return grpc::InsecureServerCredentials();
-  grpc::SslServerCredentialsOptions options(tls.client_roots.empty()
-                                                ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
-                                                : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  options.pem_key_cert_pairs.push_back({tls.private_key, tls.certificates});
-  options.pem_root_certs = tls.client_roots;
-  return grpc::SslServerCredentials(options);
-}
-
 class Server final : public GrpcServer {
  public:
+  explicit Server(const ServerTls& tls) : keys_(tls) {}
   ~Server() override { Stop(absl::ZeroDuration()); }
 
   absl::Status Listen(const Options& options, const std::vector<grpc::Service*>& services) {
@@ -31,14 +22,15 @@ class Server final : public GrpcServer {
       return absl::InvalidArgumentError(
           absl::StrCat("gRPC address '", options.address, "': got no port, want HOST:PORT"));
     }
-    // Says to gRPC that every server from now on answers reflection, too; saying it again changes nothing.
-    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    if (options.tls.enabled()) RETURN_IF_ERROR(CheckServerTls(options.tls));
     int port = 0;
     int socket = 1;
     grpc::ServerBuilder builder;
-    if (!options.address.empty()) builder.AddListeningPort(options.address, CredentialsOf(options.tls), &port);
+    if (!options.address.empty())
+      builder.AddListeningPort(options.address, credentials_.emplace_back(keys_.NewCredentials()), &port);
     if (!options.socket_path.empty()) {
-      builder.AddListeningPort(absl::StrCat("unix:", options.socket_path), CredentialsOf(options.tls), &socket);
+      builder.AddListeningPort(absl::StrCat("unix:", options.socket_path),
+                               credentials_.emplace_back(keys_.NewCredentials()), &socket);
     }
     for (const auto& [name, value] : options.channel_arguments) {
       int number = 0;
@@ -67,6 +59,8 @@ class Server final : public GrpcServer {
 
   const std::string& address() const override { return address_; }
 
+  absl::Status SetTls(const ServerTls& tls) override { return keys_.Set(tls); }
+
   void Stop(absl::Duration timeout) override {
     if (server_ == nullptr) return;
     server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(timeout));
@@ -75,13 +69,16 @@ class Server final : public GrpcServer {
 
  private:
   std::string address_;
+  GrpcKeys keys_;
+  /// gRPC keeps what is inside them, which asks them for keys.
+  std::vector<std::shared_ptr<grpc::ServerCredentials>> credentials_;
   std::unique_ptr<grpc::Server> server_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Options options, std::vector<grpc::Service*> services) {
-  auto server = std::make_unique<Server>();
+  auto server = std::make_unique<Server>(options.tls);
   RETURN_IF_ERROR(server->Listen(options, services));
   return server;
 }

@@ -36,6 +36,8 @@ class GrpcServer {
 
   /// HOST:PORT as bound.
   virtual const std::string& address() const = 0;
+  /// As HttpServer::SetTls().
+  virtual absl::Status SetTls(const ServerTls& tls) = 0;
   /// Stops accepting, waits for calls in hand at most `timeout`, then cancels them.
   virtual void Stop(absl::Duration timeout) = 0;
 };

@@ -12,14 +12,18 @@ bool IsOpenPath(absl::string_view path) {
   return absl::StartsWith(path, "/v2/models/") && absl::EndsWith(path, "/ready");
 }
 
-HttpServer::Handler HttpRoutes(HttpRouteOptions options, const Access& access, const Admin& admin, TfsRestFrontend& tfs,
-                               V2RestFrontend& v2) {
-  return [options = std::move(options), &access, &admin, &tfs, &v2](const HttpRequest& request,
-                                                                    HttpServer::Respond respond) {
-    if (!IsOpenPath(request.path)) {
-      if (const auto tenant = access.Check(request.header("authorization")); !tenant.ok()) {
-        return respond(ErrorReply(tenant.status()));
-      }
+HttpServer::Admit HttpDoor(const Access& access) {
+  return [&access](absl::string_view path,
+                   absl::string_view authorization) -> absl::StatusOr<std::shared_ptr<const Tenant>> {
+    if (IsOpenPath(path)) return nullptr;
+    return access.Check(authorization);
+  };
+}
+
+HttpServer::Handler HttpRoutes(HttpRouteOptions options, const Admin& admin, TfsRestFrontend& tfs, V2RestFrontend& v2) {
+  return [options = std::move(options), &admin, &tfs, &v2](const HttpRequest& request, HttpServer::Respond respond) {
+    if (absl::StartsWith(request.path, "/debug/")) {
+      if (absl::Status status = CheckAdmin(request.tenant.get()); !status.ok()) return respond(ErrorReply(status));
     }
     if (!options.metrics_path.empty() && request.path == options.metrics_path) {
       // Answered inside the call, like all that Admin answers.

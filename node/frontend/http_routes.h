@@ -19,9 +19,12 @@ struct HttpRouteOptions {
 /// Whether anybody may ask: health and readiness.
 bool IsOpenPath(absl::string_view path);
 
+/// Whom a node's HTTP listener lets in: all paths but open ones ask `access`, whatever they are. Not owned; must
+/// outlive the server.
+HttpServer::Admit HttpDoor(const Access& access);
+
 /// The handler of a node's HTTP listener: by its path, a request goes to the frontend that handles it; 404 for the
-/// rest. All but open paths ask `access` first, whatever they are. Not owned; must outlive the server.
-HttpServer::Handler HttpRoutes(HttpRouteOptions options, const Access& access, const Admin& admin, TfsRestFrontend& tfs,
-                               V2RestFrontend& v2);
+/// rest. /debug/… is for admins. References are not owned and must outlive the server.
+HttpServer::Handler HttpRoutes(HttpRouteOptions options, const Admin& admin, TfsRestFrontend& tfs, V2RestFrontend& v2);
 
 }  // namespace portico

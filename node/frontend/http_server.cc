@@ -8,7 +8,6 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/bind_handler.hpp>
@@ -28,7 +27,9 @@
 #include "base/gate.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "node/frontend/content_coding.h"
 #include "node/frontend/gunzip.h"
+#include "node/frontend/http_tls.h"
 #include "node/json_text.h"
 
 namespace portico {
@@ -111,6 +112,12 @@ struct Core {
   void Post(Task task) {
     MutexLock lock(&mutex);
     if (!stopped) asio::post(io, std::move(task));
+  }
+  /// Runs `task` on the executor, which may be gone once the server has stopped: then drops it.
+  template <typename Task>
+  void Offload(Task task) {
+    MutexLock lock(&mutex);
+    if (!stopped) options.executor->Schedule(std::move(task));
   }
 
   /// Calls OnAnswered() on the I/O thread, which is woken once for all that come until it looks.
@@ -212,8 +219,33 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
     core_->connections.erase(Self());
   }
 
-  /// From any thread, once per request.
+  /// From any thread, once per request: Reply → PackReply → SendReply.
   void Reply(HttpReply reply) {
+    const HttpServer::Options& options = core_->options;
+    if (options.min_packed_bytes == 0 || reply.body.size() < options.min_packed_bytes)
+      return SendReply(std::move(reply));
+    // Caches between here and the client must know that it depends.
+    reply.headers.emplace_back("Vary", "Accept-Encoding");
+    const ContentCoding coding = ChooseContentCoding(Header("accept-encoding"));
+    if (coding == ContentCoding::kIdentity) return SendReply(std::move(reply));
+    // Packs about 100 bytes in a microsecond: neither the I/O thread nor a worker should for long.
+    if (reply.body.size() <= options.inline_body_bytes / 4 || options.executor == nullptr) {
+      return PackReply(coding, std::move(reply));
+    }
+    core_->Offload(
+        [self = Self(), coding, reply = std::move(reply)]() mutable { self->PackReply(coding, std::move(reply)); });
+  }
+
+  void PackReply(ContentCoding coding, HttpReply reply) {
+    std::string packed = Pack(coding, reply.body);
+    if (!packed.empty()) {
+      reply.body = std::move(packed);
+      reply.headers.emplace_back("Content-Encoding", std::string(ContentCodingName(coding)));
+    }
+    SendReply(std::move(reply));
+  }
+
+  void SendReply(HttpReply reply) {
     if (std::this_thread::get_id() == core_->io_thread) return Write(std::move(reply));
     if constexpr (kTls) {
       core_->Post([self = Self(), reply = std::move(reply)]() mutable { self->Write(std::move(reply)); });
@@ -255,6 +287,7 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
     state_ = State::kReading;
     Touch();
     continued_ = false;
+    admitted_ = false;
     // What a client sent ahead has begun already.
     begun_ = buffer_.size() != 0;
     header_done_ = false;
@@ -275,6 +308,10 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
     header_done_ = parser_->is_header_done();
     if (header_done_ || !std::exchange(begun_, true)) Touch();
     CountBody(parser_->get().body().size());
+    if (header_done_ && !std::exchange(admitted_, true)) {
+      // Before the body: it is neither waited for nor asked for (100-continue) where nobody may send it.
+      if (absl::Status status = Admit(); !status.ok()) return Refuse(status);
+    }
     if (core_->body_bytes > core_->options.max_total_body_bytes) {
       return Refuse(503, absl::StrCat("server: got bodies of over ", core_->options.max_total_body_bytes,
                                       " bytes at once, want at most that; try again later"));
@@ -303,6 +340,32 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
       return Refuse(400, absl::StrCat("request: not HTTP/1.1: ", error.message()));
     }
     Close();
+  }
+
+  /// Asks who sends the request.
+  absl::Status Admit() {
+    request_.tenant = nullptr;
+    const auto& message = parser_->get();
+    SetTarget();
+    // A browser's question before the request is never one of a tenant.
+    const bool preflight = core_->options.cors && message.method() == http::verb::options;
+    if (core_->options.admit == nullptr || preflight) return absl::OkStatus();
+    ASSIGN_OR_RETURN(request_.tenant, core_->options.admit(request_.path, Header("authorization")));
+    return absl::OkStatus();
+  }
+
+  void SetTarget() {
+    const absl::string_view target = View(parser_->get().target());
+    const size_t question = target.find('?');
+    request_.path = target.substr(0, question);
+    request_.query = question == target.npos ? absl::string_view() : target.substr(question + 1);
+  }
+
+  /// Answers a request that may not be here; the connection goes on where nothing of it is still to come.
+  void Refuse(const absl::Status& status) {
+    keep_alive_ = parser_->is_done() && parser_->get().keep_alive();
+    CountBody(0);
+    Write(ErrorReply(status));
   }
 
   /// Answers what is not worth a handler and closes.
@@ -353,11 +416,8 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
       body = *std::move(plain);
       body.append(HttpRequest::kBodyPadding, '\0');
     }
-    const absl::string_view target = View(message.target());
-    const size_t question = target.find('?');
+    SetTarget();
     request_.method = View(message.method_string());
-    request_.path = target.substr(0, question);
-    request_.query = question == target.npos ? absl::string_view() : target.substr(question + 1);
     request_.body = {body.data(), body.size() - HttpRequest::kBodyPadding};
     request_.header = [this](absl::string_view name) { return Header(name); };
     request_.when_gone = [this](absl::AnyInvocable<void()> on_gone) { WhenGone(std::move(on_gone)); };
@@ -512,6 +572,8 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
   bool begun_ = false;
   bool header_done_ = false;
   bool continued_ = false;
+  /// It was asked who sends the request.
+  bool admitted_ = false;
   bool gzip_ = false;
   bool keep_alive_ = true;
   /// Entered the gate.
@@ -526,37 +588,6 @@ class Connection final : public Peer, public std::enable_shared_from_this<Connec
   bool closed_ ABSL_GUARDED_BY(gone_mutex_) = false;
   absl::AnyInvocable<void()> on_gone_ ABSL_GUARDED_BY(gone_mutex_);
 };
-
-/// TLS 1.2 and later.
-absl::StatusOr<std::unique_ptr<asio::ssl::context>> NewTlsContext(const ServerTls& tls) {
-  auto context = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
-  error_code error;
-  const auto check = [&error](absl::string_view what) {
-    if (!error) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat("HTTP TLS: ", what, ": got ", error.message(), ", want PEM text"));
-  };
-  context->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_sslv2 |
-                           asio::ssl::context::no_sslv3 | asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1,
-                       error);
-  RETURN_IF_ERROR(check("options"));
-  context->use_certificate_chain(asio::buffer(tls.certificates), error);
-  RETURN_IF_ERROR(check("certificates"));
-  context->use_private_key(asio::buffer(tls.private_key), asio::ssl::context::pem, error);
-  RETURN_IF_ERROR(check("private key"));
-  if (SSL_CTX_check_private_key(context->native_handle()) != 1) {
-    return absl::InvalidArgumentError("HTTP TLS: got a private key that is not the certificate's");
-  }
-  if (!tls.client_roots.empty()) {
-    context->add_certificate_authority(asio::buffer(tls.client_roots), error);
-    RETURN_IF_ERROR(check("client roots"));
-    context->set_verify_mode(asio::ssl::verify_peer | asio::ssl::verify_fail_if_no_peer_cert, error);
-    RETURN_IF_ERROR(check("client verification"));
-  }
-  // Resumed sessions need it once clients are verified.
-  constexpr unsigned char kSessions[] = "portico";
-  SSL_CTX_set_session_id_context(context->native_handle(), kSessions, sizeof(kSessions) - 1);
-  return context;
-}
 
 class BeastServer final : public HttpServer {
  public:
@@ -606,6 +637,20 @@ class BeastServer final : public HttpServer {
   }
 
   const std::string& address() const override { return address_; }
+
+  absl::Status SetTls(const ServerTls& tls) override {
+    const ServerTls& first = core_->options.tls;
+    if (!first.enabled() || tls.mutual() != first.mutual()) {
+      return absl::FailedPreconditionError(
+          "HTTP TLS: got keys that turn TLS or the check of clients' certificates on or off, want that as at the "
+          "start; "
+          "start the node again");
+    }
+    ASSIGN_OR_RETURN(std::unique_ptr<asio::ssl::context> context, NewTlsContext(tls));
+    // Connections hold on to what they were made of.
+    core_->Post([core = core_, context = std::move(context)]() mutable { core->tls = std::move(context); });
+    return absl::OkStatus();
+  }
 
   void Stop(absl::Duration timeout) override {
     if (!thread_.joinable()) return;

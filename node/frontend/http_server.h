@@ -16,6 +16,8 @@
 
 namespace portico {
 
+struct Tenant;
+
 /// A request as handlers see it; views live until the reply is given.
 struct HttpRequest {
   /// Readable bytes behind `body`, for parsers that read ahead.
@@ -28,6 +30,8 @@ struct HttpRequest {
   absl::string_view query;
   /// Unpacked where it came as gzip.
   absl::string_view body;
+  /// Who sends it, as Options::admit said; null where it has not said.
+  std::shared_ptr<const Tenant> tenant;
   /// Empty when there is no such header; names compare without case.
   std::function<absl::string_view(absl::string_view name)> header;
   /// What to do when the client goes before its answer: runs at most once, on the I/O thread, not after the answer. A
@@ -47,6 +51,10 @@ struct HttpReply {
 /// one connection are handled one after the other.
 class HttpServer {
  public:
+  /// Who sends a request for `path` with this `authorization` header (may be empty); null for a path that anybody may
+  /// ask. An error is the answer. On the I/O thread, once the header is there: must not block.
+  using Admit = std::function<absl::StatusOr<std::shared_ptr<const Tenant>>(absl::string_view path,
+                                                                            absl::string_view authorization)>;
   struct Options {
     /// HOST:PORT; port 0 lets the system choose.
     std::string address = "127.0.0.1:0";
@@ -65,8 +73,12 @@ class HttpServer {
     /// Scripts of any web page may send requests and read answers (CORS): answers allow every origin, and OPTIONS is
     /// answered.
     bool cors = false;
-    /// Where bodies that came as gzip, or over `inline_body_bytes`, are unpacked and handled, so that they don't hold
-    /// up the I/O thread; not owned, must outlive the server. Null: on the I/O thread.
+    /// Asked before a request's body is read. Null: nobody is asked.
+    Admit admit;
+    /// Answers of at least so many bytes are packed (gzip, deflate) for clients that accept it. 0: none are.
+    uint64_t min_packed_bytes = 1024;
+    /// Where bodies that came as gzip, or over `inline_body_bytes`, are unpacked and handled, and large answers packed,
+    /// so that they don't hold up the I/O thread; not owned, must outlive the server. Null: on the I/O thread.
     Executor* executor = nullptr;
     uint64_t inline_body_bytes = 64 << 10;
   };
@@ -81,6 +93,9 @@ class HttpServer {
 
   /// HOST:PORT as bound.
   virtual const std::string& address() const = 0;
+  /// Keys of the handshakes that begin from now on; connections stay. An error changes nothing: keys that are none,
+  /// or that turn TLS or mutual TLS on or off. From any thread.
+  virtual absl::Status SetTls(const ServerTls& tls) = 0;
   /// Stops accepting, lets requests in hand finish at most `timeout`, then closes. Replies that come later are dropped.
   virtual void Stop(absl::Duration timeout) = 0;
 };

@@ -10,10 +10,18 @@ namespace portico {
 
 absl::Status RequestEntry::Start(absl::FunctionRef<absl::string_view(absl::string_view name)> header,
                                  Deadline deadline) {
+  const auto tenant = entrance_.access.Check(header("authorization"));
+  const absl::Status status = StartFor(tenant.ok() ? tenant->get() : nullptr, header, deadline);
+  return tenant.ok() ? status : tenant.status();
+}
+
+absl::Status RequestEntry::StartFor(const Tenant* tenant,
+                                    absl::FunctionRef<absl::string_view(absl::string_view name)> header,
+                                    Deadline deadline) {
   context_->deadline = deadline;
   const absl::string_view traceparent = header("traceparent");
   StartTrace(traceparent, traceparent.empty() ? "" : header("tracestate"));
-  ASSIGN_OR_RETURN(const Tenant* const tenant, entrance_.access.Check(header("authorization")));
+  if (tenant == nullptr) return absl::UnauthenticatedError("request: got nobody who sends it, want a tenant");
   context_->tenant = tenant->name;
   context_->priority = tenant->priority;
   return absl::OkStatus();

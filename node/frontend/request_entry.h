@@ -36,6 +36,10 @@ class RequestEntry {
   /// whether it is sampled) and `tracestate`.
   absl::Status Start(absl::FunctionRef<absl::string_view(absl::string_view name)> header, Deadline deadline);
 
+  /// The same where the door has found out already who sends it; null: nobody that may (UNAUTHENTICATED).
+  absl::Status StartFor(const Tenant* tenant, absl::FunctionRef<absl::string_view(absl::string_view name)> header,
+                        Deadline deadline);
+
   const Ref<RequestContext>& context() const { return context_; }
   /// The client has gone. From any thread.
   void Cancel() const { context_->Cancel(); }

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "absl/status/status.h"
+
 namespace portico {
 
 /// Keys of a listener that clients reach, PEM texts. Without a key the listener is plain.
@@ -13,6 +15,10 @@ struct ServerTls {
   std::string client_roots;
 
   bool enabled() const { return !private_key.empty(); }
+  bool mutual() const { return !client_roots.empty(); }
 };
+
+/// INVALID_ARGUMENT for what is no PEM text, and for a private key that is not the certificate's.
+absl::Status CheckServerTls(const ServerTls& tls);
 
 }  // namespace portico

@@ -4,9 +4,6 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "base/file.h"
-#include "base/log.h"
 #include "base/status_macros.h"
 #include "router/yaml_node.h"
 
@@ -42,10 +39,20 @@ absl::Status ParseLimits(const YamlNode& node, const std::string& subject, Tenan
   return absl::OkStatus();
 }
 
+absl::Status ParseRoles(const YamlNode& node, const std::string& subject, Tenant* tenant) {
+  RETURN_IF_ERROR(node.CheckList(subject));
+  for (const YamlNode& role : node.items()) {
+    ASSIGN_OR_RETURN(const std::string name, role.Text(subject));
+    if (name != "admin") return role.Error(absl::StrCat(subject, ": got '", name, "', want admin"));
+    tenant->admin = true;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ParseTenant(const YamlEntry& entry, TenantTable* table) {
   const std::string subject = absl::StrCat("tenant '", entry.key, "'");
   const YamlNode& node = entry.value;
-  RETURN_IF_ERROR(node.CheckMap(subject, {"token_sha256", "priority", "limits"}));
+  RETURN_IF_ERROR(node.CheckMap(subject, {"token_sha256", "priority", "limits", "roles"}));
   Tenant tenant;
   tenant.name = entry.key;
   if (const YamlNode* value = node.Find("priority")) {
@@ -54,6 +61,9 @@ absl::Status ParseTenant(const YamlEntry& entry, TenantTable* table) {
   }
   if (const YamlNode* value = node.Find("limits")) {
     RETURN_IF_ERROR(ParseLimits(*value, absl::StrCat(subject, ": limits"), &tenant.limits));
+  }
+  if (const YamlNode* value = node.Find("roles")) {
+    RETURN_IF_ERROR(ParseRoles(*value, absl::StrCat(subject, ": roles"), &tenant));
   }
   const YamlNode* const tokens = node.Find("token_sha256");
   if (tokens == nullptr) {
@@ -86,47 +96,15 @@ absl::StatusOr<TenantTable> ParseTenants(const std::string& text, const std::str
   return table;
 }
 
-absl::Status TenantsFile::Poll() {
-  const absl::StatusOr<std::string> text = ReadFile(options_.path, kMaxBytes);
-  // A file that is away is no new content either; it is told once, as if that were what it said.
-  std::string content = text.ok() ? absl::StrCat("+", *text) : absl::StrCat("-", text.status().message());
-  if (content == seen_) return absl::OkStatus();
-  seen_ = std::move(content);
-  if (!text.ok()) return WithContext("tenants file", text.status());
-  ASSIGN_OR_RETURN(TenantTable table, ParseTenants(*text, options_.path));
-  on_change_(std::move(table));
-  return absl::OkStatus();
-}
-
-void TenantsFile::Start() {
-  thread_ = std::thread([this] { Run(); });
-}
-
-void TenantsFile::Run() {
-  for (;;) {
-    {
-      MutexLock lock(&mutex_);
-      const absl::Time next = absl::Now() + options_.period;
-      while (!stopping_ && absl::Now() < next) stop_.WaitFor(&mutex_, next - absl::Now());
-      if (stopping_) return;
-    }
-    const std::string before = seen_;
-    const absl::Status status = Poll();
-    if (!status.ok()) {
-      LogError(absl::StrCat(status.message(), "; tenants and tokens stay as they are"));
-    } else if (seen_ != before) {
-      LogInfo(absl::StrCat("tenants file '", options_.path, "' has changed: its tenants and tokens hold from now on"));
-    }
-  }
-}
-
-void TenantsFile::Stop() {
-  {
-    MutexLock lock(&mutex_);
-    stopping_ = true;
-    stop_.NotifyAll();
-  }
-  if (thread_.joinable()) thread_.join();
-}
+TenantsFile::TenantsFile(const Options& options, OnChange on_change)
+    : follower_({.subject = "tenants file",
+                 .paths = options.path.empty() ? std::vector<std::string>() : std::vector<std::string>{options.path},
+                 .period = options.period,
+                 .max_bytes = kMaxBytes},
+                [path = options.path, on_change = std::move(on_change)](const std::vector<std::string>& texts) {
+                  ASSIGN_OR_RETURN(const TenantTable table, ParseTenants(texts.front(), path));
+                  on_change(table);
+                  return absl::OkStatus();
+                }) {}
 
 }  // namespace portico

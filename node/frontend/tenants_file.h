@@ -2,12 +2,10 @@
 
 #include <functional>
 #include <string>
-#include <thread>
-#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "base/mutex.h"
+#include "node/file_follower.h"
 #include "node/frontend/access.h"
 
 namespace portico {
@@ -19,6 +17,7 @@ namespace portico {
 ///     NAME:
 ///       token_sha256: [HEX, ...]       # printf %s TOKEN | sha256sum
 ///       priority: 0
+///       roles: [admin]                 # may load, unload and configure models, and look into /debug
 ///       limits: {max_requests: 10, max_bytes: 1000000, requests_per_second: 100}
 absl::StatusOr<TenantTable> ParseTenants(const std::string& text, const std::string& file);
 
@@ -31,30 +30,19 @@ class TenantsFile {
     std::string path;
     absl::Duration period = absl::Seconds(2);
   };
-  using OnChange = std::function<void(TenantTable table)>;
+  using OnChange = std::function<void(const TenantTable& table)>;
 
-  TenantsFile(Options options, OnChange on_change) : options_(std::move(options)), on_change_(std::move(on_change)) {}
-  /// Stops.
-  ~TenantsFile() { Stop(); }
+  TenantsFile(const Options& options, OnChange on_change);
 
   /// Looks once. OK where nothing is new; else what was wrong. For one thread at a time.
-  absl::Status Poll();
+  absl::Status Poll() { return follower_.Poll(); }
   /// Looks once a period from now on, on a thread of its own. Once.
-  void Start();
+  void Start() { follower_.Start(); }
   /// Joins. `on_change` is not called any more.
-  void Stop();
+  void Stop() { follower_.Stop(); }
 
  private:
-  void Run();
-
-  const Options options_;
-  const OnChange on_change_;
-  /// What was read last, good or bad; for the thread that polls.
-  std::string seen_;
-  Mutex mutex_;
-  CondVar stop_;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
+  FileFollower follower_;
 };
 
 }  // namespace portico

@@ -196,6 +196,7 @@ class ModelService final : public tfs::ModelService::CallbackService {
     };
     RequestEntry entry(shared_.entrance);
     absl::Status status = EnterCall(shared_.entrance, *call, &entry);
+    if (status.ok()) status = shared_.entrance.access.CheckAdmin(MetadataOf(*call, "authorization"));
     if (status.ok()) status = Reload(request->config());
     entry.Finish(status);
     if (!status.ok()) {

@@ -41,7 +41,7 @@ class TfsRestFrontend::Call {
   absl::Status Check(const HttpRequest& request) {
     const Deadline deadline =
         options_.timeout > absl::ZeroDuration() ? Deadline::In(options_.timeout, inference_.clock()) : Deadline();
-    RETURN_IF_ERROR(entry_.Start(request.header, deadline));
+    RETURN_IF_ERROR(entry_.StartFor(request.tenant.get(), request.header, deadline));
     if (request.when_gone) request.when_gone([context = entry_.context()] { context->Cancel(); });
     return absl::OkStatus();
   }

@@ -117,8 +117,9 @@ class InferenceService final : public Base {
 
   grpc::ServerUnaryReactor* ServerMetadata(grpc::CallbackServerContext* call, const v2::ServerMetadataRequest*,
                                            v2::ServerMetadataResponse* response) override {
-    FillV2ServerMetadata(response);
-    return Answer(call, absl::OkStatus());
+    const absl::Status status = CheckAccess(*call);
+    if (status.ok()) FillV2ServerMetadata(response);
+    return Answer(call, status);
   }
 
   grpc::ServerUnaryReactor* ModelMetadata(grpc::CallbackServerContext* call, const v2::ModelMetadataRequest* request,
@@ -143,7 +144,9 @@ class InferenceService final : public Base {
   grpc::ServerUnaryReactor* ModelStatistics(grpc::CallbackServerContext* call,
                                             const v2::ModelStatisticsRequest* request,
                                             v2::ModelStatisticsResponse* response) override {
-    return Answer(call, FillV2Statistics(servables(), request->name(), request->version(), response));
+    absl::Status status = CheckAccess(*call);
+    if (status.ok()) status = FillV2Statistics(servables(), request->name(), request->version(), response);
+    return Answer(call, status);
   }
 
   grpc::ServerUnaryReactor* RepositoryIndex(grpc::CallbackServerContext* call,
@@ -157,7 +160,7 @@ class InferenceService final : public Base {
   grpc::ServerUnaryReactor* RepositoryModelLoad(grpc::CallbackServerContext* call,
                                                 const v2::RepositoryModelLoadRequest* request,
                                                 v2::RepositoryModelLoadResponse*) override {
-    absl::Status status = CheckAccess(*call);
+    absl::Status status = CheckAdmin(*call);
     for (const auto& [name, value] : request->parameters()) status.Update(CheckV2LoadParameter(name));
     if (status.ok()) status = servables().Load(request->model_name());
     grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
@@ -173,7 +176,7 @@ class InferenceService final : public Base {
   grpc::ServerUnaryReactor* RepositoryModelUnload(grpc::CallbackServerContext* call,
                                                   const v2::RepositoryModelUnloadRequest* request,
                                                   v2::RepositoryModelUnloadResponse*) override {
-    absl::Status status = CheckAccess(*call);
+    absl::Status status = CheckAdmin(*call);
     if (status.ok()) status = servables().Unload(request->model_name());
     return Answer(call, status);
   }
@@ -183,6 +186,9 @@ class InferenceService final : public Base {
   const Clock& clock() const { return entrance_.inference.clock(); }
   absl::Status CheckAccess(const grpc::CallbackServerContext& call) const {
     return entrance_.access.Check(MetadataOf(call, "authorization")).status();
+  }
+  absl::Status CheckAdmin(const grpc::CallbackServerContext& call) const {
+    return entrance_.access.CheckAdmin(MetadataOf(call, "authorization"));
   }
 
   static grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* call, const absl::Status& status) {

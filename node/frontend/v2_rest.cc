@@ -65,7 +65,7 @@ class V2RestFrontend::InferCall {
   absl::Status Read(const HttpRequest& request) {
     const Deadline deadline =
         options_.timeout > absl::ZeroDuration() ? Deadline::In(options_.timeout, inference_.clock()) : Deadline();
-    RETURN_IF_ERROR(entry_.Start(request.header, deadline));
+    RETURN_IF_ERROR(entry_.StartFor(request.tenant.get(), request.header, deadline));
     if (request.when_gone) request.when_gone([context = entry_.context()] { context->Cancel(); });
     const absl::string_view length = request.header("inference-header-content-length");
     uint64_t json = body_.size();
@@ -156,9 +156,8 @@ class V2RestFrontend::ModelCall {
   static void Start(const Entrance& entrance, const HttpRequest& request, ServableRef ref, HttpServer::Respond respond,
                     Tell tell) {
     auto call = std::make_unique<ModelCall>(entrance, std::move(respond), std::move(tell));
-    if (absl::Status status = call->entry_.Start(request.header, Deadline()); !status.ok()) {
-      return call->respond_(ErrorReply(status));
-    }
+    absl::Status status = call->entry_.StartFor(request.tenant.get(), request.header, Deadline());
+    if (!status.ok()) return call->respond_(ErrorReply(status));
     Servables& servables = entrance.inference.servables();
     ref = RefByUrl(servables, std::move(ref));
     const Ref<const RequestContext> context = call->entry_.context();
@@ -261,7 +260,7 @@ HttpReply V2RestFrontend::ModelReadyReply(const ServableRef& url) const {
 }
 
 void V2RestFrontend::Load(const ServableRef& ref, const HttpRequest& request, HttpServer::Respond respond) {
-  absl::Status status = entrance_.access.Check(request.header("authorization")).status();
+  absl::Status status = CheckAdmin(request.tenant.get());
   status.Update(CheckV2LoadJson(request.body));
   if (status.ok()) status = entrance_.inference.servables().Load(ref.name);
   if (!status.ok()) return respond(ErrorReply(status));
@@ -272,7 +271,7 @@ void V2RestFrontend::Load(const ServableRef& ref, const HttpRequest& request, Ht
 }
 
 absl::StatusOr<HttpReply> V2RestFrontend::Unload(const ServableRef& ref, const HttpRequest& request) {
-  RETURN_IF_ERROR(entrance_.access.Check(request.header("authorization")).status());
+  RETURN_IF_ERROR(CheckAdmin(request.tenant.get()));
   RETURN_IF_ERROR(CheckV2LoadJson(request.body));
   RETURN_IF_ERROR(entrance_.inference.servables().Unload(ref.name));
   return JsonReply("{}");

@@ -1,16 +1,8 @@
 #include "node/servables/serving_table.h"
 
-#include <sched.h>
-
 #include <algorithm>
-#include <thread>
 
 namespace portico {
-namespace {
-
-constexpr int kMaxCopies = 16;
-
-}  // namespace
 
 std::shared_ptr<const Servable> ServingModel::Find(const ServableRef& ref) const {
   if (!ref.digest.empty()) {
@@ -32,27 +24,8 @@ std::shared_ptr<const Servable> ServingModel::Find(const ServableRef& ref) const
   return found != versions.end() && found->first == version ? found->second : nullptr;
 }
 
-/// A cache line or more of its own, so that threads with different copies don't meet.
-struct alignas(128) ServingTable::Copy {
-  Mutex mutex;
-  absl::flat_hash_map<std::string, std::shared_ptr<const ServingModel>> models ABSL_GUARDED_BY(mutex);
-};
-
-ServingTable::ServingTable(const Clock& clock, int copies) : clock_(clock) {
-  if (copies <= 0) copies = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxCopies);
-  for (int i = 0; i < copies; ++i) copies_.push_back(std::make_unique<Copy>());
-}
-
-ServingTable::~ServingTable() = default;
-
-ServingTable::Copy& ServingTable::Own() const {
-  // Costs a nanosecond; threads meet only where one is preempted or moved inside.
-  const int cpu = sched_getcpu();
-  return *copies_[static_cast<size_t>(std::max(cpu, 0)) % copies_.size()];
-}
-
 std::shared_ptr<const Servable> ServingTable::Find(const ServableRef& ref) const {
-  Copy& copy = Own();
+  Copy& copy = copies_.Own();
   MutexLock lock(&copy.mutex);
   const auto found = copy.models.find(ref.name);
   if (found == copy.models.end()) return nullptr;
@@ -69,16 +42,17 @@ std::shared_ptr<const Servable> ServingTable::Find(const ServableRef& ref) const
 }
 
 void ServingTable::Set(const std::string& name, const std::shared_ptr<const ServingModel>& model) {
-  for (const auto& copy : copies_) {
+  for (int i = 0; i < copies_.size(); ++i) {
+    Copy& copy = copies_[i];
     std::shared_ptr<const ServingModel> old;  // Goes after the lock.
-    MutexLock lock(&copy->mutex);
+    MutexLock lock(&copy.mutex);
     if (model == nullptr) {
-      const auto found = copy->models.find(name);
-      if (found == copy->models.end()) continue;
+      const auto found = copy.models.find(name);
+      if (found == copy.models.end()) continue;
       old = std::move(found->second);
-      copy->models.erase(found);
+      copy.models.erase(found);
     } else {
-      std::shared_ptr<const ServingModel>& place = copy->models[name];
+      std::shared_ptr<const ServingModel>& place = copy.models[name];
       old = std::exchange(place, model);
     }
   }

@@ -11,6 +11,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
 #include "base/mutex.h"
+#include "base/per_core.h"
 #include "base/servable_ref.h"
 #include "node/servables/servable.h"
 
@@ -37,21 +38,22 @@ struct ServingModel {
 class ServingTable {
  public:
   /// `copies`: 0: as many as cores, at most 16. `clock` is not owned and must outlive it.
-  explicit ServingTable(const Clock& clock, int copies = 0);
-  ~ServingTable();
+  explicit ServingTable(const Clock& clock, int copies = 0) : clock_(clock), copies_(copies) {}
 
   /// The servable that `ref` means now; null when there is none.
   std::shared_ptr<const Servable> Find(const ServableRef& ref) const;
   /// Null: the name serves no more.
   void Set(const std::string& name, const std::shared_ptr<const ServingModel>& model);
 
-  int copies() const { return static_cast<int>(copies_.size()); }
+  int copies() const { return copies_.size(); }
 
  private:
-  struct Copy;
-  Copy& Own() const;
+  struct Copy {
+    Mutex mutex;
+    absl::flat_hash_map<std::string, std::shared_ptr<const ServingModel>> models ABSL_GUARDED_BY(mutex);
+  };
   const Clock& clock_;
-  std::vector<std::unique_ptr<Copy>> copies_;
+  const PerCore<Copy> copies_;
 };
 
 }  // namespace portico

@@ -53,6 +53,11 @@ TEST_F(SecurityFlagsTest, KeysGoToBothListeners) {
   EXPECT_TRUE(options_->http.tls.enabled());
   EXPECT_TRUE(options_->grpc.tls.enabled());
   EXPECT_FALSE(options_->grpc.tls.client_roots.empty());
+  // Where they are read again.
+  EXPECT_EQ(options_->tls_files.files.paths, (std::vector<std::string>{pem_, pem_, pem_}));
+  const std::string begin = "-----BEGIN X";
+  EXPECT_EQ(options_->tls_files.read({begin + "1", begin + "2", begin + "3"})->client_roots, begin + "3");
+  EXPECT_FALSE(options_->tls_files.read({begin, "", begin}).ok());
   EXPECT_THAT(std::string(Parse("", {"--tls-key=" + pem_}).message()), HasSubstr("want both"));
   EXPECT_THAT(std::string(Parse("", {"--tls-client-ca=" + pem_}).message()), HasSubstr("without --tls-key"));
   const std::string text = folder_.Write("text", "no key");
@@ -62,10 +67,11 @@ TEST_F(SecurityFlagsTest, KeysGoToBothListeners) {
 
 TEST_F(SecurityFlagsTest, LimitsReachTheListeners) {
   ASSERT_TRUE(Parse("", {"--max-body-bytes=1000", "--max-http-connections=7", "--http-idle-timeout-ms=20",
-                         "--http-header-timeout-ms=30"})
+                         "--http-header-timeout-ms=30", "--http-compress-min-bytes=0"})
                   .ok());
   EXPECT_EQ(options_->http.max_body_bytes, 1000u);
   EXPECT_EQ(options_->grpc.max_message_bytes, 1000);
+  EXPECT_EQ(options_->http.min_packed_bytes, 0u);
   EXPECT_EQ(options_->http.max_connections, 7u);
   EXPECT_EQ(options_->http.idle_timeout, absl::Milliseconds(20));
   EXPECT_EQ(options_->http.header_timeout, absl::Milliseconds(30));

@@ -170,6 +170,13 @@ TEST_F(TfsFlagsTest, SslAndMonitoringFiles) {
   folder_.Write("ssl.config", "server_key: 'KEY' server_cert: 'CERT' custom_ca: 'CA' client_verify: true");
   ASSERT_TRUE(Parse({"--ssl_config_file=" + ssl}).ok());
   EXPECT_EQ(options_->grpc.tls.client_roots, "CA");
+  EXPECT_FALSE(options_->http.tls.enabled());
+  ASSERT_TRUE(Parse({"--ssl_config_file=" + ssl, "--ssl-config-for-rest"}).ok());
+  EXPECT_EQ(options_->http.tls.client_roots, "CA");
+  ASSERT_EQ(options_->tls_files.files.paths, std::vector<std::string>{ssl});
+  EXPECT_EQ(options_->tls_files.read({"server_key: 'NEW' server_cert: 'CERT'"})->private_key, "NEW");
+  EXPECT_FALSE(options_->tls_files.read({"server_key: 'NEW'"}).ok());
+  ExpectError({"--ssl-config-for-rest"}, "without --ssl_config_file");
   folder_.Write("ssl.config", "server_key: 'KEY' server_cert: 'CERT' client_verify: true");
   ExpectError({"--ssl_config_file=" + ssl}, "custom_ca: got none");
   folder_.Write("ssl.config", "server_key: 'KEY'");

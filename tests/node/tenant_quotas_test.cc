@@ -71,5 +71,30 @@ TEST_F(TenantQuotasTest, NewLimitsKeepWhatIsInsideCounted) {
   quotas_.Leave(*inside, 1);
 }
 
+TEST_F(TenantQuotasTest, TenantThatLeftIsForgottenWithItsLastRequest) {
+  quotas_.SetLimits({{"a", {.max_requests = 5}}, {"b", {.max_requests = 5}}, {"c", {.max_requests = 5}}});
+  const auto first = quotas_.Enter("a", 1), second = quotas_.Enter("a", 1), other = quotas_.Enter("b", 1);
+  ASSERT_TRUE(first.ok() && second.ok() && other.ok());
+  quotas_.SetLimits({{"d", {.max_requests = 5}}});
+  EXPECT_EQ(quotas_.size(), 3u) << "c had nothing inside";
+  quotas_.Leave(*first, 1);
+  EXPECT_EQ(quotas_.size(), 3u);
+  quotas_.Leave(*second, 1);
+  EXPECT_EQ(quotas_.size(), 2u);
+  // One that comes back in between stays.
+  quotas_.SetLimits({{"b", {.max_requests = 1}}});
+  EXPECT_FALSE(quotas_.Enter("b", 1).ok()) << "what was inside stayed counted";
+  quotas_.Leave(*other, 1);
+  EXPECT_TRUE(quotas_.Enter("b", 1).ok());
+  EXPECT_EQ(quotas_.size(), 1u);
+}
+
+TEST_F(TenantQuotasTest, ReadingTheSameLimitsAgainGivesNoRequests) {
+  quotas_.SetLimits({{"a", {.requests_per_second = 1}}});
+  EXPECT_TRUE(quotas_.Enter("a", 1).ok());
+  quotas_.SetLimits({{"a", {.requests_per_second = 1}}, {"b", {}}});
+  EXPECT_FALSE(quotas_.Enter("a", 1).ok());
+}
+
 }  // namespace
 }  // namespace portico

@@ -3,6 +3,8 @@
 #include "absl/time/clock.h"
 #include "base/file.h"
 #include "gmock/gmock.h"
+#include "grpcpp/generic/generic_stub.h"
+#include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
 #include "node/frontend/http_server.h"
 #include "node/frontend/tenants_file.h"
@@ -17,8 +19,10 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
+/// Of ann, who has `token`, and of root, an admin, whose token is "root".
 std::string TenantsOf(const std::string& token) {
-  return absl::StrCat("tenants:\n  ann:\n    token_sha256: [", Sha256(token).Hex(),
+  return absl::StrCat("tenants:\n  root: {roles: [admin], token_sha256: [", Sha256("root").Hex(),
+                      "]}\n  ann:\n    token_sha256: [", Sha256(token).Hex(),
                       "]\n    priority: 3\n    limits: {max_requests: 5, max_bytes: 600, requests_per_second: 70}\n");
 }
 
@@ -47,17 +51,43 @@ TEST(AccessTest, TokensTellTenantsApart) {
   }
 }
 
+TEST(AccessTest, AdminsAreTold) {
+  Access access;
+  EXPECT_TRUE(access.CheckAdmin("").ok()) << "without tenants nobody is told apart";
+  access.SetTenants({{{"ann", 0, {}}, {.name = "root", .admin = true}}, {{Sha256("a"), 0}, {Sha256("r"), 1}}});
+  EXPECT_TRUE(access.CheckAdmin("Bearer r").ok());
+  EXPECT_EQ(access.CheckAdmin("").code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(access.CheckAdmin("Bearer a").code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(CheckAdmin(nullptr).code(), absl::StatusCode::kUnauthenticated);
+}
+
+TEST(AccessTest, ReplacedTableLivesAsLongAsItsTenantsAreHeld) {
+  Access access;
+  access.SetTenants({{{"ann", 0, {}}}, {{Sha256("a"), 0}}});
+  auto before = access.Check("Bearer a");
+  ASSERT_TRUE(before.ok());
+  const std::weak_ptr<const Tenant> held = *before;
+  access.SetTenants({{{"bob", 0, {}}}, {{Sha256("a"), 0}}});
+  EXPECT_EQ((*before)->name, "ann");
+  EXPECT_EQ((*access.Check("Bearer a"))->name, "bob");
+  before = absl::CancelledError();
+  EXPECT_TRUE(held.expired());
+}
+
 TEST(TenantsFileTest, HoldsHashesPrioritiesAndLimits) {
   const auto table = ParseTenants(TenantsOf("s") + "  shut: {token_sha256: []}\n", "t.yaml");
   ASSERT_TRUE(table.ok()) << table.status();
-  ASSERT_EQ(table->tenants.size(), 2u);
-  EXPECT_EQ(table->tenants[0].name, "ann");
-  EXPECT_EQ(table->tenants[0].priority, 3);
-  EXPECT_EQ(table->tenants[0].limits.max_requests, 5);
-  EXPECT_EQ(table->tenants[0].limits.max_bytes, 600);
-  EXPECT_EQ(table->tenants[0].limits.requests_per_second, 70);
-  ASSERT_EQ(table->tokens.size(), 1u);
-  EXPECT_EQ(table->tokens[0].first, Sha256("s"));
+  ASSERT_EQ(table->tenants.size(), 3u);
+  EXPECT_TRUE(table->tenants[0].admin);
+  const Tenant& ann = table->tenants[1];
+  EXPECT_EQ(ann.name, "ann");
+  EXPECT_EQ(ann.priority, 3);
+  EXPECT_EQ(ann.limits.max_requests, 5);
+  EXPECT_EQ(ann.limits.max_bytes, 600);
+  EXPECT_EQ(ann.limits.requests_per_second, 70);
+  EXPECT_FALSE(ann.admin);
+  ASSERT_EQ(table->tokens.size(), 2u);
+  EXPECT_EQ(table->tokens[1].first, Sha256("s"));
 }
 
 TEST(TenantsFileTest, WhatIsWrongIsSaidWithItsLineAndWithoutHashes) {
@@ -70,6 +100,8 @@ TEST(TenantsFileTest, WhatIsWrongIsSaidWithItsLineAndWithoutHashes) {
       {"tenants: {a: {token_sha256: [], tokens: []}}", "tokens"},
       {"tenants: {a: {token_sha256: [], priority: high}}", "priority"},
       {"tenants: {a: {token_sha256: [], limits: {max_requests: -1}}}", "max_requests"},
+      {"tenants: {a: {token_sha256: [], roles: [king]}}", "roles: got 'king', want admin"},
+      {"tenants: {a: {token_sha256: [], roles: admin}}", "roles"},
       {"other: 1", "other"},
       {"{}", "got no 'tenants'"}};
   for (const auto& [text, want] : cases) {
@@ -85,7 +117,7 @@ TEST(TenantsFileTest, NewContentIsHandedOnAndBadContentIsNot) {
   const TempFolder folder;
   const std::string path = folder.Write("t.yaml", TenantsOf("one"));
   std::vector<TenantTable> tables;
-  TenantsFile file({.path = path}, [&](TenantTable table) { tables.push_back(std::move(table)); });
+  TenantsFile file({.path = path}, [&](const TenantTable& table) { tables.push_back(table); });
   ASSERT_TRUE(file.Poll().ok());
   ASSERT_TRUE(file.Poll().ok());
   ASSERT_EQ(tables.size(), 1u);
@@ -96,7 +128,7 @@ TEST(TenantsFileTest, NewContentIsHandedOnAndBadContentIsNot) {
   folder.Write("t.yaml", TenantsOf("two"));
   ASSERT_TRUE(file.Poll().ok());
   ASSERT_EQ(tables.size(), 2u);
-  EXPECT_EQ(tables[1].tokens[0].first, Sha256("two"));
+  EXPECT_EQ(tables[1].tokens[1].first, Sha256("two"));
 }
 
 class GuardedNodeTest : public ::testing::Test {
@@ -107,6 +139,7 @@ class GuardedNodeTest : public ::testing::Test {
     model.WriteTo(folder_.File("m/1/model.onnx"));
     Node::Options options;
     options.http.address = "127.0.0.1:0";
+    options.grpc.address = "127.0.0.1:0";
     options.models = {{"m", folder_.Folder("m")}};
     options.tenants = {folder_.Write("t.yaml", TenantsOf("open sesame")), absl::Milliseconds(10)};
     auto node = Node::Start(std::move(options));
@@ -133,9 +166,8 @@ TEST_F(GuardedNodeTest, EveryPathButHealthWantsAToken) {
       {"GET", "/v1/models/m/metadata", ""},
       {"GET", "/v2/models/m", ""},
       {"POST", "/v2/repository/index", "{}"},
-      {"GET", "/metrics", ""},
-      {"GET", "/debug/traces", ""},
-      {"GET", "/debug/memory", ""}};
+      {"GET", "/v2", ""},
+      {"GET", "/metrics", ""}};
   for (const auto& [method, path, body] : guarded) {
     for (const char* token : {"", "open"}) {
       const RawResponse refused = Ask(method, path, token, body);
@@ -147,6 +179,68 @@ TEST_F(GuardedNodeTest, EveryPathButHealthWantsAToken) {
   EXPECT_EQ(Ask("POST", "/v2/repository/models/m/unload", "", "{}").code, 401);
   for (const char* path : {"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/v2/models/m/ready"}) {
     EXPECT_EQ(Ask("GET", path, "").code, 200) << path;
+  }
+}
+
+TEST_F(GuardedNodeTest, WhatChangesOrOpensTheNodeWantsAnAdmin) {
+  const std::tuple<const char*, const char*, const char*> guarded[] = {{"GET", "/debug/traces", ""},
+                                                                       {"GET", "/debug/memory", ""},
+                                                                       {"POST", "/v2/repository/models/m/unload", "{}"},
+                                                                       {"POST", "/v2/repository/models/m/load", "{}"}};
+  for (const auto& [method, path, body] : guarded) {
+    EXPECT_EQ(Ask(method, path, "", body).code, 401) << path;
+    const RawResponse refused = Ask(method, path, "open sesame", body);
+    EXPECT_EQ(refused.code, 403) << path;
+    EXPECT_THAT(refused.body, HasSubstr("tenant 'ann': got a request for admins"));
+    EXPECT_EQ(Ask(method, path, "root", body).code, 200) << path;
+  }
+}
+
+TEST_F(GuardedNodeTest, GrpcTellsTenantsAndAdminsApart) {
+  const auto channel = grpc::CreateChannel(node_->grpc_address(), grpc::InsecureChannelCredentials());
+  // An empty message is a valid request of all of these; what they answer without a model's name shows that they ran.
+  const auto ask = [&](const std::string& method, const std::string& token) {
+    grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub(channel);
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    if (!token.empty()) context.AddMetadata("authorization", "Bearer " + token);
+    grpc::CompletionQueue queue;
+    const grpc::Slice nothing;
+    const grpc::ByteBuffer request(&nothing, 1);
+    grpc::ByteBuffer response;
+    grpc::Status status;
+    const auto call = stub.PrepareUnaryCall(&context, method, request, &queue);
+    call->StartCall();
+    call->Finish(&response, &status, nullptr);
+    void* tag;
+    bool ok;
+    queue.Next(&tag, &ok);
+    return status.error_code();
+  };
+  const std::string v2 = "/inference.GRPCInferenceService/", models = "/tensorflow.serving.ModelService/";
+  const auto kNo = grpc::StatusCode::UNAUTHENTICATED;
+  for (const std::string& method :
+       {v2 + "ModelInfer", v2 + "ModelMetadata", v2 + "ModelConfig", v2 + "ModelStatistics", v2 + "RepositoryIndex",
+        v2 + "ServerMetadata", models + "GetModelStatus", std::string("/tensorflow.serving.PredictionService/Predict"),
+        std::string("/tensorflow.serving.PredictionService/GetModelMetadata")}) {
+    EXPECT_EQ(ask(method, ""), kNo) << method;
+    EXPECT_EQ(ask(method, "open"), kNo) << method;
+    EXPECT_NE(ask(method, "open sesame"), kNo) << method;
+  }
+  for (const std::string& method :
+       {v2 + "RepositoryModelLoad", v2 + "RepositoryModelUnload", models + "HandleReloadConfigRequest"}) {
+    EXPECT_EQ(ask(method, ""), kNo) << method;
+    EXPECT_EQ(ask(method, "open sesame"), grpc::StatusCode::PERMISSION_DENIED) << method;
+    EXPECT_NE(ask(method, "root"), grpc::StatusCode::PERMISSION_DENIED) << method;
+  }
+  for (const std::string& method :
+       {v2 + "ServerLive", v2 + "ServerReady", std::string("/grpc.health.v1.Health/Check")}) {
+    EXPECT_EQ(ask(method, ""), grpc::StatusCode::OK) << method;
+  }
+  for (const char* version : {"v1", "v1alpha"}) {
+    const std::string method = absl::StrCat("/grpc.reflection.", version, ".ServerReflection/ServerReflectionInfo");
+    EXPECT_EQ(ask(method, ""), kNo) << method;
+    EXPECT_EQ(ask(method, "open sesame"), grpc::StatusCode::OK) << method;
   }
 }
 

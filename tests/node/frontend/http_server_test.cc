@@ -9,6 +9,8 @@
 #include "base/mutex.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "node/frontend/access.h"
+#include "node/frontend/gunzip.h"
 #include "tests/node/frontend/raw_http.h"
 
 namespace portico {
@@ -171,6 +173,131 @@ TEST(HttpServerTest, GzipBodiesAreUnpackedAndBombsRefused) {
   EXPECT_EQ(client.Post("/", "not gzip", header).code, 400);
   EXPECT_EQ(client.Post("/", Gzip("x") + "y", header).code, 400);
   EXPECT_EQ(client.Post("/", "x", "Content-Encoding: br\r\n").code, 415);
+}
+
+/// GET /SIZE is answered with a body of SIZE bytes.
+void Sized(const HttpRequest& request, HttpServer::Respond respond) {
+  respond(Text(std::string(static_cast<size_t>(std::atoll(std::string(request.path.substr(1)).c_str())), 'x')));
+}
+
+RawResponse Accepting(RawHttp& client, const std::string& coding, const std::string& path, bool head = false) {
+  client.Send(absl::StrCat(head ? "HEAD " : "GET ", path, " HTTP/1.1\r\nAccept-Encoding: ", coding, "\r\n\r\n"));
+  return client.Receive(head);
+}
+
+TEST(HttpServerTest, AnswersArePackedForClientsThatAccept) {
+  ThreadPool pool({.threads = 1});
+  for (Executor* executor : {static_cast<Executor*>(nullptr), static_cast<Executor*>(&pool)}) {
+    HttpServer::Options options;
+    options.executor = executor;
+    const auto server = Serve(Sized, options);
+    RawHttp client(server->address());
+    for (const size_t size : {1024u, 10'000u, 3'000'000u}) {
+      for (const char* coding : {"gzip", "deflate"}) {
+        const RawResponse packed = Accepting(client, coding, absl::StrCat("/", size));
+        EXPECT_EQ(packed.code, 200);
+        EXPECT_THAT(packed.head, HasSubstr(absl::StrCat("Content-Encoding: ", coding, "\r\n")));
+        EXPECT_THAT(packed.head, HasSubstr("Vary: Accept-Encoding\r\n"));
+        EXPECT_LT(packed.body.size(), size / 10);
+        EXPECT_EQ(Gunzip(packed.body, size).value_or(""), std::string(size, 'x'));
+      }
+      const RawResponse plain = Accepting(client, "gzip;q=0", absl::StrCat("/", size));
+      EXPECT_EQ(plain.body, std::string(size, 'x'));
+      EXPECT_THAT(plain.head, ::testing::Not(HasSubstr("Content-Encoding")));
+      EXPECT_THAT(plain.head, HasSubstr("Vary: Accept-Encoding\r\n")) << "a cache must not give it to everybody";
+      EXPECT_EQ(client.Get(absl::StrCat("/", size)).body.size(), size);
+    }
+    const RawResponse small = Accepting(client, "gzip", "/1023");
+    EXPECT_EQ(small.body.size(), 1023u);
+    EXPECT_THAT(small.head, ::testing::Not(HasSubstr("Vary")));
+  }
+  HttpServer::Options never;
+  never.min_packed_bytes = 0;
+  const auto server = Serve(Sized, never);
+  RawHttp client(server->address());
+  EXPECT_EQ(Accepting(client, "gzip", "/5000").body.size(), 5000u);
+}
+
+TEST(HttpServerTest, PackedHeadHasTheHeadersOfGetAndNoBody) {
+  const auto server = Serve(Sized);
+  RawHttp client(server->address());
+  const RawResponse get = Accepting(client, "gzip", "/5000");
+  const RawResponse head = Accepting(client, "gzip", "/5000", true);
+  EXPECT_EQ(head.head, get.head);
+  EXPECT_THAT(head.head, HasSubstr("Content-Encoding: gzip"));
+  EXPECT_EQ(client.Get("/3").body, "xxx");
+}
+
+TEST(HttpServerTest, PackedAnswersKeepTheOrderOfPipelinedRequests) {
+  ThreadPool pool({.threads = 2});
+  HttpServer::Options options;
+  options.executor = &pool;
+  const auto server = Serve(Sized, options);
+  RawHttp client(server->address());
+  std::string requests;
+  for (int i = 0; i < 20; ++i) {
+    absl::StrAppend(&requests, "GET /", i % 2 == 0 ? 1'000'000 + i : i, " HTTP/1.1\r\nAccept-Encoding: gzip\r\n\r\n");
+  }
+  client.Send(requests);
+  for (int i = 0; i < 20; ++i) {
+    const RawResponse response = client.Receive();
+    const auto body = i % 2 == 0 ? Gunzip(response.body, 2'000'000) : response.body;
+    ASSERT_TRUE(body.ok()) << body.status();
+    EXPECT_EQ(body->size(), static_cast<size_t>(i % 2 == 0 ? 1'000'000 + i : i));
+  }
+}
+
+TEST(HttpServerTest, PackedAnswerAfterStopIsHarmless) {
+  auto pool = std::make_unique<ThreadPool>(ThreadPool::Options{.threads = 1});
+  Holder holder;
+  HttpServer::Options options;
+  options.executor = pool.get();
+  auto server = Serve(holder.handler(), options);
+  RawHttp client(server->address());
+  client.Send("GET / HTTP/1.1\r\nAccept-Encoding: gzip\r\n\r\n");
+  HttpServer::Respond respond = holder.Take();
+  server->Stop(absl::ZeroDuration());
+  server.reset();
+  pool.reset();
+  respond(Text(std::string(1 << 20, 'x')));
+  EXPECT_TRUE(client.Closed());
+}
+
+TEST(HttpServerTest, WhoSendsIsAskedOnceAndBeforeTheBody) {
+  const auto ann = std::make_shared<const Tenant>(Tenant{.name = "ann"});
+  std::atomic<int> asked = 0, handled = 0;
+  HttpServer::Options options;
+  options.admit = [&](absl::string_view path,
+                      absl::string_view authorization) -> absl::StatusOr<std::shared_ptr<const Tenant>> {
+    ++asked;
+    if (path == "/open") return nullptr;
+    if (authorization != "Bearer a") return absl::UnauthenticatedError("no");
+    return ann;
+  };
+  const auto server = Serve(
+      [&](const HttpRequest& request, HttpServer::Respond respond) {
+        ++handled;
+        respond(Text(request.tenant == nullptr ? "nobody" : request.tenant->name));
+      },
+      options);
+  RawHttp client(server->address());
+  EXPECT_EQ(client.Post("/x?q", "body", "Authorization: Bearer a\r\n").body, "ann");
+  EXPECT_EQ(client.Get("/open").body, "nobody");
+  EXPECT_EQ(asked, 2);
+  // Whole requests are refused and the connection goes on.
+  EXPECT_EQ(client.Post("/x", "body").code, 401);
+  EXPECT_EQ(client.Get("/open?a").body, "nobody");
+  EXPECT_EQ(handled, 3);
+  // The body is neither asked nor waited for.
+  RawHttp waiting(server->address()), sending(server->address());
+  waiting.Send("POST /x HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n");
+  EXPECT_EQ(waiting.Receive().code, 401);
+  sending.Send("POST /x HTTP/1.1\r\nContent-Length: 1000000\r\n\r\nabc");
+  const RawResponse refused = sending.Receive();
+  EXPECT_EQ(refused.code, 401);
+  EXPECT_THAT(refused.head, HasSubstr("WWW-Authenticate: Bearer"));
+  EXPECT_THAT(refused.head, HasSubstr("Connection: close"));
+  EXPECT_EQ(handled, 3);
 }
 
 TEST(HttpServerTest, OversizedRequestsAreRefused) {

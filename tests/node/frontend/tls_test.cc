@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/file.h"
 #include "gmock/gmock.h"
 #include "grpcpp/grpcpp.h"
@@ -23,12 +24,7 @@ class TlsTest : public ::testing::Test {
  protected:
   void SetUp() override {
     Openssl("req -x509 -newkey rsa:2048 -nodes -subj /CN=root -days 2 -keyout root.key -out root.pem");
-    for (const char* name : {"server", "client"}) {
-      Openssl(
-          absl::StrCat("req -newkey rsa:2048 -nodes -subj /CN=", name, " -keyout ", name, ".key -out ", name, ".csr"));
-      Openssl(absl::StrCat("x509 -req -in ", name, ".csr -CA root.pem -CAkey root.key -CAcreateserial -days 2 ",
-                           "-extfile names -out ", name, ".pem"));
-    }
+    for (const char* name : {"server", "client"}) Sign(name, name);
     Openssl("req -x509 -newkey rsa:2048 -nodes -subj /CN=stranger -days 2 -keyout stranger.key -out stranger.pem");
   }
 
@@ -64,6 +60,23 @@ class TlsTest : public ::testing::Test {
   /// What curl gets of https://…/path.
   std::pair<int, std::string> Curl(const std::string& address, const std::string& arguments) {
     return Shell(absl::StrCat("curl -sS --max-time 20 --cacert root.pem https://", address, arguments));
+  }
+
+  /// CN of the certificate that a handshake with `address` shows.
+  std::string Subject(const std::string& address) {
+    return Shell(
+               absl::StrCat("openssl s_client -connect ", address,
+                            " -cert client.pem -key client.key -CAfile root.pem </dev/null 2>/dev/null | openssl x509 "
+                            "-noout -subject"))
+        .second;
+  }
+
+  /// Signed by the root.
+  void Sign(const std::string& name, const std::string& subject) {
+    Openssl(
+        absl::StrCat("req -newkey rsa:2048 -nodes -subj /CN=", subject, " -keyout ", name, ".key -out ", name, ".csr"));
+    Openssl(absl::StrCat("x509 -req -in ", name, ".csr -CA root.pem -CAkey root.key -CAcreateserial -days 2 ",
+                         "-extfile names -out ", name, ".pem"));
   }
 
   const TempFolder folder_;
@@ -125,14 +138,117 @@ TEST_F(TlsTest, KeysThatAreNoneAreRefused) {
   EXPECT_EQ(HttpServer::Start(options, Echo).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST_F(TlsTest, GrpcListenerVerifiesClients) {
-  ModelBuilder model;
-  model.Input("x", DType::kFloat, {"N"}).Output("y", DType::kFloat, {"N"}).Node("Identity", {"x"}, {"y"});
-  model.WriteTo(folder_.File("m/1/model.onnx"));
-  Node::Options options;
-  options.grpc.address = "127.0.0.1:0";
-  options.grpc.tls = Tls(true);
-  options.models = {{"m", folder_.Folder("m")}};
+/// A node with the model m and both listeners, mutual.
+class TlsNodeTest : public TlsTest {
+ protected:
+  Node::Options Options() {
+    ModelBuilder model;
+    model.Input("x", DType::kFloat, {"N"}).Output("y", DType::kFloat, {"N"}).Node("Identity", {"x"}, {"y"});
+    model.WriteTo(folder_.File("m/1/model.onnx"));
+    Node::Options options;
+    options.grpc.address = options.http.address = "127.0.0.1:0";
+    options.grpc.tls = options.http.tls = Tls(true);
+    options.models = {{"m", folder_.Folder("m")}};
+    return options;
+  }
+};
+
+TEST_F(TlsNodeTest, ChangedKeysAreUsedWithoutDroppingConnections) {
+  Node::Options options = Options();
+  for (const char* name : {"server.key", "server.pem", "root.pem"}) {
+    options.tls_files.files.paths.push_back(folder_.File(name));
+  }
+  options.tls_files.files.period = absl::Milliseconds(10);
+  options.tls_files.read = [](const std::vector<std::string>& texts) -> absl::StatusOr<ServerTls> {
+    return ServerTls{texts[0], texts[1], texts[2]};
+  };
+  const auto node = Node::Start(std::move(options));
+  ASSERT_TRUE(node.ok()) << node.status();
+  const std::string http = (*node)->http_address(), grpc_address = (*node)->grpc_address();
+  EXPECT_THAT(Subject(http), HasSubstr("CN = server"));
+  EXPECT_THAT(Subject(grpc_address), HasSubstr("CN = server"));
+
+  grpc::SslCredentialsOptions ssl{Pem("root.pem"), Pem("client.key"), Pem("client.pem")};
+  const auto channel = grpc::CreateChannel(grpc_address, grpc::SslCredentials(ssl));
+  ASSERT_TRUE(channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(20)));
+  // One HTTP connection from before the change until after it.
+  FILE* const client = popen(absl::StrCat("cd '", folder_.File(""), "' && openssl s_client -quiet -connect ", http,
+                                          " -cert client.pem -key client.key > out 2>/dev/null")
+                                 .c_str(),
+                             "w");
+  const auto say = [&] {
+    std::fputs("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", client);
+    std::fflush(client);
+  };
+  const auto answers = [&] {
+    size_t count = 0;
+    const std::string text = ReadFile(folder_.File("out"), 1 << 20).value_or("");
+    for (size_t at = 0; (at = text.find("HTTP/1.1 200", at)) != text.npos; ++at) ++count;
+    return count;
+  };
+  const absl::Time limit = absl::Now() + absl::Seconds(60);
+  say();
+  while (answers() < 1 && absl::Now() < limit) absl::SleepFor(absl::Milliseconds(5));
+  ASSERT_EQ(answers(), 1u);
+
+  // Keys that are none, and keys without their certificate, change nothing.
+  const std::string key = Pem("server.key");
+  ASSERT_TRUE(WriteFileAtomically(folder_.File("server.key"), "nonsense").ok());
+  absl::SleepFor(absl::Milliseconds(100));
+  ASSERT_TRUE(WriteFileAtomically(folder_.File("server.key"), Pem("client.key")).ok());
+  absl::SleepFor(absl::Milliseconds(100));
+  EXPECT_THAT(Subject(http), HasSubstr("CN = server"));
+  EXPECT_THAT(Subject(grpc_address), HasSubstr("CN = server"));
+
+  Sign("next", "renewed");
+  ASSERT_TRUE(WriteFileAtomically(folder_.File("server.pem"), Pem("next.pem")).ok());
+  ASSERT_TRUE(WriteFileAtomically(folder_.File("server.key"), Pem("next.key")).ok());
+  while (Subject(http).find("renewed") == std::string::npos && absl::Now() < limit) {
+  }
+  EXPECT_THAT(Subject(http), HasSubstr("CN = renewed"));
+  EXPECT_THAT(Subject(grpc_address), HasSubstr("CN = renewed"));
+  EXPECT_EQ(channel->GetState(false), GRPC_CHANNEL_READY);
+  say();
+  while (answers() < 2 && absl::Now() < limit) absl::SleepFor(absl::Milliseconds(5));
+  EXPECT_EQ(answers(), 2u);
+  // The roots, too: from now on only who the stranger signed, itself, gets in.
+  ASSERT_TRUE(WriteFileAtomically(folder_.File("root.pem"), Pem("stranger.pem")).ok());
+  const auto stranger = [&] {
+    return Shell(absl::StrCat("curl -sSk --max-time 20 https://", http,
+                              "/healthz --cert stranger.pem --key stranger.key"))
+        .second;
+  };
+  while (stranger() != "ok\n" && absl::Now() < limit) {
+  }
+  EXPECT_EQ(stranger(), "ok\n");
+  EXPECT_NE(Shell(absl::StrCat("curl -sSk --max-time 20 https://", http, "/healthz --cert client.pem --key client.key"))
+                .first,
+            0);
+  pclose(client);
+}
+
+TEST_F(TlsTest, KeysDoNotTurnTlsOrMutualTlsOnOrOff) {
+  HttpServer::Options options;
+  const auto plain = HttpServer::Start(options, Echo);
+  options.tls = Tls(true);
+  const auto mutual = HttpServer::Start(options, Echo);
+  ASSERT_TRUE(plain.ok() && mutual.ok());
+  EXPECT_EQ((*plain)->SetTls(Tls(false)).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ((*mutual)->SetTls(Tls(false)).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ((*mutual)->SetTls({}).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE((*mutual)->SetTls(Tls(true)).ok());
+  tensorflow::serving::ModelService::CallbackService service;
+  const auto grpc_server = GrpcServer::Start({.tls = Tls(true)}, {&service});
+  ASSERT_TRUE(grpc_server.ok()) << grpc_server.status();
+  EXPECT_EQ((*grpc_server)->SetTls(Tls(false)).code(), absl::StatusCode::kFailedPrecondition);
+  ServerTls bad = Tls(true);
+  bad.certificates = Pem("client.pem");
+  EXPECT_EQ((*grpc_server)->SetTls(bad).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE((*grpc_server)->SetTls(Tls(true)).ok());
+}
+
+TEST_F(TlsNodeTest, GrpcListenerVerifiesClients) {
+  Node::Options options = Options();
   const auto node = Node::Start(std::move(options));
   ASSERT_TRUE(node.ok()) << node.status();
   const auto ask = [&](const std::string& key, const std::string& certificate) {
