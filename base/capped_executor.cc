@@ -24,6 +24,8 @@ class CappedExecutor::State : public std::enable_shared_from_this<State> {
     inner_.Schedule(Turn(shared_from_this(), std::move(task)));
   }
 
+  void WakeAnother() { inner_.WakeAnother(); }
+
   void DropWaiting() {
     std::deque<Task> dropped;  // Destroyed outside the lock.
     MutexLock lock(&mutex_);
@@ -79,5 +81,7 @@ CappedExecutor::CappedExecutor(int limit, Executor& inner) : state_(std::make_sh
 CappedExecutor::~CappedExecutor() { state_->DropWaiting(); }
 
 void CappedExecutor::Schedule(Task task) { state_->Schedule(std::move(task)); }
+
+void CappedExecutor::WakeAnother() { state_->WakeAnother(); }
 
 }  // namespace portico

@@ -17,6 +17,7 @@ class CappedExecutor final : public Executor {
   ~CappedExecutor() override;
 
   void Schedule(Task task) override;
+  void WakeAnother() override;
 
  private:
   class State;

@@ -37,6 +37,15 @@ void ThreadPool::Schedule(Task task) {
   if (wake) wake_.NotifyOne();
 }
 
+void ThreadPool::WakeAnother() {
+  bool wake;
+  {
+    MutexLock lock(&mutex_);
+    wake = !queue_.empty() && idle_ > 0;
+  }
+  if (wake) wake_.NotifyOne();
+}
+
 void ThreadPool::Stop() {
   {
     MutexLock lock(&mutex_);

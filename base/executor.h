@@ -19,6 +19,10 @@ class Executor {
 
   /// Never blocks and never runs `task` inside the call. Thread-safe.
   virtual void Schedule(Task task) = 0;
+
+  /// Wakes one more idle thread where a scheduled task still waits: the one that was woken for it may be kept from
+  /// its core (behind a kernel that is not preemptible, say) while another core is free. Thread-safe; costs a lock.
+  virtual void WakeAnother() {}
 };
 
 /// Fixed number of threads over one first-in-first-out queue.
@@ -39,6 +43,7 @@ class ThreadPool final : public Executor {
   ~ThreadPool() override;
 
   void Schedule(Task task) override;
+  void WakeAnother() override;
   /// Runs what is queued, then joins. Tasks scheduled after the last one has run are dropped (destroyed unrun).
   void Stop();
   int size() const { return static_cast<int>(threads_.size()); }

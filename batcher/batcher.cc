@@ -14,6 +14,12 @@
 #include "batcher/waiting_calls.h"
 
 namespace portico {
+namespace {
+
+/// A worker that was woken takes some 50 µs to come; one that needs longer has met something on its core.
+constexpr absl::Duration kWakeAnotherAfter = absl::Microseconds(200);
+
+}  // namespace
 
 /// Shared with the runs on the executor, so that completions may outlive the Batcher.
 class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public CancelWaiters::Waiter {
@@ -37,6 +43,7 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
   /// What to do about what waits, once the lock is released.
   struct Next {
     bool schedule_drain = false;
+    bool wake_another = false;
     /// When to look again; infinite: not by the timer.
     absl::Time timer_at = absl::InfiniteFuture();
   };
@@ -83,6 +90,8 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
   BatchSizeLearner learner_ ABSL_GUARDED_BY(mutex_);
   /// A drain is scheduled and has not begun.
   bool drain_pending_ ABSL_GUARDED_BY(mutex_) = false;
+  /// Since when it waits for a worker, or when another was last woken for it.
+  absl::Time drain_since_ ABSL_GUARDED_BY(mutex_);
   int running_ ABSL_GUARDED_BY(mutex_) = 0;
   /// When the timer will look; infinite: it is not set.
   absl::Time timer_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
@@ -322,10 +331,16 @@ void Batcher::Impl::StopWaiting(const std::vector<WaitingCall>& calls) {
 }
 
 Batcher::Impl::Next Batcher::Impl::PlanNext(absl::Time now) {
-  if (drain_pending_ || running_ >= options_.max_running || waiting_.empty()) return {};
+  if (drain_pending_) {
+    if (now - drain_since_ < kWakeAnotherAfter) return {};
+    drain_since_ = now;
+    return {.wake_another = true};
+  }
+  if (running_ >= options_.max_running || waiting_.empty()) return {};
   const absl::Time ripe_at = finishing_ ? absl::InfinitePast() : waiting_.RipeAt();
   if (ripe_at <= now) {
     drain_pending_ = true;
+    drain_since_ = now;
     return {.schedule_drain = true};
   }
   if (timer_at_ <= ripe_at) return {};
@@ -348,6 +363,7 @@ class Batcher::Impl::DrainTask {
 };
 
 void Batcher::Impl::Act(const Next& next) {
+  if (next.wake_another) executor_.WakeAnother();
   if (next.schedule_drain) executor_.Schedule(DrainTask(shared_from_this()));
   if (next.timer_at == absl::InfiniteFuture()) return;
   Timer& timer = options_.timer != nullptr ? *options_.timer : Timer::Real();

@@ -36,6 +36,18 @@ TEST(ThreadPoolTest, TaskMayScheduleTasks) {
   EXPECT_EQ(ran, 10);
 }
 
+TEST(ThreadPoolTest, WakingAnotherWhereNothingWaitsIsHarmless) {
+  std::atomic<int> ran{0};
+  ThreadPool pool({.threads = 2});
+  for (int i = 0; i < 1000; ++i) {
+    pool.Schedule([&ran] { ++ran; });
+    pool.WakeAnother();
+  }
+  pool.Stop();
+  pool.WakeAnother();
+  EXPECT_EQ(ran, 1000);
+}
+
 TEST(ThreadPoolTest, TaskIsDestroyedBeforeTheNextRuns) {
   ThreadPool pool({.threads = 1});
   auto shared = std::make_shared<int>(1);

@@ -265,6 +265,21 @@ TEST_F(BatcherTest, SeveralRunsGoAtOnceUpToTheLimit) {
   EXPECT_EQ(completed, 6);
 }
 
+TEST_F(BatcherTest, AWorkerThatDoesNotComeGetsHelp) {
+  Build();
+  Submit({Rows({1})});
+  clock_.Advance(absl::Microseconds(100));
+  Submit({Rows({2})});
+  EXPECT_EQ(executor_.woken(), 0);
+  clock_.Advance(absl::Microseconds(100));
+  Submit({Rows({3})});
+  EXPECT_EQ(executor_.woken(), 1);
+  Submit({Rows({4})});  // Not one for each call.
+  EXPECT_EQ(executor_.woken(), 1);
+  EXPECT_EQ(executor_.RunAll(), 1);
+  EXPECT_THAT(runs_, ElementsAre(4));
+}
+
 TEST_F(BatcherTest, TracedCallsTellQueueAndBatchBelowTheirSegment) {
   options_.span_name = "segment s0";
   Build();

@@ -38,9 +38,18 @@ class ManualExecutor final : public Executor {
     MutexLock lock(&mutex_);
     tasks_.push_back(std::move(task));
   }
+  void WakeAnother() override {
+    MutexLock lock(&mutex_);
+    ++woken_;
+  }
   size_t queued() const {
     MutexLock lock(&mutex_);
     return tasks_.size();
+  }
+  /// Calls of WakeAnother().
+  int woken() const {
+    MutexLock lock(&mutex_);
+    return woken_;
   }
   /// Runs the oldest task. False when there is none.
   bool RunOne() {
@@ -70,6 +79,7 @@ class ManualExecutor final : public Executor {
  private:
   mutable Mutex mutex_;
   std::deque<Task> tasks_ ABSL_GUARDED_BY(mutex_);
+  int woken_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 /// Runs what is due when the test says so, on the test's thread.
