@@ -27,4 +27,13 @@ void PortalMetrics::Ended(absl::StatusCode code, absl::Duration latency) {
   counter->Increment();
 }
 
+void PortalMetrics::Lazy(std::atomic<Counter*>& slot, absl::string_view name, absl::string_view help) {
+  Counter* counter = slot.load(std::memory_order_acquire);
+  if (counter == nullptr) {
+    counter = &registry_.NewCounter(name, help, {{"target", target_}});
+    slot.store(counter, std::memory_order_release);
+  }
+  counter->Increment();
+}
+
 }  // namespace portico

@@ -18,14 +18,29 @@ class PortalMetrics {
 
   void Began() { in_flight_.Add(1); }
   void Ended(absl::StatusCode code, absl::Duration latency);
+  /// A replica could not answer and another was asked.
+  void Retried() { Lazy(retries_, "portico_portal_retries_total", "Portal calls that another replica was asked for."); }
+  /// Another replica was there, but no token for it.
+  void RetryRefused() {
+    Lazy(refused_retries_, "portico_portal_retries_refused_total", "Portal retries that the budget did not cover.");
+  }
+  void Ejected() {
+    Lazy(ejections_, "portico_portal_ejections_total", "Times a replica was put aside for faults in a row.");
+  }
 
  private:
+  /// Counts in a counter that is made when first needed, so that /metrics shows only what happened.
+  void Lazy(std::atomic<Counter*>& slot, absl::string_view name, absl::string_view help);
+
   MetricRegistry& registry_;
   const std::string target_;
   Gauge& in_flight_;
   Histogram& latency_;
-  /// By code; made when first needed, so that /metrics shows only what happened.
+  /// By code; made when first needed.
   std::array<std::atomic<Counter*>, 17> calls_{};
+  std::atomic<Counter*> retries_{nullptr};
+  std::atomic<Counter*> refused_retries_{nullptr};
+  std::atomic<Counter*> ejections_{nullptr};
 };
 
 }  // namespace portico

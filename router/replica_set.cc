@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -17,6 +18,8 @@ constexpr double kGain = 0.2;
 constexpr double kForgetSeconds = 10;
 /// A failure counts as an answer at least this slow: failing fast must not attract calls.
 constexpr absl::Duration kFailurePenalty = absl::Milliseconds(100);
+/// A replica that keeps failing is put aside for at most 2^5 times as long as the first time.
+constexpr int kMaxDoublings = 5;
 
 }  // namespace
 
@@ -40,31 +43,64 @@ Candidate Replica::AsCandidate(absl::Time now) const {
   return candidate;
 }
 
-void Replica::Learn(absl::Time now, absl::Duration latency, bool failed) {
-  const double sample = absl::ToDoubleSeconds(failed ? std::max(latency, kFailurePenalty) : latency);
+bool Replica::Learn(absl::Time now, absl::Duration latency, Blame blame) {
+  if (blame == Blame::kRequest) return false;
+  const double sample = absl::ToDoubleSeconds(blame == Blame::kNone ? latency : std::max(latency, kFailurePenalty));
   double old = latency_.load(std::memory_order_relaxed);
   // Where another thread is first, this sample is dropped: there are plenty.
   latency_.compare_exchange_strong(old, old == 0 ? sample : old + kGain * (sample - old), std::memory_order_relaxed);
   learned_at_us_.store(absl::ToUnixMicros(now), std::memory_order_relaxed);
+  if (blame == Blame::kFault) return CountFault(now);
+  // Mostly zero already: written only where it changes, so that the line stays shared.
+  if (faults_in_a_row_.load(std::memory_order_relaxed) != 0) faults_in_a_row_.store(0, std::memory_order_relaxed);
+  if (blame == Blame::kNone && ejections_.load(std::memory_order_relaxed) != 0 && !Ejected(now)) {
+    ejections_.store(0, std::memory_order_relaxed);
+  }
+  return false;
 }
 
-ReplicaSet::ReplicaSet(ServableRef target, const std::vector<Endpoint*>& endpoints, const BalancePolicy& policy,
-                       absl::Duration timeout, MetricRegistry& metrics)
-    : target_(std::move(target)), policy_(policy), timeout_(timeout), metrics_(metrics, target_.name) {
+bool Replica::CountFault(absl::Time now) {
+  // Of the calls that were out when it was put aside each tells the same.
+  if (policy_.eject_after == 0 || Ejected(now)) return false;
+  if (faults_in_a_row_.fetch_add(1, std::memory_order_relaxed) + 1 < policy_.eject_after) return false;
+  const int before = ejections_.fetch_add(1, std::memory_order_relaxed);
+  const absl::Duration time = policy_.eject_for * (int64_t{1} << std::min(before, kMaxDoublings));
+  ejected_until_us_.store(absl::ToUnixMicros(now + time), std::memory_order_relaxed);
+  // When it comes back, its first answer decides.
+  faults_in_a_row_.store(policy_.eject_after - 1, std::memory_order_relaxed);
+  return true;
+}
+
+ReplicaSet::ReplicaSet(ServableRef target, const std::vector<Endpoint*>& endpoints, const BalancePolicy& balance,
+                       const RoutePolicy& policy, MetricRegistry& metrics)
+    : target_(std::move(target)),
+      balance_(balance),
+      policy_(policy),
+      // At once: all that one peer can have in flight, for when it is lost.
+      retry_budget_(policy.retry_percent, ChannelOptions().max_calls),
+      metrics_(metrics, target_.name) {
   replicas_.reserve(endpoints.size());
-  for (Endpoint* endpoint : endpoints) replicas_.push_back(std::make_unique<Replica>(*endpoint));
+  for (Endpoint* endpoint : endpoints) replicas_.push_back(std::make_unique<Replica>(*endpoint, policy_));
 }
 
-Replica* ReplicaSet::Pick(absl::Time now, uint64_t random) {
+Replica* ReplicaSet::Pick(absl::Time now, uint64_t random, absl::Span<Replica* const> tried) {
   absl::InlinedVector<Candidate, 8> candidates;
   absl::InlinedVector<Replica*, 8> owners;
   for (const Standing wanted : {Standing::kHere, Standing::kUnknown}) {
+    size_t ejected = 0, standing = 0;
     for (const std::unique_ptr<Replica>& replica : replicas_) {
       if (replica->StandingFor(target_) != wanted) continue;
+      ++standing;
+      ejected += replica->Ejected(now);
+    }
+    const bool heed = 2 * ejected <= standing;
+    for (const std::unique_ptr<Replica>& replica : replicas_) {
+      if (replica->StandingFor(target_) != wanted || (heed && replica->Ejected(now))) continue;
+      if (absl::c_linear_search(tried, replica.get())) continue;
       candidates.push_back(replica->AsCandidate(now));
       owners.push_back(replica.get());
     }
-    if (!owners.empty()) return owners[policy_.Pick(candidates, random)];
+    if (!owners.empty()) return owners[balance_.Pick(candidates, random)];
   }
   return nullptr;
 }

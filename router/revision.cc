@@ -15,11 +15,17 @@ namespace {
 
 constexpr int64_t kMaxReplica = 65535;
 constexpr int64_t kMaxWorkers = 65535;
+constexpr int64_t kMaxRetries = 10;
+constexpr int64_t kMaxEjectAfter = 1000000;
 
 void EmitPolicy(YAML::Emitter& out, const RoutePolicy& policy) {
   out << YAML::Flow << YAML::BeginMap;
   out << YAML::Key << "timeout" << YAML::Value << absl::FormatDuration(policy.timeout);
-  out << YAML::Key << "balance" << YAML::Value << policy.balance << YAML::EndMap;
+  out << YAML::Key << "balance" << YAML::Value << policy.balance;
+  out << YAML::Key << "retries" << YAML::Value << policy.retries;
+  out << YAML::Key << "retry_percent" << YAML::Value << policy.retry_percent;
+  out << YAML::Key << "eject_after" << YAML::Value << policy.eject_after;
+  out << YAML::Key << "eject_for" << YAML::Value << absl::FormatDuration(policy.eject_for) << YAML::EndMap;
 }
 
 /// Text where the key is there, else empty.
@@ -33,6 +39,15 @@ absl::StatusOr<std::string> RequiredText(const YamlNode& map, absl::string_view 
   const YamlNode* value = map.Find(key);
   if (value == nullptr) return map.Error(absl::StrCat(subject, ": got no '", key, "', want one"));
   return value->Text(absl::StrCat(subject, ": ", key));
+}
+
+/// A number from 0 to `max` where the key is there.
+absl::Status ReadCount(const YamlNode& map, absl::string_view key, absl::string_view subject, int64_t max, int* value) {
+  const YamlNode* node = map.Find(key);
+  if (node == nullptr) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const int64_t number, node->Integer(absl::StrCat(subject, ": ", key), 0, max));
+  *value = static_cast<int>(number);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Revision::Model> ReadModel(const YamlNode& from) {
@@ -114,7 +129,8 @@ const RoutePolicy& Revision::PolicyFor(const std::string& target) const {
 }
 
 absl::StatusOr<RoutePolicy> ReadRoutePolicy(const YamlNode& from, absl::string_view subject, RoutePolicy base) {
-  RETURN_IF_ERROR(from.CheckMap(subject, {"timeout", "balance"}));
+  RETURN_IF_ERROR(
+      from.CheckMap(subject, {"timeout", "balance", "retries", "retry_percent", "eject_after", "eject_for"}));
   if (const YamlNode* timeout = from.Find("timeout")) {
     ASSIGN_OR_RETURN(base.timeout, timeout->Duration(absl::StrCat(subject, ": timeout")));
   }
@@ -123,6 +139,12 @@ absl::StatusOr<RoutePolicy> ReadRoutePolicy(const YamlNode& from, absl::string_v
     if (const auto policy = NewBalancePolicy(base.balance); !policy.ok()) {
       return balance->Error(absl::StrCat(subject, ": balance: ", policy.status().message()));
     }
+  }
+  RETURN_IF_ERROR(ReadCount(from, "retries", subject, kMaxRetries, &base.retries));
+  RETURN_IF_ERROR(ReadCount(from, "retry_percent", subject, 100, &base.retry_percent));
+  RETURN_IF_ERROR(ReadCount(from, "eject_after", subject, kMaxEjectAfter, &base.eject_after));
+  if (const YamlNode* eject_for = from.Find("eject_for")) {
+    ASSIGN_OR_RETURN(base.eject_for, eject_for->Duration(absl::StrCat(subject, ": eject_for")));
   }
   return base;
 }

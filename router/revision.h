@@ -12,12 +12,20 @@
 
 namespace portico {
 
-/// How calls to a target are made; `policies:` of mesh.yaml. (Retries, hedging and health come with them.)
+/// How calls to a target are made; `policies:` of mesh.yaml.
 struct RoutePolicy {
   /// Upper limit of one call; the request's own deadline is often sooner. Zero: the request's own alone.
   absl::Duration timeout = absl::ZeroDuration();
   /// A name of the table in router/policies/policy.h.
   std::string balance = "p2c";
+  /// How many other replicas a call may be sent to after the first could not answer it.
+  int retries = 2;
+  /// Retries per hundred calls, in the long run; a burst may be larger (RetryBudget).
+  int retry_percent = 20;
+  /// Faults in a row after which a replica is put aside; 0: never.
+  int eject_after = 5;
+  /// For how long at first; doubled each time that it comes back and fails again, up to 32 times as long.
+  absl::Duration eject_for = absl::Seconds(1);
 };
 
 /// One immutable, consistent picture of a mesh: which models there are and who serves them where. Nodes read it from a
@@ -65,8 +73,9 @@ struct Revision {
 };
 
 class YamlNode;
-/// The policy that `from` (`{timeout, balance}`) says; keys it leaves out keep `base`'s. INVALID_ARGUMENT with file,
-/// line and `subject` for an unknown key, a bad duration or a balance policy that is not in the table.
+/// The policy that `from` (a map of the keys in docs/mesh_yaml.md) says; keys it leaves out keep `base`'s.
+/// INVALID_ARGUMENT with file, line and `subject` for an unknown key, a bad duration or a balance policy that is not in
+/// the table.
 absl::StatusOr<RoutePolicy> ReadRoutePolicy(const YamlNode& from, absl::string_view subject, RoutePolicy base);
 
 /// As YAML, for people to read and ReadRevision() to read back.

@@ -40,13 +40,15 @@ class Router::Impl {
       : options_(std::move(options)),
         policies_(std::move(policies)),
         resolver_(resolver),
-        clock_(clock),
+        surroundings_{clock, {}},
         metrics_(metrics),
         pool_(transport, OptionsOfChannels(options_)) {
-    if (!options_.random) options_.random = DrawPerThread;
+    surroundings_.random = options_.random ? options_.random : DrawPerThread;
   }
   ~Impl() {
     stopping_.store(true);
+    surroundings_.retries.Close();
+    surroundings_.retries.Drain(absl::InfiniteDuration());
     pool_.Close();
   }
 
@@ -56,8 +58,8 @@ class Router::Impl {
       done(absl::CancelledError(absl::StrCat("portal to '", target.servable.name, "': the node is stopping")));
       return;
     }
-    auto call = std::make_unique<RoutedCall>(SetFor(target.servable), clock_, context, std::move(done));
-    RoutedCall::Start(std::move(call), target, tensors, options_.random());
+    auto call = std::make_unique<RoutedCall>(SetFor(target.servable), surroundings_, context, std::move(done));
+    RoutedCall::Start(std::move(call), target, tensors);
   }
 
   /// The set of a target; made, and its endpoints connected to, at the first use.
@@ -75,8 +77,8 @@ class Router::Impl {
     ServableRef target;
     target.name = servable.name;
     target.digest = servable.digest;
-    sets.push_back(std::make_unique<ReplicaSet>(std::move(target), endpoints, *policies_.at(policy.balance),
-                                                policy.timeout, metrics_));
+    sets.push_back(
+        std::make_unique<ReplicaSet>(std::move(target), endpoints, *policies_.at(policy.balance), policy, metrics_));
     return *sets.back();
   }
 
@@ -84,7 +86,7 @@ class Router::Impl {
   Options options_;
   const Policies policies_;
   const Resolver& resolver_;
-  const Clock& clock_;
+  RoutedCall::Surroundings surroundings_;
   MetricRegistry& metrics_;
   ChannelPool pool_;
   std::atomic<bool> stopping_{false};

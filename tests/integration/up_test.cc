@@ -5,11 +5,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "cli/tfs_client.h"
 #include "deploy/node_status.h"
 #include "gmock/gmock.h"
@@ -106,6 +109,40 @@ TEST_F(UpTest, KilledNodeComesBackAtItsEndpointAndTheMeshAnswersAgain) {
   }
   EXPECT_TRUE(status.ok()) << status;
   EXPECT_EQ(StatusOf("apps").grpc, address);
+}
+
+TEST_F(UpTest, OneOfTwoReplicasKilledUnderLoadFailsNoRequest) {
+  PorticoCommand up(
+      UpArguments(WriteMesh("  hub: {serve: [hub/digit-encoder], replicas: 2}\n  apps: {serve: [digit], grpc: 0}\n")));
+  ASSERT_TRUE(up.WaitForOutput("mesh 'digits' is ready")) << up.output();
+  const std::string address = StatusOf("apps").grpc;
+  const NodeStatus victim = StatusOf("hub");
+  std::atomic<bool> over{false};
+  std::atomic<int> answered{0};
+  std::vector<absl::Status> failed(8, absl::OkStatus());
+  std::vector<std::thread> clients;
+  for (absl::Status& status : failed) {
+    clients.emplace_back([&] {
+      while (!over && status.ok()) {
+        status = Predict(address);
+        ++answered;
+      }
+    });
+  }
+  const auto wait_for = [&](int more) {
+    const int until = answered + more;
+    for (const absl::Time end = absl::Now() + absl::Seconds(30); answered < until && absl::Now() < end;) {
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+    EXPECT_GE(answered, until);
+  };
+  wait_for(200);
+  kill(static_cast<pid_t>(victim.pid), SIGKILL);
+  wait_for(1000);
+  over = true;
+  for (std::thread& client : clients) client.join();
+  for (const absl::Status& status : failed) EXPECT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(up.WaitForOutput("hub/0 ended with signal 9")) << up.output();
 }
 
 TEST_F(UpTest, CtrlCStopsEveryNodeAndExitsWithZero) {

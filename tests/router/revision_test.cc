@@ -23,7 +23,11 @@ Revision SampleRevision() {
                             .http = "[::1]:0",
                             .workers = 3});
   revision.default_policy.timeout = absl::Milliseconds(150);
-  revision.policies["hub/enc"].timeout = absl::Seconds(2);
+  revision.policies["hub/enc"] = {.timeout = absl::Seconds(2),
+                                  .retries = 3,
+                                  .retry_percent = 0,
+                                  .eject_after = 7,
+                                  .eject_for = absl::Milliseconds(250)};
   return revision;
 }
 
@@ -52,6 +56,11 @@ TEST(RevisionTest, WhatIsWrittenIsReadBack) {
   EXPECT_EQ(read->FindNode("hub", 1)->peer, "zmq+ipc:///run/hub-1.sock");
   EXPECT_EQ(read->FindNode("hub", 2), nullptr);
   EXPECT_EQ(FormatRevision(*read), FormatRevision(written));
+  EXPECT_EQ(read->PolicyFor("hub/enc").retries, 3);
+  EXPECT_EQ(read->PolicyFor("hub/enc").retry_percent, 0);
+  EXPECT_EQ(read->PolicyFor("hub/enc").eject_after, 7);
+  EXPECT_EQ(read->PolicyFor("hub/enc").eject_for, absl::Milliseconds(250));
+  EXPECT_EQ(read->PolicyFor("digit").retries, 2);
 }
 
 TEST(RevisionTest, ServedVersionsAreReadBack) {

@@ -302,7 +302,9 @@ TEST_F(RouterTest, SlowReplicaIsAvoidedWhenIdleAndTriedAgainLater) {
 }
 
 TEST_F(RouterTest, FastRefusalsDoNotAttractCalls) {
-  Make({"x://bad", "x://good"});
+  Router::Options options;
+  options.default_policy.retries = 0;
+  Make({"x://bad", "x://good"}, options);
   router_->Warm(target_);
   transport_.Connected("x://bad");
   transport_.Connected("x://good");
