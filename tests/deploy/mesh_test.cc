@@ -219,8 +219,9 @@ TEST_F(MeshTest, BadPoliciesAreRefused) {
   EXPECT_EQ(NodesErrorOf(nodes + "  default: {timeout: 100}\n"),
             "mesh.yaml:7: policy 'default': timeout: got '100', want a duration with its unit, such as 100ms or 2s");
   EXPECT_THAT(NodesErrorOf(nodes + "  a:\n    balance: dice\n"), StartsWith("mesh.yaml:8: policy 'a': balance: "));
-  EXPECT_THAT(NodesErrorOf(nodes + "  default: {retries: 1}\n"),
-              StartsWith("mesh.yaml:7: policy 'default': got unknown key 'retries', want one of timeout, balance"));
+  EXPECT_THAT(NodesErrorOf(nodes + "  default: {hedging: 1}\n"),
+              StartsWith("mesh.yaml:7: policy 'default': got unknown key 'hedging', want one of timeout, balance, "
+                         "retries, "));
   EXPECT_EQ(
       NodesErrorOf(nodes + "  b: {timeout: 1s}\n"),
       "mesh.yaml:7: policy 'b': got a target that is no model, want 'default' or one of 'models' (a); mend the name");
