@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/mutex.h"
+#include "transport/connection_id.h"
 #include "transport/grpc_message.h"
 #include "transport/grpc_parts.h"
 #include "transport/hello.h"
@@ -47,12 +48,11 @@ class ConnectionTable : public std::enable_shared_from_this<ConnectionTable> {
     } else if (connections_.size() >= limit_) {
       return nullptr;
     }
-    static std::atomic<uint64_t> next_id{1};
     std::shared_ptr<Connection> connection(new Connection, [table = shared_from_this(), peer](Connection* gone) {
       table->Drop(peer);
       delete gone;
     });
-    connection->id = next_id.fetch_add(1, std::memory_order_relaxed);
+    connection->id = NextConnectionId();
     connections_[peer] = connection;
     return connection;
   }

@@ -13,6 +13,7 @@
 #include "base/gate.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "transport/connection_id.h"
 #include "transport/transport.h"
 
 namespace portico {
@@ -149,7 +150,7 @@ class InprocChannel final : public Channel {
       : exchange_(exchange),
         endpoint_(std::move(endpoint)),
         options_(std::move(options)),
-        connection_(NextConnection()) {
+        connection_(NextConnectionId()) {
     exchange_.Join(endpoint_, *this);
     connect_by_ = exchange_.events().At(exchange_.clock().Now() + options_.connect_timeout, [this] { GiveUp(); });
   }
@@ -268,10 +269,6 @@ class InprocChannel final : public Channel {
     Ref<InprocCall> call_;
   };
 
-  static uint64_t NextConnection() {
-    static std::atomic<uint64_t> next{1};
-    return next.fetch_add(1, std::memory_order_relaxed);
-  }
   absl::Status Lost() const {
     return absl::UnavailableError(absl::StrCat("endpoint '", endpoint_, "': lost the peer; the call was sent"));
   }

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "transport/hello.h"
+#include "transport/outgoing_call.h"
 
 namespace portico {
 namespace {
@@ -22,10 +23,6 @@ constexpr absl::Duration kMaxBackoff = absl::Seconds(1);
 constexpr absl::Duration kAttemptTimeout = absl::Seconds(5);
 // Calls that expire one by one are gathered for so long, so that looking through all calls stays rare.
 constexpr int64_t kExpiryGrainNs = 1'000'000;
-
-int64_t DeadlineNs(Deadline deadline) {
-  return deadline.infinite() ? CallTable::kNever : absl::ToUnixNanos(deadline.at());
-}
 
 }  // namespace
 
@@ -55,7 +52,7 @@ void StreamChannelCore::Close() {
   }
   link_.store(Link::kLost);
   FailAll(absl::StatusCode::kCancelled, "the channel was closed");
-  RunCompletions();
+  completions_.Run();
   Detach();
 }
 
@@ -67,27 +64,19 @@ absl::Status StreamChannelCore::Admit(uint64_t bytes) {
   const Link link = link_.load();
   if (link == Link::kLost) {
     MutexLock lock(&mutex_);
-    return absl::UnavailableError(absl::StrCat("peer '", endpoint_, "': got no connection, want one; ", lost_because_,
-                                               ", it is being made again; the call was not sent"));
+    return refusal_.NoConnection(lost_because_);
   }
-  if (link == Link::kLeaving) {
-    return absl::UnavailableError(
-        absl::StrCat("peer '", endpoint_, "': got a call, want none; the node is going away; the call was not sent"));
-  }
+  if (link == Link::kLeaving) return refusal_.Leaving();
   if (const uint32_t calls = in_flight_.fetch_add(1); calls >= options_.max_calls) {
     in_flight_.fetch_sub(1);
-    return absl::ResourceExhaustedError(absl::StrCat("peer '", endpoint_, "': got ", calls,
-                                                     " calls in flight, want at most ", options_.max_calls,
-                                                     " (max_calls); retry later or elsewhere"));
+    return refusal_.TooManyCalls(calls, options_.max_calls);
   }
   // Calls that have ended early may still have bytes on their way.
   const uint64_t fill = std::max(in_flight_bytes_.fetch_add(bytes), queued_bytes());
   if (fill + bytes > options_.max_bytes && fill != 0) {
     in_flight_.fetch_sub(1);
     in_flight_bytes_.fetch_sub(bytes);
-    return absl::ResourceExhaustedError(absl::StrCat("peer '", endpoint_, "': got ", bytes, " bytes beside ", fill,
-                                                     " in flight, want at most ", options_.max_bytes,
-                                                     " (max_bytes); retry later or elsewhere"));
+    return refusal_.TooManyBytes(bytes, fill, options_.max_bytes);
   }
   return absl::OkStatus();
 }
@@ -108,38 +97,21 @@ bool StreamChannelCore::SetExpiry(int64_t at_ns) {
 uint64_t StreamChannelCore::Call(const PeerHeader& header, absl::Span<const Tensor> tensors, Deadline deadline,
                                  Channel::Done done) {
   const uint64_t call_id = next_id_.fetch_add(1, std::memory_order_relaxed);
-  absl::Status status = CheckSendable("call", header, tensors, options_.limits);
-  uint64_t timeout_us = 0;
-  if (!deadline.infinite()) {
-    const absl::Duration left = deadline.Remaining(loop_.clock());
-    timeout_us = static_cast<uint64_t>(std::max<int64_t>(absl::ToInt64Microseconds(left), 1));
-    if (left == absl::ZeroDuration()) {
-      status.Update(absl::DeadlineExceededError(
-          absl::StrCat("peer '", endpoint_, "': got a call whose deadline has passed; the call was not sent")));
-    }
-  }
-  static thread_local std::string encoded;
-  encoded.clear();
-  if (status.ok()) EncodeHeader(header, {PeerHeader::Kind::kCall, call_id, timeout_us, tensors}, &encoded);
-  if (encoded.size() > options_.limits.max_header_bytes) {
-    status = absl::InvalidArgumentError(absl::StrCat("call: got a header of ", encoded.size(), " bytes, want at most ",
-                                                     options_.limits.max_header_bytes));
-  }
-  const int64_t deadline_ns = DeadlineNs(deadline);
-  if (status.ok()) {
-    uint64_t bytes = encoded.size();
-    for (const Tensor& tensor : tensors) bytes += tensor.bytes().size();
+  const absl::StatusOr<OutgoingCall> call =
+      OutgoingCall::Encode(header, call_id, tensors, deadline, options_.limits, loop_.clock(), endpoint_);
+  absl::Status status = call.status();
+  if (call.ok()) {
     status = calls_.Insert(call_id, [&]() -> absl::StatusOr<CallTable::Waiting> {
-      RETURN_IF_ERROR(Admit(bytes));
-      const uint64_t message = Append(encoded, tensors);
-      return CallTable::Waiting{std::move(done), deadline_ns, bytes, message};
+      RETURN_IF_ERROR(Admit(call->bytes));
+      const uint64_t message = Append(call->header, tensors);
+      return CallTable::Waiting{std::move(done), call->deadline_ns, call->bytes, message};
     });
   }
   if (!status.ok()) {
     done(std::move(status));
     return call_id;
   }
-  const bool sooner = SetExpiry(deadline_ns);
+  const bool sooner = SetExpiry(call->deadline_ns);
   Kick();
   if (sooner) loop_.Wake();
   return call_id;
@@ -149,10 +121,9 @@ void StreamChannelCore::Cancel(uint64_t call_id) {
   std::optional<CallTable::Waiting> call = calls_.Take(call_id);
   if (!call) return;
   Forget(*call);
-  Complete(std::move(call->done),
-           absl::CancelledError(absl::StrCat("peer '", endpoint_, "': the caller cancelled the call")));
+  completions_.Add(std::move(call->done), refusal_.Cancelled());
   TellToCancel(call_id);
-  loop_.Post([core = Ref<StreamChannelCore>(this)] { core->RunCompletions(); });
+  loop_.Post([core = Ref<StreamChannelCore>(this)] { core->completions_.Run(); });
 }
 
 void StreamChannelCore::TellToCancel(uint64_t call_id) {
@@ -269,7 +240,7 @@ void StreamChannelCore::OnHello(const PeerHeader& hello) {
   const bool restarted = greeted_ && peer_.incarnation != state.incarnation;
   if (restarted) {
     FailAll(absl::StatusCode::kUnavailable, "the peer restarted");
-    RunCompletions();
+    completions_.Run();
     if (closed_) return;
   }
   // Who is leaving may still announce what it serves, but does not come back.
@@ -305,13 +276,13 @@ void StreamChannelCore::MarkLost(absl::string_view why) {
   peer_.connected = false;
   // Before the calls fail, so that whoever tries again does not choose this peer.
   Tell(peer_);
-  RunCompletions();
+  completions_.Run();
 }
 
 void StreamChannelCore::OnDue(absl::Time now) {
   const int64_t now_ns = absl::ToUnixNanos(now);
   if (expiry_ns_.load() <= now_ns) ExpireCalls(now_ns);
-  RunCompletions();
+  completions_.Run();
   if (closed_) return;
   if (connect_by_ns_ <= now_ns) {
     connect_by_ns_ = CallTable::kNever;
@@ -345,10 +316,7 @@ void StreamChannelCore::ExpireCalls(int64_t now_ns) {
       return false;
     }
     Forget(call);
-    Complete(std::move(call.done),
-             absl::DeadlineExceededError(absl::StrCat("peer '", endpoint_,
-                                                      "': got no answer within the call's deadline; the call was ",
-                                                      Taken(call.message) ? "sent" : "not sent")));
+    completions_.Add(std::move(call.done), refusal_.Expired(Taken(call.message)));
     expired.push_back(call_id);
     return true;
   });
@@ -359,50 +327,14 @@ void StreamChannelCore::ExpireCalls(int64_t now_ns) {
 void StreamChannelCore::FailAll(absl::StatusCode code, absl::string_view why) {
   calls_.TakeIf([&](uint64_t, CallTable::Waiting& call) {
     Forget(call);
-    Complete(std::move(call.done), absl::Status(code, absl::StrCat("peer '", endpoint_, "': ", why, "; the call was ",
-                                                                   Taken(call.message) ? "sent" : "not sent")));
+    completions_.Add(std::move(call.done), refusal_.Failed(code, why, Taken(call.message)));
     return true;
   });
   DropUnsent();
 }
 
-void StreamChannelCore::Complete(Channel::Done done, absl::Status status) {
-  MutexLock lock(&mutex_);
-  completions_.emplace_back(std::move(done), std::move(status));
-}
-
-void StreamChannelCore::RunCompletions() {
-  // One at a time: a completion may close the channel, which has to run the others before it returns.
-  for (;;) {
-    Completion next;
-    {
-      MutexLock lock(&mutex_);
-      if (completions_.empty()) return;
-      next = std::move(completions_.front());
-      completions_.pop_front();
-    }
-    next.first(std::move(next.second));
-  }
-}
-
 void StreamChannelCore::Tell(const PeerState& state) {
   if (options_.on_state) options_.on_state(state);
 }
-
-// --- StreamChannel ---
-
-StreamChannel::StreamChannel(StreamLoop& loop, Ref<StreamChannelCore> core) : loop_(loop), core_(std::move(core)) {
-  loop_.Post([core = core_] { core->Open(); });
-}
-
-StreamChannel::~StreamChannel() {
-  loop_.RunAndWait([this] { core_->Close(); });
-}
-
-uint64_t StreamChannel::Call(const PeerHeader& header, absl::Span<const Tensor> tensors, Deadline deadline, Done done) {
-  return core_->Call(header, tensors, deadline, std::move(done));
-}
-
-void StreamChannel::Cancel(uint64_t call_id) { core_->Cancel(call_id); }
 
 }  // namespace portico

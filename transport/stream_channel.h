@@ -2,14 +2,15 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/event_thread.h"
 #include "base/mutex.h"
+#include "transport/call_refusal.h"
 #include "transport/call_table.h"
+#include "transport/completion_queue.h"
+#include "transport/core_channel.h"
 #include "transport/stream_address.h"
 #include "transport/stream_parts.h"
 #include "transport/stream_pipe.h"
@@ -42,7 +43,6 @@ class StreamChannelCore final : public StreamPipe {
   void OnBroken(const absl::Status& why) override;
 
  private:
-  using Completion = std::pair<Channel::Done, absl::Status>;
   enum class Link : uint8_t { kConnecting, kUp, kLeaving, kLost };
 
   absl::Status Admit(uint64_t bytes);
@@ -60,18 +60,18 @@ class StreamChannelCore final : public StreamPipe {
   void MarkLost(absl::string_view why);
   void ExpireCalls(int64_t now_ns);
   void FailAll(absl::StatusCode code, absl::string_view why);
-  void Complete(Channel::Done done, absl::Status status);
-  void RunCompletions();
   void SetTimer();
   void Tell(const PeerState& state);
 
   const StreamParts& parts_;
   const std::string endpoint_;
+  const CallRefusal refusal_{endpoint_};
   const StreamEndpoint parsed_;
   const ChannelOptions options_;
   const SocketMaker make_socket_;
 
   CallTable calls_;
+  CompletionQueue completions_;
   std::atomic<uint64_t> next_id_{1};
   std::atomic<uint32_t> in_flight_{0};
   std::atomic<uint64_t> in_flight_bytes_{0};
@@ -80,7 +80,6 @@ class StreamChannelCore final : public StreamPipe {
   std::atomic<int64_t> expiry_ns_{CallTable::kNever};
   Mutex mutex_;
   std::string lost_because_ ABSL_GUARDED_BY(mutex_);
-  std::deque<Completion> completions_ ABSL_GUARDED_BY(mutex_);
 
   // Only on the loop's thread.
   PeerState peer_;
@@ -96,17 +95,6 @@ class StreamChannelCore final : public StreamPipe {
   int64_t tick_ns_ = CallTable::kNever;
 };
 
-/// Owns a core's place in its loop.
-class StreamChannel final : public Channel {
- public:
-  explicit StreamChannel(StreamLoop& loop, Ref<StreamChannelCore> core);
-  ~StreamChannel() override;
-  uint64_t Call(const PeerHeader& header, absl::Span<const Tensor> tensors, Deadline deadline, Done done) override;
-  void Cancel(uint64_t call_id) override;
-
- private:
-  StreamLoop& loop_;
-  const Ref<StreamChannelCore> core_;
-};
+using StreamChannel = CoreChannel<StreamLoop, StreamChannelCore>;
 
 }  // namespace portico

@@ -5,12 +5,11 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/log.h"
+#include "transport/connection_id.h"
 #include "transport/hello.h"
 #include "transport/reply_ticket.h"
 
@@ -20,14 +19,8 @@ namespace {
 constexpr int kAcceptsAtOnce = 64;
 // A connection that has not said HELLO by then only takes a place.
 constexpr absl::Duration kGreetWithin = absl::Seconds(10);
-constexpr absl::Duration kLogInterval = absl::Seconds(1);
 // How long a closing listener waits for peers to take their last answers.
 constexpr absl::Duration kFlushWithin = absl::Milliseconds(500);
-
-uint64_t NextConnection() {
-  static std::atomic<uint64_t> next{1};
-  return next.fetch_add(1, std::memory_order_relaxed);
-}
 
 }  // namespace
 
@@ -138,7 +131,7 @@ void StreamPeer::OnCancel(uint64_t call_id) {
 void StreamPeer::OnBroken(const absl::Status& why) {
   if (!attached()) return;
   const Ref<StreamPeer> alive(this);
-  if (why.code() != absl::StatusCode::kUnavailable) core_->OnMalformed(why);
+  if (why.code() != absl::StatusCode::kUnavailable) core_->malformed_.Add("cut a peer", why.message());
   Detach();
   absl::flat_hash_set<uint64_t> open_calls;
   {
@@ -180,7 +173,7 @@ void StreamListenerCore::OnReady(uint32_t) {
         // Until the next tick: to be told of it again and again would take the whole thread.
         accepting_ = false;
         loop_.Rewatch(socket_.fd(), 0, *this);
-        OnMalformed(absl::ResourceExhaustedError("got a connection beyond what this process may open"));
+        malformed_.Add("left a peer waiting", "got a connection beyond what this process may open");
       }
       return;
     }
@@ -190,7 +183,7 @@ void StreamListenerCore::OnReady(uint32_t) {
     }
     const int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // Fails on a Unix socket, which has no delay.
-    const uint64_t connection = NextConnection();
+    const uint64_t connection = NextConnectionId();
     const auto peer = MakeRef<StreamPeer>(loop_, Ref<StreamListenerCore>(this), connection);
     peers_.emplace(connection, peer);
     peer->Accept(make_socket_(fd), loop_.clock().Now());
@@ -208,14 +201,6 @@ void StreamListenerCore::OnGone(uint64_t connection) {
   MutexLock lock(&mutex_);
   flushed_ = true;
   changed_.NotifyAll();
-}
-
-void StreamListenerCore::OnMalformed(const absl::Status& why) {
-  ++malformed_;
-  const absl::Time now = loop_.clock().Now();
-  if (now < next_log_) return;
-  next_log_ = now + kLogInterval;
-  LogWarning(absl::StrCat("listener '", endpoint_, "': cut a peer (", malformed_, " so far): ", why.message()));
 }
 
 void StreamListenerCore::OnDue(absl::Time now) {
@@ -254,6 +239,7 @@ void StreamListenerCore::Stop() {
 }
 
 void StreamListenerCore::WaitUntilFlushed() {
+  if (loop_.Here()) return;
   const absl::Time until = absl::Now() + kFlushWithin;
   MutexLock lock(&mutex_);
   while (!flushed_ && absl::Now() < until) changed_.WaitFor(&mutex_, until - absl::Now());
@@ -263,26 +249,6 @@ void StreamListenerCore::Close() {
   const absl::flat_hash_map<uint64_t, Ref<StreamPeer>> peers = std::move(peers_);
   peers_.clear();
   for (const auto& [connection, peer] : peers) peer->Close();
-}
-
-// --- StreamListener ---
-
-StreamListener::StreamListener(StreamLoop& loop, Ref<StreamListenerCore> core) : loop_(loop), core_(std::move(core)) {
-  loop_.Post([core = core_] { core->Open(); });
-}
-
-StreamListener::~StreamListener() {
-  loop_.RunAndWait([this] { core_->Stop(); });
-  if (!loop_.Here()) core_->WaitUntilFlushed();
-  loop_.RunAndWait([this] { core_->Close(); });
-}
-
-void StreamListener::Announce(const PeerState& self) {
-  loop_.Post([core = core_, self] { core->Announce(self); });
-}
-
-void StreamListener::GoAway() {
-  loop_.Post([core = core_] { core->GoAway(); });
 }
 
 }  // namespace portico

@@ -7,6 +7,8 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "base/mutex.h"
+#include "transport/core_listener.h"
+#include "transport/malformed_log.h"
 #include "transport/stream_address.h"
 #include "transport/stream_parts.h"
 #include "transport/stream_pipe.h"
@@ -60,7 +62,7 @@ class StreamListenerCore final : public StreamLoop::Source {
   void Open();
   /// Takes no more calls and connections. Peers get what is queued for them.
   void Stop();
-  /// Any thread but the loop's: until peers have taken what was queued, or for a while.
+  /// Until peers have taken what was queued, or for a while. Does not wait on the loop's own thread.
   void WaitUntilFlushed();
   /// Last.
   void Close();
@@ -77,7 +79,6 @@ class StreamListenerCore final : public StreamLoop::Source {
   friend class StreamPeer;
   void Greet(StreamPeer& peer);
   void OnGone(uint64_t connection);
-  void OnMalformed(const absl::Status& why);
 
   const StreamParts& parts_;
   StreamLoop& loop_;
@@ -92,26 +93,13 @@ class StreamListenerCore final : public StreamLoop::Source {
   bool accepting_ = true;
   bool leaving_ = false;
   bool stopped_ = false;
-  uint64_t malformed_ = 0;
-  absl::Time next_log_ = absl::InfinitePast();
+  MalformedLog malformed_{endpoint_, loop_.clock()};
 
   Mutex mutex_;
   CondVar changed_;
   bool flushed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-/// Owns a core's place in its loop.
-class StreamListener final : public Listener {
- public:
-  StreamListener(StreamLoop& loop, Ref<StreamListenerCore> core);
-  ~StreamListener() override;
-  const std::string& endpoint() const override { return core_->endpoint(); }
-  void Announce(const PeerState& self) override;
-  void GoAway() override;
-
- private:
-  StreamLoop& loop_;
-  const Ref<StreamListenerCore> core_;
-};
+using StreamListener = CoreListener<StreamLoop, StreamListenerCore>;
 
 }  // namespace portico

@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,11 +18,10 @@ constexpr int kEventsAtOnce = 64;
 
 }  // namespace
 
-StreamLoop::StreamLoop(const Clock& clock)
-    : clock_(clock), epoll_(epoll_create1(EPOLL_CLOEXEC)), event_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-  PORTICO_CHECK(epoll_ >= 0 && event_ >= 0);
+StreamLoop::StreamLoop(const Clock& clock) : clock_(clock), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+  PORTICO_CHECK(epoll_ >= 0);
   epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
-  PORTICO_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, event_, &event) == 0);
+  PORTICO_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, inbox_.fd(), &event) == 0);
   thread_ = std::thread([this] { Run(); });
   pthread_setname_np(thread_.native_handle(), "stream-loop");
 }
@@ -33,7 +31,6 @@ StreamLoop::~StreamLoop() {
   thread_.join();
   DrainDirty();
   PORTICO_CHECK(timed_.empty());
-  close(event_);
   close(epoll_);
 }
 
@@ -84,41 +81,8 @@ void StreamLoop::DrainDirty() {
   }
 }
 
-void StreamLoop::Post(absl::AnyInvocable<void()> task) {
-  {
-    MutexLock lock(&mutex_);
-    tasks_.push_back(std::move(task));
-    has_tasks_.store(true);
-  }
-  Wake();
-}
-
-void StreamLoop::RunAndWait(absl::AnyInvocable<void()> task) {
-  if (Here()) return task();
-  struct Done {
-    Mutex mutex;
-    CondVar changed;
-    bool done ABSL_GUARDED_BY(mutex) = false;
-  } done;
-  Post([&task, &done] {
-    task();
-    MutexLock lock(&done.mutex);
-    done.done = true;
-    done.changed.NotifyAll();
-  });
-  MutexLock lock(&done.mutex);
-  while (!done.done) done.changed.Wait(&done.mutex);
-}
-
-void StreamLoop::Wake() {
-  if (!asleep_.exchange(false)) return;
-  const uint64_t one = 1;
-  // Fails only when the counter is full, and then the loop wakes as well.
-  [[maybe_unused]] const ssize_t written = write(event_, &one, sizeof(one));
-}
-
 int StreamLoop::SleepMs() const {
-  if (has_tasks_.load() || dirty_.load() != nullptr) return 0;
+  if (inbox_.has_tasks() || dirty_.load() != nullptr) return 0;
   int64_t due = kNever;
   for (const Ref<Source>& timed : timed_) due = std::min(due, timed->due_ns());
   if (due == kNever) return kMaxSleepMs;
@@ -131,35 +95,23 @@ void StreamLoop::Run() {
   epoll_event events[kEventsAtOnce];
   while (!stopping_) {
     // From here on, who adds work tells us or does it; what was added before, SleepMs() sees.
-    asleep_.store(true);
+    inbox_.FallAsleep();
     const int timeout_ms = SleepMs();
     const int count = epoll_wait(epoll_, events, kEventsAtOnce, timeout_ms);
-    asleep_.store(false);
+    inbox_.AwakeAgain();
     for (int i = 0; i < count; ++i) {
       if (events[i].data.ptr == nullptr) {
-        uint64_t value;
-        [[maybe_unused]] const ssize_t got = read(event_, &value, sizeof(value));
+        inbox_.ClearSignal();
         continue;
       }
       static_cast<Source*>(events[i].data.ptr)->OnReady(events[i].events);
     }
-    RunTasks();
+    inbox_.RunTasks();
     RunDue();
     DrainDirty();
     std::erase_if(timed_, [](const Ref<Source>& timed) { return !timed; });
     dropped_.clear();
   }
-}
-
-void StreamLoop::RunTasks() {
-  if (!has_tasks_.load()) return;
-  std::vector<absl::AnyInvocable<void()>> tasks;
-  {
-    MutexLock lock(&mutex_);
-    tasks.swap(tasks_);
-    has_tasks_.store(false);
-  }
-  for (auto& task : tasks) task();
 }
 
 void StreamLoop::RunDue() {

@@ -4,14 +4,14 @@
 #include <cstdint>
 #include <limits>
 #include <thread>
+#include <utility>
 #include <vector>
 
-#include "absl/functional/any_invocable.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
-#include "base/mutex.h"
 #include "base/ref.h"
 #include "transport/stream_buffers.h"
+#include "transport/task_inbox.h"
 
 namespace portico {
 
@@ -63,27 +63,25 @@ class StreamLoop {
   /// Calls source.OnDirty() before the loop sleeps next. Wakes nobody.
   void MarkDirty(Source& source);
   /// Runs `task` on the loop's thread, in the order of the calls.
-  void Post(absl::AnyInvocable<void()> task);
+  void Post(TaskInbox::Task task) { inbox_.Post(std::move(task)); }
   /// Posts and waits; on the loop's thread it runs `task` at once. Holding no lock.
-  void RunAndWait(absl::AnyInvocable<void()> task);
+  void RunAndWait(TaskInbox::Task task) {
+    if (Here()) return task();
+    inbox_.PostAndWait(std::move(task));
+  }
   /// True from before the loop looks a last time for dirty sources until it is awake again.
-  bool asleep() const { return asleep_.load(); }
-  void Wake();
+  bool asleep() const { return inbox_.asleep(); }
+  void Wake() { inbox_.Wake(); }
 
  private:
   void Run();
   int SleepMs() const;
-  void RunTasks();
   void RunDue();
 
   const Clock& clock_;
   const int epoll_;
-  const int event_;
-  std::atomic<bool> asleep_{false};
+  TaskInbox inbox_;
   std::atomic<Source*> dirty_{nullptr};
-  std::atomic<bool> has_tasks_{false};
-  Mutex mutex_;
-  std::vector<absl::AnyInvocable<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
 
   // Only on the loop's thread.
   StreamBuffers buffers_;

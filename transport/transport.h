@@ -156,8 +156,12 @@ std::unique_ptr<Transport> NewGrpcTransport(const Clock& clock);
 /// `inproc://NAME`: within one Transport object.
 std::unique_ptr<Transport> NewInprocTransport(const Clock& clock);
 
+struct TransportsOptions {
+  ZmqTransportOptions zmq;
+  StreamTransportOptions stream;
+};
 /// All transports by scheme: what a node holds one of. Listen() and Connect() go to the transport of the endpoint's
 /// scheme; an unknown scheme is INVALID_ARGUMENT with the list of known ones.
-std::unique_ptr<Transport> NewTransports(const ZmqTransportOptions& zmq, const Clock& clock);
+std::unique_ptr<Transport> NewTransports(const TransportsOptions& options, const Clock& clock);
 
 }  // namespace portico

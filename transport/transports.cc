@@ -13,12 +13,12 @@ namespace {
 /// Hands each endpoint to the transport of its scheme.
 class Transports final : public Transport {
  public:
-  Transports(const ZmqTransportOptions& zmq, const Clock& clock) {
+  Transports(const TransportsOptions& options, const Clock& clock) {
     // The table of this folder: a transport is one line here.
-    owned_.push_back(NewZmqTransport(zmq, clock));
+    owned_.push_back(NewZmqTransport(options.zmq, clock));
     schemes_.push_back({"zmq+tcp", owned_.back().get()});
     schemes_.push_back({"zmq+ipc", owned_.back().get()});
-    owned_.push_back(NewStreamTransport({}, clock));
+    owned_.push_back(NewStreamTransport(options.stream, clock));
     schemes_.push_back({"tcp", owned_.back().get()});
     schemes_.push_back({"unix", owned_.back().get()});
     owned_.push_back(NewGrpcTransport(clock));
@@ -61,8 +61,8 @@ class Transports final : public Transport {
 
 }  // namespace
 
-std::unique_ptr<Transport> NewTransports(const ZmqTransportOptions& zmq, const Clock& clock) {
-  return std::make_unique<Transports>(zmq, clock);
+std::unique_ptr<Transport> NewTransports(const TransportsOptions& options, const Clock& clock) {
+  return std::make_unique<Transports>(options, clock);
 }
 
 }  // namespace portico

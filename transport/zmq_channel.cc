@@ -1,10 +1,11 @@
 #include "transport/zmq_channel.h"
-#include "transport/hello.h"
 
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "transport/hello.h"
+#include "transport/outgoing_call.h"
 
 namespace portico {
 namespace {
@@ -14,10 +15,6 @@ constexpr int kRoundsAtOnce = 16;
 constexpr int64_t kCheckNs = 100'000'000;
 // Calls that expire one by one are gathered for so long, so that looking through all calls stays rare.
 constexpr int64_t kExpiryGrainNs = 1'000'000;
-
-int64_t DeadlineNs(Deadline deadline) {
-  return deadline.infinite() ? std::numeric_limits<int64_t>::max() : absl::ToUnixNanos(deadline.at());
-}
 
 }  // namespace
 
@@ -44,7 +41,7 @@ void ZmqChannelCore::Close() {
     lost_because_ = "the channel was closed";
     FailAll(absl::StatusCode::kCancelled, "the channel was closed");
   }
-  RunCompletions();
+  completions_.Run();
   MutexLock lock(&socket_mutex_);
   socket_ = ZmqSocket();
   monitor_ = ZmqSocket();
@@ -53,25 +50,13 @@ void ZmqChannelCore::Close() {
 // --- A call, on its caller's thread ---
 
 absl::Status ZmqChannelCore::Admit(uint64_t bytes) const {
-  if (link_ == Link::kLost) {
-    return absl::UnavailableError(absl::StrCat("peer '", endpoint_, "': got no connection, want one; ", lost_because_,
-                                               ", it is being made again; the call was not sent"));
-  }
-  if (link_ == Link::kLeaving) {
-    return absl::UnavailableError(
-        absl::StrCat("peer '", endpoint_, "': got a call, want none; the node is going away; the call was not sent"));
-  }
-  if (waiting_.size() >= options_.max_calls) {
-    return absl::ResourceExhaustedError(absl::StrCat("peer '", endpoint_, "': got ", waiting_.size(),
-                                                     " calls in flight, want at most ", options_.max_calls,
-                                                     " (max_calls); retry later or elsewhere"));
-  }
+  if (link_ == Link::kLost) return refusal_.NoConnection(lost_because_);
+  if (link_ == Link::kLeaving) return refusal_.Leaving();
+  if (waiting_.size() >= options_.max_calls) return refusal_.TooManyCalls(waiting_.size(), options_.max_calls);
   // Calls that have ended early may still have bytes on their way.
   const uint64_t fill = std::max(waiting_bytes_, outbox_.bytes() + budget_->queued());
   if (fill + bytes > options_.max_bytes && fill != 0) {
-    return absl::ResourceExhaustedError(absl::StrCat("peer '", endpoint_, "': got ", bytes, " bytes beside ", fill,
-                                                     " in flight, want at most ", options_.max_bytes,
-                                                     " (max_bytes); retry later or elsewhere"));
+    return refusal_.TooManyBytes(bytes, fill, options_.max_bytes);
   }
   return absl::OkStatus();
 }
@@ -79,37 +64,20 @@ absl::Status ZmqChannelCore::Admit(uint64_t bytes) const {
 uint64_t ZmqChannelCore::Call(const PeerHeader& header, absl::Span<const Tensor> tensors, Deadline deadline,
                               Channel::Done done) {
   const uint64_t call_id = next_id_.fetch_add(1, std::memory_order_relaxed);
-  absl::Status status = CheckSendable("call", header, tensors, options_.limits);
-  uint64_t timeout_us = 0;
-  if (!deadline.infinite()) {
-    const absl::Duration left = deadline.Remaining(reactor_.clock());
-    timeout_us = static_cast<uint64_t>(std::max<int64_t>(absl::ToInt64Microseconds(left), 1));
-    if (left == absl::ZeroDuration()) {
-      status.Update(absl::DeadlineExceededError(
-          absl::StrCat("peer '", endpoint_, "': got a call whose deadline has passed; the call was not sent")));
-    }
-  }
-  static thread_local std::string encoded;
-  encoded.clear();
-  if (status.ok()) EncodeHeader(header, {PeerHeader::Kind::kCall, call_id, timeout_us, tensors}, &encoded);
-  if (encoded.size() > options_.limits.max_header_bytes) {
-    status = absl::InvalidArgumentError(absl::StrCat("call: got a header of ", encoded.size(), " bytes, want at most ",
-                                                     options_.limits.max_header_bytes));
-  }
+  const absl::StatusOr<OutgoingCall> call =
+      OutgoingCall::Encode(header, call_id, tensors, deadline, options_.limits, reactor_.clock(), endpoint_);
+  absl::Status status = call.status();
   bool sooner = false;
-  if (status.ok()) {
-    uint64_t bytes = encoded.size();
-    for (const Tensor& tensor : tensors) bytes += tensor.bytes().size();
-    const int64_t deadline_ns = DeadlineNs(deadline);
+  if (call.ok()) {
     MutexLock lock(&mutex_);
-    status = Admit(bytes);
+    status = Admit(call->bytes);
     if (status.ok()) {
-      const uint64_t pack = outbox_.Append(encoded, tensors);
-      waiting_.emplace(call_id, Waiting{std::move(done), deadline_ns, bytes, pack});
-      waiting_bytes_ += bytes;
-      if (deadline_ns < expiry_ns_) {
-        expiry_ns_ = deadline_ns;
-        sooner = MoveDue(deadline_ns);
+      const uint64_t pack = outbox_.Append(call->header, tensors);
+      waiting_.emplace(call_id, Waiting{std::move(done), call->deadline_ns, call->bytes, pack});
+      waiting_bytes_ += call->bytes;
+      if (call->deadline_ns < expiry_ns_) {
+        expiry_ns_ = call->deadline_ns;
+        sooner = MoveDue(call->deadline_ns);
       }
     }
   }
@@ -128,9 +96,7 @@ void ZmqChannelCore::Cancel(uint64_t call_id) {
     const auto found = waiting_.find(call_id);
     if (found == waiting_.end()) return;
     waiting_bytes_ -= found->second.bytes;
-    completions_.emplace_back(
-        std::move(found->second.done),
-        absl::CancelledError(absl::StrCat("peer '", endpoint_, "': the caller cancelled the call")));
+    completions_.Add(std::move(found->second.done), refusal_.Cancelled());
     waiting_.erase(found);
     outbox_.Append(BareHeader(PeerHeader::Kind::kCancel, call_id), {});
   }
@@ -159,7 +125,7 @@ void ZmqChannelCore::Pump(absl::Time now) {
     bool busy = ReceiveBatch();
     if (round == 0 && !closed_) OnEvents();
     if (absl::ToUnixNanos(now) >= due_ns() && !closed_) OnDue(now);
-    RunCompletions();
+    completions_.Run();
     if (closed_) return;
     {
       MutexLock lock(&socket_mutex_);
@@ -305,7 +271,7 @@ void ZmqChannelCore::MarkLost(absl::string_view why) {
   }
   // Before the calls fail, so that whoever tries again does not choose this peer.
   Tell(state);
-  RunCompletions();
+  completions_.Run();
 }
 
 void ZmqChannelCore::Reset(const absl::Status& why) {
@@ -346,10 +312,7 @@ void ZmqChannelCore::ExpireCalls(int64_t now_ns) {
       expiry_ns_ = std::min(expiry_ns_, call->second.deadline_ns);
       continue;
     }
-    completions_.emplace_back(std::move(call->second.done),
-                              absl::DeadlineExceededError(absl::StrCat(
-                                  "peer '", endpoint_, "': got no answer within the call's deadline; the call was ",
-                                  call->second.pack < outbox_.first() ? "sent" : "not sent")));
+    completions_.Add(std::move(call->second.done), refusal_.Expired(call->second.pack < outbox_.first()));
     waiting_bytes_ -= call->second.bytes;
     outbox_.Append(BareHeader(PeerHeader::Kind::kCancel, call->first), {});
     waiting_.erase(call);
@@ -359,9 +322,7 @@ void ZmqChannelCore::ExpireCalls(int64_t now_ns) {
 
 void ZmqChannelCore::FailAll(absl::StatusCode code, absl::string_view why) {
   for (auto& [call_id, call] : waiting_) {
-    completions_.emplace_back(std::move(call.done),
-                              absl::Status(code, absl::StrCat("peer '", endpoint_, "': ", why, "; the call was ",
-                                                              call.pack < outbox_.first() ? "sent" : "not sent")));
+    completions_.Add(std::move(call.done), refusal_.Failed(code, why, call.pack < outbox_.first()));
   }
   waiting_.clear();
   waiting_bytes_ = 0;
@@ -369,38 +330,8 @@ void ZmqChannelCore::FailAll(absl::StatusCode code, absl::string_view why) {
   outbox_.TakeAll(&dropped);
 }
 
-void ZmqChannelCore::RunCompletions() {
-  // One at a time: a completion may close the channel, which has to run the others before it returns.
-  for (;;) {
-    Completion next;
-    {
-      MutexLock lock(&mutex_);
-      if (completions_.empty()) return;
-      next = std::move(completions_.front());
-      completions_.pop_front();
-    }
-    next.first(std::move(next.second));
-  }
-}
-
 void ZmqChannelCore::Tell(const PeerState& state) {
   if (options_.on_state) options_.on_state(state);
 }
-
-// --- ZmqChannel ---
-
-ZmqChannel::ZmqChannel(ZmqReactor& reactor, Ref<ZmqChannelCore> core) : reactor_(reactor), core_(std::move(core)) {
-  reactor_.Post([core = core_] { core->Open(); });
-}
-
-ZmqChannel::~ZmqChannel() {
-  reactor_.RunAndWait([this] { core_->Close(); });
-}
-
-uint64_t ZmqChannel::Call(const PeerHeader& header, absl::Span<const Tensor> tensors, Deadline deadline, Done done) {
-  return core_->Call(header, tensors, deadline, std::move(done));
-}
-
-void ZmqChannel::Cancel(uint64_t call_id) { core_->Cancel(call_id); }
 
 }  // namespace portico

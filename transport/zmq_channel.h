@@ -1,15 +1,16 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
+#include "transport/call_refusal.h"
+#include "transport/completion_queue.h"
+#include "transport/core_channel.h"
 #include "transport/transport.h"
 #include "transport/zmq_pack.h"
 #include "transport/zmq_reactor.h"
@@ -49,7 +50,6 @@ class ZmqChannelCore final : public ZmqEndpoint {
     /// The pack it was put into, which tells whether it was sent.
     uint64_t pack = 0;
   };
-  using Completion = std::pair<Channel::Done, absl::Status>;
 
   absl::Status Admit(uint64_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool SendQueued() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(socket_mutex_);
@@ -67,15 +67,16 @@ class ZmqChannelCore final : public ZmqEndpoint {
   /// Expires calls and looks at the connection, and sets the next time for it.
   void OnDue(absl::Time now);
   void ExpireCalls(int64_t now_ns) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  /// Moves every call to `completions_`; `why` goes before whether it was sent.
+  /// Fails every call by way of `completions_`; `why` goes before whether it was sent.
   void FailAll(absl::StatusCode code, absl::string_view why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void RunCompletions();
   void Tell(const PeerState& state);
 
   const std::string endpoint_;
+  const CallRefusal refusal_{endpoint_};
   const ChannelOptions options_;
   const Ref<SendBudget> budget_ = MakeRef<SendBudget>();
   std::atomic<uint64_t> next_id_{1};
+  CompletionQueue completions_;
 
   Mutex mutex_;
   Link link_ ABSL_GUARDED_BY(mutex_) = Link::kConnecting;
@@ -86,8 +87,6 @@ class ZmqChannelCore final : public ZmqEndpoint {
   /// No call's deadline is sooner. Not moved back when calls complete, so that most calls need no look at it.
   int64_t expiry_ns_ ABSL_GUARDED_BY(mutex_) = kNever;
   PackQueue outbox_ ABSL_GUARDED_BY(mutex_);
-  /// Calls with their outcome, to be run where no lock is held.
-  std::deque<Completion> completions_ ABSL_GUARDED_BY(mutex_);
 
   // Kept between rounds so as not to be allocated each time.
   std::vector<Pack> sending_ ABSL_GUARDED_BY(socket_mutex_);
@@ -106,17 +105,6 @@ class ZmqChannelCore final : public ZmqEndpoint {
   bool closed_ = false;
 };
 
-/// Owns a core's place in its reactor.
-class ZmqChannel final : public Channel {
- public:
-  ZmqChannel(ZmqReactor& reactor, Ref<ZmqChannelCore> core);
-  ~ZmqChannel() override;
-  uint64_t Call(const PeerHeader& header, absl::Span<const Tensor> tensors, Deadline deadline, Done done) override;
-  void Cancel(uint64_t call_id) override;
-
- private:
-  ZmqReactor& reactor_;
-  const Ref<ZmqChannelCore> core_;
-};
+using ZmqChannel = CoreChannel<ZmqReactor, ZmqChannelCore>;
 
 }  // namespace portico

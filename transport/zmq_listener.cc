@@ -1,12 +1,12 @@
 #include "transport/zmq_listener.h"
-#include "transport/hello.h"
 
 #include <algorithm>
-#include <atomic>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/log.h"
+#include "transport/connection_id.h"
+#include "transport/hello.h"
 #include "transport/reply_ticket.h"
 
 namespace portico {
@@ -17,18 +17,12 @@ constexpr int kRoundsAtOnce = 16;
 constexpr absl::Duration kCheckInterval = absl::Milliseconds(100);
 // A connection that has not said HELLO by then only takes a place.
 constexpr absl::Duration kGreetWithin = absl::Seconds(30);
-constexpr absl::Duration kLogInterval = absl::Seconds(1);
 // How long a closing listener waits for peers to take their last answers.
 constexpr absl::Duration kFlushRound = absl::Milliseconds(1);
 constexpr int kFlushRounds = 500;
 /// What a peer's libzmq has received and its reactor has not yet read is lost when the connection ends: with
 /// ZMQ_IMMEDIATE it drops the pipe. So the last replies get a moment to be read.
 constexpr absl::Duration kSettle = absl::Milliseconds(20);
-
-uint64_t NextConnection() {
-  static std::atomic<uint64_t> next{1};
-  return next.fetch_add(1, std::memory_order_relaxed);
-}
 
 /// What a stranger may send before its HELLO is whole.
 uint64_t MaxGreetingBytes(const PeerLimits& limits) { return limits.max_header_bytes + (64 << 10); }
@@ -76,6 +70,13 @@ void ZmqListenerCore::Stop() {
 
 bool ZmqListenerCore::Flushed() const {
   return std::all_of(flushing_.begin(), flushing_.end(), [](const auto& budget) { return budget->queued() == 0; });
+}
+
+void ZmqListenerCore::WaitUntilFlushed() const {
+  // libzmq's LINGER lets go of a message that it is in the middle of writing, so the wait is ours. Without an event for
+  // it, and rarely more than one round.
+  for (int i = 0; i < kFlushRounds && !Flushed(); ++i) absl::SleepFor(kFlushRound);
+  if (!flushing_.empty()) absl::SleepFor(kSettle);
 }
 
 void ZmqListenerCore::Close() {
@@ -227,7 +228,7 @@ void ZmqListenerCore::OnReceived(ReceivedMessage& received) {
 
 bool ZmqListenerCore::Greet(Connection& connection, const std::string& routing_id, int fd, const PeerHeader& hello) {
   if (hello.kind != PeerHeader::Kind::kHello) return false;
-  connection.peer = MakeRef<ZmqPeer>(Ref<ZmqListenerCore>(this), routing_id, NextConnection(), fd);
+  connection.peer = MakeRef<ZmqPeer>(Ref<ZmqListenerCore>(this), routing_id, NextConnectionId(), fd);
   peers_.emplace(routing_id, fd);
   MutexLock lock(&mutex_);
   Queue(*connection.peer, hello_, {});
@@ -301,13 +302,8 @@ void ZmqListenerCore::OnDisconnected(int fd) {
   }
 }
 
-void ZmqListenerCore::OnMalformed(const absl::Status& status) {
-  ++malformed_;
-  const absl::Time now = reactor_.clock().Now();
-  if (now < next_log_) return;
-  next_log_ = now + kLogInterval;
-  LogWarning(absl::StrCat("listener '", endpoint_, "': got a malformed message (", malformed_,
-                          " so far), dropped it: ", status.message()));
+void ZmqListenerCore::OnMalformed(const absl::Status& why) {
+  malformed_.Add("got a malformed message, dropped it", why.message());
 }
 
 void ZmqListenerCore::CutOverfull() {
@@ -338,29 +334,6 @@ void ZmqListenerCore::CheckConnections(absl::Time now) {
     }
   }
   due_ns_.store(absl::ToUnixNanos(now + kCheckInterval));
-}
-
-// --- ZmqListener ---
-
-ZmqListener::ZmqListener(ZmqReactor& reactor, Ref<ZmqListenerCore> core) : reactor_(reactor), core_(std::move(core)) {
-  reactor_.Post([core = core_] { core->Open(); });
-}
-
-ZmqListener::~ZmqListener() {
-  reactor_.RunAndWait([this] { core_->Stop(); });
-  // libzmq's LINGER lets go of a message that it is in the middle of writing, so the wait is ours. Without an event for
-  // it, and rarely more than one round.
-  for (int i = 0; i < kFlushRounds && !core_->Flushed(); ++i) absl::SleepFor(kFlushRound);
-  if (core_->HadPeers()) absl::SleepFor(kSettle);
-  core_->Close();
-}
-
-void ZmqListener::Announce(const PeerState& self) {
-  reactor_.Post([core = core_, self] { core->Announce(self); });
-}
-
-void ZmqListener::GoAway() {
-  reactor_.Post([core = core_] { core->GoAway(); });
 }
 
 }  // namespace portico

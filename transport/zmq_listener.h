@@ -9,6 +9,8 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "base/mutex.h"
+#include "transport/core_listener.h"
+#include "transport/malformed_log.h"
 #include "transport/transport.h"
 #include "transport/zmq_pack.h"
 #include "transport/zmq_reactor.h"
@@ -50,10 +52,8 @@ class ZmqListenerCore final : public ZmqEndpoint {
   void Open();
   /// Takes no more calls and hands what is answered to libzmq. On the reactor's thread, which it leaves.
   void Stop();
-  /// Whether libzmq has written all that it was handed. After Stop().
-  bool Flushed() const;
-  /// After Stop(): whether anybody was connected.
-  bool HadPeers() const { return !flushing_.empty(); }
+  /// Until libzmq has written all that it was handed, or for a while. After Stop().
+  void WaitUntilFlushed() const;
   /// Last.
   void Close();
   /// On the reactor's thread.
@@ -84,7 +84,8 @@ class ZmqListenerCore final : public ZmqEndpoint {
   void OnEvents();
   void OnAccepted(int fd);
   void OnDisconnected(int fd);
-  void OnMalformed(const absl::Status& status);
+  void OnMalformed(const absl::Status& why);
+  bool Flushed() const;
   void CutOverfull();
   void CheckConnections(absl::Time now);
   /// The descriptor of the connection that a message came by; −1 where it has ended.
@@ -121,22 +122,9 @@ class ZmqListenerCore final : public ZmqEndpoint {
   std::vector<ReceivedMessage> received_;
   std::vector<PeerMessage> unpacked_;
   std::vector<Ref<SendBudget>> flushing_;
-  uint64_t malformed_ = 0;
-  absl::Time next_log_ = absl::InfinitePast();
+  MalformedLog malformed_{endpoint_, reactor_.clock()};
 };
 
-/// Owns a core's place in its reactor.
-class ZmqListener final : public Listener {
- public:
-  ZmqListener(ZmqReactor& reactor, Ref<ZmqListenerCore> core);
-  ~ZmqListener() override;
-  const std::string& endpoint() const override { return core_->endpoint(); }
-  void Announce(const PeerState& self) override;
-  void GoAway() override;
-
- private:
-  ZmqReactor& reactor_;
-  const Ref<ZmqListenerCore> core_;
-};
+using ZmqListener = CoreListener<ZmqReactor, ZmqListenerCore>;
 
 }  // namespace portico

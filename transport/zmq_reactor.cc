@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -55,11 +54,10 @@ bool ZmqEndpoint::MoveDue(int64_t at_ns) {
   return false;
 }
 
-ZmqReactor::ZmqReactor(const Clock& clock)
-    : clock_(clock), epoll_(epoll_create1(EPOLL_CLOEXEC)), event_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-  PORTICO_CHECK(epoll_ >= 0 && event_ >= 0);
+ZmqReactor::ZmqReactor(const Clock& clock) : clock_(clock), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+  PORTICO_CHECK(epoll_ >= 0);
   epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
-  PORTICO_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, event_, &event) == 0);
+  PORTICO_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, inbox_.fd(), &event) == 0);
   thread_ = std::thread([this] { Run(); });
   pthread_setname_np(thread_.native_handle(), "zmq-reactor");
 }
@@ -68,7 +66,6 @@ ZmqReactor::~ZmqReactor() {
   Post([this] { stopping_ = true; });
   thread_.join();
   PORTICO_CHECK(entries_.empty());
-  close(event_);
   close(epoll_);
 }
 
@@ -87,49 +84,16 @@ void ZmqReactor::Remove(ZmqEndpoint& endpoint, absl::Span<const int> fds) {
   }
 }
 
-void ZmqReactor::Post(absl::AnyInvocable<void()> task) {
-  {
-    MutexLock lock(&mutex_);
-    tasks_.push_back(std::move(task));
-    has_tasks_.store(true);
-  }
-  Wake();
-}
-
-void ZmqReactor::RunAndWait(absl::AnyInvocable<void()> task) {
-  if (std::this_thread::get_id() == thread_.get_id()) return task();
-  struct Done {
-    Mutex mutex;
-    CondVar changed;
-    bool done ABSL_GUARDED_BY(mutex) = false;
-  } done;
-  Post([&task, &done] {
-    task();
-    MutexLock lock(&done.mutex);
-    done.done = true;
-    done.changed.NotifyAll();
-  });
-  MutexLock lock(&done.mutex);
-  while (!done.done) done.changed.Wait(&done.mutex);
-}
-
-void ZmqReactor::Wake() {
-  if (!asleep_.exchange(false)) return;
-  const uint64_t one = 1;
-  // Fails only when the counter is full, and then the reactor wakes as well.
-  [[maybe_unused]] const ssize_t written = write(event_, &one, sizeof(one));
-}
-
 void ZmqReactor::Run() {
   while (!stopping_) {
     Sleep();
-    RunTasks();
+    inbox_.RunTasks();
     PumpEndpoints();
   }
 }
 
 int ZmqReactor::SleepMs() const {
-  if (has_tasks_.load()) return 0;
+  if (inbox_.has_tasks()) return 0;
   int64_t due = std::numeric_limits<int64_t>::max();
   for (const Entry& entry : entries_) {
     if (entry.endpoint->pending()) return 0;
@@ -143,33 +107,21 @@ int ZmqReactor::SleepMs() const {
 
 void ZmqReactor::Sleep() {
   // From here on, who adds work tells us or does it; what was added before, SleepMs() sees.
-  asleep_.store(true);
+  inbox_.FallAsleep();
   const int timeout_ms = SleepMs();
   epoll_event events[kEventsAtOnce];
   const int count = epoll_wait(epoll_, events, kEventsAtOnce, timeout_ms);
-  asleep_.store(false);
+  inbox_.AwakeAgain();
   for (int i = 0; i < count; ++i) {
     const void* endpoint = events[i].data.ptr;
     if (endpoint == nullptr) {
-      uint64_t value;
-      [[maybe_unused]] const ssize_t got = read(event_, &value, sizeof(value));
+      inbox_.ClearSignal();
       continue;
     }
     for (Entry& entry : entries_) {
       if (entry.endpoint.get() == endpoint) entry.ready = true;
     }
   }
-}
-
-void ZmqReactor::RunTasks() {
-  if (!has_tasks_.load()) return;
-  std::vector<absl::AnyInvocable<void()>> tasks;
-  {
-    MutexLock lock(&mutex_);
-    tasks.swap(tasks_);
-    has_tasks_.store(false);
-  }
-  for (auto& task : tasks) task();
 }
 
 void ZmqReactor::PumpEndpoints() {

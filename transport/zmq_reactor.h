@@ -4,14 +4,15 @@
 #include <cstdint>
 #include <limits>
 #include <thread>
+#include <utility>
 #include <vector>
 
-#include "absl/functional/any_invocable.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "base/ref.h"
+#include "transport/task_inbox.h"
 #include "transport/zmq_socket.h"
 
 namespace portico {
@@ -76,13 +77,18 @@ class ZmqReactor {
   /// Before the descriptors are closed. On the reactor's thread, also from inside Pump().
   void Remove(ZmqEndpoint& endpoint, absl::Span<const int> fds);
   /// Runs `task` on the reactor's thread, in the order of the calls. Any thread.
-  void Post(absl::AnyInvocable<void()> task);
+  void Post(TaskInbox::Task task) { inbox_.Post(std::move(task)); }
+  /// Whether this is the reactor's thread.
+  bool Here() const { return std::this_thread::get_id() == thread_.get_id(); }
   /// Posts and waits; inside the reactor's thread it runs `task` at once. Any thread, holding no lock.
-  void RunAndWait(absl::AnyInvocable<void()> task);
+  void RunAndWait(TaskInbox::Task task) {
+    if (Here()) return task();
+    inbox_.PostAndWait(std::move(task));
+  }
 
   /// True from before the reactor looks a last time for pending endpoints until it is awake again.
-  bool asleep() const { return asleep_.load(); }
-  void Wake();
+  bool asleep() const { return inbox_.asleep(); }
+  void Wake() { inbox_.Wake(); }
 
  private:
   struct Entry {
@@ -93,18 +99,13 @@ class ZmqReactor {
   void Run();
   int SleepMs() const;
   void Sleep();
-  void RunTasks();
   void PumpEndpoints();
 
   const Clock& clock_;
   const int epoll_;
-  const int event_;
-  std::atomic<bool> asleep_{false};
+  TaskInbox inbox_;
   /// Only on the reactor's thread. Removed entries lose their endpoint and go at the end of the round.
   std::vector<Entry> entries_;
-  std::atomic<bool> has_tasks_{false};
-  Mutex mutex_;
-  std::vector<absl::AnyInvocable<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ = false;
   std::thread thread_;
 };
