@@ -7,7 +7,7 @@ help:
 	@echo "make build                     install what is needed, build build/portico"
 	@echo "make demo [ONCE=1]             split two models, serve them on three nodes, answer real images"
 	@echo "make test                      all tests, sanitizers, layering; ends with how many passed and failed"
-	@echo "make soak [MINUTES=10]         version flips under full load for so long: no failed request, memory flat"
+	@echo "make soak [MINUTES=10]         version flips under full load for so long, 10⁷ calls between nodes (CALLS=…): none fails, memory flat"
 	@echo "make fuzz [TIME=s] [NAME=…]    fuzzers, 60 s each or as said, e.g. make fuzz TIME=3600 NAME=predict_json"
 	@echo "make bench [NAME=…] [JSON=f]   scenarios beside their baselines, e.g. make bench NAME=portal.zmq"
 	@echo "make format                    clang-format over the sources"
@@ -28,7 +28,8 @@ test: install
 soak: install
 	@tests/tools/configure.sh release
 	@cmake --build build --target integration_test
-	@PORTICO_SOAK_MINUTES=$(or $(MINUTES),10) build/tests/integration_test --gtest_filter='VersionSoak.*'
+	@PORTICO_SOAK_MINUTES=$(or $(MINUTES),10) PORTICO_SOAK_CALLS=$(or $(CALLS),10000000) \
+	  build/tests/integration_test --gtest_filter='VersionSoak.*:*PeerSoak.*'
 
 fuzz: install
 	@tests/tools/configure.sh fuzz

@@ -1,6 +1,7 @@
 #include "cli/serve_flags.h"
 
 #include "cli/serve_observe_flags.h"
+#include "cli/serve_peer_flags.h"
 #include "cli/serve_request_log_flags.h"
 #include "cli/serve_security_flags.h"
 #include "cli/serve_versions_flags.h"
@@ -17,6 +18,7 @@ std::vector<std::unique_ptr<ServeFlags>> AllServeFlags() {
   groups.push_back(NewObserveFlags());
   groups.push_back(NewSecurityFlags());
   groups.push_back(NewRequestLogFlags());
+  groups.push_back(NewPeerFlags());
   return groups;
 }
 

@@ -50,7 +50,7 @@ class NodeImpl final : public Node {
         clock_(Clock::Real()),
         metrics_(PrometheusMetrics::Create()),
         workers_({.threads = options_.workers, .name = "worker"}),
-        transport_(NewTransports({}, clock_)),
+        transport_(NewTransports(options_.transports, clock_)),
         resolver_(options_.peers) {}
 
   ~NodeImpl() override { Stop(); }

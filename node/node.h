@@ -55,6 +55,7 @@ class Node {
     std::map<std::string, std::vector<std::string>> peers;
     RoutePolicy default_policy;
     std::map<std::string, RoutePolicy> policies;
+    TransportsOptions transports;
     /// Keys of the peer protocol; empty: plain, loopback and Unix sockets only.
     TransportSecurity listen_security;
     TransportSecurity call_security;

@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "transport/hello.h"
 #include "transport/outgoing_call.h"
+#include "transport/unix_peer.h"
 
 namespace portico {
 namespace {
@@ -167,11 +168,19 @@ void StreamChannelCore::TryNextAddress() {
       setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     }
     if (connect(fd, address.get(), address.size) == 0 || errno == EINPROGRESS) {
-      greeted_ = false;
-      return Attach(make_socket_(fd));
+      why = parsed_.local() ? CheckUnixPeer(fd) : absl::OkStatus();
+      if (why.ok()) {
+        greeted_ = false;
+        return Attach(make_socket_(fd));
+      }
+    } else {
+      why = absl::UnavailableError(absl::StrCat("connect: ", std::strerror(errno)));
     }
-    why = absl::UnavailableError(absl::StrCat("connect: ", std::strerror(errno)));
     close(fd);
+  }
+  // Once, however often it is tried.
+  if (absl::IsPermissionDenied(why) && backoff_ == kFirstBackoff) {
+    LogWarning(absl::StrCat("peer '", endpoint_, "': ", why.message()));
   }
   RetryLater(why);
 }
@@ -299,7 +308,7 @@ void StreamChannelCore::OnDue(absl::Time now) {
   if (closed_) return;
   if (tick_ns_ <= now_ns) {
     tick_ns_ = absl::ToUnixNanos(now + parts_.heartbeat);
-    Tick(now, parts_.silent_ticks);
+    Tick(now, parts_);
   }
   SetTimer();
 }

@@ -8,10 +8,12 @@
 #include <cerrno>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "transport/connection_id.h"
 #include "transport/hello.h"
 #include "transport/reply_ticket.h"
+#include "transport/unix_peer.h"
 
 namespace portico {
 namespace {
@@ -69,7 +71,7 @@ void StreamPeer::OnTick(absl::Time now) {
   if (!greeted_ && now - accepted_ > kGreetWithin) {
     return OnBroken(absl::UnavailableError("the peer did not say HELLO"));
   }
-  Tick(now, core_->parts_.silent_ticks);
+  Tick(now, core_->parts_);
 }
 
 void StreamPeer::Stop() {
@@ -154,6 +156,7 @@ StreamListenerCore::StreamListenerCore(const StreamParts& parts, StreamLoop& loo
       handler_(handler),
       options_(std::move(options)),
       endpoint_(socket.text()),
+      local_(absl::StartsWith(endpoint_, "unix:")),
       socket_(std::move(socket)),
       make_socket_(std::move(make_socket)),
       hello_(HelloHeader(options_.self)) {}
@@ -180,6 +183,13 @@ void StreamListenerCore::OnReady(uint32_t) {
     if (peers_.size() >= options_.max_connections) {
       close(fd);
       continue;
+    }
+    if (local_) {
+      if (const absl::Status status = CheckUnixPeer(fd); !status.ok()) {
+        malformed_.Add("refused a peer", status.message());
+        close(fd);
+        continue;
+      }
     }
     const int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // Fails on a Unix socket, which has no delay.

@@ -85,6 +85,7 @@ class StreamListenerCore final : public StreamLoop::Source {
   CallHandler& handler_;
   const ListenOptions options_;
   const std::string endpoint_;
+  const bool local_;
   ListeningSocket socket_;
   const SocketMaker make_socket_;
   std::string hello_;

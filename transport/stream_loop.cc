@@ -1,7 +1,6 @@
 #include "transport/stream_loop.h"
 
 #include <pthread.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,7 +17,8 @@ constexpr int kEventsAtOnce = 64;
 
 }  // namespace
 
-StreamLoop::StreamLoop(const Clock& clock) : clock_(clock), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+StreamLoop::StreamLoop(const Clock& clock, absl::Duration spin)
+    : clock_(clock), epoll_(epoll_create1(EPOLL_CLOEXEC)), spin_(spin) {
   PORTICO_CHECK(epoll_ >= 0);
   epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
   PORTICO_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, inbox_.fd(), &event) == 0);
@@ -91,13 +91,23 @@ int StreamLoop::SleepMs() const {
   return left_ns <= 0 ? 0 : static_cast<int>(std::min<int64_t>(left_ns / 1'000'000 + 1, kMaxSleepMs));
 }
 
+int StreamLoop::Wait(epoll_event* events) {
+  const int timeout_ms = SleepMs();
+  if (timeout_ms > 0) {
+    // As if asleep: who has something to say meanwhile writes by itself.
+    for (const Spin::Turn turn(spin_); turn.Goes();) {
+      if (const int count = epoll_wait(epoll_, events, kEventsAtOnce, 0); count != 0) return count;
+    }
+  }
+  return epoll_wait(epoll_, events, kEventsAtOnce, timeout_ms);
+}
+
 void StreamLoop::Run() {
   epoll_event events[kEventsAtOnce];
   while (!stopping_) {
     // From here on, who adds work tells us or does it; what was added before, SleepMs() sees.
     inbox_.FallAsleep();
-    const int timeout_ms = SleepMs();
-    const int count = epoll_wait(epoll_, events, kEventsAtOnce, timeout_ms);
+    const int count = Wait(events);
     inbox_.AwakeAgain();
     for (int i = 0; i < count; ++i) {
       if (events[i].data.ptr == nullptr) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/epoll.h>
+
 #include <atomic>
 #include <cstdint>
 #include <limits>
@@ -10,6 +12,7 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/ref.h"
+#include "transport/spin.h"
 #include "transport/stream_buffers.h"
 #include "transport/task_inbox.h"
 
@@ -41,7 +44,7 @@ class StreamLoop {
     Ref<Source> kept_;
   };
 
-  explicit StreamLoop(const Clock& clock);
+  StreamLoop(const Clock& clock, absl::Duration spin);
   /// REQUIRES: every source was removed.
   ~StreamLoop();
 
@@ -76,11 +79,13 @@ class StreamLoop {
  private:
   void Run();
   int SleepMs() const;
+  int Wait(epoll_event* events);
   void RunDue();
 
   const Clock& clock_;
   const int epoll_;
   TaskInbox inbox_;
+  const Spin spin_;
   std::atomic<Source*> dirty_{nullptr};
 
   // Only on the loop's thread.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -19,6 +20,9 @@ struct StreamParts {
   /// Each side says at least so often that it is there; StreamTransportOptions says more.
   absl::Duration heartbeat;
   int silent_ticks = 5;
+  /// A message that is under way for so many heartbeats has to come at this pace from then on.
+  int slow_ticks = 30;
+  uint64_t slow_bytes_per_second = 16 << 10;
 };
 
 }  // namespace portico

@@ -16,9 +16,6 @@ constexpr int kReadsAtOnce = 16;
 constexpr int kMaxPieces = 64;
 // Fewer: more calls of the kernel; more: the two sides take turns instead of working at the same time.
 constexpr uint32_t kHandledPerFlush = 16;
-// Who sends one message at less than this pace for so long only holds its memory.
-constexpr absl::Duration kSlowAfter = absl::Seconds(30);
-constexpr uint64_t kSlowBytesPerSecond = 16 << 10;
 
 }  // namespace
 
@@ -168,7 +165,7 @@ void StreamPipe::Finish() {
   Flush();
 }
 
-void StreamPipe::Tick(absl::Time now, int silent_ticks) {
+void StreamPipe::Tick(absl::Time now, const StreamParts& parts) {
   if (!open_) return;
   {
     MutexLock lock(&write_mutex_);
@@ -181,15 +178,16 @@ void StreamPipe::Tick(absl::Time now, int silent_ticks) {
   Flush();
   const bool heard = std::exchange(heard_bytes_, reader_.bytes()) != reader_.bytes();
   silence_ = heard ? 0 : silence_ + 1;
-  if (silence_ >= silent_ticks) {
+  if (silence_ >= parts.silent_ticks) {
     return OnBroken(absl::UnavailableError("the peer gave no sign of life"));
   }
   if (!reader_.unfinished() || slow_message_ != reader_.messages() || slow_since_ == absl::InfiniteFuture()) {
     slow_message_ = reader_.messages();
     slow_bytes_ = reader_.bytes();
     slow_since_ = now;
-  } else if (now - slow_since_ >= kSlowAfter) {
-    const double want = absl::ToDoubleSeconds(now - slow_since_) * kSlowBytesPerSecond;
+  } else if (now - slow_since_ >= parts.heartbeat * parts.slow_ticks) {
+    // Who sends slower than this only holds the message's memory.
+    const double want = absl::ToDoubleSeconds(now - slow_since_) * static_cast<double>(parts.slow_bytes_per_second);
     if (static_cast<double>(reader_.bytes() - slow_bytes_) < want) {
       return OnBroken(absl::InvalidArgumentError("the peer takes too long for one message"));
     }

@@ -8,6 +8,7 @@
 #include "base/mutex.h"
 #include "transport/stream_frame.h"
 #include "transport/stream_loop.h"
+#include "transport/stream_parts.h"
 #include "transport/stream_reader.h"
 #include "transport/stream_socket.h"
 
@@ -51,9 +52,9 @@ class StreamPipe : public StreamLoop::Source {
   void Greeted() { reader_.Greeted(); }
   /// Ends the sending side once everything is written; what still comes is read and dropped.
   void Finish();
-  /// Sends a sign of life if nothing else was sent, and calls OnBroken() if the peer gave none for `silent_ticks` calls
-  /// or takes very long for one message. To be called at a steady pace.
-  void Tick(absl::Time now, int silent_ticks);
+  /// Sends a sign of life if nothing else was sent, and calls OnBroken() if the peer gave none for a while or takes
+  /// very long for one message. To be called at every heartbeat.
+  void Tick(absl::Time now, const StreamParts& parts);
 
   /// On the loop's thread. The socket can be written to.
   virtual void OnOpen() = 0;

@@ -21,24 +21,20 @@ namespace {
 
 std::unique_ptr<StreamSocket> PlainSocket(int fd) { return std::make_unique<StreamSocket>(fd); }
 
-absl::Status NoTls(const std::string& endpoint) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("endpoint '", endpoint, "': got TLS keys, want none: a Unix socket is guarded by its file's mode"));
-}
-
 /// Owns the loops, over which channels and listeners are spread in turn.
 class StreamTransport final : public Transport {
  public:
   StreamTransport(const StreamTransportOptions& options, const Clock& clock)
       : resolver_("stream-dns", clock), parts_{resolver_, options.heartbeat} {
-    for (int i = 0; i < std::max(options.loops, 1); ++i) loops_.push_back(std::make_unique<StreamLoop>(clock));
+    for (int i = 0; i < std::max(options.loops, 1); ++i)
+      loops_.push_back(std::make_unique<StreamLoop>(clock, options.spin));
   }
 
   absl::StatusOr<std::unique_ptr<Channel>> Connect(const std::string& endpoint, ChannelOptions options) override {
     ASSIGN_OR_RETURN(StreamEndpoint parsed, StreamEndpoint::Parse(endpoint, /*listening=*/false));
     SocketMaker make_socket = PlainSocket;
-    if (!options.security.peer_public_key.empty()) {
-      if (parsed.local()) return NoTls(endpoint);
+    // A Unix socket is guarded by its file's mode and by CheckUnixPeer(): a node's keys are for the others.
+    if (!parsed.local() && !options.security.peer_public_key.empty()) {
       ASSIGN_OR_RETURN(make_socket, TlsClientSockets(options.security, parsed.host));
     }
     StreamLoop& loop = NextLoop();
@@ -52,8 +48,7 @@ class StreamTransport final : public Transport {
     ASSIGN_OR_RETURN(const StreamEndpoint parsed, StreamEndpoint::Parse(endpoint, /*listening=*/true));
     const TransportSecurity& security = options.security;
     SocketMaker make_socket = PlainSocket;
-    if (!security.own_secret_key.empty()) {
-      if (parsed.local()) return NoTls(endpoint);
+    if (!parsed.local() && !security.own_secret_key.empty()) {
       if (security.own_public_key.empty() || security.allowed_keys.empty()) {
         return absl::InvalidArgumentError(
             absl::StrCat("endpoint '", endpoint, "': got a TLS key without a certificate or an allow-list, want both"));

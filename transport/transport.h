@@ -145,10 +145,12 @@ struct ZmqTransportOptions {
 };
 std::unique_ptr<Transport> NewZmqTransport(const ZmqTransportOptions& options, const Clock& clock);
 /// `tcp://HOST:PORT`, `unix:///PATH`. `loops`: threads that read and write. Each side gives a sign of life every
-/// `heartbeat`; a peer that gave none for five times as long is lost.
+/// `heartbeat`; a peer that gave none for five times as long is lost. `spin`: how long a thread that has run out of
+/// work looks for more before it sleeps (transport/spin.h).
 struct StreamTransportOptions {
   int loops = 1;
   absl::Duration heartbeat = absl::Seconds(1);
+  absl::Duration spin = absl::ZeroDuration();
 };
 std::unique_ptr<Transport> NewStreamTransport(const StreamTransportOptions& options, const Clock& clock);
 /// `grpc://HOST:PORT`.

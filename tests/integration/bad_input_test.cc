@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "tests/integration/node_fixture.h"
 #include "tests/integration/raw_peer.h"
+#include "tests/testing/memory.h"
 #include "tests/testing/model_builder.h"
 #include "tests/testing/temp_folder.h"
 

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <fstream>
 #include <zmq.hpp>
 
 #include "absl/strings/numbers.h"
@@ -93,13 +92,6 @@ bool ClaimFrame(const std::string& endpoint, uint64_t bytes) {
   for (int shift = 56; shift >= 0; shift -= 8) frame.push_back(static_cast<char>(bytes >> shift & 255));
   connection.Send(frame + std::string(1024, 'x'));
   return connection.AwaitClose();
-}
-
-int64_t ResidentBytes() {
-  std::ifstream statm("/proc/self/statm");
-  int64_t total = 0, resident = 0;
-  statm >> total >> resident;
-  return resident * sysconf(_SC_PAGESIZE);
 }
 
 }  // namespace portico

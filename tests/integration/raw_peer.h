@@ -18,7 +18,4 @@ void SendMessage(const std::string& endpoint, const std::vector<std::string>& fr
 /// when the other side then closes the connection within 5 s.
 bool ClaimFrame(const std::string& endpoint, uint64_t bytes);
 
-/// Memory of this process that is really there.
-int64_t ResidentBytes();
-
 }  // namespace portico

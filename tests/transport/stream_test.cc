@@ -6,8 +6,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -15,6 +18,7 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -91,10 +95,25 @@ class RawPeer {
   const int fd_;
 };
 
-int OpenDescriptors() {
-  int count = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
-  return count;
+/// Somebody else. Runs `as_them` as user 65534 in a process of its own; true where that returns true. Only what is safe
+/// between fork() and exec() may be called there.
+template <typename AsThem>
+bool RunAsAnother(AsThem as_them) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const bool became = setgid(65534) == 0 && setuid(65534) == 0;
+    _exit(became && as_them() ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+sockaddr_un UnixAddress(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  return address;
 }
 
 class StreamTest : public ::testing::Test {
@@ -170,6 +189,40 @@ TEST_F(StreamTest, HalfAMessageAndSilenceIsCutAndHarmsNobody) {
   EXPECT_TRUE(CallAndWait(*channel).ok());
 }
 
+TEST_F(StreamTest, TricklingPeerIsCutAndHarmsNobody) {
+  RecordingHandler handler(Echo);
+  const auto listener = Listen(handler);
+  const auto channel = Connect(listener->endpoint());
+  const int before = OpenDescriptors();
+  const std::vector<Tensor> tensors = {Tensor::Allocate(DType::kUint8, {1 << 20})};
+  const std::string message = Framed(EncodedCall(1, tensors), tensors);
+  // A byte per heartbeat: never silent, and never done.
+  std::vector<std::unique_ptr<RawPeer>> peers;
+  std::vector<size_t> sent = {1, 20, message.size() / 2};
+  for (const size_t begun : sent) {
+    peers.push_back(std::make_unique<RawPeer>(listener->endpoint()));
+    peers.back()->Send(Hello() + message.substr(0, begun));
+  }
+  const absl::Time start = absl::Now();
+  std::vector<absl::Time> cut(peers.size(), absl::InfiniteFuture());
+  for (int i = 0; i < 1000 && *std::max_element(cut.begin(), cut.end()) == absl::InfiniteFuture(); ++i) {
+    for (size_t p = 0; p < peers.size(); ++p) {
+      peers[p]->Send(message.substr(sent[p]++, 1));
+      if (cut[p] == absl::InfiniteFuture() && peers[p]->IsCut(absl::Milliseconds(5))) cut[p] = absl::Now();
+    }
+    absl::SleepFor(quick_.heartbeat / 2);
+    ASSERT_TRUE(CallAndWait(*channel).ok());
+  }
+  for (const absl::Time at : cut) {
+    EXPECT_LT(at - start, absl::Seconds(15));
+    EXPECT_GT(at - start, quick_.heartbeat * 25) << "they had their time";
+  }
+  peers.clear();
+  const absl::Time until = absl::Now() + absl::Seconds(10);
+  while (OpenDescriptors() > before && absl::Now() < until) absl::SleepFor(absl::Milliseconds(5));
+  EXPECT_EQ(OpenDescriptors(), before);
+}
+
 TEST_F(StreamTest, ServerThatFallsSilentIsLostLongBeforeTheDeadline) {
   // Accepts, and never says a word.
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -218,6 +271,35 @@ TEST_F(StreamTest, StormOfConnectionsIsBoundedAndPasses) {
   EXPECT_TRUE(CallAndWait(*channel).ok());
 }
 
+TEST_F(StreamTest, EveryoneComesBackAfterReconnectStorms) {
+  constexpr int kChannels = 100, kRestarts = 5;
+  const std::string path = testing::TempDir() + UniqueName("portico-stream-");
+  RecordingHandler handler(Echo);
+  auto listener = Listen(handler, "unix://" + path);
+  std::vector<std::unique_ptr<Channel>> channels;
+  for (int i = 0; i < kChannels; ++i) channels.push_back(Connect(listener->endpoint()));
+  int descriptors = 0;
+  for (int restart = 0; restart <= kRestarts; ++restart) {
+    if (restart > 0) {
+      listener.reset();
+      // Down for as long as their patience lasts, so that they come back at odd times.
+      absl::SleepFor(absl::Milliseconds(60 * restart));
+      listener = Listen(handler, "unix://" + path);
+    }
+    for (const auto& channel : channels) {
+      const absl::Time until = absl::Now() + absl::Seconds(10);
+      absl::Status status;
+      while (!(status = CallAndWait(*channel).status()).ok() && absl::Now() < until) {
+        EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+        absl::SleepFor(absl::Milliseconds(5));
+      }
+      EXPECT_TRUE(status.ok()) << status;
+    }
+    if (restart == 0) descriptors = OpenDescriptors();
+    EXPECT_EQ(OpenDescriptors(), descriptors) << "restart " << restart;
+  }
+}
+
 TEST_F(StreamTest, PeerThatDoesNotReadItsRepliesIsCut) {
   RecordingHandler handler(
       [](PeerMessage, PeerReply reply) { reply(PeerHeader(), {Tensor::Allocate(DType::kUint8, {1 << 20})}); });
@@ -251,13 +333,56 @@ TEST_F(StreamTest, UnixSocketIsPrivateAndItsFileGoesWithIt) {
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 
+TEST_F(StreamTest, UnixSocketAnswersNobodyButItsOwnUser) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become somebody else";
+  const std::string path = "/tmp/" + UniqueName("portico-stream-");
+  RecordingHandler handler(Echo);
+  const auto listener = Listen(handler, "unix://" + path);
+  // As if somebody had opened it up.
+  ASSERT_EQ(chmod(path.c_str(), 0666), 0);
+  const sockaddr_un address = UnixAddress(path);
+  const std::string hello = Hello();
+  EXPECT_TRUE(RunAsAnother([&] {
+    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) return false;
+    (void)!send(fd, hello.data(), hello.size(), MSG_NOSIGNAL);
+    char byte;
+    return recv(fd, &byte, 1, 0) <= 0;
+  })) << "cut without a HELLO";
+  const auto channel = Connect("unix://" + path);
+  EXPECT_TRUE(CallAndWait(*channel).ok()) << "our own user";
+}
+
+TEST_F(StreamTest, UnixSocketOfAnotherUserIsNotSpokenTo) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become somebody else";
+  const std::string path = "/tmp/" + UniqueName("portico-stream-");
+  const sockaddr_un address = UnixAddress(path);
+  const int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  // The kernel notes who calls listen(); the socket outlives that process here.
+  ASSERT_TRUE(RunAsAnother([&] {
+    return bind(listening, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 &&
+           listen(listening, 8) == 0;
+  }));
+  ChannelOptions options;
+  options.connect_timeout = absl::Milliseconds(200);
+  const auto channel = Connect("unix://" + path, options);
+  EXPECT_EQ(CallAndWait(*channel).status().code(), absl::StatusCode::kUnavailable);
+  // By the next attempt the reason is known.
+  absl::Status status;
+  for (int i = 0; i < 100 && !absl::StrContains(status.message(), "user 65534"); ++i) {
+    absl::SleepFor(absl::Milliseconds(20));
+    status = CallAndWait(*channel).status();
+  }
+  EXPECT_THAT(std::string(status.message()), HasSubstr("got a peer of user 65534"));
+  close(listening);
+  std::filesystem::remove(path);
+}
+
 TEST_F(StreamTest, FileOfADeadListenerIsReplacedAndOtherFilesAreNot) {
   const std::string path = testing::TempDir() + UniqueName("portico-stream-");
   const int dead = socket(AF_UNIX, SOCK_STREAM, 0);
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  ASSERT_EQ(bind(dead, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  const sockaddr_un address = UnixAddress(path);
+  ASSERT_EQ(bind(dead, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
   close(dead);
   ASSERT_TRUE(std::filesystem::exists(path));
   RecordingHandler handler(Echo);

@@ -1,0 +1,105 @@
+#include "cli/serve_peer_flags.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/status_macros.h"
+
+namespace portico {
+namespace {
+
+constexpr uint64_t kMaxPemBytes = uint64_t{1} << 20;
+constexpr int kMaxLoops = 64;
+constexpr int64_t kMaxSpinUs = 1'000'000;
+
+class PeerFlags final : public ServeFlags {
+ public:
+  void AddTo(CLI::App& command) override {
+    constexpr char kGroup[] = "Between nodes (docs/security.md, docs/mesh_yaml.md)";
+    const auto file = [&](const char* flag, std::string* value, const char* what) {
+      command.add_option(flag, *value, what)->type_name("FILE")->group(kGroup);
+    };
+    file("--peer-tls-key", &key_, "PEM private key for tcp:// and grpc:// between nodes, which is then TLS");
+    file("--peer-tls-cert", &cert_, "PEM certificate that this node shows to callers and to nodes it calls");
+    file("--peer-tls-allow", &allow_, "PEM authorities, or single certificates, of the nodes that may connect");
+    file("--peer-tls-roots", &roots_, "PEM authorities of the nodes it calls; default: those of --peer-tls-allow");
+    command
+        .add_option("--peer-loops", loops_, "Threads that carry tcp:// and unix://; connections are spread over them")
+        ->check(CLI::Range(1, kMaxLoops))
+        ->capture_default_str()
+        ->group(kGroup);
+    command
+        .add_option("--peer-spin-us", spin_us_,
+                    "How long such a thread looks for more after it ran out of work, before it sleeps: faster single "
+                    "calls, for a core; 0: not at all")
+        ->check(CLI::Range(int64_t{0}, kMaxSpinUs))
+        ->envname("PORTICO_PEER_SPIN_US")
+        ->capture_default_str()
+        ->group(kGroup);
+  }
+
+  absl::Status Apply(Node::Options* options) const override {
+    options->transports.stream.loops = loops_;
+    options->transports.stream.spin = absl::Microseconds(spin_us_);
+    return ApplyTls(options);
+  }
+
+ private:
+  static absl::StatusOr<std::string> ReadPem(const char* flag, const std::string& path) {
+    absl::StatusOr<std::string> text = ReadFile(path, kMaxPemBytes);
+    if (!text.ok()) return WithContext(flag, text.status());
+    if (absl::StrContains(*text, "-----BEGIN ")) return text;
+    return absl::InvalidArgumentError(absl::StrCat(flag, ": got file '", path, "' without PEM text, want some"));
+  }
+
+  absl::Status ApplyTls(Node::Options* options) const {
+    if (key_.empty() && cert_.empty() && allow_.empty() && roots_.empty()) return absl::OkStatus();
+    if (key_.empty() || cert_.empty() || allow_.empty()) {
+      return absl::InvalidArgumentError(
+          "--peer-tls-key, --peer-tls-cert, --peer-tls-allow: got some of them, want all: own key, own certificate, "
+          "and who may connect");
+    }
+    if (!options->listen_security.own_secret_key.empty()) {
+      return absl::InvalidArgumentError("--peer-tls-key, --curve-key: got both, want one of them");
+    }
+    RETURN_IF_ERROR(CheckPrivateFile("--peer-tls-key", key_));
+    TransportSecurity& listen = options->listen_security;
+    ASSIGN_OR_RETURN(listen.own_secret_key, ReadPem("--peer-tls-key", key_));
+    ASSIGN_OR_RETURN(listen.own_public_key, ReadPem("--peer-tls-cert", cert_));
+    ASSIGN_OR_RETURN(const std::string allowed, ReadPem("--peer-tls-allow", allow_));
+    listen.allowed_keys = {allowed};
+    TransportSecurity& call = options->call_security;
+    call.own_secret_key = listen.own_secret_key;
+    call.own_public_key = listen.own_public_key;
+    call.peer_public_key = allowed;
+    if (!roots_.empty()) {
+      ASSIGN_OR_RETURN(call.peer_public_key, ReadPem("--peer-tls-roots", roots_));
+    }
+    return absl::OkStatus();
+  }
+
+  static absl::Status CheckPrivateFile(const char* flag, const std::string& path) {
+    struct stat info {};
+    if (stat(path.c_str(), &info) != 0) return WithContext(flag, ErrnoStatus(errno, "stat", path));
+    if ((info.st_mode & 077) == 0) return absl::OkStatus();
+    return absl::PermissionDeniedError(absl::StrCat(
+        flag, ": got file '", path, "' that others may read, want it private; run chmod 600 '", path, "'"));
+  }
+
+  std::string key_, cert_, allow_, roots_;
+  int loops_ = StreamTransportOptions().loops;
+  int64_t spin_us_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<ServeFlags> NewPeerFlags() { return std::make_unique<PeerFlags>(); }
+
+}  // namespace portico
