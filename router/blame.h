@@ -12,6 +12,8 @@ enum class Blame {
   kRequest,
   /// It works and cannot take more, or does not hold what was asked for: others should be preferred.
   kBusy,
+  /// It was slower than another one that was asked as well, and its call was taken back: at least this slow.
+  kOutrun,
   /// It fails: several of these in a row put it aside.
   kFault,
 };

@@ -24,6 +24,27 @@ class PortalMetrics {
   void RetryRefused() {
     Lazy(refused_retries_, "portico_portal_retries_refused_total", "Portal retries that the budget did not cover.");
   }
+  /// A second replica was asked because the first one took long.
+  void Hedged() {
+    Lazy(hedges_, "portico_portal_hedges_total", "Portal calls sent to a second replica because the first was slow.");
+  }
+  void HedgeWon() {
+    Lazy(hedges_won_, "portico_portal_hedges_won_total", "Portal calls that the second replica answered first.");
+  }
+  void HedgeRefused() {
+    Lazy(refused_hedges_, "portico_portal_hedges_refused_total", "Portal hedges that the budget did not cover.");
+  }
+  /// The policy's max_in_flight was reached.
+  void WindowFull() {
+    Lazy(window_full_, "portico_portal_window_refused_total", "Portal calls refused because max_in_flight were out.");
+  }
+  /// A failed call was answered all the same; `kind`: one of a few words.
+  void FellBack(absl::string_view kind) {
+    registry_
+        .NewCounter("portico_portal_fallbacks_total", "Failed portal calls that were answered by their fallback.",
+                    {{"target", target_}, {"kind", std::string(kind)}})
+        .Increment();
+  }
   void Ejected() {
     Lazy(ejections_, "portico_portal_ejections_total", "Times a replica was put aside for faults in a row.");
   }
@@ -40,6 +61,10 @@ class PortalMetrics {
   std::array<std::atomic<Counter*>, 17> calls_{};
   std::atomic<Counter*> retries_{nullptr};
   std::atomic<Counter*> refused_retries_{nullptr};
+  std::atomic<Counter*> hedges_{nullptr};
+  std::atomic<Counter*> hedges_won_{nullptr};
+  std::atomic<Counter*> refused_hedges_{nullptr};
+  std::atomic<Counter*> window_full_{nullptr};
   std::atomic<Counter*> ejections_{nullptr};
 };
 

@@ -45,12 +45,14 @@ Candidate Replica::AsCandidate(absl::Time now) const {
 
 bool Replica::Learn(absl::Time now, absl::Duration latency, Blame blame) {
   if (blame == Blame::kRequest) return false;
-  const double sample = absl::ToDoubleSeconds(blame == Blame::kNone ? latency : std::max(latency, kFailurePenalty));
+  const bool failed = blame == Blame::kBusy || blame == Blame::kFault;
+  const double sample = absl::ToDoubleSeconds(failed ? std::max(latency, kFailurePenalty) : latency);
   double old = latency_.load(std::memory_order_relaxed);
   // Where another thread is first, this sample is dropped: there are plenty.
   latency_.compare_exchange_strong(old, old == 0 ? sample : old + kGain * (sample - old), std::memory_order_relaxed);
   learned_at_us_.store(absl::ToUnixMicros(now), std::memory_order_relaxed);
   if (blame == Blame::kFault) return CountFault(now);
+  if (blame == Blame::kOutrun) return false;  // It did not answer: that clears it of nothing.
   // Mostly zero already: written only where it changes, so that the line stays shared.
   if (faults_in_a_row_.load(std::memory_order_relaxed) != 0) faults_in_a_row_.store(0, std::memory_order_relaxed);
   if (blame == Blame::kNone && ejections_.load(std::memory_order_relaxed) != 0 && !Ejected(now)) {
@@ -78,6 +80,7 @@ ReplicaSet::ReplicaSet(ServableRef target, const std::vector<Endpoint*>& endpoin
       policy_(policy),
       // At once: all that one peer can have in flight, for when it is lost.
       retry_budget_(policy.retry_percent, ChannelOptions().max_calls),
+      hedging_(policy.hedge),
       metrics_(metrics, target_.name) {
   replicas_.reserve(endpoints.size());
   for (Endpoint* endpoint : endpoints) replicas_.push_back(std::make_unique<Replica>(*endpoint, policy_));

@@ -10,7 +10,9 @@
 #include "absl/types/span.h"
 #include "base/servable_ref.h"
 #include "router/blame.h"
+#include "router/call_window.h"
 #include "router/endpoint.h"
+#include "router/hedging.h"
 #include "router/policies/policy.h"
 #include "router/portal_metrics.h"
 #include "router/retry_budget.h"
@@ -72,6 +74,8 @@ class ReplicaSet {
   const RoutePolicy& policy() const { return policy_; }
   size_t size() const { return replicas_.size(); }
   RetryBudget& retry_budget() { return retry_budget_; }
+  Hedging& hedging() { return hedging_; }
+  CallWindow& window() { return window_; }
   PortalMetrics& metrics() { return metrics_; }
 
  private:
@@ -79,6 +83,8 @@ class ReplicaSet {
   const BalancePolicy& balance_;
   const RoutePolicy& policy_;
   RetryBudget retry_budget_;
+  Hedging hedging_;
+  CallWindow window_;
   PortalMetrics metrics_;
   std::vector<std::unique_ptr<Replica>> replicas_;
 };

@@ -5,11 +5,11 @@
 
 namespace portico {
 
-/// Tokens for the retries of one target: each first call earns a part of one, each retry takes a whole one. What keeps
-/// retries from doubling the load of a mesh that is failing because it is overloaded.
+/// Tokens for the retries of one target, or for its hedges: each first call earns a part of one, each further one takes
+/// a whole one. What keeps them from doubling the load of a mesh that is failing because it is overloaded.
 ///
-/// The bucket is full at first and holds as many retries as a peer can have calls in flight, so that the loss of one
-/// peer under full load is covered. Thread-safe; one atomic operation a call.
+/// The bucket is full at first. That of retries holds as many as a peer can have calls in flight, so that the loss of
+/// one peer under full load is covered. Thread-safe; one atomic operation a call.
 class RetryBudget {
  public:
   /// `percent` of the calls may be retries in the long run, `burst` at once.
@@ -29,6 +29,8 @@ class RetryBudget {
     }
     return false;
   }
+  /// What was taken was not used.
+  void GiveBack() { parts_.fetch_add(kToken, std::memory_order_relaxed); }
 
  private:
   /// Parts of a retry.

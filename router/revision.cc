@@ -17,6 +17,7 @@ constexpr int64_t kMaxReplica = 65535;
 constexpr int64_t kMaxWorkers = 65535;
 constexpr int64_t kMaxRetries = 10;
 constexpr int64_t kMaxEjectAfter = 1000000;
+constexpr int64_t kMaxInFlight = 1000000;
 
 void EmitPolicy(YAML::Emitter& out, const RoutePolicy& policy) {
   out << YAML::Flow << YAML::BeginMap;
@@ -24,6 +25,9 @@ void EmitPolicy(YAML::Emitter& out, const RoutePolicy& policy) {
   out << YAML::Key << "balance" << YAML::Value << policy.balance;
   out << YAML::Key << "retries" << YAML::Value << policy.retries;
   out << YAML::Key << "retry_percent" << YAML::Value << policy.retry_percent;
+  Emit(policy.hedge, out);
+  out << YAML::Key << "max_in_flight" << YAML::Value << policy.max_in_flight;
+  Emit(policy.on_error, out);
   out << YAML::Key << "eject_after" << YAML::Value << policy.eject_after;
   out << YAML::Key << "eject_for" << YAML::Value << absl::FormatDuration(policy.eject_for) << YAML::EndMap;
 }
@@ -129,8 +133,8 @@ const RoutePolicy& Revision::PolicyFor(const std::string& target) const {
 }
 
 absl::StatusOr<RoutePolicy> ReadRoutePolicy(const YamlNode& from, absl::string_view subject, RoutePolicy base) {
-  RETURN_IF_ERROR(
-      from.CheckMap(subject, {"timeout", "balance", "retries", "retry_percent", "eject_after", "eject_for"}));
+  RETURN_IF_ERROR(from.CheckMap(subject, {"timeout", "balance", "retries", "retry_percent", "hedge_after",
+                                          "hedge_percent", "max_in_flight", "on_error", "eject_after", "eject_for"}));
   if (const YamlNode* timeout = from.Find("timeout")) {
     ASSIGN_OR_RETURN(base.timeout, timeout->Duration(absl::StrCat(subject, ": timeout")));
   }
@@ -142,6 +146,9 @@ absl::StatusOr<RoutePolicy> ReadRoutePolicy(const YamlNode& from, absl::string_v
   }
   RETURN_IF_ERROR(ReadCount(from, "retries", subject, kMaxRetries, &base.retries));
   RETURN_IF_ERROR(ReadCount(from, "retry_percent", subject, 100, &base.retry_percent));
+  RETURN_IF_ERROR(ReadHedgePolicy(from, subject, &base.hedge));
+  RETURN_IF_ERROR(ReadCount(from, "max_in_flight", subject, kMaxInFlight, &base.max_in_flight));
+  RETURN_IF_ERROR(ReadOnErrorPolicy(from, subject, &base.on_error));
   RETURN_IF_ERROR(ReadCount(from, "eject_after", subject, kMaxEjectAfter, &base.eject_after));
   if (const YamlNode* eject_for = from.Find("eject_for")) {
     ASSIGN_OR_RETURN(base.eject_for, eject_for->Duration(absl::StrCat(subject, ": eject_for")));

@@ -9,6 +9,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/version_policy.h"
+#include "router/hedge_policy.h"
+#include "router/on_error_policy.h"
 
 namespace portico {
 
@@ -22,6 +24,10 @@ struct RoutePolicy {
   int retries = 2;
   /// Retries per hundred calls, in the long run; a burst may be larger (RetryBudget).
   int retry_percent = 20;
+  HedgePolicy hedge;
+  /// Calls to this target in flight from this node; 0: as many as the channels take.
+  int max_in_flight = 0;
+  OnErrorPolicy on_error;
   /// Faults in a row after which a replica is put aside; 0: never.
   int eject_after = 5;
   /// For how long at first; doubled each time that it comes back and fails again, up to 32 times as long.

@@ -21,7 +21,30 @@ absl::Status StatusOfReply(const PeerHeader& header) {
   return absl::Status(code, header.message);
 }
 
+/// Whether every replica would say the same, so that nobody else needs to be waited for.
+bool SaysAll(const absl::Status& status) {
+  return status.ok() || (BlameOf(status) == Blame::kRequest && status.code() != absl::StatusCode::kCancelled);
+}
+
 }  // namespace
+
+/// The completion of one try; a dropped one becomes an error.
+class RoutedCall::TryDone {
+ public:
+  TryDone(Ref<RoutedCall> call, size_t index) : call_(std::move(call)), index_(index) {}
+  TryDone(TryDone&&) noexcept = default;
+  ~TryDone() {
+    if (call_) (*this)(absl::InternalError("the call was dropped without an answer"));
+  }
+  void operator()(absl::StatusOr<PeerMessage> reply) {
+    const Ref<RoutedCall> call = std::exchange(call_, nullptr);
+    call->OnReply(index_, std::move(reply));
+  }
+
+ private:
+  Ref<RoutedCall> call_;
+  size_t index_;
+};
 
 RoutedCall::RoutedCall(ReplicaSet& set, Surroundings& surroundings, Ref<const RequestContext> context,
                        Router::Done done)
@@ -33,44 +56,32 @@ RoutedCall::RoutedCall(ReplicaSet& set, Surroundings& surroundings, Ref<const Re
   set_.metrics().Began();
 }
 
-RoutedCall::~RoutedCall() {
-  if (!done_) return;
-  if (!tried_.empty()) tried_.back()->endpoint().in_flight().fetch_sub(1, std::memory_order_relaxed);
-  set_.metrics().Ended(absl::StatusCode::kInternal, surroundings_.clock.Now() - start_);
-  std::move(done_)(absl::InternalError(
-      absl::StrCat("portal to '", set_.target().name, "': the call was dropped without an answer")));
-}
-
-void RoutedCall::Start(std::unique_ptr<RoutedCall> self, const RouteTarget& target, absl::Span<const Tensor> tensors) {
-  if (absl::Status status = self->Admissible(target, tensors.size()); !status.ok()) {
-    Finish(std::move(self), std::move(status));
-    return;
+void RoutedCall::Start(const RouteTarget& target, absl::Span<const Tensor> tensors) {
+  if (absl::Status status = Admit(target, tensors.size()); !status.ok()) return Finish(std::move(status));
+  Replica* replica = set_.Pick(start_, surroundings_.random());
+  if (replica == nullptr) return Finish(set_.Unavailable());
+  target_ = &target;
+  set_.retry_budget().Earn();
+  const bool alone = set_.size() < 2;
+  absl::Time hedge_at = absl::InfiniteFuture();
+  if (set_.hedging().on() && !alone) {
+    set_.hedging().budget().Earn();
+    hedge_at = start_ + set_.hedging().Delay();
   }
-  Replica* replica = self->set_.Pick(self->start_, self->surroundings_.random());
-  if (replica == nullptr) {
-    absl::Status status = self->set_.Unavailable();
-    Finish(std::move(self), std::move(status));
-    return;
+  in_queue_ = hedge_at < CallDeadline().at();
+  Try first;
+  {
+    MutexLock lock(&mutex_);
+    if (!alone && (in_queue_ || set_.policy().retries > 0)) kept_.assign(tensors.begin(), tensors.end());
+    first = Begin(replica, /*hedge=*/false);
   }
-  self->target_ = &target;
-  if (self->set_.policy().retries > 0 && self->set_.size() > 1) self->kept_.assign(tensors.begin(), tensors.end());
-  self->set_.retry_budget().Earn();
-  Send(std::move(self), replica, tensors);
+  context_->cancel_waiters.Add(Ref<CancelHook>(this));
+  if (context_->cancelled.load(std::memory_order_seq_cst)) OnCancel();  // It may have come before the hook was there.
+  if (in_queue_) set_.hedging().queue().Add(*this, Ref<RefCounted>(this), hedge_at, *surroundings_.timer);
+  Transmit(first, target, tensors);
 }
 
-void RoutedCall::Send(std::unique_ptr<RoutedCall> self, Replica* replica, absl::Span<const Tensor> tensors) {
-  self->sent_ = self->tried_.empty() ? self->start_ : self->surroundings_.clock.Now();
-  self->tried_.push_back(replica);
-  const PeerHeader header = self->MakeHeader(*self->target_, tensors.size());
-  const Deadline deadline = self->CallDeadline();
-  Channel& channel = *replica->endpoint().channel();
-  replica->endpoint().in_flight().fetch_add(1, std::memory_order_relaxed);
-  channel.Call(header, tensors, deadline, [self = std::move(self)](absl::StatusOr<PeerMessage> reply) mutable {
-    OnReply(std::move(self), std::move(reply));
-  });
-}
-
-absl::Status RoutedCall::Admissible(const RouteTarget& target, size_t num_tensors) const {
+absl::Status RoutedCall::Admit(const RouteTarget& target, size_t num_tensors) {
   const std::string& name = target.servable.name;
   if (context_->cancelled.load(std::memory_order_relaxed)) {
     return absl::CancelledError(absl::StrCat("portal to '", name, "': the client has gone"));
@@ -91,7 +102,15 @@ absl::Status RoutedCall::Admissible(const RouteTarget& target, size_t num_tensor
     return absl::InternalError(
         absl::StrCat("portal to '", name, "': got ", num_tensors, " inputs, want ", target.input_names.size()));
   }
-  return absl::OkStatus();
+  const int limit = set_.policy().max_in_flight;
+  if (limit == 0) return absl::OkStatus();
+  const CallWindow::Place place = set_.window().Enter(limit);
+  in_window_ = place.entered;
+  if (in_window_) return absl::OkStatus();
+  set_.metrics().WindowFull();
+  return absl::ResourceExhaustedError(absl::StrCat("portal to '", name, "': got ", place.fill,
+                                                   " calls in flight from this node, want at most ", limit,
+                                                   " (max_in_flight); try again later or add replicas"));
 }
 
 Deadline RoutedCall::CallDeadline() const {
@@ -100,7 +119,7 @@ Deadline RoutedCall::CallDeadline() const {
   return context_->deadline.infinite() ? Deadline::At(start_ + kDefaultTimeout) : context_->deadline;
 }
 
-PeerHeader RoutedCall::MakeHeader(const RouteTarget& target, size_t num_tensors) {
+PeerHeader RoutedCall::MakeHeader(const RouteTarget& target, size_t num_tensors, const Try& one) const {
   PeerHeader header;
   header.servable = target.servable.name;
   header.version = target.servable.version;
@@ -109,15 +128,14 @@ PeerHeader RoutedCall::MakeHeader(const RouteTarget& target, size_t num_tensors)
   header.signature = target.signature;
   header.trace_id_high = context_->trace.trace_id_high;
   header.trace_id_low = context_->trace.trace_id_low;
-  header.parent_span_id = context_->trace.parent_span_id;
+  header.parent_span_id = one.span_id != 0 ? one.span_id : context_->trace.parent_span_id;
   header.sampled = context_->trace.sampled;
-  if (context_->MayRecord()) header.parent_span_id = span_id_ = NewSpanId();
   header.trace_state = context_->trace_state;
   header.tenant = context_->tenant;
   header.product = context_->product;
   header.priority = context_->priority;
   header.hop = static_cast<uint32_t>(context_->hop) + 1;
-  header.attempt = static_cast<uint32_t>(context_->attempt) + static_cast<uint32_t>(tried_.size()) - 1;
+  header.attempt = static_cast<uint32_t>(context_->attempt) + static_cast<uint32_t>(one.index);
   if (!target.input_names.empty()) {
     header.tensors.resize(num_tensors);
     for (size_t i = 0; i < num_tensors; ++i) header.tensors[i].name = target.input_names[i];
@@ -125,55 +143,201 @@ PeerHeader RoutedCall::MakeHeader(const RouteTarget& target, size_t num_tensors)
   return header;
 }
 
-Replica* RoutedCall::PickAnother(const absl::Status& status, absl::Time now) {
-  if (!MayRetry(status) || static_cast<int>(tried_.size()) > set_.policy().retries || set_.size() <= tried_.size()) {
-    return nullptr;
-  }
-  if (context_->cancelled.load(std::memory_order_relaxed) || CallDeadline().at() <= now) return nullptr;
-  Replica* replica = set_.Pick(now, surroundings_.random(), tried_);
-  if (replica == nullptr || !surroundings_.retries.Enter()) return nullptr;
-  if (set_.retry_budget().Take()) return replica;
-  set_.metrics().RetryRefused();
-  surroundings_.retries.Leave();
-  return nullptr;
+RoutedCall::Try RoutedCall::Begin(Replica* replica, bool hedge) {
+  Try one;
+  one.replica = replica;
+  one.sent = tries_.empty() ? start_ : surroundings_.clock.Now();
+  one.index = tries_.size();
+  one.hedge = hedge;
+  if (context_->MayRecord()) one.span_id = NewSpanId();
+  tries_.push_back(one);
+  ++out_;
+  return one;
 }
 
-void RoutedCall::OnReply(std::unique_ptr<RoutedCall> self, absl::StatusOr<PeerMessage> reply) {
-  Replica& replica = *self->tried_.back();
-  Endpoint& endpoint = replica.endpoint();
-  endpoint.in_flight().fetch_sub(1, std::memory_order_relaxed);
-  const absl::Time now = self->surroundings_.clock.Now();
-  absl::Status status = reply.ok() ? StatusOfReply(reply->header) : reply.status();
-  if (replica.Learn(now, now - self->sent_, BlameOf(status))) self->set_.metrics().Ejected();
-  if (self->span_id_ != 0 && self->context_->Records(now - self->sent_)) {
-    self->AddSpans(reply.ok() ? reply->header : PeerHeader(), status, now);
+void RoutedCall::Transmit(const Try& one, const RouteTarget& target, absl::Span<const Tensor> tensors) {
+  const Ref<RoutedCall> self(this);  // The answer may come, and all others let go, before this returns.
+  Endpoint& endpoint = one.replica->endpoint();
+  Channel& channel = *endpoint.channel();
+  endpoint.in_flight().fetch_add(1, std::memory_order_relaxed);
+  const uint64_t id =
+      channel.Call(MakeHeader(target, tensors.size(), one), tensors, CallDeadline(), TryDone(self, one.index));
+  bool unwanted;
+  {
+    MutexLock lock(&mutex_);
+    Try& own = tries_[one.index];
+    own.has_id = true;
+    own.call_id = id;
+    unwanted = own.out && (finished_ || cancelled_);
   }
-  if (Replica* another = self->PickAnother(status, now); another != nullptr) {
-    self->set_.metrics().Retried();
-    absl::StrAppend(&self->earlier_, "; before, at ", endpoint.url(), ": ", status.message());
-    Gate& gate = self->surroundings_.retries;
-    // A copy: the call may be gone before Send() returns.
-    const absl::InlinedVector<Tensor, 4> tensors = self->kept_;
-    Send(std::move(self), another, tensors);
-    gate.Leave();
-    return;
-  }
-  if (!status.ok()) {
-    if (!self->earlier_.empty()) status = absl::Status(status.code(), absl::StrCat(status.message(), self->earlier_));
-    const std::string tries = self->tried_.size() == 1 ? "" : absl::StrCat(", try ", self->tried_.size());
-    reply = FromInnerHop(absl::StrCat("portal to '", self->set_.target().name, "' at ", endpoint.url(), tries), status);
-  }
-  Finish(std::move(self), std::move(reply));
+  if (unwanted) channel.Cancel(id);
 }
 
-void RoutedCall::AddSpans(const PeerHeader& reply, const absl::Status& status, absl::Time now) {
+void RoutedCall::OnReply(size_t index, absl::StatusOr<PeerMessage> reply) {
+  const absl::Time now = surroundings_.clock.Now();
+  const absl::Status status = reply.ok() ? StatusOfReply(reply->header) : reply.status();
+  Try one;
+  bool late, decided = false, last = false;
+  Tries losers;
+  {
+    MutexLock lock(&mutex_);
+    Try& own = tries_[index];
+    own.out = false;
+    --out_;
+    one = own;
+    late = finished_;
+    if (!late) {
+      // A client that has gone is told at once.
+      finished_ = decided = SaysAll(status) || (cancelled_ && status.code() == absl::StatusCode::kCancelled);
+      last = out_ == 0;
+      if (decided && !last) losers = Out();
+      if (!decided && !last) NoteFailure(one, status);
+    }
+  }
+  one.replica->endpoint().in_flight().fetch_sub(1, std::memory_order_relaxed);
+  if (one.replica->Learn(now, now - one.sent, BlameOf(status))) set_.metrics().Ejected();
+  if (late) return;
+  if (index == 0 && (status.ok() || status.code() == absl::StatusCode::kDeadlineExceeded)) {
+    set_.hedging().Learn(now - one.sent, now);
+  }
+  if (one.span_id != 0 && context_->Records(now - one.sent)) {
+    AddSpans(one, reply.ok() ? reply->header : PeerHeader(), status, now);
+  }
+  if (!losers.empty()) TakeBack(losers, SaysAll(status), now);
+  if (status.ok()) {
+    if (one.hedge) set_.metrics().HedgeWon();
+    return Finish(std::move(reply));
+  }
+  // While another try is out, it may still be answered.
+  if (decided || (last && !Retry(one, status, now))) Finish(Explain(one, status));
+}
+
+RoutedCall::Tries RoutedCall::Out() const {
+  Tries out;
+  for (const Try& one : tries_) {
+    if (one.out) out.push_back(one);
+  }
+  return out;
+}
+
+void RoutedCall::NoteFailure(const Try& one, const absl::Status& status) {
+  absl::StrAppend(&earlier_, "; before, at ", one.replica->endpoint().url(), ": ", status.message());
+}
+
+Replica* RoutedCall::PickUntried(absl::Time now) {
+  absl::InlinedVector<Replica*, 3> tried;
+  {
+    MutexLock lock(&mutex_);
+    for (const Try& one : tries_) tried.push_back(one.replica);
+  }
+  return tried.size() < set_.size() ? set_.Pick(now, surroundings_.random(), tried) : nullptr;
+}
+
+bool RoutedCall::Retry(const Try& failed, const absl::Status& status, absl::Time now) {
+  if (!MayRetry(status) || retries_ >= set_.policy().retries) return false;
+  if (context_->cancelled.load(std::memory_order_relaxed) || CallDeadline().at() <= now) return false;
+  Replica* const another = PickUntried(now);
+  Gate& gate = surroundings_.channels;
+  if (another == nullptr || !gate.Enter()) return false;
+  const bool covered = set_.retry_budget().Take();
+  if (covered) {
+    ++retries_;
+    set_.metrics().Retried();
+    Try one;
+    Tensors tensors;
+    {
+      MutexLock lock(&mutex_);
+      NoteFailure(failed, status);
+      one = Begin(another, /*hedge=*/false);
+      tensors = kept_;
+    }
+    Transmit(one, *target_, tensors);
+  } else {
+    set_.metrics().RetryRefused();
+  }
+  gate.Leave();
+  return covered;
+}
+
+void RoutedCall::OnHedgeDue() {
+  const absl::Time now = surroundings_.clock.Now();
+  Replica* const another = PickUntried(now);
+  if (another == nullptr) return;
+  RetryBudget& budget = set_.hedging().budget();
+  if (!budget.Take()) return set_.metrics().HedgeRefused();
+  Try one;
+  RouteTarget target;
+  Tensors tensors;
+  {
+    MutexLock lock(&mutex_);
+    // Nothing is out for a moment where a failed try is being followed by another one.
+    if (finished_ || cancelled_ || out_ != 1) return budget.GiveBack();
+    // A copy: the first answer may come at any time now, and the target be gone.
+    target = *target_;
+    tensors = kept_;
+    one = Begin(another, /*hedge=*/true);
+  }
+  set_.metrics().Hedged();
+  Transmit(one, target, tensors);
+}
+
+void RoutedCall::OnCancel() {
+  Tries out;
+  {
+    MutexLock lock(&mutex_);
+    if (finished_) return;
+    cancelled_ = true;
+    out = Out();
+    // As long as the call is not finished the router is there; from here on the gate keeps it.
+    if (out.empty() || !surroundings_.channels.Enter()) return;
+  }
+  CancelTries(out);
+  surroundings_.channels.Leave();
+}
+
+void RoutedCall::TakeBack(const Tries& losers, bool outrun, absl::Time now) {
+  for (const Try& one : losers) {
+    const absl::Duration took = now - one.sent;
+    if (outrun) one.replica->Learn(now, took, Blame::kOutrun);
+    if (outrun && one.index == 0) set_.hedging().Learn(took, now);
+    if (one.span_id != 0 && context_->Records(took)) {
+      AddSpans(one, PeerHeader(), absl::CancelledError("another replica answered first"), now);
+    }
+  }
+  // Who ends the router closes the gate and then cancels all there is.
+  if (!surroundings_.channels.Enter()) return;
+  CancelTries(losers);
+  surroundings_.channels.Leave();
+}
+
+void RoutedCall::CancelTries(const Tries& tries) {
+  for (const Try& one : tries) {
+    // One that is still on its way out is cancelled by Transmit().
+    if (one.has_id) one.replica->endpoint().channel()->Cancel(one.call_id);
+  }
+}
+
+absl::Status RoutedCall::Explain(const Try& last, const absl::Status& status) {
+  std::string earlier;
+  size_t tries;
+  {
+    MutexLock lock(&mutex_);
+    earlier = earlier_;
+    tries = tries_.size();
+  }
+  const std::string nth = tries == 1 ? "" : absl::StrCat(", try ", last.index + 1);
+  return FromInnerHop(absl::StrCat("portal to '", set_.target().name, "' at ", last.replica->endpoint().url(), nth),
+                      absl::Status(status.code(), absl::StrCat(status.message(), earlier)));
+}
+
+void RoutedCall::AddSpans(const Try& one, const PeerHeader& reply, const absl::Status& status, absl::Time now) {
   Span portal;
-  portal.span_id = span_id_;
+  portal.span_id = one.span_id;
   portal.parent_span_id = context_->trace.parent_span_id;
   portal.name = absl::StrCat("portal ", set_.target().name);
-  if (tried_.size() > 1) absl::StrAppend(&portal.name, ", try ", tried_.size());
-  portal.start = sent_;
-  portal.duration = now - sent_;
+  if (one.index > 0) absl::StrAppend(&portal.name, ", try ", one.index + 1, one.hedge ? " (hedge)" : "");
+  portal.start = one.sent;
+  portal.duration = now - one.sent;
   portal.error = ErrorName(status);
   context_->spans.Add(std::move(portal));
   for (const WireSpan& wire : reply.spans) {
@@ -189,10 +353,19 @@ void RoutedCall::AddSpans(const PeerHeader& reply, const absl::Status& status, a
   }
 }
 
-void RoutedCall::Finish(std::unique_ptr<RoutedCall> self, absl::StatusOr<PeerMessage> result) {
-  self->set_.metrics().Ended(result.status().code(), self->surroundings_.clock.Now() - self->start_);
-  Router::Done done = std::move(self->done_);
-  self = nullptr;
+void RoutedCall::Finish(absl::StatusOr<PeerMessage> result) {
+  Tensors kept;  // Dropped outside the lock.
+  {
+    MutexLock lock(&mutex_);
+    finished_ = true;
+    kept = std::move(kept_);
+    kept_.clear();
+  }
+  if (in_queue_) set_.hedging().queue().Remove(*this);
+  if (in_window_) set_.window().Leave();
+  set_.metrics().Ended(result.status().code(), surroundings_.clock.Now() - start_);
+  context_->cancel_waiters.Remove(*this);
+  Router::Done done = std::move(done_);
   done(std::move(result));
 }
 

@@ -10,6 +10,7 @@
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "router/channel_pool.h"
+#include "router/lazy_timer.h"
 #include "router/policies/policy.h"
 #include "router/replica_set.h"
 #include "router/routed_call.h"
@@ -40,15 +41,17 @@ class Router::Impl {
       : options_(std::move(options)),
         policies_(std::move(policies)),
         resolver_(resolver),
-        surroundings_{clock, {}},
+        hedge_timer_("hedges", clock),
+        surroundings_{clock, {}, options_.timer != nullptr ? options_.timer : &hedge_timer_},
         metrics_(metrics),
         pool_(transport, OptionsOfChannels(options_)) {
     surroundings_.random = options_.random ? options_.random : DrawPerThread;
   }
   ~Impl() {
     stopping_.store(true);
-    surroundings_.retries.Close();
-    surroundings_.retries.Drain(absl::InfiniteDuration());
+    hedge_timer_.Stop();
+    surroundings_.channels.Close();
+    surroundings_.channels.Drain(absl::InfiniteDuration());
     pool_.Close();
   }
 
@@ -58,8 +61,7 @@ class Router::Impl {
       done(absl::CancelledError(absl::StrCat("portal to '", target.servable.name, "': the node is stopping")));
       return;
     }
-    auto call = std::make_unique<RoutedCall>(SetFor(target.servable), surroundings_, context, std::move(done));
-    RoutedCall::Start(std::move(call), target, tensors);
+    MakeRef<RoutedCall>(SetFor(target.servable), surroundings_, context, std::move(done))->Start(target, tensors);
   }
 
   /// The set of a target; made, and its endpoints connected to, at the first use.
@@ -86,6 +88,7 @@ class Router::Impl {
   Options options_;
   const Policies policies_;
   const Resolver& resolver_;
+  LazyTimer hedge_timer_;
   RoutedCall::Surroundings surroundings_;
   MetricRegistry& metrics_;
   ChannelPool pool_;

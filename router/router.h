@@ -14,6 +14,7 @@
 #include "base/request_context.h"
 #include "base/servable_ref.h"
 #include "base/tensor.h"
+#include "base/timer.h"
 #include "router/resolver.h"
 #include "router/revision.h"
 #include "transport/transport.h"
@@ -41,6 +42,8 @@ class Router {
     std::map<std::string, RoutePolicy> policies;
     /// Uniform draws for balancing, from any thread; empty: one generator per thread.
     std::function<uint64_t()> random;
+    /// When to hedge; null: a thread of the router's own. Not owned; runs no task once the router has gone.
+    Timer* timer = nullptr;
   };
   /// A reply whose code is OK; its tensors are unchecked against any signature. Errors have passed FromInnerHop().
   using Done = absl::AnyInvocable<void(absl::StatusOr<PeerMessage>)>;
@@ -57,8 +60,9 @@ class Router {
   /// holds), calls it with the sooner of the context's deadline and the policy's timeout, hop + 1. Spans of the reply
   /// are added to `context->spans`. UNAVAILABLE when nobody serves the target or no replica is connected (the message
   /// names endpoints and their state); INTERNAL when the hop count is used up. UNAVAILABLE, RESOURCE_EXHAUSTED and
-  /// NOT_FOUND of one replica are taken to another within the policy's retries and budget. `done` may run inside the
-  /// call; `target` must live until it does.
+  /// NOT_FOUND of one replica are taken to another within the policy's retries and budget; where the policy hedges, a
+  /// second one is asked while the first is slow. A request that is cancelled takes its calls back. `done` may run
+  /// inside the call; `target` must live until it does.
   void Call(const RouteTarget& target, const Ref<const RequestContext>& context, absl::Span<const Tensor> tensors,
             Done done);
 
