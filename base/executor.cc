@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/turn.h"
 
 namespace portico {
 
@@ -36,6 +37,8 @@ void ThreadPool::Schedule(Task task) {
   }
   if (wake) wake_.NotifyOne();
 }
+
+Turn* ThreadPool::TurnHere() const { return Turn::Current(); }
 
 void ThreadPool::WakeAnother() {
   bool wake;

@@ -11,6 +11,8 @@
 
 namespace portico {
 
+class Turn;
+
 /// Runs tasks some time later, on some thread of its own or (a test's fake) when told to.
 class Executor {
  public:
@@ -19,6 +21,10 @@ class Executor {
 
   /// Never blocks and never runs `task` inside the call. Thread-safe.
   virtual void Schedule(Task task) = 0;
+
+  /// Where a task of some ten microseconds may go instead, which saves the hand-off: the turn of the calling thread
+  /// (base/turn.h). Null: it has none, or tasks have to be run here.
+  virtual Turn* TurnHere() const { return nullptr; }
 
   /// Wakes one more idle thread where a scheduled task still waits: the one that was woken for it may be kept from
   /// its core (behind a kernel that is not preemptible, say) while another core is free. Thread-safe; costs a lock.
@@ -43,6 +49,7 @@ class ThreadPool final : public Executor {
   ~ThreadPool() override;
 
   void Schedule(Task task) override;
+  Turn* TurnHere() const override;
   void WakeAnother() override;
   /// Runs what is queued, then joins. Tasks scheduled after the last one has run are dropped (destroyed unrun).
   void Stop();

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "base/turn.h"
 #include "batcher/batch_size_learner.h"
 #include "batcher/rows.h"
 #include "batcher/waiting_calls.h"
@@ -18,6 +19,8 @@ namespace {
 
 /// A worker that was woken takes some 50 µs to come; one that needs longer has met something on its core.
 constexpr absl::Duration kWakeAnotherAfter = absl::Microseconds(200);
+/// Runs up to this long stay on a thread that has turns: a hand-off costs both cores about 10 µs.
+constexpr absl::Duration kShortRun = absl::Microseconds(30);
 
 }  // namespace
 
@@ -29,10 +32,10 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
   void Submit(Ref<const RequestContext> context, std::vector<Tensor> inputs, Done done);
   /// Refuses nothing, lets nothing wait any longer, and returns when all is done.
   void Finish();
-  /// Takes what is there and runs it; on the executor.
-  void Drain();
+  /// Takes what is there and runs it; on the executor or in a turn. `drain`: of PlanNext().
+  void Drain(uint64_t drain);
   /// The executor destroyed a scheduled Drain().
-  void OnDrainDropped();
+  void OnDrainDropped(uint64_t drain);
   /// Takes a waiting call back; its completion is left to the executor.
   void OnCancel(uint64_t ticket, uint64_t lane) override;
 
@@ -42,7 +45,10 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
   using Result = absl::StatusOr<std::vector<Tensor>>;
   /// What to do about what waits, once the lock is released.
   struct Next {
-    bool schedule_drain = false;
+    /// A drain to schedule; 0: none.
+    uint64_t drain = 0;
+    /// Where it runs; null: on the executor.
+    Turn* turn = nullptr;
     bool wake_another = false;
     /// When to look again; infinite: not by the timer.
     absl::Time timer_at = absl::InfiniteFuture();
@@ -51,7 +57,10 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
   /// Of a call with more rows than a run may hold.
   void SubmitPieces(WaitingCall call);
   absl::Status Full(int64_t weight, int64_t waiting) const;
-  Next PlanNext(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  /// `may_be_short`: whether this thread may run what is short by itself.
+  Next PlanNext(absl::Time now, bool may_be_short = false) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  /// A run of what waits takes no longer than waking a worker for it.
+  bool ShortRun() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Act(const Next& next);
   void OnTimer();
   void EndRun(int64_t rows, absl::Duration time);
@@ -88,10 +97,15 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
   CondVar idle_;
   WaitingCalls waiting_ ABSL_GUARDED_BY(mutex_);
   BatchSizeLearner learner_ ABSL_GUARDED_BY(mutex_);
-  /// A drain is scheduled and has not begun.
-  bool drain_pending_ ABSL_GUARDED_BY(mutex_) = false;
-  /// Since when it waits for a worker, or when another was last woken for it.
+  /// The drain that is scheduled and has not begun; 0: none.
+  uint64_t pending_drain_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t last_drain_ ABSL_GUARDED_BY(mutex_) = 0;
+  /// It waits for the end of this turn; null: for the executor.
+  Turn* drain_turn_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  /// Since when it waits, or when another worker was last woken for it.
   absl::Time drain_since_ ABSL_GUARDED_BY(mutex_);
+  /// Smoothed time of a run for each of its rows; infinite: nothing has run.
+  absl::Duration row_time_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteDuration();
   int running_ ABSL_GUARDED_BY(mutex_) = 0;
   /// When the timer will look; infinite: it is not set.
   absl::Time timer_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
@@ -219,7 +233,7 @@ void Batcher::Impl::Submit(Ref<const RequestContext> context, std::vector<Tensor
     full = waiting > 0 && waiting + weight > options_.max_queue_rows;
     if (!full) {
       waiting_.Push(std::move(call), max_batch_rows_);
-      next = PlanNext(now);
+      next = PlanNext(now, /*may_be_short=*/true);
     }
   }
   if (full) {
@@ -321,7 +335,7 @@ void Batcher::Impl::OnCancel(uint64_t ticket, uint64_t lane) {
   {
     MutexLock lock(&mutex_);
     call = waiting_.Remove(lane, ticket);
-    if (call.has_value() && waiting_.empty() && running_ == 0 && !drain_pending_) idle_.NotifyAll();
+    if (call.has_value() && waiting_.empty() && running_ == 0 && pending_drain_ == 0) idle_.NotifyAll();
   }
   if (call.has_value()) executor_.Schedule(CancelledCall(shared_from_this(), *std::move(call)));
 }
@@ -330,18 +344,32 @@ void Batcher::Impl::StopWaiting(const std::vector<WaitingCall>& calls) {
   for (const WaitingCall& call : calls) call.context->cancel_waiters.Remove(this, call.ticket);
 }
 
-Batcher::Impl::Next Batcher::Impl::PlanNext(absl::Time now) {
-  if (drain_pending_) {
-    if (now - drain_since_ < kWakeAnotherAfter) return {};
+bool Batcher::Impl::ShortRun() const {
+  const int64_t rows = std::min(waiting_.weight(), max_batch_rows_);
+  return row_time_ < absl::InfiniteDuration() && row_time_ * rows <= kShortRun;
+}
+
+Batcher::Impl::Next Batcher::Impl::PlanNext(absl::Time now, bool may_be_short) {
+  if (pending_drain_ != 0) {
+    const bool late = now - drain_since_ >= kWakeAnotherAfter;
+    const bool stuck = finishing_ || (late && executor_.TurnHere() != drain_turn_);
+    if (drain_turn_ != nullptr && (stuck || !ShortRun())) {
+      // A worker takes over where that thread's turn has become long, or the run.
+      drain_turn_ = nullptr;
+      drain_since_ = now;
+      return {.drain = pending_drain_ = ++last_drain_};
+    }
+    if (!late || drain_turn_ != nullptr) return {};
     drain_since_ = now;
     return {.wake_another = true};
   }
   if (running_ >= options_.max_running || waiting_.empty()) return {};
   const absl::Time ripe_at = finishing_ ? absl::InfinitePast() : waiting_.RipeAt();
   if (ripe_at <= now) {
-    drain_pending_ = true;
+    pending_drain_ = ++last_drain_;
     drain_since_ = now;
-    return {.schedule_drain = true};
+    drain_turn_ = may_be_short && ShortRun() ? executor_.TurnHere() : nullptr;
+    return {.drain = pending_drain_, .turn = drain_turn_};
   }
   if (timer_at_ <= ripe_at) return {};
   timer_at_ = ripe_at;
@@ -351,20 +379,24 @@ Batcher::Impl::Next Batcher::Impl::PlanNext(absl::Time now) {
 /// Held by the executor: one that is destroyed unrun says so.
 class Batcher::Impl::DrainTask {
  public:
-  explicit DrainTask(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+  DrainTask(std::shared_ptr<Impl> impl, uint64_t drain) : impl_(std::move(impl)), drain_(drain) {}
   DrainTask(DrainTask&&) noexcept = default;
   ~DrainTask() {
-    if (impl_ != nullptr) impl_->OnDrainDropped();
+    if (impl_ != nullptr) impl_->OnDrainDropped(drain_);
   }
-  void operator()() { std::exchange(impl_, nullptr)->Drain(); }
+  void operator()() { std::exchange(impl_, nullptr)->Drain(drain_); }
 
  private:
   std::shared_ptr<Impl> impl_;
+  uint64_t drain_;
 };
 
 void Batcher::Impl::Act(const Next& next) {
   if (next.wake_another) executor_.WakeAnother();
-  if (next.schedule_drain) executor_.Schedule(DrainTask(shared_from_this()));
+  if (next.drain != 0) {
+    DrainTask task(shared_from_this(), next.drain);
+    next.turn != nullptr ? next.turn->Add(std::move(task)) : executor_.Schedule(std::move(task));
+  }
   if (next.timer_at == absl::InfiniteFuture()) return;
   Timer& timer = options_.timer != nullptr ? *options_.timer : Timer::Real();
   timer.ScheduleAt(next.timer_at, [weak = weak_from_this()] {
@@ -382,17 +414,24 @@ void Batcher::Impl::OnTimer() {
   Act(next);
 }
 
-void Batcher::Impl::Drain() {
+void Batcher::Impl::Drain(uint64_t drain) {
   const absl::Time start = clock_.Now();
   WaitingCalls::Taken taken;
   Next next;
+  bool too_long = false;
   {
     MutexLock lock(&mutex_);
-    drain_pending_ = false;
-    ++running_;
-    taken = waiting_.TakeBatch(start, options_.adaptive ? learner_.NextLimit() : max_batch_rows_, finishing_);
-    next = PlanNext(start);
+    if (pending_drain_ != drain) return;  // A worker took over.
+    too_long = drain_turn_ != nullptr && !ShortRun();
+    drain_turn_ = nullptr;
+    if (!too_long) {
+      pending_drain_ = 0;
+      ++running_;
+      taken = waiting_.TakeBatch(start, options_.adaptive ? learner_.NextLimit() : max_batch_rows_, finishing_);
+      next = PlanNext(start);
+    }
   }
+  if (too_long) return executor_.Schedule(DrainTask(shared_from_this(), drain));
   Act(next);
   StopWaiting(taken.calls);
   StopWaiting(taken.dead);
@@ -418,17 +457,22 @@ void Batcher::Impl::EndRun(int64_t rows, absl::Duration time) {
     MutexLock lock(&mutex_);
     --running_;
     if (options_.adaptive && rows > 0) learner_.Record(rows, time);
+    if (rows > 0) {
+      const absl::Duration row_time = time / rows;
+      row_time_ = row_time_ == absl::InfiniteDuration() ? row_time : row_time_ + (row_time - row_time_) / 8;
+    }
     next = PlanNext(clock_.Now());
-    if (waiting_.empty() && running_ == 0 && !drain_pending_) idle_.NotifyAll();
+    if (waiting_.empty() && running_ == 0 && pending_drain_ == 0) idle_.NotifyAll();
   }
   Act(next);
 }
 
-void Batcher::Impl::OnDrainDropped() {
+void Batcher::Impl::OnDrainDropped(uint64_t drain) {
   std::vector<WaitingCall> calls;
   {
     MutexLock lock(&mutex_);
-    drain_pending_ = false;
+    if (pending_drain_ != drain) return;
+    pending_drain_ = 0;
     calls = waiting_.TakeAll();
     if (running_ == 0) idle_.NotifyAll();
   }
@@ -447,7 +491,7 @@ void Batcher::Impl::Finish() {
   }
   Act(next);
   MutexLock lock(&mutex_);
-  while (!waiting_.empty() || running_ > 0 || drain_pending_) idle_.Wait(&mutex_);
+  while (!waiting_.empty() || running_ > 0 || pending_drain_ != 0) idle_.Wait(&mutex_);
 }
 
 void Batcher::Impl::CompleteDead(std::vector<WaitingCall> calls) {

@@ -53,6 +53,10 @@ struct RaggedInput {
 /// their shared inputs are equal. A call alone is passed on without a copy; a joined batch is gathered with exactly
 /// one. When a joined run fails, its calls are run one by one, so that one caller's bad rows fail nobody else.
 ///
+/// Runs that are known to be short (30 µs by what rows have taken) stay on a thread that has turns (base/turn.h): it
+/// runs what it has submitted at the end of its round, and completes it. They go to a worker after all where more has
+/// gathered meanwhile, or where another thread submits and finds that round 200 µs old.
+///
 /// Of what waits, the call of the highest priority goes first; each step of it is worth WaitingCalls::kHeadStart.
 ///
 /// Dropped before they run: calls whose deadline has passed (DEADLINE_EXCEEDED), and as soon as that is known, those
@@ -65,7 +69,8 @@ struct RaggedInput {
 class Batcher {
  public:
   using Done = absl::AnyInvocable<void(absl::StatusOr<std::vector<Tensor>>)>;
-  /// Called on a worker, possibly on several at once. Output dim 0 = rows where outputs count rows.
+  /// Called on a worker or at the end of a turn, possibly on several threads at once. Output dim 0 = rows where outputs
+  /// count rows.
   using Function = absl::AnyInvocable<absl::StatusOr<std::vector<Tensor>>(absl::Span<const Tensor>) const>;
 
   struct Options {
@@ -112,8 +117,8 @@ class Batcher {
   Batcher(const Batcher&) = delete;
   Batcher& operator=(const Batcher&) = delete;
 
-  /// Never blocks. `done` runs once, on a worker, or inside the call when refused. REQUIRES: as many inputs as
-  /// row_inputs, those that count rows of rank ≥ 1 and with one number of rows.
+  /// Never blocks. `done` runs once, on a worker, at the end of a turn, or inside the call when refused. REQUIRES: as
+  /// many inputs as row_inputs, those that count rows of rank ≥ 1 and with one number of rows.
   void Submit(Ref<const RequestContext> context, std::vector<Tensor> inputs, Done done);
 
  private:

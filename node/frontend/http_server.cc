@@ -27,6 +27,7 @@
 #include "base/gate.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "base/turn.h"
 #include "node/frontend/content_coding.h"
 #include "node/frontend/gunzip.h"
 #include "node/frontend/http_tls.h"
@@ -632,6 +633,7 @@ class BeastServer final : public HttpServer {
       core_->io_thread = std::this_thread::get_id();
       Accept();
       Sweep();
+      Turn turn([this, &turn] { asio::post(core_->io, [&turn] { turn.Finish(); }); });
       core_->io.run();
     });
   }

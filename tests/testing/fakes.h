@@ -10,6 +10,7 @@
 #include "base/executor.h"
 #include "base/mutex.h"
 #include "base/timer.h"
+#include "base/turn.h"
 
 namespace portico {
 
@@ -38,6 +39,7 @@ class ManualExecutor final : public Executor {
     MutexLock lock(&mutex_);
     tasks_.push_back(std::move(task));
   }
+  Turn* TurnHere() const override { return Turn::Current(); }
   void WakeAnother() override {
     MutexLock lock(&mutex_);
     ++woken_;
