@@ -26,7 +26,8 @@ absl::Status FileFollower::Poll() {
 }
 
 void FileFollower::Start() {
-  if (!options_.paths.empty()) thread_ = std::thread([this] { Run(); });
+  if (options_.paths.empty() || options_.period <= absl::ZeroDuration()) return;
+  thread_ = std::thread([this] { Run(); });
 }
 
 void FileFollower::Run() {
@@ -41,7 +42,7 @@ void FileFollower::Run() {
     const std::vector<std::string> before = seen_;
     const absl::Status status = Poll();
     if (!status.ok()) {
-      LogError(absl::StrCat(name, ": ", status.message(), "; what it said before holds on"));
+      LogError(absl::StrCat(name, ": ", status.message(), "; ", options_.after_error));
     } else if (seen_ != before) {
       LogInfo(absl::StrCat(name, " has changed: what it says holds from now on"));
     }

@@ -25,9 +25,12 @@ class FileFollower {
     std::string subject;
     /// None: there is nothing to follow.
     std::vector<std::string> paths;
+    /// 0: they are read once, by the caller of Poll().
     absl::Duration period = absl::Seconds(2);
     /// Of one file.
     uint64_t max_bytes = uint64_t{1} << 20;
+    /// What an error that is logged ends with.
+    std::string after_error = "what it said before holds on";
   };
   /// Uses the files' contents, in the order of the paths, or refuses them.
   using Apply = std::function<absl::Status(const std::vector<std::string>& texts)>;
@@ -38,7 +41,8 @@ class FileFollower {
 
   /// Looks once. OK where nothing is new; else what was wrong. For one thread at a time.
   absl::Status Poll();
-  /// Looks once a period from now on, on a thread of its own. Once; does nothing without paths.
+  /// Looks once a period from now on, on a thread of its own. Once; does nothing without paths or
+  /// a period.
   void Start();
   /// Joins. `apply` is not called any more.
   void Stop();
