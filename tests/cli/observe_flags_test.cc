@@ -1,11 +1,10 @@
-#include <algorithm>
 #include <optional>
 
-#include "CLI/CLI.hpp"
 #include "base/log.h"
 #include "cli/serve_observe_flags.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/cli/parse_serve_flags.h"
 
 namespace portico {
 namespace {
@@ -18,16 +17,7 @@ class ObserveFlagsTest : public ::testing::Test {
 
   absl::Status Parse(std::vector<std::string> arguments) {
     options_.emplace();
-    const auto flags = NewObserveFlags();
-    CLI::App app;
-    flags->AddTo(app);
-    std::reverse(arguments.begin(), arguments.end());
-    try {
-      app.parse(arguments);
-    } catch (const CLI::Error& error) {
-      return absl::UnknownError(error.what());
-    }
-    return flags->Apply(&*options_);
+    return ParseServeFlags({NewObserveFlags().get()}, std::move(arguments), &*options_);
   }
 
   std::optional<Node::Options> options_;

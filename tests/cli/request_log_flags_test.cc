@@ -1,10 +1,9 @@
-#include <algorithm>
 #include <optional>
 
-#include "CLI/CLI.hpp"
 #include "cli/serve_request_log_flags.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/cli/parse_serve_flags.h"
 
 namespace portico {
 namespace {
@@ -15,16 +14,7 @@ class RequestLogFlagsTest : public ::testing::Test {
  protected:
   absl::Status Parse(std::vector<std::string> arguments) {
     options_.emplace();
-    const auto flags = NewRequestLogFlags();
-    CLI::App app;
-    flags->AddTo(app);
-    std::reverse(arguments.begin(), arguments.end());
-    try {
-      app.parse(arguments);
-    } catch (const CLI::Error& error) {
-      return absl::UnknownError(error.what());
-    }
-    return flags->Apply(&*options_);
+    return ParseServeFlags({NewRequestLogFlags().get()}, std::move(arguments), &*options_);
   }
 
   std::optional<Node::Options> options_;

@@ -1,10 +1,9 @@
-#include <algorithm>
 #include <optional>
 
-#include "CLI/CLI.hpp"
 #include "cli/serve_security_flags.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/cli/parse_serve_flags.h"
 #include "tests/testing/temp_folder.h"
 
 namespace portico {
@@ -18,16 +17,7 @@ class SecurityFlagsTest : public ::testing::Test {
   absl::Status Parse(const std::string& address, std::vector<std::string> arguments) {
     options_.emplace();
     options_->http.address = address;
-    const auto flags = NewSecurityFlags();
-    CLI::App app;
-    flags->AddTo(app);
-    std::reverse(arguments.begin(), arguments.end());
-    try {
-      app.parse(arguments);
-    } catch (const CLI::Error& error) {
-      return absl::UnknownError(error.what());
-    }
-    return flags->Apply(&*options_);
+    return ParseServeFlags({NewSecurityFlags().get()}, std::move(arguments), &*options_);
   }
 
   const TempFolder folder_;

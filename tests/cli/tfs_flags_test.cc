@@ -1,13 +1,12 @@
 #include "cli/tfs_flags.h"
 
-#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/cli/parse_serve_flags.h"
 #include "tests/testing/temp_folder.h"
 
 namespace portico {
@@ -22,22 +21,9 @@ class TfsFlagsTest : public ::testing::Test {
   /// What a command line makes of the options of a node.
   absl::Status Parse(std::vector<std::string> arguments) {
     options_.emplace();
-    groups_.clear();
-    groups_.push_back(NewTfsModelFlags());
-    groups_.push_back(NewTfsServerFlags());
-    groups_.push_back(NewTfsForeignFlags());
-    CLI::App app;
-    for (const auto& group : groups_) group->AddTo(app);
-    std::reverse(arguments.begin(), arguments.end());
-    try {
-      app.parse(arguments);
-    } catch (const CLI::Error& error) {
-      return absl::UnknownError(error.what());
-    }
-    for (const auto& group : groups_) {
-      if (absl::Status status = group->Apply(&*options_); !status.ok()) return status;
-    }
-    return absl::OkStatus();
+    model_ = NewTfsModelFlags();
+    server_ = NewTfsServerFlags();
+    return ParseServeFlags({model_.get(), server_.get(), NewTfsForeignFlags().get()}, std::move(arguments), &*options_);
   }
   void ExpectError(std::vector<std::string> arguments, const std::string& message) {
     const absl::Status status = Parse(std::move(arguments));
@@ -46,7 +32,8 @@ class TfsFlagsTest : public ::testing::Test {
   }
 
   const TempFolder folder_;
-  std::vector<std::unique_ptr<ServeFlags>> groups_;
+  std::unique_ptr<ServeFlags> model_;
+  std::unique_ptr<ServeFlags> server_;
   std::optional<Node::Options> options_;
 };
 
@@ -202,8 +189,8 @@ TEST_F(TfsFlagsTest, ForeignFlagsAreAcceptedOrRefused) {
 
 TEST_F(TfsFlagsTest, WhatAMeshDecidesIsTold) {
   ASSERT_TRUE(Parse({"--model_base_path=/m", "--port=1", "--host=h"}).ok());
-  EXPECT_THAT(groups_[0]->GivenMeshFlags(), ElementsAre("--model_base_path"));
-  EXPECT_THAT(groups_[1]->GivenMeshFlags(), ElementsAre("--host", "--port"));
+  EXPECT_THAT(model_->GivenMeshFlags(), ElementsAre("--model_base_path"));
+  EXPECT_THAT(server_->GivenMeshFlags(), ElementsAre("--host", "--port"));
 }
 
 }  // namespace

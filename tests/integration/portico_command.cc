@@ -50,4 +50,16 @@ CommandResult RunPortico(std::vector<std::string> arguments, const std::string& 
   return {std::move(end), command.output()};
 }
 
+std::optional<ServeAddresses> WaitForServe(PorticoCommand* serve) {
+  const std::string before_grpc = "serving on grpc ", before_http = ", http ";
+  if (!serve->WaitForOutput(before_grpc)) return std::nullopt;
+  const size_t grpc = serve->output().find(before_grpc) + before_grpc.size();
+  if (!serve->WaitForOutput(before_http)) return std::nullopt;
+  const size_t middle = serve->output().find(before_http, grpc);
+  const size_t http = middle + before_http.size();
+  if (!serve->WaitForOutput("\n")) return std::nullopt;
+  return ServeAddresses{serve->output().substr(grpc, middle - grpc),
+                        serve->output().substr(http, serve->output().find('\n', middle) - http)};
+}
+
 }  // namespace portico

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,5 +40,14 @@ struct CommandResult {
   std::string output;
 };
 CommandResult RunPortico(std::vector<std::string> arguments, const std::string& program = "portico");
+
+/// Where a `portico serve` listens, HOST:PORT each.
+struct ServeAddresses {
+  std::string grpc;
+  std::string http;
+};
+/// Blocks until the process says where it serves: "serving on grpc HOST:PORT, http HOST:PORT". None where it ends, or
+/// does not say so within a minute.
+std::optional<ServeAddresses> WaitForServe(PorticoCommand* serve);
 
 }  // namespace portico

@@ -35,15 +35,12 @@ class ReplayTest : public ::testing::Test {
     return {"serve", "--grpc=127.0.0.1:0", "--http=127.0.0.1:0", "--model_name=m",
             "--model_base_path=" + folder_.path() + "/m"};
   }
-  /// Blocks until the process says where it serves: "serving on grpc HOST:PORT, http HOST:PORT".
+  /// Blocks until it serves.
   void WaitForAddresses(PorticoCommand* serve) {
-    ASSERT_TRUE(serve->WaitForOutput("serving on grpc ")) << serve->output();
-    const size_t grpc = serve->output().find("serving on grpc ") + 16;
-    ASSERT_TRUE(serve->WaitForOutput(", http ")) << serve->output();
-    const size_t middle = serve->output().find(", http ", grpc);
-    ASSERT_TRUE(serve->WaitForOutput("\n")) << serve->output();
-    grpc_ = serve->output().substr(grpc, middle - grpc);
-    http_ = serve->output().substr(middle + 7, serve->output().find('\n', middle) - middle - 7);
+    const std::optional<ServeAddresses> addresses = WaitForServe(serve);
+    ASSERT_TRUE(addresses.has_value()) << serve->output();
+    grpc_ = addresses->grpc;
+    http_ = addresses->http;
   }
   /// Serves and records `count` gRPC requests and two of other APIs. The node has stopped when it returns.
   void RecordRequests(int count) {

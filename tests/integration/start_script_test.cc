@@ -39,15 +39,12 @@ class StartScriptTest : public ::testing::Test {
     return absl::StrCat("config { name: '", name, "' base_path: '", folder_.path(), "/", name,
                         "' model_platform: 'tensorflow' ", more, " }\n");
   }
-  /// Blocks until the process says where it serves: "serving on grpc HOST:PORT, http HOST:PORT".
+  /// Blocks until it serves.
   void WaitForAddresses(PorticoCommand* serve) {
-    ASSERT_TRUE(serve->WaitForOutput("serving on grpc ")) << serve->output();
-    const size_t grpc = serve->output().find("serving on grpc ") + 16;
-    ASSERT_TRUE(serve->WaitForOutput(", http ")) << serve->output();
-    const size_t middle = serve->output().find(", http ", grpc);
-    ASSERT_TRUE(serve->WaitForOutput("\n")) << serve->output();
-    grpc_ = serve->output().substr(grpc, middle - grpc);
-    http_ = serve->output().substr(middle + 7, serve->output().find('\n', middle) - middle - 7);
+    const std::optional<ServeAddresses> addresses = WaitForServe(serve);
+    ASSERT_TRUE(addresses.has_value()) << serve->output();
+    grpc_ = addresses->grpc;
+    http_ = addresses->http;
   }
   HttpAnswer Predict(const std::string& model) {
     return Http(http_, absl::StrCat("/v1/models/", model, ":predict"), R"({"instances": [1, 2]})");
