@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "transport/call_window.h"
 #include "transport/grpc_message.h"
 #include "transport/grpc_parts.h"
 #include "transport/hello.h"
@@ -133,10 +134,7 @@ class GrpcChannel final : public Channel {
     // Notified under the lock: the destructor may go on as soon as it sees zero.
     idle_.NotifyAll();
   }
-  void ReleaseWindow(uint64_t bytes) {
-    calls_in_flight_.fetch_sub(1, std::memory_order_relaxed);
-    bytes_in_flight_.fetch_sub(bytes, std::memory_order_relaxed);
-  }
+  CallWindow& window() { return window_; }
   void OnHello(const PeerState& state);
   void OnGoAway();
   void OnHelloEnded(bool greeted, const grpc::Status& status);
@@ -163,8 +161,7 @@ class GrpcChannel final : public Channel {
   const Clock& clock_;
   grpc::GenericStub stub_;
   std::atomic<uint64_t> next_id_{1};
-  std::atomic<uint64_t> calls_in_flight_{0};
-  std::atomic<uint64_t> bytes_in_flight_{0};
+  CallWindow window_{endpoint_, options_};
   std::atomic<Link> link_{Link::kNever};
   Mutex mutex_;
   CondVar idle_;
@@ -204,7 +201,7 @@ void ClientCall::OnDone(const grpc::Status& status) {
   absl::StatusOr<PeerMessage> result = Result(status);
   request_.Clear();
   response_.Clear();
-  channel_.ReleaseWindow(bytes);
+  channel_.window().Leave(bytes);
   Channel::Done done = std::move(done_);
   done(std::move(result));
   done = nullptr;
@@ -318,19 +315,7 @@ absl::Status GrpcChannel::Admit(uint64_t bytes) {
     return absl::UnavailableError(absl::StrCat(
         "endpoint '", endpoint_, "': the peer is not connected, going away or refuses us; the call was not sent"));
   }
-  const uint64_t calls = calls_in_flight_.fetch_add(1, std::memory_order_relaxed);
-  const uint64_t before = bytes_in_flight_.fetch_add(bytes, std::memory_order_relaxed);
-  if (calls >= options_.max_calls) {
-    ReleaseWindow(bytes);
-    return absl::ResourceExhaustedError(
-        absl::StrCat("endpoint '", endpoint_, "': got ", calls, " calls in flight, want at most ", options_.max_calls));
-  }
-  if (before + bytes > options_.max_bytes) {
-    ReleaseWindow(bytes);
-    return absl::ResourceExhaustedError(absl::StrCat("endpoint '", endpoint_, "': got ", bytes, " bytes on top of ",
-                                                     before, " in flight, want at most ", options_.max_bytes));
-  }
-  return absl::OkStatus();
+  return window_.Enter(bytes);
 }
 
 void GrpcChannel::Cancel(uint64_t call_id) {

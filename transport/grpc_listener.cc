@@ -20,6 +20,7 @@
 #include "transport/grpc_message.h"
 #include "transport/grpc_parts.h"
 #include "transport/hello.h"
+#include "transport/reply_ticket.h"
 #include "transport/zmq_pack.h"
 
 namespace portico {
@@ -104,7 +105,7 @@ class ServerCall final : public RefCounted, public grpc::ServerGenericBidiReacto
     call_id_.store(call.header.call_id, std::memory_order_relaxed);
     handed_.store(true, std::memory_order_release);
     if (finished_.load(std::memory_order_acquire)) return;  // Cancelled before it began.
-    handler_.OnCall(std::move(call), Reply(Ref<ServerCall>(this)));
+    handler_.OnCall(std::move(call), ReplyTicket<ServerCall>(Ref<ServerCall>(this), call_id_));
   }
 
   void OnCancel() override {
@@ -114,40 +115,12 @@ class ServerCall final : public RefCounted, public grpc::ServerGenericBidiReacto
     FinishOnce(grpc::Status(grpc::StatusCode::CANCELLED, "the caller cancelled"));
   }
 
-  void OnDone() override;
-
-  /// The first of all answers is sent; the others have no effect.
-  void FinishOnce(const grpc::Status& status) {
-    if (!finished_.exchange(true, std::memory_order_acq_rel)) Finish(status);
-  }
-
- private:
-  /// A PeerReply: answers when called; when dropped instead, says so.
-  class Reply {
-   public:
-    explicit Reply(Ref<ServerCall> call) : call_(std::move(call)) {}
-    Reply(Reply&&) noexcept = default;
-    ~Reply() {
-      if (!call_) return;
-      PeerHeader header;
-      header.code = static_cast<uint32_t>(absl::StatusCode::kInternal);
-      header.message = "the call was dropped without an answer";
-      (*this)(header, {});
-    }
-    void operator()(const PeerHeader& header, absl::Span<const Tensor> tensors) {
-      const Ref<ServerCall> call = std::move(call_);
-      call->Answer(header, tensors);
-    }
-
-   private:
-    Ref<ServerCall> call_;
-  };
-
-  void Answer(const PeerHeader& header, absl::Span<const Tensor> tensors) {
+  /// By the handler, from any thread.
+  void Reply(uint64_t call_id, const PeerHeader& header, absl::Span<const Tensor> tensors) {
     if (finished_.exchange(true, std::memory_order_acq_rel)) return;
     PeerEnvelope envelope;
     envelope.kind = PeerHeader::Kind::kReply;
-    envelope.call_id = call_id_.load(std::memory_order_relaxed);
+    envelope.call_id = call_id;
     envelope.tensors = tensors;
     WriteGrpcMessage(header, envelope, &response_);
     reply_bytes_ = response_.Length();
@@ -161,6 +134,14 @@ class ServerCall final : public RefCounted, public grpc::ServerGenericBidiReacto
     StartWriteAndFinish(&response_, grpc::WriteOptions(), grpc::Status::OK);
   }
 
+  void OnDone() override;
+
+  /// The first of all answers is sent; the others have no effect.
+  void FinishOnce(const grpc::Status& status) {
+    if (!finished_.exchange(true, std::memory_order_acq_rel)) Finish(status);
+  }
+
+ private:
   /// These two are used only until OnDone, which the listener waits for.
   GrpcListener& listener_;
   CallHandler& handler_;

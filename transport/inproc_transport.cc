@@ -13,7 +13,9 @@
 #include "base/gate.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "transport/call_window.h"
 #include "transport/connection_id.h"
+#include "transport/reply_ticket.h"
 #include "transport/transport.h"
 
 namespace portico {
@@ -92,6 +94,10 @@ class InprocCall final : public RefCounted {
 
   /// False when it was complete already.
   bool Complete(absl::StatusOr<PeerMessage> result);
+  /// By the peer's handler.
+  void Reply(uint64_t call_id, const PeerHeader& header, absl::Span<const Tensor> tensors) {
+    Complete(MakeMessage(header, PeerHeader::Kind::kReply, call_id, tensors));
+  }
 
   const uint64_t id;
   const uint64_t bytes;
@@ -232,7 +238,7 @@ class InprocChannel final : public Channel {
     std::optional<EventThread::TimerId> timer;
     {
       MutexLock lock(&mutex_);
-      bytes_ -= call.bytes;
+      window_.Leave(call.bytes);
       timer = calls_.extract(call.id).mapped().timer;
     }
     if (timer.has_value()) exchange_.events().Drop(*timer);
@@ -246,27 +252,6 @@ class InprocChannel final : public Channel {
     std::optional<EventThread::TimerId> timer;
     /// Kept until the first connection.
     std::optional<PeerMessage> waiting;
-  };
-
-  /// A PeerReply: answers when called; when dropped instead, says so.
-  class Reply {
-   public:
-    explicit Reply(Ref<InprocCall> call) : call_(std::move(call)) {}
-    Reply(Reply&&) noexcept = default;
-    ~Reply() {
-      if (!call_) return;
-      PeerHeader header;
-      header.code = static_cast<uint32_t>(absl::StatusCode::kInternal);
-      header.message = "the call was dropped without an answer";
-      (*this)(header, {});
-    }
-    void operator()(const PeerHeader& header, absl::Span<const Tensor> tensors) {
-      const Ref<InprocCall> call = std::move(call_);
-      call->Complete(MakeMessage(header, PeerHeader::Kind::kReply, call->id, tensors));
-    }
-
-   private:
-    Ref<InprocCall> call_;
   };
 
   absl::Status Lost() const {
@@ -287,18 +272,11 @@ class InprocChannel final : public Channel {
     if (peer_ == nullptr && !may_wait_) {
       return absl::UnavailableError(absl::StrCat("endpoint '", endpoint_, "': no connection; the call was not sent"));
     }
-    if (calls_.size() >= options_.max_calls) {
-      return absl::ResourceExhaustedError(absl::StrCat("endpoint '", endpoint_, "': got ", calls_.size(),
-                                                       " calls in flight, want at most ", options_.max_calls));
-    }
-    if (bytes > options_.max_bytes || bytes_ > options_.max_bytes - bytes) {
-      return absl::ResourceExhaustedError(absl::StrCat("endpoint '", endpoint_, "': got ", bytes, " bytes on top of ",
-                                                       bytes_, " in flight, want at most ", options_.max_bytes));
-    }
+    RETURN_IF_ERROR(window_.Enter(bytes));
     if (!gate_.Enter()) {
+      window_.Leave(bytes);
       return absl::CancelledError(absl::StrCat("endpoint '", endpoint_, "': the channel is closing"));
     }
-    bytes_ += bytes;
     auto call = MakeRef<InprocCall>(*this, id, bytes, deadline, std::move(done));
     Pending& pending = calls_[id];
     pending.call = call;
@@ -331,7 +309,8 @@ class InprocChannel final : public Channel {
       const absl::Duration left = call->deadline.Remaining(exchange_.clock());
       message.header.timeout_us = std::max<int64_t>(1, absl::ToInt64Microseconds(left));
     }
-    peer->handler.OnCall(std::move(message), Reply(std::move(call)));
+    const uint64_t id = call->id;
+    peer->handler.OnCall(std::move(message), ReplyTicket<InprocCall>(std::move(call), id));
     peer->gate.Leave();
   }
 
@@ -362,6 +341,7 @@ class InprocChannel final : public Channel {
   const uint64_t connection_;
   EventThread::TimerId connect_by_;
   std::atomic<uint64_t> next_id_{1};
+  CallWindow window_{endpoint_, options_};
   /// Inside: calls whose completion has not returned.
   Gate gate_;
   Mutex mutex_;
@@ -369,7 +349,6 @@ class InprocChannel final : public Channel {
   /// Until the first connection, or until waiting for it took too long.
   bool may_wait_ ABSL_GUARDED_BY(mutex_) = true;
   absl::flat_hash_map<uint64_t, Pending> calls_ ABSL_GUARDED_BY(mutex_);
-  uint64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 bool InprocCall::Complete(absl::StatusOr<PeerMessage> result) {
