@@ -35,10 +35,15 @@ int HttpCode(const absl::Status& status) {
   }
 }
 
-HttpReply ErrorReply(const absl::Status& status) {
+HttpReply ErrorReply(int code, absl::string_view message) {
   HttpReply reply;
-  reply.code = HttpCode(status);
-  reply.body = ErrorJson(status.message());
+  reply.code = code;
+  reply.body = ErrorJson(message);
+  return reply;
+}
+
+HttpReply ErrorReply(const absl::Status& status) {
+  HttpReply reply = ErrorReply(HttpCode(status), status.message());
   if (reply.code == 401) reply.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"portico\"");
   return reply;
 }

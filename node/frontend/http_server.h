@@ -105,5 +105,7 @@ int HttpCode(const absl::Status& status);
 
 /// The reply to a request that failed: HttpCode() and {"error": "..."}.
 HttpReply ErrorReply(const absl::Status& status);
+/// The same of another code.
+HttpReply ErrorReply(int code, absl::string_view message);
 
 }  // namespace portico

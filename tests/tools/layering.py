@@ -14,7 +14,8 @@ RANKS = {"base": 0, "proto": 0, "transport": 1, "batcher": 1, "models": 1, "rout
 MODELS_RANKS = {"package": 0, "graph": 2, "runtime": 1, "split": 3, "embedding": 3}
 HEAVY = re.compile(r"^(grpc|grpcpp|google/protobuf|onnx|onnxruntime|Eigen|boost|zmq|simdjson|rapidjson|prometheus|yaml-cpp|spdlog|CLI)[/._]?")
 # Headers that only .cc files include, because a library's types are what they are about.
-FOR_SOURCES_ONLY = {"node/frontend/json_reader.h", "node/frontend/v2_stream.h", "node/frontend/grpc_call.h"}
+FOR_SOURCES_ONLY = {"node/frontend/json_reader.h", "node/frontend/v2_stream.h", "node/frontend/grpc_call.h",
+                    "node/frontend/http_loop.h", "node/frontend/http_parser.h", "node/frontend/http_connection.h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 
 
