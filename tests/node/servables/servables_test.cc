@@ -243,6 +243,26 @@ TEST_F(ServablesTest, ADigestChoosesTheVersionThatHasIt) {
   EXPECT_EQ(VersionOf({.name = "m", .digest = first}), 1);
 }
 
+TEST_F(ServablesTest, AVersionThatServesIsNotReadAgainUnderAnotherBasePath) {
+  Publish("old", 1);
+  Publish("new", 1, 32);
+  ModelConfig model = Model("m");
+  model.base_path = folder_.Folder("old");
+  ASSERT_TRUE(Configure({model}).ok());
+  const Digest served = (*servables_->Resolve({.name = "m"}))->digest();
+  model.base_path = folder_.Folder("new");
+  ASSERT_TRUE(Configure({model}).ok());
+  EXPECT_EQ((*servables_->Resolve({.name = "m", .version = 1}))->digest(), served);
+  // Others come from there, and only from there.
+  Publish("old", 3);
+  Publish("new", 2);
+  ASSERT_TRUE(Eventually([&] { return VersionOf({.name = "m"}) == 2 && StateOf("m", 1) == State::kEnd; }));
+  // Read again only once it was gone: it is the other one now.
+  std::filesystem::remove_all(folder_.Folder("new") + "/2");
+  ASSERT_TRUE(Eventually([&] { return VersionOf({.name = "m"}) == 1; }));
+  EXPECT_NE((*servables_->Resolve({.name = "m"}))->digest(), served);
+}
+
 TEST_F(ServablesTest, ResourcePreservingUnloadsBeforeItLoads) {
   Publish("m", 1);
   ModelConfig model = Model("m");
