@@ -4,7 +4,9 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "base/version_policy.h"
 #include "models/package/package.h"
 
@@ -28,5 +30,8 @@ struct ModelConfig {
   /// Share of its requests that the request log records, in place of the node's.
   std::optional<double> request_log_sample = std::nullopt;
 };
+
+/// INVALID_ARGUMENT naming what makes no sense: a name that is empty or comes twice, no base path, a policy, a label.
+absl::Status CheckModelConfigs(const std::vector<ModelConfig>& models);
 
 }  // namespace portico
