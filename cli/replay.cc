@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "cli/client_security_flags.h"
 #include "cli/commands.h"
 #include "cli/recorded_requests.h"
 #include "cli/replay_report.h"
@@ -38,15 +39,16 @@ struct ReplayFlags {
   int concurrency = 4;
   uint64_t limit = 0;
   double timeout_s = 30;
+  ClientSecurityFlags security;
   ReplayReport::Options report = {.tolerance = {.relative = 1e-4, .absolute = 1e-6}};
 };
 
 /// The run: threads that each take the next request, wait until it is due, send it, and add its answer to the report.
 class Replay {
  public:
-  Replay(const ReplayFlags& flags, RecordedRequests requests)
+  Replay(const ReplayFlags& flags, const ClientSecurity& security, RecordedRequests requests)
       : flags_(flags),
-        client_(flags.target),
+        client_(flags.target, security),
         requests_(std::move(requests)),
         report_(flags.report),
         terminal_(isatty(STDERR_FILENO) == 1) {
@@ -181,8 +183,9 @@ absl::Status RunReplay(const ReplayFlags& flags) {
   if (flags.rate > 0 && flags.speed > 0) {
     return absl::InvalidArgumentError("--rate, --speed: got both, want one: a rate, or the recorded pace");
   }
+  ASSIGN_OR_RETURN(const ClientSecurity security, flags.security.Read(flags.target));
   ASSIGN_OR_RETURN(RecordedRequests requests, RecordedRequests::Open(flags.logs));
-  Replay replay(flags, std::move(requests));
+  Replay replay(flags, security, std::move(requests));
   replay.Run();
   std::fputs(replay.Text().c_str(), stdout);
   std::fflush(stdout);
@@ -221,6 +224,7 @@ void AddReplayCommand(CLI::App& app, int& exit_code) {
   command->add_option("--timeout", flags->timeout_s, "Seconds a request may take")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  flags->security.AddTo(*command);
   command->footer(
       "Exit status 1 where an answer differs beyond tolerance or fails. With --rate and --speed latencies count from "
       "when\n"

@@ -63,8 +63,9 @@ std::vector<TensorSpec> ToSpecs(const google::protobuf::Map<std::string, tensorf
   return specs;
 }
 
-void Prepare(const TfsClient::CallOptions& options, grpc::ClientContext* context) {
+void Prepare(const TfsClient::CallOptions& options, const std::string& authorization, grpc::ClientContext* context) {
   context->set_deadline(absl::ToChronoTime(absl::Now() + options.timeout));
+  if (!authorization.empty()) context->AddMetadata("authorization", authorization);
   if (options.trace.sampled) context->AddMetadata("traceparent", FormatTraceparent(options.trace));
 }
 
@@ -85,14 +86,20 @@ struct TfsClient::Sent {
   const tfs::PredictRequest& request;
 };
 
-TfsClient::TfsClient(const std::string& address) : address_(address), stubs_(std::make_unique<Stubs>()) {
+TfsClient::TfsClient(const std::string& address, const ClientSecurity& security)
+    : address_(address),
+      authorization_(security.token.empty() ? "" : absl::StrCat("Bearer ", security.token)),
+      stubs_(std::make_unique<Stubs>()) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetMaxSendMessageSize(-1);
   // A proxy of the surroundings is for the web, not for nodes.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  stubs_->prediction = tfs::PredictionService::NewStub(
-      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
+  if (!security.server_name.empty()) arguments.SetSslTargetNameOverride(security.server_name);
+  const std::shared_ptr<grpc::ChannelCredentials> credentials =
+      security.tls ? grpc::SslCredentials({security.roots, security.private_key, security.certificates})
+                   : grpc::InsecureChannelCredentials();
+  stubs_->prediction = tfs::PredictionService::NewStub(grpc::CreateCustomChannel(address, credentials, arguments));
 }
 
 TfsClient::~TfsClient() = default;
@@ -124,7 +131,7 @@ absl::StatusOr<TfsClient::Prediction> TfsClient::PredictSerialized(absl::string_
 absl::StatusOr<TfsClient::Prediction> TfsClient::Send(const Sent& sent, const CallOptions& options) {
   tfs::PredictResponse response;
   grpc::ClientContext context;
-  Prepare(options, &context);
+  Prepare(options, authorization_, &context);
   RETURN_IF_ERROR(FromGrpc(address_, stubs_->prediction->Predict(&context, sent.request, &response)));
 
   Prediction prediction;
@@ -145,7 +152,7 @@ absl::StatusOr<Signature> TfsClient::FetchSignature(const std::string& model, co
   request.add_metadata_field("signature_def");
   tfs::GetModelMetadataResponse response;
   grpc::ClientContext context;
-  Prepare(options, &context);
+  Prepare(options, authorization_, &context);
   RETURN_IF_ERROR(FromGrpc(address_, stubs_->prediction->GetModelMetadata(&context, request, &response)));
 
   tfs::SignatureDefMap signatures;

@@ -11,6 +11,7 @@
 #include "absl/types/span.h"
 #include "base/span.h"
 #include "base/tensor.h"
+#include "cli/client_security.h"
 #include "models/package/signature.h"
 
 namespace portico {
@@ -31,7 +32,7 @@ class TfsClient {
   };
 
   /// `address`: HOST:PORT. Contacts nobody yet.
-  explicit TfsClient(const std::string& address);
+  explicit TfsClient(const std::string& address, const ClientSecurity& security = {});
   ~TfsClient();
 
   /// Blocks. `signature` empty: serving_default. An error has the server's code and message.
@@ -60,6 +61,8 @@ class TfsClient {
   absl::StatusOr<Prediction> Send(const Sent& sent, const CallOptions& options);
 
   const std::string address_;
+  /// Empty: none.
+  const std::string authorization_;
   const std::unique_ptr<Stubs> stubs_;
 };
 

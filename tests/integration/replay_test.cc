@@ -67,6 +67,10 @@ class ReplayTest : public ::testing::Test {
     arguments.insert(arguments.end(), more.begin(), more.end());
     return RunPortico(arguments);
   }
+  /// Exit status of a command in the folder.
+  int Shell(const std::string& command) const {
+    return std::system(absl::StrCat("cd '", folder_.path(), "' && { ", command, "; } >/dev/null 2>&1").c_str());
+  }
   /// Waits until `version` answers.
   void WaitForVersion(int64_t version) {
     TfsClient client(grpc_);
@@ -84,6 +88,39 @@ class ReplayTest : public ::testing::Test {
   std::string grpc_;
   std::string http_;
 };
+
+TEST_F(ReplayTest, ANodeThatWantsTlsCertificatesAndTokensIsReached) {
+  WriteModel(1, 2);
+  ASSERT_NO_FATAL_FAILURE(RecordRequests(3));
+  ASSERT_EQ(Shell("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=node -addext subjectAltName=DNS:node "
+                  "-keyout key -out pem"),
+            0);
+  folder_.Write("token", "open sesame\n");
+  ASSERT_EQ(Shell("printf 'tenants:\n  ann:\n    token_sha256: [%s]\n' $(printf %s 'open sesame' | sha256sum | cut "
+                  "-c1-64) > tenants.yaml"),
+            0);
+  const auto file = [this](const std::string& flag, const std::string& name) {
+    return absl::StrCat(flag, "=", folder_.path(), "/", name);
+  };
+  std::vector<std::string> arguments = ServeArguments();
+  arguments.insert(arguments.end(), {file("--tls-key", "key"), file("--tls-cert", "pem"),
+                                     file("--tls-client-ca", "pem"), file("--tenants-file", "tenants.yaml")});
+  PorticoCommand serve(arguments);
+  ASSERT_NO_FATAL_FAILURE(WaitForAddresses(&serve));
+
+  std::vector<std::string> flags = {file("--tls-ca", "pem"), file("--tls-key", "key"), file("--tls-cert", "pem"),
+                                    "--tls-server-name=node", file("--token-file", "token")};
+  const CommandResult known = Replay(flags);
+  EXPECT_EQ(known.end, "exit status 0") << known.output;
+  EXPECT_THAT(known.output, HasSubstr("equal 5, within tolerance 0, different 0, failed 0"));
+
+  flags.pop_back();
+  const CommandResult nobody = Replay(flags);
+  EXPECT_EQ(nobody.end, "exit status 1") << nobody.output;
+  EXPECT_THAT(nobody.output, HasSubstr("failed 5"));
+  EXPECT_THAT(nobody.output, HasSubstr("UNAUTHENTICATED"));
+  EXPECT_THAT(Replay({"--timeout=5"}).output, HasSubstr("failed 5"));
+}
 
 TEST_F(ReplayTest, AnswersAreComparedWithTheRecordedOnes) {
   WriteModel(1, 2);
