@@ -153,7 +153,7 @@ class NodeImpl final : public Node {
     v2_rest_ = std::make_unique<V2RestFrontend>(v2_rest, *entrance_, [this] { return Ready(); });
     reflection_ = GrpcReflection::Create(access_);
     health_ = GrpcHealth::Create({}, *inference_, [this] { return Ready(); });
-    memory_ = std::make_unique<MemoryAccount>(*servables_, *inference_, *metrics_);
+    memory_ = std::make_unique<MemoryAccount>(*servables_, *inference_, request_log_.get(), *metrics_);
     admin_ = std::make_unique<Admin>([this] { return Ready(); }, *servables_, *metrics_, *traces_, *memory_);
     return absl::OkStatus();
   }

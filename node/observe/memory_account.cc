@@ -10,19 +10,23 @@ namespace {
 Gauge& GaugeOf(MetricRegistry& metrics, absl::string_view what) {
   return metrics.NewGauge("portico_memory_bytes",
                           "Memory of this node: weights of loaded models, models being loaded, versions that are "
-                          "unloaded but held by requests, inputs in flight, and what the process holds.",
+                          "unloaded but held by requests, inputs in flight, records that wait to be written, "
+                          "and what the process holds.",
                           {{"of", std::string(what)}});
 }
 
 }  // namespace
 
-MemoryAccount::MemoryAccount(const Servables& servables, const Inference& inference, MetricRegistry& metrics)
+MemoryAccount::MemoryAccount(const Servables& servables, const Inference& inference, const RequestLog* request_log,
+                             MetricRegistry& metrics)
     : servables_(servables),
       inference_(inference),
+      request_log_(request_log),
       weights_(GaugeOf(metrics, "weights")),
       loading_(GaugeOf(metrics, "loading")),
       pinned_(GaugeOf(metrics, "pinned")),
       in_flight_(GaugeOf(metrics, "in_flight")),
+      queued_(GaugeOf(metrics, "request_log")),
       resident_(GaugeOf(metrics, "resident")),
       allocated_(GaugeOf(metrics, "allocated")),
       kept_(GaugeOf(metrics, "kept")) {}
@@ -34,6 +38,7 @@ void MemoryAccount::Refresh() const {
   loading_.Set(static_cast<double>(models.loading_bytes));
   pinned_.Set(static_cast<double>(models.pinned_bytes));
   in_flight_.Set(static_cast<double>(inference_.bytes_in_flight()));
+  queued_.Set(static_cast<double>(queued_bytes()));
   resident_.Set(static_cast<double>(process.resident_bytes));
   allocated_.Set(static_cast<double>(process.allocated_bytes));
   kept_.Set(static_cast<double>(process.kept_bytes));
@@ -47,6 +52,7 @@ std::string MemoryAccount::Json() const {
       ",\"allocated_bytes\":", process.allocated_bytes, ",\"kept_bytes\":", process.kept_bytes, "}");
   absl::StrAppend(&json, ",\"in_flight\":{\"requests\":", inference_.in_flight(),
                   ",\"input_bytes\":", inference_.bytes_in_flight(), "}");
+  absl::StrAppend(&json, ",\"request_log\":{\"queued_bytes\":", queued_bytes(), "}");
   absl::StrAppend(&json, ",\"models\":{\"weight_bytes\":", models.weight_bytes,
                   ",\"loading_bytes\":", models.loading_bytes, ",\"pinned_bytes\":", models.pinned_bytes,
                   ",\"budget_bytes\":", models.budget_bytes, ",\"waiting_requests\":", models.waiting_requests,

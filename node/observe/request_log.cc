@@ -116,6 +116,11 @@ void RequestLog::Add(PredictionRecord record) {
   dropped_[kQueueFull]->Increment();
 }
 
+uint64_t RequestLog::queued_bytes() const {
+  MutexLock lock(&mutex_);
+  return queued_bytes_;
+}
+
 void RequestLog::WriteQueued() {
   while (true) {
     std::vector<Queued> taken;

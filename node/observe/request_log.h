@@ -64,6 +64,8 @@ class RequestLog {
   /// Queues it; its tensors are held, not copied.
   void Add(PredictionRecord record);
 
+  /// Memory that is kept for records that are not in a file yet.
+  uint64_t queued_bytes() const;
   /// Blocks until what was added before is written or dropped. REQUIRES: not stopped.
   void Flush();
   /// Writes what is queued. What is added later is dropped.
@@ -95,7 +97,7 @@ class RequestLog {
   mutable Mutex shares_mutex_;
   std::map<std::string, double, std::less<>> shares_ ABSL_GUARDED_BY(shares_mutex_);
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::vector<Queued> queue_ ABSL_GUARDED_BY(mutex_);
   /// Also of what the writer has taken and not yet let go.
   uint64_t queued_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
