@@ -27,6 +27,7 @@
 #include "node/observe/metrics.h"
 #include "node/observe/traces.h"
 #include "node/servables/servables.h"
+#include "node/served_list.h"
 #include "router/static_resolver.h"
 
 namespace portico {
@@ -101,10 +102,7 @@ class NodeImpl final : public Node {
     self.connected = true;
     self.node = options_.name;
     self.incarnation = incarnation_;
-    if (servables_ == nullptr) return self;
-    for (const auto& servable : servables_->Available()) {
-      self.served.push_back({servable->name(), servable->version(), servable->digest()});
-    }
+    if (servables_ != nullptr) self.served = ServedList(*servables_);
     return self;
   }
 

@@ -67,6 +67,15 @@ std::vector<std::string> ModelEntries::Names() const {
   return names;
 }
 
+std::vector<std::string> ModelEntries::OnDemand() const {
+  std::vector<std::string> names;
+  for (const auto& [name, entry] : map_) {
+    const ModelVersions& versions = entry.versions();
+    if (versions.configured() && versions.on_demand() && !versions.unloaded()) names.push_back(name);
+  }
+  return names;
+}
+
 std::vector<std::shared_ptr<const Servable>> ModelEntries::Available() const {
   std::vector<std::shared_ptr<const Servable>> all;
   for (const auto& [name, entry] : map_) {

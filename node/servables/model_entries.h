@@ -39,6 +39,8 @@ class ModelEntries {
   absl::StatusOr<std::vector<VersionStatus>> Status(const ServableRef& ref) const;
   std::vector<ModelIndex> Index() const;
   std::vector<std::string> Names() const;
+  /// Names of those that are loaded when they are asked for, loaded or not, but for those that an operator unloaded.
+  std::vector<std::string> OnDemand() const;
   std::vector<std::shared_ptr<const Servable>> Available() const;
   absl::Status Ready() const;
   /// None while the model (none: any model) is on its way; then OK, or the errors.

@@ -92,7 +92,7 @@ absl::StatusOr<std::shared_ptr<const Servable>> ModelEntry::Resolve(const Servab
                    ref.digest.Short(), "; serve the version that the caller was split from"));
 }
 
-std::optional<absl::Status> ModelEntry::WhyUnserved(const ServableRef& ref) const {
+std::optional<absl::StatusOr<std::shared_ptr<const Servable>>> ModelEntry::Answer(const ServableRef& ref) const {
   if (!versions_.configured()) return NotServed(ref, ref.version);
   const std::optional<absl::Status> settled = versions_.Settled();
   if (!settled.has_value()) return std::nullopt;
@@ -103,6 +103,8 @@ std::optional<absl::Status> ModelEntry::WhyUnserved(const ServableRef& ref) cons
     return absl::UnavailableError(absl::StrCat("could not be loaded on demand: ", settled->message()));
   }
   if (!versions_.demanded()) return std::nullopt;
+  // What is held has another digest.
+  if (!ref.digest.empty()) return Resolve(ref);
   return NotServed(ref, ref.version);
 }
 

@@ -53,8 +53,8 @@ class ModelEntry {
   /// Why a reference that the table does not know is not served; or a version that has been withdrawn, but is still
   /// held, where `ref` names its digest.
   absl::StatusOr<std::shared_ptr<const Servable>> Resolve(const ServableRef& ref) const;
-  /// Why a request that waits for a load gets no version; none while it is to wait on.
-  std::optional<absl::Status> WhyUnserved(const ServableRef& ref) const;
+  /// The same for a request that waits for a load; none while it is to wait on.
+  std::optional<absl::StatusOr<std::shared_ptr<const Servable>>> Answer(const ServableRef& ref) const;
   absl::StatusOr<std::vector<VersionStatus>> Status(const ServableRef& ref) const;
   /// What it takes of the budget; none where that is nothing. `waited`: requests wait for it.
   std::optional<ResidentModel> Resident(const std::string& name, bool waited) const;

@@ -126,7 +126,8 @@ absl::Status Servables::Impl::Configure(std::vector<ModelConfig> models) {
     for (const ModelConfig& model : models) RETURN_IF_ERROR(models_.CheckLabels(model));
     for (const std::string& name : models_.RemoveOthers(names, &after)) watcher_.Forget(name);
     // Not loaded before it is listed, so that an old listing meets a new policy nowhere.
-    for (const ModelConfig& model : models) watcher_.Watch(model.name, model.base_path, models_.Configure(model));
+    for (const ModelConfig& model : models)
+      watcher_.Watch(model.name, model.base_path, models_.Configure(model, &after));
     models_.EndConfigure(&after);
     // Under the lock, so that the last configuration is the last one told.
     if (options_.on_configure) options_.on_configure(models);
@@ -326,6 +327,9 @@ std::vector<std::shared_ptr<const Servable>> Servables::Available() const {
 }
 std::vector<std::string> Servables::Names() const {
   return impl_->Ask([](const ModelEntries& entries) { return entries.Names(); });
+}
+std::vector<std::string> Servables::OnDemand() const {
+  return impl_->Ask([](const ModelEntries& entries) { return entries.OnDemand(); });
 }
 absl::Status Servables::Ready() const {
   return impl_->Ask([](const ModelEntries& entries) { return entries.Ready(); });

@@ -59,7 +59,8 @@ class Servables {
     WarmupOptions warmup;
     /// Called with each configuration that was accepted. Must be short.
     std::function<void(const std::vector<ModelConfig>&)> on_configure;
-    /// Called whenever what is available has changed, on some thread of Servables, one call at a time. Must be short.
+    /// Called whenever what is available, or loaded when it is asked for, has changed, on some thread of Servables, one
+    /// call at a time. Must be short.
     std::function<void()> on_change;
   };
 
@@ -106,6 +107,8 @@ class Servables {
   std::vector<std::shared_ptr<const Servable>> Available() const;
   /// Names that are configured, sorted.
   std::vector<std::string> Names() const;
+  /// Those among them that are loaded when they are asked for, loaded or not; without those that were Unload()ed.
+  std::vector<std::string> OnDemand() const;
   ServablesMemory Memory() const;
   /// OK when every configured model serves or is not meant to; else UNAVAILABLE with which does not, and why.
   absl::Status Ready() const;

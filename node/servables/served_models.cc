@@ -43,14 +43,16 @@ std::vector<std::string> ServedModels::RemoveOthers(const std::set<std::string, 
   for (auto& [name, entry] : entries_) {
     if (names.contains(name) || !entry.versions().configured()) continue;
     removed.push_back(name);
+    after->changed |= entry.versions().on_demand();
     entry.versions().Remove();
     Advance(name, entry, after);
   }
   return removed;
 }
 
-uint64_t ServedModels::Configure(const ModelConfig& model) {
+uint64_t ServedModels::Configure(const ModelConfig& model, Aftermath* after) {
   ModelEntry& entry = entries_.Get(model.name);
+  after->changed |= model.on_demand || entry.versions().on_demand();
   entry.versions().Configure(model, options_.versions);
   entries_.NoteSettled(entry);
   return entry.number = ++configurations_;
@@ -67,6 +69,7 @@ absl::Status ServedModels::SetUnloaded(const std::string& name, bool unloaded, A
     return absl::NotFoundError(absl::StrCat("model '", name, "': got a name that is not configured, want one that is"));
   }
   entry->versions().SetUnloaded(unloaded);
+  after->changed |= entry->versions().on_demand();
   if (unloaded) entry->versions().SetDemanded(false);
   if (!unloaded && entry->versions().on_demand()) {
     Demand(name, *entry, after);
@@ -231,7 +234,7 @@ void ServedModels::FinishWaiting(const std::string& name, const ModelEntry& entr
   Append(waiting_.Take(name,
                        [&](const ServableRef& ref) -> std::optional<WaitingRequests::Result> {
                          if (std::shared_ptr<const Servable> servable = table_.Find(ref)) return servable;
-                         return entry.WhyUnserved(ref);
+                         return entry.Answer(ref);
                        }),
          &after->acquired);
 }

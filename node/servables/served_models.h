@@ -32,7 +32,7 @@ struct Aftermath {
   std::vector<std::pair<std::string, VersionFolder>> loads;
   std::vector<std::string> measures;
   std::vector<std::pair<absl::Time, std::string>> retries;
-  /// What is available has changed.
+  /// What is available, or loaded when it is asked for, has changed.
   bool changed = false;
 };
 
@@ -60,7 +60,7 @@ class ServedModels {
   /// Removes all models but `names`; returns which have gone.
   std::vector<std::string> RemoveOthers(const std::set<std::string, std::less<>>& names, Aftermath* after);
   /// Returns the number by which listings of this configuration are told from others.
-  uint64_t Configure(const ModelConfig& model);
+  uint64_t Configure(const ModelConfig& model, Aftermath* after);
   /// After all models have been configured.
   void EndConfigure(Aftermath* after);
   absl::Status SetUnloaded(const std::string& name, bool unloaded, Aftermath* after);

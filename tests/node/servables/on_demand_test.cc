@@ -74,6 +74,15 @@ TEST_F(OnDemandTest, ErrorsAreThoseOfOtherModels) {
   EXPECT_THAT(std::string(broken.message()), HasSubstr("could not be loaded on demand: model 'broken' version 1"));
 }
 
+TEST_F(OnDemandTest, AnotherDigestThanTheOneThatIsLoadedIsToldApart) {
+  Publish("m", 1);
+  ASSERT_TRUE(Configure({Model("m")}).ok());
+  const auto other = Acquire({.name = "m", .digest = Sha256("another")});
+  EXPECT_EQ(other.status().code(), absl::StatusCode::kFailedPrecondition) << other.status();
+  const Digest own = (*Acquire({.name = "m"}))->digest();
+  EXPECT_EQ((*Acquire({.name = "m", .digest = own}))->version(), 1);
+}
+
 TEST_F(OnDemandTest, LeastRecentlyUsedIdleModelsMakeRoom) {
   for (const char* name : {"a", "b", "c"}) Publish(name, 1, 16384);  // 4 MiB each
   options_.memory_budget_bytes = uint64_t{10} << 20;
