@@ -69,7 +69,8 @@ void EchoRaw(void* router) {
 }
 
 /// Says the two endpoints on `out`, then serves until `in` is closed.
-[[noreturn]] void ServeBoth(const std::string& endpoint, const std::string& raw_address, int in, int out) {
+[[noreturn]] void ServeBoth(const std::string& endpoint, const std::string& raw_address, absl::Duration spin, int in,
+                            int out) {
   void* context = zmq_ctx_new();
   void* router = zmq_socket(context, ZMQ_ROUTER);
   const int unlimited = 0;
@@ -80,7 +81,7 @@ void EchoRaw(void* router) {
   zmq_getsockopt(router, ZMQ_LAST_ENDPOINT, raw, &size);
 
   EchoHandler handler;
-  const auto transport = NewTransports({}, Clock::Real());
+  const auto transport = NewTransports({.zmq = {}, .stream = {.spin = spin}}, Clock::Real());
   ListenOptions options;
   options.self.incarnation = 1;
   options.self.node = "bench";
@@ -105,6 +106,9 @@ struct Route {
   /// Aims on the ratio to the raw echo: time of one call of 64 B, calls/s of 64 in flight.
   double latency_at_most;
   double calls_at_least;
+  /// How long the transport's threads look for more before they sleep. Then only single calls are measured, with aims
+  /// in microseconds.
+  int spin_us = 0;
 };
 
 /// Runs the servers in a process of its own; ends it when destroyed.
@@ -127,7 +131,7 @@ class ServerProcess {
     PORTICO_CHECK(pid_ >= 0);
     if (pid_ == 0) {
       close(to_child[1]);
-      ServeBoth(endpoint, raw_address, to_child[0], from_child[1]);
+      ServeBoth(endpoint, raw_address, absl::Microseconds(route.spin_us), to_child[0], from_child[1]);
     }
     close(to_child[0]);
     close(from_child[1]);
@@ -262,7 +266,11 @@ class RawClient {
 /// Calls through the transport; every answer starts the next call from the callback, as a portal's continuation would.
 class PortalClient {
  public:
-  PortalClient(const ServerProcess& server, const Load& load) : server_(server), load_(load), header_(load.Header()) {
+  PortalClient(const ServerProcess& server, const Load& load, absl::Duration spin)
+      : server_(server),
+        load_(load),
+        header_(load.Header()),
+        transport_(NewTransports({.zmq = {}, .stream = {.spin = spin}}, Clock::Real())) {
     auto channel = transport_->Connect(server.portal_endpoint, {});
     PORTICO_CHECK(channel.ok());
     channel_ = *std::move(channel);
@@ -341,7 +349,7 @@ class PortalClient {
   Mutex mutex_;
   CondVar idle_;
   int running_ ABSL_GUARDED_BY(mutex_) = 0;
-  const std::unique_ptr<Transport> transport_ = NewTransports({}, Clock::Real());
+  const std::unique_ptr<Transport> transport_;
   std::unique_ptr<Channel> channel_;
 };
 
@@ -356,6 +364,8 @@ struct Case {
   double calls_at_least = 0;
   /// Aim on the CPU of a call, both ends; 0: none.
   double cpu_us_at_most = 0;
+  /// The aim on latency is in microseconds.
+  bool spins = false;
 };
 
 /// Medians over the rounds; the ratio is the median of the rounds' ratios, for single rounds vary together.
@@ -376,10 +386,10 @@ Figure Compare(std::string name, std::string unit, const std::vector<Sample>& po
   return figure;
 }
 
-void RunCase(const ServerProcess& server, const std::string& prefix, const Case& c, Report& report) {
+void RunCase(const ServerProcess& server, const Route& route, const Case& c, Report& report) {
   const Load load(c.bytes);
   RawClient raw_client(server, load);
-  PortalClient portal_client(server, load);
+  PortalClient portal_client(server, load, absl::Microseconds(route.spin_us));
   std::vector<Sample> raw, portal, waiting;
   raw_client.Run(c.in_flight, kWarmUpSeconds);
   portal_client.Run(c.in_flight, kWarmUpSeconds);
@@ -388,10 +398,11 @@ void RunCase(const ServerProcess& server, const std::string& prefix, const Case&
     portal.push_back(portal_client.Run(c.in_flight, kRoundSeconds));
     if (c.in_flight == 1) waiting.push_back(portal_client.RunWaiting(kRoundSeconds));
   }
-  const std::string name = absl::StrCat(prefix, ".", c.size, ".", c.in_flight);
+  const std::string name = absl::StrCat(route.scenario, ".", c.size, ".", c.in_flight);
   if (c.in_flight == 1) {
     Figure latency = Compare(name + ".p50_us", "us", portal, raw, &Sample::p50_us);
     latency.at_most = c.latency_at_most;
+    latency.aim_on_ratio = !c.spins;
     report.Add(std::move(latency));
     report.Add(Compare(name + ".blocking_p50_us", "us", waiting, raw, &Sample::p50_us));
     return;
@@ -409,11 +420,16 @@ void RunAll(const Route& route, Report& report) {
   TuneAllocator();
   // Forks, so no thread may run yet.
   const ServerProcess server(route);
+  if (route.spin_us != 0) {
+    RunCase(server, route, Case{"64B", 64, 1, 10, 0, 0, true}, report);
+    RunCase(server, route, Case{"64KiB", 64 << 10, 1, 20, 0, 0, true}, report);
+    return;
+  }
   for (const Case& c :
        {Case{"64B", 64, 1, route.latency_at_most, 0, 0}, Case{"64B", 64, 64, 0, route.calls_at_least, 6},
         Case{"64KiB", 64 << 10, 1, route.latency_at_most, 0, 0}, Case{"64KiB", 64 << 10, 64, 0, 0.7, 0},
         Case{"1MiB", 1 << 20, 1, 0, 0, 0}, Case{"1MiB", 1 << 20, 64, 0, 0, 0}}) {
-    RunCase(server, route.scenario, c, report);
+    RunCase(server, route, c, report);
   }
 }
 
@@ -424,6 +440,9 @@ constexpr Route kRoutes[] = {
     {"portal.tcp", "a call over tcp:// beside the same echo over ZeroMQ's tcp", "tcp://127.0.0.1:0",
      "tcp://127.0.0.1:*", 1.0, 0.85},
     {"portal.unix", "a call over unix:// beside the same echo over ZeroMQ's ipc", "unix://*", "ipc://*", 0.9, 1.1},
+    {"portal.shm", "a call over shm:// beside the same echo over ZeroMQ's ipc", "shm://*", "ipc://*", 0.7, 1.8},
+    {"portal.shm.spin", "single calls over shm:// where both sides spin for 50 us before they sleep", "shm://*",
+     "ipc://*", 0, 0, 50},
     {"portal.grpc", "a call over grpc:// beside the same echo over ZeroMQ's tcp", "grpc://127.0.0.1:0",
      "tcp://127.0.0.1:*", 0, 0},
 };

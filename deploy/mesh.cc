@@ -188,7 +188,8 @@ class MeshReader {
                        " replicas, which can't share it, want none; leave it out and each gets its own"));
     }
     absl::string_view rest = text;
-    if ((absl::ConsumePrefix(&rest, "unix://") || absl::ConsumePrefix(&rest, "zmq+ipc://")) &&
+    if ((absl::ConsumePrefix(&rest, "unix://") || absl::ConsumePrefix(&rest, "shm://") ||
+         absl::ConsumePrefix(&rest, "zmq+ipc://")) &&
         absl::StartsWith(rest, "/")) {
       if (!absl::c_linear_search(ipc_peers_, text)) {
         ipc_peers_.push_back(text);
@@ -207,7 +208,7 @@ class MeshReader {
     }
     return value->Error(
         absl::StrCat(subject, ": got '", text,
-                     "', want tcp://HOST:PORT, unix:///PATH, zmq+tcp://HOST:PORT, "
+                     "', want tcp://HOST:PORT, unix:///PATH, shm:///PATH, zmq+tcp://HOST:PORT, "
                      "zmq+ipc:///PATH or grpc://HOST:PORT with a fixed port; or leave it out and one is chosen"));
   }
 

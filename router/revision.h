@@ -53,7 +53,7 @@ struct Revision {
     std::string name;
     int replica = 0;
     std::vector<std::string> serve;
-    /// Where its peers reach it: `tcp://…`, `unix://…`, `zmq+tcp://…`, `zmq+ipc://…`, `grpc://…`.
+    /// Where its peers reach it: `tcp://…`, `unix://…`, `shm://…`, `zmq+tcp://…`, `zmq+ipc://…`, `grpc://…`.
     std::string peer;
     /// Client addresses HOST:PORT; empty: no such listener.
     std::string grpc;

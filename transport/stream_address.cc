@@ -27,6 +27,7 @@ namespace {
 
 constexpr absl::string_view kTcp = "tcp://";
 constexpr absl::string_view kUnix = "unix://";
+constexpr absl::string_view kShm = "shm://";
 constexpr int kBacklog = 1024;
 
 absl::Status BadEndpoint(absl::string_view endpoint, absl::string_view want) {
@@ -89,15 +90,16 @@ std::string TextOf(const SocketAddress& address) {
 absl::StatusOr<StreamEndpoint> StreamEndpoint::Parse(absl::string_view endpoint, bool listening) {
   StreamEndpoint parsed;
   absl::string_view rest = endpoint;
-  if (absl::ConsumePrefix(&rest, kUnix)) {
+  parsed.shared_memory = absl::ConsumePrefix(&rest, kShm);
+  if (parsed.shared_memory || absl::ConsumePrefix(&rest, kUnix)) {
     if (!absl::StartsWith(rest, "/") || rest.size() >= sizeof(sockaddr_un::sun_path)) {
-      return BadEndpoint(
-          endpoint, absl::StrCat("unix:///PATH with a path of at most ", sizeof(sockaddr_un::sun_path) - 1, " bytes"));
+      return BadEndpoint(endpoint, absl::StrCat("unix:///PATH or shm:///PATH with a path of at most ",
+                                                sizeof(sockaddr_un::sun_path) - 1, " bytes"));
     }
     parsed.path = std::string(rest);
     return parsed;
   }
-  if (!absl::ConsumePrefix(&rest, kTcp)) return BadEndpoint(endpoint, "tcp://HOST:PORT or unix:///PATH");
+  if (!absl::ConsumePrefix(&rest, kTcp)) return BadEndpoint(endpoint, "tcp://HOST:PORT, unix:///PATH or shm:///PATH");
   const size_t colon = rest.rfind(':');
   uint32_t port = 0;
   if (colon == rest.npos || colon == 0 || !absl::SimpleAtoi(rest.substr(colon + 1), &port) || port > 65535 ||
@@ -208,7 +210,7 @@ absl::StatusOr<ListeningSocket> ListeningSocket::OpenUnix(const StreamEndpoint& 
   opened.path_ = path;
   opened.device_ = own.st_dev;
   opened.inode_ = own.st_ino;
-  opened.text_ = absl::StrCat(kUnix, path);
+  opened.text_ = absl::StrCat(endpoint.shared_memory ? kShm : kUnix, path);
   return opened;
 }
 

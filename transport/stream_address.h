@@ -20,13 +20,15 @@ struct SocketAddress {
   int family() const { return storage.ss_family; }
 };
 
-/// `tcp://HOST:PORT` or `unix:///PATH` taken apart.
+/// `tcp://HOST:PORT`, `unix:///PATH` or `shm:///PATH` taken apart.
 struct StreamEndpoint {
   /// Without brackets; empty for unix.
   std::string host;
   uint16_t port = 0;
   /// Empty for tcp.
   std::string path;
+  /// The Unix socket is where shared memory is passed.
+  bool shared_memory = false;
 
   bool local() const { return !path.empty(); }
   bool loopback() const;

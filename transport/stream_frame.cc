@@ -101,6 +101,12 @@ int StreamQueue::Pieces(iovec* out, int most) const {
   return count;
 }
 
+StreamQueue::Front StreamQueue::front() const {
+  const Piece& piece = pieces_[first_];
+  const bool tensor = !piece.block;
+  return {piece.at, piece.size, tensor, tensor && piece.size == piece.tensor.bytes().size()};
+}
+
 void StreamQueue::Consume(size_t size) {
   bytes_ -= size;
   while (size > 0) {

@@ -50,6 +50,15 @@ class StreamQueue {
   uint64_t bytes() const { return bytes_; }
   /// What to write first, in at most `most` pieces. Returns their number.
   int Pieces(iovec* out, int most) const;
+  /// The first piece. REQUIRES: not empty.
+  struct Front {
+    const char* at;
+    size_t size;
+    /// It is of a large tensor; of all of it.
+    bool tensor;
+    bool begins_tensor;
+  };
+  Front front() const;
   /// `size` bytes of the front have been written.
   void Consume(size_t size);
   void Clear();

@@ -156,7 +156,7 @@ StreamListenerCore::StreamListenerCore(const StreamParts& parts, StreamLoop& loo
       handler_(handler),
       options_(std::move(options)),
       endpoint_(socket.text()),
-      local_(absl::StartsWith(endpoint_, "unix:")),
+      local_(!absl::StartsWith(endpoint_, "tcp:")),
       socket_(std::move(socket)),
       make_socket_(std::move(make_socket)),
       hello_(HelloHeader(options_.self)) {}

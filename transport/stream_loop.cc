@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "base/check.h"
@@ -14,6 +15,10 @@ namespace {
 // Bounds the harm of a clock that jumps.
 constexpr int kMaxSleepMs = 1'000;
 constexpr int kEventsAtOnce = 64;
+// Rounds of work that no event told of, before the kernel is asked for events again.
+constexpr int kUnaskedAtMost = 8;
+// About what it costs the two sides to sleep and to wake.
+constexpr std::chrono::microseconds kLinger{10};
 
 }  // namespace
 
@@ -60,6 +65,53 @@ void StreamLoop::RemoveTimed(Source& source) {
   }
 }
 
+void StreamLoop::Poll(Source& source) {
+  if (std::exchange(source.polled_, true)) return;
+  polled_.push_back(Ref<Source>(&source));
+}
+
+void StreamLoop::Unpoll(Source& source) {
+  if (!std::exchange(source.polled_, false)) return;
+  // Its place goes later, for RunPolled() may be under way.
+  for (Ref<Source>& polled : polled_) {
+    if (polled.get() != &source) continue;
+    dropped_.push_back(std::move(polled));
+    polled = nullptr;
+  }
+}
+
+bool StreamLoop::AnyStirs() const {
+  for (const Ref<Source>& polled : polled_) {
+    if (polled && polled->Stirs()) return true;
+  }
+  return false;
+}
+
+void StreamLoop::RunPolled() {
+  // By index: what is done may add sources.
+  for (size_t i = 0; i < polled_.size(); ++i) {
+    if (const Ref<Source> source = polled_[i]; source && source->Stirs()) source->OnStir();
+  }
+}
+
+bool StreamLoop::StirsSoon() {
+  if (!std::exchange(lingers_, false) || polled_.empty()) return false;
+  const auto until = std::chrono::steady_clock::now() + kLinger;
+  do {
+    if (AnyStirs()) return true;
+  } while (std::chrono::steady_clock::now() < until);
+  return false;
+}
+
+bool StreamLoop::RestPolled() {
+  std::erase_if(polled_, [](const Ref<Source>& polled) {
+    if (polled && !polled->Rest()) return false;
+    if (polled) polled->polled_ = false;
+    return true;
+  });
+  return polled_.empty();
+}
+
 void StreamLoop::MarkDirty(Source& source) {
   if (source.dirty_.exchange(true)) return;
   source.kept_ = Ref<Source>(&source);
@@ -92,12 +144,17 @@ int StreamLoop::SleepMs() const {
 }
 
 int StreamLoop::Wait(epoll_event* events) {
-  const int timeout_ms = SleepMs();
+  const bool stirs = AnyStirs();
+  if (stirs && ++rounds_unasked_ < kUnaskedAtMost) return 0;
+  rounds_unasked_ = 0;
+  const int timeout_ms = stirs ? 0 : SleepMs();
   if (timeout_ms > 0) {
     // As if asleep: who has something to say meanwhile writes by itself.
     for (const Spin::Turn turn(spin_); turn.Goes();) {
       if (const int count = epoll_wait(epoll_, events, kEventsAtOnce, 0); count != 0) return count;
+      if (AnyStirs()) return 0;
     }
+    if (StirsSoon() || !RestPolled()) return 0;
   }
   return epoll_wait(epoll_, events, kEventsAtOnce, timeout_ms);
 }
@@ -116,6 +173,7 @@ void StreamLoop::Run() {
       }
       static_cast<Source*>(events[i].data.ptr)->OnReady(events[i].events);
     }
+    RunPolled();
     inbox_.RunTasks();
     RunDue();
     DrainDirty();

@@ -18,9 +18,9 @@
 
 namespace portico {
 
-/// One thread over epoll that carries connections of `tcp://` and `unix://`. It reads, hands messages to their owners,
-/// and before it sleeps writes what was queued meanwhile: so that under load many messages leave in one call. While it
-/// sleeps, other threads write by themselves. Outlives its sources.
+/// One thread over epoll that carries connections of `tcp://`, `unix://` and `shm://`. It reads, hands messages to
+/// their owners, and before it sleeps writes what was queued meanwhile: so that under load many messages leave in one
+/// call. While it sleeps, other threads write by themselves. Outlives its sources.
 class StreamLoop {
  public:
   static constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
@@ -35,11 +35,17 @@ class StreamLoop {
     /// When OnDue() is to be called, in nanoseconds since the epoch. Asked only of timed sources.
     virtual int64_t due_ns() const { return kNever; }
     virtual void OnDue(absl::Time /*now*/) {}
+    // Of sources that Poll() was called for, on the loop's thread: whether there is something to do that no event tells
+    // of; do it; and, before the loop sleeps, that from now on an event tells (false: something has come).
+    virtual bool Stirs() { return false; }
+    virtual void OnStir() {}
+    virtual bool Rest() { return true; }
 
    private:
     friend class StreamLoop;
     std::atomic<bool> dirty_{false};
     Source* next_dirty_ = nullptr;
+    bool polled_ = false;
     /// Itself, while it is in the list of the dirty.
     Ref<Source> kept_;
   };
@@ -58,6 +64,12 @@ class StreamLoop {
   void Drop(int fd, Ref<Source> source);
   void AddTimed(Ref<Source> source);
   void RemoveTimed(Source& source);
+  /// Looks after `source` in every round, until it rests.
+  void Poll(Source& source);
+  void Unpoll(Source& source);
+  /// Much has come at once, so more is near: polled sources are looked at for a few microseconds before the loop
+  /// sleeps.
+  void Linger() { lingers_ = true; }
   /// Writes what is queued everywhere.
   void DrainDirty();
 
@@ -80,6 +92,10 @@ class StreamLoop {
   void Run();
   int SleepMs() const;
   int Wait(epoll_event* events);
+  bool AnyStirs() const;
+  void RunPolled();
+  bool RestPolled();
+  bool StirsSoon();
   void RunDue();
 
   const Clock& clock_;
@@ -92,6 +108,9 @@ class StreamLoop {
   StreamBuffers buffers_;
   std::vector<Ref<Source>> timed_;
   std::vector<Ref<Source>> dropped_;
+  std::vector<Ref<Source>> polled_;
+  int rounds_unasked_ = 0;
+  bool lingers_ = false;
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -13,9 +13,10 @@ namespace portico {
 namespace {
 
 constexpr int kReadsAtOnce = 16;
-constexpr int kMaxPieces = 64;
 // Fewer: more calls of the kernel; more: the two sides take turns instead of working at the same time.
 constexpr uint32_t kHandledPerFlush = 16;
+// So many at once are of more than one call at a time.
+constexpr uint64_t kMessagesToLinger = 4;
 
 }  // namespace
 
@@ -67,21 +68,19 @@ void StreamPipe::SendQueued() {
         return;
       }
     }
-    iovec pieces[kMaxPieces];
-    const int count = sending_.Pieces(pieces, kMaxPieces);
-    const ssize_t written = out_->Write(pieces, count);
+    const ssize_t written = out_->Send(sending_);
     if (written < 0) {
       if (errno == EINTR) continue;
       if (errno == EAGAIN) {
         blocked_ = true;
-        return WatchFor(EPOLLIN | EPOLLOUT);
+        if (!out_->quiet()) WatchFor(EPOLLIN | EPOLLOUT);
+        return;
       }
       // The loop hears of it by an event.
       out_ = nullptr;
       return;
     }
     sent_ = true;
-    sending_.Consume(static_cast<size_t>(written));
     // What is sent before the flow is of no count.
     if (flowing_) queued_bytes_.fetch_sub(static_cast<uint64_t>(written), std::memory_order_relaxed);
   }
@@ -124,6 +123,7 @@ void StreamPipe::DetachUnsent() {
     flowing_ = blocked_ = finishing_ = false;
   }
   loop_.Drop(socket_->fd(), Ref<StreamLoop::Source>(this));
+  loop_.Unpoll(*this);
   socket_ = nullptr;
   reader_.Reset();
 }
@@ -212,7 +212,17 @@ void StreamPipe::OnReady(uint32_t events) {
     pending_.store(true);
     Flush();
   }
-  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) ReadSome();
+  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0) return;
+  if (socket_->quiet()) {
+    socket_->TakeEvents();
+    loop_.Poll(*this);
+  }
+  ReadSome();
+}
+
+void StreamPipe::OnStir() {
+  const Ref<StreamPipe> alive(this);
+  ReadSome();
 }
 
 void StreamPipe::OnDirty() {
@@ -236,7 +246,10 @@ void StreamPipe::GoOnOpening() {
     loop_.Rewatch(socket->fd(), watched_, *this);
     if (open_) out_ = socket;
   }
-  if (open_) OnOpen();
+  if (!open_) return;
+  reader_.Reset(socket_->lender());
+  if (socket_->quiet()) loop_.Poll(*this);
+  OnOpen();
 }
 
 void StreamPipe::ReadSome() {
@@ -248,6 +261,7 @@ void StreamPipe::ReadSome() {
 
 void StreamPipe::ReadRounds() {
   const uint64_t attachment = attachment_;
+  const uint64_t messages = reader_.messages();
   for (int round = 0;; ++round) {
     if (round == kReadsAtOnce) {
       // Others have a turn. What a TLS library has already taken in, epoll would not tell us again.
@@ -260,6 +274,9 @@ void StreamPipe::ReadRounds() {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == EAGAIN) break;
     if (got <= 0) {
+      if (got < 0 && errno == EBADMSG) {
+        return OnBroken(absl::InvalidArgumentError("shared memory: got a ring that holds more than it can"));
+      }
       const bool noisy = got < 0 && errno != ECONNRESET;
       return OnBroken(absl::UnavailableError(noisy ? absl::StrCat("read: ", std::strerror(errno))
                                                    : std::string("the connection was lost")));
@@ -272,14 +289,18 @@ void StreamPipe::ReadRounds() {
   }
   reader_.Rest();
   // Reading may have let a TLS library write again.
-  if (one_thread_.load(std::memory_order_relaxed)) {
-    {
-      MutexLock lock(&write_mutex_);
-      blocked_ = false;
-    }
-    pending_.store(true);
-    Flush();
+  if (socket_->one_thread() || socket_->RoomAgain()) WriteAgain();
+  if (reader_.messages() - messages >= kMessagesToLinger) loop_.Linger();
+}
+
+void StreamPipe::WriteAgain() {
+  {
+    MutexLock lock(&write_mutex_);
+    blocked_ = false;
+    socket_->GoOn();
   }
+  pending_.store(true);
+  Flush();
 }
 
 bool StreamPipe::Deliver() {

@@ -34,6 +34,9 @@ class StreamPipe : public StreamLoop::Source {
 
   void OnReady(uint32_t events) final;
   void OnDirty() final;
+  bool Stirs() final { return open_ && socket_->Stirs(); }
+  void OnStir() final;
+  bool Rest() final { return !open_ || socket_->Rest(); }
 
  protected:
   /// REQUIRES: detached.
@@ -68,6 +71,7 @@ class StreamPipe : public StreamLoop::Source {
   void GoOnOpening();
   void ReadSome();
   void ReadRounds();
+  void WriteAgain();
   /// Hands the reader's messages on. False: no more is to be read.
   bool Deliver();
   void Flush();

@@ -12,6 +12,7 @@ namespace {
 
 // Less room than this is not worth a read.
 constexpr size_t kMinRead = 4 << 10;
+static_assert(StreamLoan::kBytes <= StreamPrefix::kBytes, "there is room for as much at any time");
 
 absl::Status Beyond(absl::string_view what, uint64_t got, uint64_t limit) {
   return absl::InvalidArgumentError(absl::StrCat("stream: got ", got, " ", what, ", want at most ", limit));
@@ -19,7 +20,8 @@ absl::Status Beyond(absl::string_view what, uint64_t got, uint64_t limit) {
 
 }  // namespace
 
-void StreamReader::Reset() {
+void StreamReader::Reset(StreamLender* lender) {
+  lender_ = lender;
   greeted_ = false;
   chunk_ = nullptr;
   begin_ = end_ = head_bytes_ = read_ahead_ = 0;
@@ -44,7 +46,7 @@ void StreamReader::MakeRoom(size_t bytes) {
 
 int StreamReader::Space(iovec space[2]) {
   int count = 0;
-  if (in_body_) {
+  if (body_.valid()) {
     space[count++] = {body_.mutable_bytes() + filled_, body_bytes_ - filled_};
     MakeRoom(StreamPrefix::kBytes);
   } else {
@@ -61,7 +63,7 @@ int StreamReader::Space(iovec space[2]) {
 
 void StreamReader::Commit(size_t bytes) {
   bytes_ += bytes;
-  if (in_body_) {
+  if (body_.valid()) {
     const size_t of_body = std::min(bytes, body_bytes_ - filled_);
     filled_ += of_body;
     bytes -= of_body;
@@ -133,7 +135,7 @@ absl::Status StreamReader::ReadHead() {
     ASSIGN_OR_RETURN(tensor, Tensor::View(meta.dtype, meta.shape, {at, meta.bytes}, message_.origin));
     at += StreamPadded(meta.bytes);
   }
-  read_ahead_ = frames == 0 ? 0 : head_bytes_;
+  read_ahead_ = frames == 0 || lender_ != nullptr ? 0 : head_bytes_;
   in_body_ = true;
   filling_ = 0;
   body_ = Tensor();
@@ -145,6 +147,16 @@ absl::StatusOr<bool> StreamReader::ReadBody() {
     const TensorMeta& meta = message_.header.tensors[filling_];
     if (meta.bytes <= kStreamInlineBytes) continue;
     if (!body_.valid()) {
+      if (lender_ != nullptr) {
+        if (buffered() < StreamLoan::kBytes) return false;
+        StreamLoan loan;
+        loan.Load(chunk_->data() + begin_);
+        begin_ += StreamLoan::kBytes;
+        if (loan.offset != StreamLoan::kNone) {
+          ASSIGN_OR_RETURN(message_.tensors[filling_], lender_->Lend(meta.dtype, meta.shape, meta.bytes, loan));
+          continue;
+        }
+      }
       body_bytes_ = StreamPadded(meta.bytes);
       body_ = Tensor::Allocate(DType::kUint8, {static_cast<int64_t>(body_bytes_)});
       filled_ = 0;

@@ -9,6 +9,7 @@
 #include "transport/peer_header.h"
 #include "transport/stream_buffers.h"
 #include "transport/stream_frame.h"
+#include "transport/stream_lender.h"
 #include "transport/transport.h"
 
 namespace portico {
@@ -28,8 +29,9 @@ class StreamReader {
  public:
   StreamReader(const PeerLimits& limits, StreamBuffers& buffers) : limits_(limits), buffers_(buffers) {}
 
-  /// For a new connection. Until Greeted(), a message may not bring tensors.
-  void Reset();
+  /// For a new connection. Until Greeted(), a message may not bring tensors. `lender`: where large tensors may lie
+  /// instead of in the stream; then a StreamLoan stands before each. Not owned.
+  void Reset(StreamLender* lender = nullptr);
   void Greeted() { greeted_ = true; }
 
   /// Where the next bytes go: one or two pieces, none of them empty.
@@ -72,9 +74,10 @@ class StreamReader {
   /// where they belong without a copy.
   size_t read_ahead_ = 0;
 
+  StreamLender* lender_ = nullptr;
   bool in_body_ = false;
   PeerMessage message_;
-  /// The tensor that is being filled, and how far.
+  /// The tensor that is being filled, and how far; none while its loan is awaited.
   size_t filling_ = 0;
   Tensor body_;
   size_t filled_ = 0;

@@ -8,8 +8,14 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "transport/stream_frame.h"
 
 namespace portico {
+namespace {
+
+constexpr int kMaxPieces = 64;
+
+}  // namespace
 
 StreamSocket::~StreamSocket() { close(fd_); }
 
@@ -31,6 +37,14 @@ ssize_t StreamSocket::Write(const iovec* from, int count) {
   message.msg_iov = const_cast<iovec*>(from);
   message.msg_iovlen = static_cast<size_t>(count);
   return sendmsg(fd_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+ssize_t StreamSocket::Send(StreamQueue& queue) {
+  iovec pieces[kMaxPieces];
+  const int count = queue.Pieces(pieces, kMaxPieces);
+  const ssize_t written = Write(pieces, count);
+  if (written > 0) queue.Consume(static_cast<size_t>(written));
+  return written;
 }
 
 void StreamSocket::Finish() { shutdown(fd_, SHUT_WR); }

@@ -10,7 +10,11 @@
 
 namespace portico {
 
-/// The descriptor of one connection and what reads and writes it: plain here, TLS in stream_tls.h. Nothing blocks.
+class StreamLender;
+class StreamQueue;
+
+/// The descriptor of one connection and what reads and writes it: plain here, TLS in stream_tls.h, shared memory in
+/// shm_socket.h. Nothing blocks.
 class StreamSocket {
  public:
   /// Takes ownership of `fd`.
@@ -26,10 +30,28 @@ class StreamSocket {
   /// As readv() and writev(): −1 and errno.
   virtual ssize_t Read(const iovec* to, int count);
   virtual ssize_t Write(const iovec* from, int count);
+  /// Writes from the front of `queue`, which is not empty, and consumes that. How much of it, or −1 and errno.
+  virtual ssize_t Send(StreamQueue& queue);
   /// Nothing will be written any more.
   virtual void Finish();
   /// Reading and writing share state: only the loop's thread may do either, and reads until EAGAIN.
   virtual bool one_thread() const { return false; }
+
+  /// Bytes come, and room to write comes again, without an event, unless Rest() has asked for one. An event of a quiet
+  /// socket only says that it is time to look.
+  virtual bool quiet() const { return false; }
+  // Only of quiet sockets; on the loop's thread.
+  /// Looks at an event.
+  virtual void TakeEvents() {}
+  /// Whether there is something to read, or room to write where Send() found none.
+  virtual bool Stirs() const { return false; }
+  virtual bool RoomAgain() const { return false; }
+  /// Send() will be called again. Under the lock that Send() is called under.
+  virtual void GoOn() {}
+  /// Asks the peer for an event when something comes. False: something has come by now.
+  virtual bool Rest() { return true; }
+  /// Where large tensors come from that are not in the stream; null where all are in it.
+  virtual StreamLender* lender() { return nullptr; }
 
  protected:
   const int fd_;

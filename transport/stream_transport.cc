@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/event_thread.h"
 #include "base/status_macros.h"
+#include "transport/shm_socket.h"
 #include "transport/stream_address.h"
 #include "transport/stream_channel.h"
 #include "transport/stream_listener.h"
@@ -25,14 +26,16 @@ std::unique_ptr<StreamSocket> PlainSocket(int fd) { return std::make_unique<Stre
 class StreamTransport final : public Transport {
  public:
   StreamTransport(const StreamTransportOptions& options, const Clock& clock)
-      : resolver_("stream-dns", clock), parts_{resolver_, options.heartbeat} {
+      : shm_sizes_{.arena_bytes = options.shm_arena_bytes},
+        resolver_("stream-dns", clock),
+        parts_{resolver_, options.heartbeat} {
     for (int i = 0; i < std::max(options.loops, 1); ++i)
       loops_.push_back(std::make_unique<StreamLoop>(clock, options.spin));
   }
 
   absl::StatusOr<std::unique_ptr<Channel>> Connect(const std::string& endpoint, ChannelOptions options) override {
     ASSIGN_OR_RETURN(StreamEndpoint parsed, StreamEndpoint::Parse(endpoint, /*listening=*/false));
-    SocketMaker make_socket = PlainSocket;
+    SocketMaker make_socket = parsed.shared_memory ? ShmClientSockets() : PlainSocket;
     // A Unix socket is guarded by its file's mode and by CheckUnixPeer(): a node's keys are for the others.
     if (!parsed.local() && !options.security.peer_public_key.empty()) {
       ASSIGN_OR_RETURN(make_socket, TlsClientSockets(options.security, parsed.host));
@@ -47,7 +50,8 @@ class StreamTransport final : public Transport {
                                                    ListenOptions options) override {
     ASSIGN_OR_RETURN(const StreamEndpoint parsed, StreamEndpoint::Parse(endpoint, /*listening=*/true));
     const TransportSecurity& security = options.security;
-    SocketMaker make_socket = PlainSocket;
+    SocketMaker make_socket = parsed.shared_memory ? ShmServerSockets(shm_sizes_) : PlainSocket;
+    if (parsed.shared_memory) RETURN_IF_ERROR(shm_sizes_.Check());
     if (!parsed.local() && !security.own_secret_key.empty()) {
       if (security.own_public_key.empty() || security.allowed_keys.empty()) {
         return absl::InvalidArgumentError(
@@ -69,6 +73,7 @@ class StreamTransport final : public Transport {
  private:
   StreamLoop& NextLoop() { return *loops_[next_loop_.fetch_add(1) % loops_.size()]; }
 
+  const ShmSizes shm_sizes_;
   std::vector<std::unique_ptr<StreamLoop>> loops_;
   std::atomic<uint64_t> next_loop_{0};
   // Goes first: what it resolves, it posts to a loop.

@@ -144,13 +144,15 @@ struct ZmqTransportOptions {
   int io_threads = 1;
 };
 std::unique_ptr<Transport> NewZmqTransport(const ZmqTransportOptions& options, const Clock& clock);
-/// `tcp://HOST:PORT`, `unix:///PATH`. `loops`: threads that read and write. Each side gives a sign of life every
-/// `heartbeat`; a peer that gave none for five times as long is lost. `spin`: how long a thread that has run out of
-/// work looks for more before it sleeps (transport/spin.h).
+/// `tcp://HOST:PORT`, `unix:///PATH`, `shm:///PATH`. `loops`: threads that read and write. Each side gives a sign of
+/// life every `heartbeat`; a peer that gave none for five times as long is lost. `spin`: how long a thread that has run
+/// out of work looks for more before it sleeps (transport/spin.h). `shm_arena_bytes`: memory for large tensors on their
+/// way in one direction of a `shm://` connection that this side accepts; taken when it is needed.
 struct StreamTransportOptions {
   int loops = 1;
   absl::Duration heartbeat = absl::Seconds(1);
   absl::Duration spin = absl::ZeroDuration();
+  uint64_t shm_arena_bytes = uint64_t{64} << 20;
 };
 std::unique_ptr<Transport> NewStreamTransport(const StreamTransportOptions& options, const Clock& clock);
 /// `grpc://HOST:PORT`.

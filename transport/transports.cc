@@ -21,6 +21,7 @@ class Transports final : public Transport {
     owned_.push_back(NewStreamTransport(options.stream, clock));
     schemes_.push_back({"tcp", owned_.back().get()});
     schemes_.push_back({"unix", owned_.back().get()});
+    schemes_.push_back({"shm", owned_.back().get()});
     owned_.push_back(NewGrpcTransport(clock));
     schemes_.push_back({"grpc", owned_.back().get()});
     owned_.push_back(NewInprocTransport(clock));

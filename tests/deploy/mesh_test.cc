@@ -188,7 +188,7 @@ TEST_F(MeshTest, BadAddressesAreRefused) {
   EXPECT_EQ(
       NodesErrorOf("  n: {serve: [a], http: 99999}\n"),
       "mesh.yaml:5: node 'n': http: got '99999', want a port from 0 to 65535, or HOST:PORT such as 127.0.0.1:8500");
-  for (const char* peer : {"9000", "http://127.0.0.1:9000", "tcp://127.0.0.1:0", "unix://relative",
+  for (const char* peer : {"9000", "http://127.0.0.1:9000", "tcp://127.0.0.1:0", "unix://relative", "shm://relative",
                            "zmq+tcp://127.0.0.1:0", "zmq+tcp://9000", "zmq+ipc://relative"}) {
     EXPECT_THAT(
         NodesErrorOf(absl::StrCat("  n: {serve: [a], peer: '", peer, "'}\n")),
@@ -204,6 +204,8 @@ TEST_F(MeshTest, PortsThatTwoClaimAreRefused) {
             "port, or 0 to let the system choose");
   EXPECT_THAT(NodesErrorOf("  n: {serve: [a], grpc: 8500, peer: 'zmq+tcp://localhost:8500'}\n"),
               StartsWith("mesh.yaml:5: node 'n': peer: got localhost:8500, which clashes with"));
+  EXPECT_THAT(NodesErrorOf("  n: {serve: [a], peer: 'shm:///x'}\n  m: {serve: [a], peer: 'shm:///x'}\n"),
+              StartsWith("mesh.yaml:6: node 'm': peer: got 'shm:///x', which another node has"));
   EXPECT_THAT(NodesErrorOf("  n: {serve: [a], peer: 'zmq+ipc:///x'}\n  m: {serve: [a], peer: 'zmq+ipc:///x'}\n"),
               StartsWith("mesh.yaml:6: node 'm': peer: got 'zmq+ipc:///x', which another node has"));
   EXPECT_EQ(NodesErrorOf("  n: {serve: [a], replicas: 2, grpc: 8500}\n"),

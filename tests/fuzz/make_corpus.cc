@@ -15,6 +15,7 @@
 #include "router/revision.h"
 #include "tests/fuzz/fuzz.h"
 #include "transport/stream_frame.h"
+#include "transport/stream_lender.h"
 #include "transport/zmq_pack.h"
 
 namespace portico {
@@ -206,6 +207,41 @@ void MakeStream(const std::string& folder) {
     queue.Append(header, {});
     streams.Add(absl::StrCat("\xff", Drain(queue)));
   }
+}
+
+/// What shm_fuzz.cc reads: steps of a byte that says what, a byte that says how many words of 8 bytes, and those.
+void MakeShm(const std::string& folder) {
+  Corpus inputs(folder, "shm");
+  const auto step = [](char what, absl::string_view bytes) {
+    std::string steps;
+    while (!bytes.empty()) {
+      const absl::string_view part = bytes.substr(0, 2040);
+      bytes.remove_prefix(part.size());
+      absl::StrAppend(&steps, std::string(1, what), std::string(1, static_cast<char>((part.size() + 7) / 8)), part);
+    }
+    return steps;
+  };
+  StreamQueue queue;
+  std::vector<std::string> names;
+  queue.Append(CallHeader(1, SampleTensors(), &names), SampleTensors());
+  const std::string small = step(4, Drain(queue));
+  inputs.Add(small);
+  std::string loans;
+  for (const DType dtype : {DType::kUint8, DType::kInt64, DType::kBool}) {
+    const std::vector<Tensor> tensors = {
+        Tensor::CopyOf(dtype, {8000 * 8 / BitsPerElement(dtype)}, std::string(8000, '\1'))};
+    queue.Append(CallHeader(2, tensors, &names), tensors);
+    std::string lent = Drain(queue);
+    char loan[StreamLoan::kBytes];
+    StreamLoan{64, 5, 1}.Store(loan);
+    lent.replace(lent.size() - 8000, 8000, loan, sizeof(loan));
+    loans += step(4, lent);
+    inputs.Add(step(4, lent));
+    inputs.Add(step(2, std::string(2040, 'a')) + step(4, lent) + step(3, std::string(8, 'x')) + small);
+    lent.replace(lent.size() - sizeof(loan), 8, std::string(8, '\xff'));
+    inputs.Add(step(4, lent + std::string(8000, 'i')));
+  }
+  inputs.Add(loans + step(0, std::string(8, '\x11')) + step(1, std::string(8, '\1')));
 }
 
 void MakePeer(const std::string& folder) {
@@ -479,6 +515,7 @@ int main(int argc, char** argv) {
   portico::MakePredictRequest(argv[1]);
   portico::MakePeer(argv[1]);
   portico::MakeStream(argv[1]);
+  portico::MakeShm(argv[1]);
   portico::MakeFiles(argv[1]);
   portico::MakeGunzip(argv[1]);
   portico::MakeV2(argv[1]);

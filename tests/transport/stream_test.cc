@@ -193,6 +193,7 @@ TEST_F(StreamTest, TricklingPeerIsCutAndHarmsNobody) {
   RecordingHandler handler(Echo);
   const auto listener = Listen(handler);
   const auto channel = Connect(listener->endpoint());
+  ASSERT_TRUE(CallAndWait(*channel).ok());
   const int before = OpenDescriptors();
   const std::vector<Tensor> tensors = {Tensor::Allocate(DType::kUint8, {1 << 20})};
   const std::string message = Framed(EncodedCall(1, tensors), tensors);

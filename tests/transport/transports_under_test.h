@@ -41,6 +41,7 @@ inline std::vector<TransportUnderTest> TransportsUnderTest() {
   return {
       {"Tcp", stream, [] { return std::string("tcp://127.0.0.1:0"); }, "tcp://0.0.0.0:0"},
       {"Unix", stream, [] { return "unix://" + testing::TempDir() + UniqueName("portico-test-"); }, ""},
+      {"Shm", stream, [] { return "shm://" + testing::TempDir() + UniqueName("portico-test-"); }, ""},
       {"ZmqTcp", zmq, [] { return std::string("zmq+tcp://127.0.0.1:0"); }, "zmq+tcp://0.0.0.0:0"},
       {"ZmqIpc", zmq, [] { return "zmq+ipc://" + testing::TempDir() + UniqueName("portico-test-"); }, ""},
       {"Grpc", [] { return NewGrpcTransport(Clock::Real()); }, [] { return std::string("grpc://127.0.0.1:0"); },
