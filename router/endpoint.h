@@ -24,8 +24,8 @@ enum class Standing : uint8_t {
 
 /// One peer: the channel to it, what it last said of itself, and our calls in flight to it. Shared by all targets.
 ///
-/// Thread-safe. What a call reads are atomics; `version()` tells when to look at the rest again. Owned by the
-/// ChannelPool, which lives as long as the router.
+/// Thread-safe. What a call reads are atomics; `version()` tells when to look at the rest again. Shared by the replicas
+/// of all targets, which calls in flight keep; the ChannelPool closes what nobody has any more.
 class Endpoint {
  public:
   explicit Endpoint(std::string url) : url_(std::move(url)) {}

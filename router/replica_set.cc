@@ -24,10 +24,10 @@ constexpr int kMaxDoublings = 5;
 }  // namespace
 
 Standing Replica::StandingFor(const ServableRef& wanted) {
-  const uint64_t version = endpoint_.version();
+  const uint64_t version = endpoint_->version();
   uint64_t known = standing_.load(std::memory_order_acquire);
   if (known >> 2 != version) {
-    known = version << 2 | static_cast<uint64_t>(endpoint_.StandingFor(wanted));
+    known = version << 2 | static_cast<uint64_t>(endpoint_->StandingFor(wanted));
     standing_.store(known, std::memory_order_release);
   }
   return static_cast<Standing>(known & 3);
@@ -35,7 +35,7 @@ Standing Replica::StandingFor(const ServableRef& wanted) {
 
 Candidate Replica::AsCandidate(absl::Time now) const {
   Candidate candidate;
-  candidate.in_flight = endpoint_.in_flight().load(std::memory_order_relaxed);
+  candidate.in_flight = endpoint_->in_flight().load(std::memory_order_relaxed);
   const double latency = latency_.load(std::memory_order_relaxed);
   const int64_t age_us = absl::ToUnixMicros(now) - learned_at_us_.load(std::memory_order_relaxed);
   candidate.latency_seconds =
@@ -73,43 +73,76 @@ bool Replica::CountFault(absl::Time now) {
   return true;
 }
 
-ReplicaSet::ReplicaSet(ServableRef target, const std::vector<Endpoint*>& endpoints, const BalancePolicy& balance,
-                       const RoutePolicy& policy, MetricRegistry& metrics)
+ReplicaSet::ReplicaSet(ServableRef target, const BalancePolicy& balance, const RoutePolicy& policy,
+                       MetricRegistry& metrics)
     : target_(std::move(target)),
       balance_(balance),
       policy_(policy),
       // At once: all that one peer can have in flight, for when it is lost.
       retry_budget_(policy.retry_percent, ChannelOptions().max_calls),
       hedging_(policy.hedge),
-      metrics_(metrics, target_.name) {
-  replicas_.reserve(endpoints.size());
-  for (Endpoint* endpoint : endpoints) replicas_.push_back(std::make_unique<Replica>(*endpoint, policy_));
+      metrics_(metrics, target_.name) {}
+
+void ReplicaSet::SetMembers(const std::vector<Member>& members) {
+  const std::shared_ptr<const Replicas> before = Snapshot();
+  const auto replica_of = [](const Replicas& replicas, const Endpoint* endpoint) -> Ref<Replica> {
+    for (const Ref<Replica>& replica : replicas) {
+      if (&replica->endpoint() == endpoint) return replica;
+    }
+    return nullptr;
+  };
+  auto after = std::make_shared<Replicas>();
+  for (const Member& member : members) {
+    if (replica_of(*after, member.endpoint.get())) continue;
+    Ref<Replica> replica = replica_of(*before, member.endpoint.get());
+    after->push_back(replica ? std::move(replica) : MakeRef<Replica>(member.endpoint, policy_));
+  }
+  size_.store(after->size(), std::memory_order_relaxed);
+  for (int i = 0; i < copies_.size(); ++i) {
+    std::shared_ptr<const Replicas> next = after;  // What it was goes after the lock.
+    MutexLock lock(&copies_[i].mutex);
+    copies_[i].replicas.swap(next);
+  }
 }
 
-Replica* ReplicaSet::Pick(absl::Time now, uint64_t random, absl::Span<Replica* const> tried) {
+std::shared_ptr<const ReplicaSet::Replicas> ReplicaSet::Snapshot() const {
+  Copy& copy = copies_.Own();
+  MutexLock lock(&copy.mutex);
+  return copy.replicas;
+}
+
+Ref<Replica> ReplicaSet::Pick(absl::Time now, uint64_t random, absl::Span<Replica* const> tried) {
+  Copy& copy = copies_.Own();
+  MutexLock lock(&copy.mutex);
+  return PickFrom(*copy.replicas, now, random, tried);
+}
+
+Ref<Replica> ReplicaSet::PickFrom(const Replicas& replicas, absl::Time now, uint64_t random,
+                                  absl::Span<Replica* const> tried) {
   absl::InlinedVector<Candidate, 8> candidates;
   absl::InlinedVector<Replica*, 8> owners;
   for (const Standing wanted : {Standing::kHere, Standing::kUnknown}) {
     size_t ejected = 0, standing = 0;
-    for (const std::unique_ptr<Replica>& replica : replicas_) {
+    for (const Ref<Replica>& replica : replicas) {
       if (replica->StandingFor(target_) != wanted) continue;
       ++standing;
       ejected += replica->Ejected(now);
     }
     const bool heed = 2 * ejected <= standing;
-    for (const std::unique_ptr<Replica>& replica : replicas_) {
+    for (const Ref<Replica>& replica : replicas) {
       if (replica->StandingFor(target_) != wanted || (heed && replica->Ejected(now))) continue;
       if (absl::c_linear_search(tried, replica.get())) continue;
       candidates.push_back(replica->AsCandidate(now));
       owners.push_back(replica.get());
     }
-    if (!owners.empty()) return owners[balance_.Pick(candidates, random)];
+    if (!owners.empty()) return Ref<Replica>(owners[balance_.Pick(candidates, random)]);
   }
   return nullptr;
 }
 
 absl::Status ReplicaSet::Health() {
-  for (const std::unique_ptr<Replica>& replica : replicas_) {
+  const std::shared_ptr<const Replicas> replicas = Snapshot();
+  for (const Ref<Replica>& replica : *replicas) {
     if (replica->StandingFor(target_) == Standing::kHere) return absl::OkStatus();
   }
   return Unavailable();
@@ -117,13 +150,14 @@ absl::Status ReplicaSet::Health() {
 
 absl::Status ReplicaSet::Unavailable() const {
   const std::string name = target_.ToString();
-  if (replicas_.empty()) {
+  const std::shared_ptr<const Replicas> replicas = Snapshot();
+  if (replicas->empty()) {
     return absl::UnavailableError(absl::StrCat(
         "portal to '", name, "': got no node that serves it, want at least one; add it to a node's 'serve'"));
   }
   return absl::UnavailableError(
       absl::StrCat("portal to '", name, "': got no connected replica that holds it, want one of ",
-                   absl::StrJoin(replicas_, ", ", [this](std::string* out, const std::unique_ptr<Replica>& replica) {
+                   absl::StrJoin(*replicas, ", ", [this](std::string* out, const Ref<Replica>& replica) {
                      absl::StrAppend(out, replica->endpoint().Describe(target_));
                    })));
 }

@@ -58,8 +58,8 @@ RoutedCall::RoutedCall(ReplicaSet& set, Surroundings& surroundings, Ref<const Re
 
 void RoutedCall::Start(const RouteTarget& target, absl::Span<const Tensor> tensors) {
   if (absl::Status status = Admit(target, tensors.size()); !status.ok()) return Finish(std::move(status));
-  Replica* replica = set_.Pick(start_, surroundings_.random());
-  if (replica == nullptr) return Finish(set_.Unavailable());
+  Ref<Replica> replica = set_.Pick(start_, surroundings_.random());
+  if (!replica) return Finish(set_.Unavailable());
   target_ = &target;
   set_.retry_budget().Earn();
   const bool alone = set_.size() < 2;
@@ -72,8 +72,9 @@ void RoutedCall::Start(const RouteTarget& target, absl::Span<const Tensor> tenso
   Try first;
   {
     MutexLock lock(&mutex_);
-    if (!alone && (in_queue_ || set_.policy().retries > 0)) kept_.assign(tensors.begin(), tensors.end());
-    first = Begin(replica, /*hedge=*/false);
+    repeatable_ = !alone && (in_queue_ || set_.policy().retries > 0);
+    if (repeatable_) kept_.assign(tensors.begin(), tensors.end());
+    first = Begin(std::move(replica), /*hedge=*/false);
   }
   context_->cancel_waiters.Add(Ref<CancelHook>(this));
   if (context_->cancelled.load(std::memory_order_seq_cst)) OnCancel();  // It may have come before the hook was there.
@@ -143,9 +144,9 @@ PeerHeader RoutedCall::MakeHeader(const RouteTarget& target, size_t num_tensors,
   return header;
 }
 
-RoutedCall::Try RoutedCall::Begin(Replica* replica, bool hedge) {
+RoutedCall::Try RoutedCall::Begin(Ref<Replica> replica, bool hedge) {
   Try one;
-  one.replica = replica;
+  one.replica = std::move(replica);
   one.sent = tries_.empty() ? start_ : surroundings_.clock.Now();
   one.index = tries_.size();
   one.hedge = hedge;
@@ -224,21 +225,22 @@ void RoutedCall::NoteFailure(const Try& one, const absl::Status& status) {
   absl::StrAppend(&earlier_, "; before, at ", one.replica->endpoint().url(), ": ", status.message());
 }
 
-Replica* RoutedCall::PickUntried(absl::Time now) {
+Ref<Replica> RoutedCall::PickUntried(absl::Time now) {
+  if (!repeatable_) return nullptr;
   absl::InlinedVector<Replica*, 3> tried;
   {
     MutexLock lock(&mutex_);
-    for (const Try& one : tries_) tried.push_back(one.replica);
+    for (const Try& one : tries_) tried.push_back(one.replica.get());
   }
-  return tried.size() < set_.size() ? set_.Pick(now, surroundings_.random(), tried) : nullptr;
+  return set_.Pick(now, surroundings_.random(), tried);
 }
 
 bool RoutedCall::Retry(const Try& failed, const absl::Status& status, absl::Time now) {
   if (!MayRetry(status) || retries_ >= set_.policy().retries) return false;
   if (context_->cancelled.load(std::memory_order_relaxed) || CallDeadline().at() <= now) return false;
-  Replica* const another = PickUntried(now);
+  Ref<Replica> another = PickUntried(now);
   Gate& gate = surroundings_.channels;
-  if (another == nullptr || !gate.Enter()) return false;
+  if (!another || !gate.Enter()) return false;
   const bool covered = set_.retry_budget().Take();
   if (covered) {
     ++retries_;
@@ -248,7 +250,7 @@ bool RoutedCall::Retry(const Try& failed, const absl::Status& status, absl::Time
     {
       MutexLock lock(&mutex_);
       NoteFailure(failed, status);
-      one = Begin(another, /*hedge=*/false);
+      one = Begin(std::move(another), /*hedge=*/false);
       tensors = kept_;
     }
     Transmit(one, *target_, tensors);
@@ -261,8 +263,8 @@ bool RoutedCall::Retry(const Try& failed, const absl::Status& status, absl::Time
 
 void RoutedCall::OnHedgeDue() {
   const absl::Time now = surroundings_.clock.Now();
-  Replica* const another = PickUntried(now);
-  if (another == nullptr) return;
+  Ref<Replica> another = PickUntried(now);
+  if (!another) return;
   RetryBudget& budget = set_.hedging().budget();
   if (!budget.Take()) return set_.metrics().HedgeRefused();
   Try one;
@@ -275,7 +277,7 @@ void RoutedCall::OnHedgeDue() {
     // A copy: the first answer may come at any time now, and the target be gone.
     target = *target_;
     tensors = kept_;
-    one = Begin(another, /*hedge=*/true);
+    one = Begin(std::move(another), /*hedge=*/true);
   }
   set_.metrics().Hedged();
   Transmit(one, target, tensors);

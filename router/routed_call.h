@@ -58,7 +58,7 @@ class RoutedCall final : public CancelHook, public HedgeQueue::Entry {
   class TryDone;
   /// One replica that was asked.
   struct Try {
-    Replica* replica;
+    Ref<Replica> replica;
     absl::Time sent;
     /// Of its position in tries_.
     size_t index = 0;
@@ -78,14 +78,14 @@ class RoutedCall final : public CancelHook, public HedgeQueue::Entry {
   Deadline CallDeadline() const;
   PeerHeader MakeHeader(const RouteTarget& target, size_t num_tensors, const Try& one) const;
   /// Enters a try into the list.
-  Try Begin(Replica* replica, bool hedge) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Try Begin(Ref<Replica> replica, bool hedge) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   /// Puts `one` on its way.
   void Transmit(const Try& one, const RouteTarget& target, absl::Span<const Tensor> tensors);
   void OnReply(size_t index, absl::StatusOr<PeerMessage> reply);
   Tries Out() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void NoteFailure(const Try& one, const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   /// A replica that has not been asked; null where there is none.
-  Replica* PickUntried(absl::Time now);
+  Ref<Replica> PickUntried(absl::Time now);
   /// Asks another replica where that is allowed and possible. REQUIRES: no try is out. False where nothing was sent.
   bool Retry(const Try& failed, const absl::Status& status, absl::Time now);
   /// Cancels those that nobody waits for any more. `outrun`: since another one was faster.
@@ -106,6 +106,8 @@ class RoutedCall final : public CancelHook, public HedgeQueue::Entry {
   const RouteTarget* target_ = nullptr;
   bool in_window_ = false;
   bool in_queue_ = false;
+  /// Its tensors are kept, so that another replica may be asked.
+  bool repeatable_ = false;
   /// Of tries that are no hedges; touched only while no try is out.
   int retries_ = 0;
 

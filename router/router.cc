@@ -44,10 +44,12 @@ class Router::Impl {
         hedge_timer_("hedges", clock),
         surroundings_{clock, {}, options_.timer != nullptr ? options_.timer : &hedge_timer_},
         metrics_(metrics),
-        pool_(transport, OptionsOfChannels(options_)) {
+        pool_(transport, OptionsOfChannels(options_), clock) {
     surroundings_.random = options_.random ? options_.random : DrawPerThread;
+    watch_ = resolver_.WatchChanges([this] { ResolveAgain(); });
   }
   ~Impl() {
+    watch_ = nullptr;
     stopping_.store(true);
     hedge_timer_.Stop();
     surroundings_.channels.Close();
@@ -66,25 +68,55 @@ class Router::Impl {
 
   /// The set of a target; made, and its endpoints connected to, at the first use.
   ReplicaSet& SetFor(const ServableRef& servable) {
-    // Held for one look-up per call, some 50 ns; sets live as long as the router.
-    MutexLock lock(&mutex_);
-    std::vector<std::unique_ptr<ReplicaSet>>& sets = sets_[servable.name];
-    for (const std::unique_ptr<ReplicaSet>& set : sets) {
-      if (set->target().digest == servable.digest) return *set;
-    }
-    std::vector<Endpoint*> endpoints;
-    for (const std::string& url : resolver_.Resolve(servable.name)) endpoints.push_back(&pool_.Get(url));
+    if (ReplicaSet* set = Find(servable); set != nullptr) return *set;
+    MutexLock resolving(&resolving_);
+    if (ReplicaSet* set = Find(servable); set != nullptr) return *set;
     const auto found = options_.policies.find(servable.name);
     const RoutePolicy& policy = found == options_.policies.end() ? options_.default_policy : found->second;
     ServableRef target;
     target.name = servable.name;
     target.digest = servable.digest;
-    sets.push_back(
-        std::make_unique<ReplicaSet>(std::move(target), endpoints, *policies_.at(policy.balance), policy, metrics_));
-    return *sets.back();
+    auto set = std::make_unique<ReplicaSet>(std::move(target), *policies_.at(policy.balance), policy, metrics_);
+    set->SetMembers(MembersOf(servable.name));
+    MutexLock lock(&mutex_);
+    sets_[servable.name].push_back(std::move(set));
+    return *sets_[servable.name].back();
+  }
+
+  /// The resolver says something else than before.
+  void ResolveAgain() {
+    MutexLock resolving(&resolving_);
+    std::vector<ReplicaSet*> sets;
+    {
+      MutexLock lock(&mutex_);
+      for (const auto& [name, of_name] : sets_) {
+        for (const std::unique_ptr<ReplicaSet>& set : of_name) sets.push_back(set.get());
+      }
+    }
+    for (ReplicaSet* set : sets) set->SetMembers(MembersOf(set->target().name));
   }
 
  private:
+  /// Null where there is none yet.
+  ReplicaSet* Find(const ServableRef& servable) {
+    // Held for one look-up per call, some 50 ns; sets live as long as the router.
+    MutexLock lock(&mutex_);
+    const auto sets = sets_.find(servable.name);
+    if (sets == sets_.end()) return nullptr;
+    for (const std::unique_ptr<ReplicaSet>& set : sets->second) {
+      if (set->target().digest == servable.digest) return set.get();
+    }
+    return nullptr;
+  }
+
+  std::vector<ReplicaSet::Member> MembersOf(const std::string& target) {
+    std::vector<ReplicaSet::Member> members;
+    for (PeerAddress& peer : resolver_.Resolve(target)) {
+      members.push_back({pool_.Get(peer.url), std::move(peer.zone)});
+    }
+    return members;
+  }
+
   Options options_;
   const Policies policies_;
   const Resolver& resolver_;
@@ -93,6 +125,9 @@ class Router::Impl {
   MetricRegistry& metrics_;
   ChannelPool pool_;
   std::atomic<bool> stopping_{false};
+  std::unique_ptr<Resolver::Watch> watch_;
+  /// Of who makes sets or changes their members; calls to known targets don't meet it.
+  Mutex resolving_ ABSL_ACQUIRED_BEFORE(mutex_);
   Mutex mutex_;
   /// By name; each name has one set per digest that calls asked for.
   absl::flat_hash_map<std::string, std::vector<std::unique_ptr<ReplicaSet>>> sets_ ABSL_GUARDED_BY(mutex_);

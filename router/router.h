@@ -30,7 +30,9 @@ struct RouteTarget {
 };
 
 /// Chooses where a call goes, makes it, and learns from the answer. Owns the channels: one per endpoint, shared by all
-/// targets. Thread-safe. Channels are made at the first call that needs them (or Warm()), never at construction.
+/// targets. Thread-safe. Channels are made at the first call that needs them (or Warm()), never at construction. When
+/// the resolver's answer changes, calls that come later go to the new members; what is out to others ends as it would
+/// have.
 class Router {
  public:
   struct Options {

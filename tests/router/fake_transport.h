@@ -136,6 +136,9 @@ class FakeTransport final : public Transport {
   /// Whether what is cancelled completes at once.
   bool cancel_completes = true;
   std::map<std::string, int> connects;
+  /// Channels closed so far. Those that nobody uses any more are closed by another thread: wait for this before the
+  /// next look at `calls`.
+  std::atomic<int> closed{0};
 
  private:
   class FakeChannel final : public Channel {
@@ -146,6 +149,7 @@ class FakeTransport final : public Transport {
       for (FakeTransport::Call& call : transport_.calls) {
         if (call.endpoint == endpoint_ && call.done) call.Fail(absl::CancelledError("closed"));
       }
+      ++transport_.closed;
     }
     uint64_t Call(const PeerHeader& header, absl::Span<const Tensor> tensors, Deadline deadline, Done done) override {
       FakeTransport::Call call;
