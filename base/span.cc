@@ -1,5 +1,6 @@
 #include "base/span.h"
 
+#include <algorithm>
 #include <random>
 #include <utility>
 
@@ -24,7 +25,17 @@ bool ParseHex(absl::string_view text, uint64_t* value) {
   return true;
 }
 
+template <typename Value>
+const Value* Find(const std::vector<SpanAttribute>& attributes, absl::string_view name) {
+  const auto found =
+      std::find_if(attributes.begin(), attributes.end(), [&](const SpanAttribute& a) { return a.name == name; });
+  return found == attributes.end() ? nullptr : std::get_if<Value>(&found->value);
+}
+
 }  // namespace
+
+const int64_t* Span::Number(absl::string_view attribute) const { return Find<int64_t>(attributes, attribute); }
+const std::string* Span::Text(absl::string_view attribute) const { return Find<std::string>(attributes, attribute); }
 
 void SpanLog::Add(Span span) {
   MutexLock lock(&mutex_);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -21,6 +22,13 @@ struct TraceContext {
   bool sampled = false;
 };
 
+/// A fact about a piece of work. A value.
+struct SpanAttribute {
+  /// "rows", "endpoint": what docs/observability.md lists.
+  std::string name;
+  std::variant<int64_t, std::string> value;
+};
+
 /// A piece of a request's time at one node.
 struct Span {
   uint64_t span_id = 0;
@@ -33,6 +41,11 @@ struct Span {
   absl::Duration duration;
   /// What became of it: "DEADLINE_EXCEEDED", "HTTP 404"; empty where it went well.
   std::string error;
+  std::vector<SpanAttribute> attributes = {};
+
+  /// Null where there is none of that name and kind.
+  const int64_t* Number(absl::string_view attribute) const;
+  const std::string* Text(absl::string_view attribute) const;
 };
 
 /// Collects the spans of one request at one node, those of inner hops too. Thread-safe. At most kMaxSpans; what

@@ -76,8 +76,8 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
   /// The same of one that was dropped from the queue just now.
   void RecordDead(const WaitingCall& call) const;
   void RecordRun(const std::vector<WaitingCall>& calls, int64_t rows, absl::Time start, absl::Time end) const;
-  /// That it waited until `start`, and, where `batch` is not empty, ran until `end`.
-  void RecordSpans(const WaitingCall& call, absl::Time start, absl::Time end, std::string batch) const;
+  /// That it waited until `start`, and, where `batch` has a name, ran until `end`.
+  void RecordSpans(const WaitingCall& call, absl::Time start, absl::Time end, Span batch) const;
 
   const Options options_;
   const Function function_;
@@ -137,6 +137,19 @@ void AddSpan(const RequestContext& context, uint64_t id, uint64_t parent, std::s
              absl::Time end) {
   context.spans.Add(
       {.span_id = id, .parent_span_id = parent, .name = std::move(name), .start = start, .duration = end - start});
+}
+
+/// Ids of the other sampled traces that had part in a run, at most kMaxShared: those can be looked at. "ID,ID".
+std::string SampledOthers(const std::vector<WaitingCall>& calls, const WaitingCall& own) {
+  constexpr size_t kMaxShared = 8;
+  std::string ids;
+  size_t found = 0;
+  for (const WaitingCall& call : calls) {
+    if (call.context.get() == own.context.get() || !call.context->trace.sampled) continue;
+    if (++found > kMaxShared) break;
+    absl::StrAppend(&ids, ids.empty() ? "" : ",", TraceIdHex(call.context->trace));
+  }
+  return ids;
 }
 
 /// A call that runs in pieces: joins their outputs, in order, when the last one has come.
@@ -202,6 +215,8 @@ Batcher::Impl::Impl(Options options, Function function, Executor& executor, cons
                                          options_.labels)),
       waiting_(rule_, options_.max_delay),
       learner_(max_batch_rows_) {
+  metrics.NewGauge("portico_batch_limit_rows", "Rows that one run may hold.", options_.labels)
+      .Set(joins_ ? static_cast<double>(max_batch_rows_) : 1);
   PORTICO_CHECK(options_.max_running >= 1 && options_.max_batch_rows >= 1);
 }
 
@@ -564,24 +579,35 @@ void Batcher::Impl::RecordRun(const std::vector<WaitingCall>& calls, int64_t row
                               absl::Time end) const {
   for (const WaitingCall& call : calls) {
     if (!call.context->Records(end - call.since)) continue;
-    RecordSpans(call, start, end, absl::StrCat("batch of ", rows, " rows, ", calls.size(), " calls"));
+    Span batch;
+    batch.name = absl::StrCat("batch of ", rows, " rows, ", calls.size(), " calls");
+    batch.attributes = {{"rows", rows}, {"calls", static_cast<int64_t>(calls.size())}, {"own_rows", call.rows}};
+    if (std::string others = SampledOthers(calls, call); !others.empty()) {
+      batch.attributes.push_back({"shared_with", std::move(others)});
+    }
+    RecordSpans(call, start, end, std::move(batch));
   }
 }
 
 void Batcher::Impl::RecordDead(const WaitingCall& call) const {
   if (!call.context->MayRecord()) return;
   const absl::Time now = clock_.Now();
-  if (call.context->Records(now - call.since)) RecordSpans(call, now, now, "");
+  if (call.context->Records(now - call.since)) RecordSpans(call, now, now, {});
 }
 
-void Batcher::Impl::RecordSpans(const WaitingCall& call, absl::Time start, absl::Time end, std::string batch) const {
+void Batcher::Impl::RecordSpans(const WaitingCall& call, absl::Time start, absl::Time end, Span batch) const {
   uint64_t segment = call.span_id;
   if (segment == 0) {
     segment = NewSpanId();
     AddSpan(*call.context, segment, call.context->trace.parent_span_id, options_.span_name, call.since, end);
   }
   AddSpan(*call.context, NewSpanId(), segment, "queue", call.since, start);
-  if (!batch.empty()) AddSpan(*call.context, NewSpanId(), segment, std::move(batch), start, end);
+  if (batch.name.empty()) return;
+  batch.span_id = NewSpanId();
+  batch.parent_span_id = segment;
+  batch.start = start;
+  batch.duration = end - start;
+  call.context->spans.Add(std::move(batch));
 }
 
 Batcher::Batcher(Options options, Function function, Executor& executor, const Clock& clock, MetricRegistry& metrics)

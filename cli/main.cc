@@ -22,6 +22,8 @@ int main(int argc, char** argv) {
   portico::AddUpCommand(app, exit_code);
   portico::AddPredictCommand(app, exit_code);
   portico::AddReplayCommand(app, exit_code);
+  portico::AddTraceCommand(app, exit_code);
+  portico::AddTopCommand(app, exit_code);
   CLI11_PARSE(app, argc, argv);
   return exit_code;
 }

@@ -108,6 +108,7 @@ class Inference::Call {
       span.start = start_;
       span.duration = latency;
       span.error = ErrorName(outputs.status());
+      span.attributes = {{"version", servable_->version()}, {"rows", rows_}};
       context_->spans.Add(std::move(span));
     }
     if (record_ != nullptr) Complete(outputs, latency);

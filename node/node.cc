@@ -117,6 +117,7 @@ class NodeImpl final : public Node {
     router.default_policy = options_.default_policy;
     router.policies = options_.policies;
     ASSIGN_OR_RETURN(router_, Router::Create(std::move(router), *transport_, resolver_, clock_, *metrics_));
+    metrics_->AddSource([this] { return ReplicaMetricsText(router_->Replicas()); });
     if (!options_.request_log.files.folder.empty()) {
       ASSIGN_OR_RETURN(request_log_, RequestLog::Create(options_.request_log, clock_, *metrics_));
     }

@@ -41,6 +41,11 @@ Standing Endpoint::StandingFor(const ServableRef& wanted) const {
   return state_.connected && MayHold(state_, wanted) ? Standing::kHere : Standing::kAway;
 }
 
+std::string Endpoint::node() const {
+  MutexLock lock(&mutex_);
+  return state_.node;
+}
+
 std::string Endpoint::Describe(const ServableRef& wanted) const {
   if (channel_ == nullptr) return absl::StrCat(url_, " (", connect_status_.message(), ")");
   MutexLock lock(&mutex_);

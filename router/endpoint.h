@@ -43,6 +43,8 @@ class Endpoint {
   Standing StandingFor(const ServableRef& wanted) const;
   /// "zmq+tcp://… (lost)": why a call to it is not possible, for messages.
   std::string Describe(const ServableRef& wanted) const;
+  /// What the peer last called itself; empty before it said so.
+  std::string node() const;
 
   std::atomic<int64_t>& in_flight() { return in_flight_; }
 

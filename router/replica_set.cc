@@ -43,9 +43,27 @@ Candidate Replica::AsCandidate(absl::Time now) const {
   return candidate;
 }
 
+ReplicaStatus Replica::Status(const ServableRef& wanted, absl::Time now) {
+  ReplicaStatus status;
+  status.target = wanted.name;
+  status.digest = wanted.digest.empty() ? "" : wanted.digest.Short();
+  status.endpoint = endpoint().url();
+  status.node = endpoint().node();
+  status.standing = StandingFor(wanted);
+  status.in_flight = endpoint().in_flight().load(std::memory_order_relaxed);
+  status.answers = answers_.Read();
+  status.failures = failures_.load(std::memory_order_relaxed);
+  status.ejections = all_ejections_.load(std::memory_order_relaxed);
+  const absl::Time until = absl::FromUnixMicros(ejected_until_us_.load(std::memory_order_relaxed));
+  status.ejected_for = std::max(until - now, absl::ZeroDuration());
+  return status;
+}
+
 bool Replica::Learn(absl::Time now, absl::Duration latency, Blame blame) {
-  if (blame == Blame::kRequest) return false;
+  answers_.Add(latency);
   const bool failed = blame == Blame::kBusy || blame == Blame::kFault;
+  if (failed) failures_.fetch_add(1, std::memory_order_relaxed);
+  if (blame == Blame::kRequest) return false;
   const double sample = absl::ToDoubleSeconds(failed ? std::max(latency, kFailurePenalty) : latency);
   double old = latency_.load(std::memory_order_relaxed);
   // Where another thread is first, this sample is dropped: there are plenty.
@@ -65,6 +83,7 @@ bool Replica::CountFault(absl::Time now) {
   // Of the calls that were out when it was put aside each tells the same.
   if (policy_.eject_after == 0 || Ejected(now)) return false;
   if (faults_in_a_row_.fetch_add(1, std::memory_order_relaxed) + 1 < policy_.eject_after) return false;
+  all_ejections_.fetch_add(1, std::memory_order_relaxed);
   const int before = ejections_.fetch_add(1, std::memory_order_relaxed);
   const absl::Duration time = policy_.eject_for * (int64_t{1} << std::min(before, kMaxDoublings));
   ejected_until_us_.store(absl::ToUnixMicros(now + time), std::memory_order_relaxed);

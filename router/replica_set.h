@@ -18,6 +18,7 @@
 #include "router/hedging.h"
 #include "router/policies/policy.h"
 #include "router/portal_metrics.h"
+#include "router/replica_status.h"
 #include "router/retry_budget.h"
 #include "router/revision.h"
 
@@ -41,6 +42,8 @@ class Replica final : public RefCounted {
   bool Ejected(absl::Time now) const {
     return absl::ToUnixMicros(now) < ejected_until_us_.load(std::memory_order_relaxed);
   }
+  /// For people and metrics.
+  ReplicaStatus Status(const ServableRef& wanted, absl::Time now);
 
  private:
   bool CountFault(absl::Time now);
@@ -56,6 +59,10 @@ class Replica final : public RefCounted {
   /// In a row, without an answer between.
   std::atomic<int> ejections_{0};
   std::atomic<int64_t> ejected_until_us_{0};
+  /// Since the node started.
+  LatencyCounts answers_;
+  std::atomic<uint64_t> failures_{0};
+  std::atomic<uint64_t> all_ejections_{0};
 };
 
 /// The replicas of one target (name and digest), and which of them takes the next call. Thread-safe; lives as long as
@@ -83,6 +90,22 @@ class ReplicaSet {
   absl::Status Health();
   /// The same message, whatever the state is: for a call that found no replica.
   absl::Status Unavailable() const;
+
+  /// Adds a line for each replica.
+  void AddStatus(absl::Time now, std::vector<ReplicaStatus>* all) {
+    const auto add = [&](const auto& replicas) {
+      for (const auto& replica : replicas) all->push_back(replica->Status(target_, now));
+    };
+    // Members are fixed, or a snapshot.
+    const auto add_members = [&](auto& set) {
+      if constexpr (requires { set.Snapshot(); }) {
+        add(*set.Snapshot());
+      } else {
+        add(set.replicas_);
+      }
+    };
+    add_members(*this);
+  }
 
   const ServableRef& target() const { return target_; }
   const RoutePolicy& policy() const { return policy_; }

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "router/portal_spans.h"
 
 namespace portico {
 namespace {
@@ -341,18 +342,8 @@ void RoutedCall::AddSpans(const Try& one, const PeerHeader& reply, const absl::S
   portal.start = one.sent;
   portal.duration = now - one.sent;
   portal.error = ErrorName(status);
-  context_->spans.Add(std::move(portal));
-  for (const WireSpan& wire : reply.spans) {
-    Span span;
-    span.span_id = wire.span_id;
-    span.parent_span_id = wire.parent_span_id;
-    span.name = std::string(wire.name);
-    span.node = std::string(wire.node);
-    span.start = absl::FromUnixMicros(wire.start_us);
-    span.duration = absl::Nanoseconds(static_cast<int64_t>(std::min<uint64_t>(wire.duration_ns, INT64_MAX)));
-    span.error = std::string(wire.error);
-    context_->spans.Add(std::move(span));
-  }
+  portal.attributes.push_back({"endpoint", one.replica->endpoint().url()});
+  AddPortalSpans(std::move(portal), reply.spans, context_->spans);
 }
 
 void RoutedCall::Finish(absl::StatusOr<PeerMessage> result) {

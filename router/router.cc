@@ -1,5 +1,6 @@
 #include "router/router.h"
 
+#include <algorithm>
 #include <atomic>
 #include <map>
 #include <random>
@@ -96,6 +97,20 @@ class Router::Impl {
     for (ReplicaSet* set : sets) set->SetMembers(MembersOf(set->target().name));
   }
 
+  std::vector<ReplicaStatus> Replicas() {
+    std::vector<ReplicaSet*> all;
+    {
+      MutexLock lock(&mutex_);
+      for (const auto& [name, sets] : sets_) {
+        for (const std::unique_ptr<ReplicaSet>& set : sets) all.push_back(set.get());
+      }
+    }
+    std::sort(all.begin(), all.end(), [](ReplicaSet* a, ReplicaSet* b) { return a->target().name < b->target().name; });
+    std::vector<ReplicaStatus> replicas;
+    for (ReplicaSet* set : all) set->AddStatus(surroundings_.clock.Now(), &replicas);
+    return replicas;
+  }
+
  private:
   /// Null where there is none yet.
   ReplicaSet* Find(const ServableRef& servable) {
@@ -159,5 +174,7 @@ void Router::Call(const RouteTarget& target, const Ref<const RequestContext>& co
 void Router::Warm(const RouteTarget& target) { impl_->SetFor(target.servable); }
 
 absl::Status Router::Health(const RouteTarget& target) const { return impl_->SetFor(target.servable).Health(); }
+
+std::vector<ReplicaStatus> Router::Replicas() const { return impl_->Replicas(); }
 
 }  // namespace portico

@@ -15,6 +15,7 @@
 #include "base/servable_ref.h"
 #include "base/tensor.h"
 #include "base/timer.h"
+#include "router/replica_status.h"
 #include "router/resolver.h"
 #include "router/revision.h"
 #include "transport/transport.h"
@@ -73,6 +74,8 @@ class Router {
   /// OK when a replica that could take the call is connected; else UNAVAILABLE with the reason. Begins to connect where
   /// nobody has yet.
   absl::Status Health(const RouteTarget& target) const;
+  /// All replicas of all targets that were called or warmed, by target.
+  std::vector<ReplicaStatus> Replicas() const;
 
  private:
   class Impl;

@@ -37,6 +37,7 @@ void ForEachView(PeerHeader& header, Visit visit) {
     visit(span.name);
     visit(span.node);
     visit(span.error);
+    visit(span.attributes);
   }
   for (ServedEntry& entry : header.served) {
     visit(entry.name);

@@ -60,7 +60,8 @@ void PutSpan(WireWriter& out, const WireSpan& span) {
   out.BytesHeader(25, (span.span_id != 0 ? 9 : 0) + (span.parent_span_id != 0 ? 9 : 0) +
                           BytesFieldSizeOrNone(span.name) + BytesFieldSizeOrNone(span.node) +
                           VarintFieldSizeOrNone(static_cast<uint64_t>(span.start_us)) +
-                          VarintFieldSizeOrNone(span.duration_ns) + BytesFieldSizeOrNone(span.error));
+                          VarintFieldSizeOrNone(span.duration_ns) + BytesFieldSizeOrNone(span.error) +
+                          BytesFieldSizeOrNone(span.attributes));
   PutFixed64(out, 1, span.span_id);
   PutFixed64(out, 2, span.parent_span_id);
   PutBytes(out, 3, span.name);
@@ -68,6 +69,7 @@ void PutSpan(WireWriter& out, const WireSpan& span) {
   PutVarint(out, 5, static_cast<uint64_t>(span.start_us));
   PutVarint(out, 6, span.duration_ns);
   PutBytes(out, 7, span.error);
+  PutBytes(out, 8, span.attributes);
 }
 
 void PutServed(WireWriter& out, const ServedEntry& served) {
@@ -234,6 +236,9 @@ bool DecodeSpan(absl::string_view bytes, WireSpan* span) {
         break;
       case Tag(7, kBytes):
         span->error = in.Bytes();
+        break;
+      case Tag(8, kBytes):
+        span->attributes = in.Bytes();
         break;
       default:
         break;

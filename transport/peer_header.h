@@ -33,6 +33,8 @@ struct WireSpan {
   int64_t start_us = 0;
   uint64_t duration_ns = 0;
   absl::string_view error;
+  /// Encoded, so that headers stay flat: wire_span.h reads and writes it.
+  absl::string_view attributes = {};
 };
 
 struct RowStatus {

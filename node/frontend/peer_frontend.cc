@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
+#include "transport/wire_span.h"
 
 namespace portico {
 namespace {
@@ -115,17 +116,8 @@ struct PeerFrontend::Call {
     header.code = static_cast<uint32_t>(outputs.status().code());
     header.message = outputs.status().message();
     const std::vector<Span> spans = context->MayRecord() ? context->spans.Take() : std::vector<Span>();
-    for (const Span& span : spans) {
-      WireSpan wire;
-      wire.span_id = span.span_id;
-      wire.parent_span_id = span.parent_span_id;
-      wire.name = span.name;
-      wire.node = span.node.empty() ? absl::string_view(frontend.inference_.node_name()) : absl::string_view(span.node);
-      wire.start_us = absl::ToUnixMicros(span.start);
-      wire.duration_ns = static_cast<uint64_t>(absl::ToInt64Nanoseconds(span.duration));
-      wire.error = span.error;
-      header.spans.push_back(wire);
-    }
+    WireSpans wire_spans;
+    wire_spans.Put(spans, frontend.inference_.node_name(), &header);
     if (!outputs.ok()) return reply(header, {});
     if (by_name) {
       for (const TensorSpec& spec : signature->outputs) {

@@ -9,6 +9,7 @@
 
 #include <map>
 #include <utility>
+#include <vector>
 
 #include "base/mutex.h"
 
@@ -107,9 +108,16 @@ class Metrics final : public PrometheusMetrics {
     if (!counters_.Release(metric) && !gauges_.Release(metric)) histograms_.Release(metric);
   }
 
-  std::string Expose() const override { return prometheus::TextSerializer().Serialize(registry_.Collect()); }
+  void AddSource(std::function<std::string()> source) override { sources_.push_back(std::move(source)); }
+
+  std::string Expose() const override {
+    std::string text = prometheus::TextSerializer().Serialize(registry_.Collect());
+    for (const auto& source : sources_) text += source();
+    return text;
+  }
 
  private:
+  std::vector<std::function<std::string()>> sources_;
   Mutex mutex_;
   prometheus::Registry registry_;
   Adapters<PrometheusCounter, prometheus::Counter> counters_ ABSL_GUARDED_BY(mutex_);

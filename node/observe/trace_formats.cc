@@ -30,6 +30,20 @@ int64_t EndNs(const Span& span) { return absl::ToUnixNanos(span.start + span.dur
 
 // --- Own ---
 
+/// "name":value of each.
+void AppendAttributes(const std::vector<SpanAttribute>& attributes, Comma& comma, std::string* out) {
+  for (const SpanAttribute& attribute : attributes) {
+    comma.Put(out);
+    AppendJsonString(attribute.name, out);
+    out->push_back(':');
+    if (const auto* text = std::get_if<std::string>(&attribute.value)) {
+      AppendJsonString(*text, out);
+    } else {
+      absl::StrAppend(out, std::get<int64_t>(attribute.value));
+    }
+  }
+}
+
 void AppendSpan(const Span& span, std::string* out) {
   out->append("{\"name\":");
   AppendJsonString(span.name, out);
@@ -41,6 +55,12 @@ void AppendSpan(const Span& span, std::string* out) {
   if (!span.error.empty()) {
     out->append(",\"error\":");
     AppendJsonString(span.error, out);
+  }
+  if (!span.attributes.empty()) {
+    out->append(",\"attributes\":{");
+    Comma comma;
+    AppendAttributes(span.attributes, comma, out);
+    out->push_back('}');
   }
   out->push_back('}');
 }
@@ -120,6 +140,9 @@ class ChromeWriter {
       out_->append(",\"error\":");
       AppendJsonString(span.error, out_);
     }
+    Comma after_others;
+    if (!span.attributes.empty()) out_->push_back(',');
+    AppendAttributes(span.attributes, after_others, out_);
     out_->append("}}");
   }
 
@@ -138,6 +161,20 @@ int KindOf(const Trace& trace, const Span& span) {
   return absl::StartsWith(span.name, "portal ") ? 3 : 1;       // CLIENT, INTERNAL
 }
 
+void AppendOtlpAttribute(const SpanAttribute& attribute, Comma& comma, std::string* out) {
+  comma.Put(out);
+  out->append("{\"key\":");
+  AppendJsonString(absl::StrCat("portico.", attribute.name), out);
+  if (const auto* text = std::get_if<std::string>(&attribute.value)) {
+    out->append(",\"value\":{\"stringValue\":");
+    AppendJsonString(*text, out);
+  } else {
+    // 64-bit numbers are strings there.
+    absl::StrAppend(out, ",\"value\":{\"intValue\":\"", std::get<int64_t>(attribute.value), "\"");
+  }
+  out->append("}}");
+}
+
 void AppendOtlpSpan(const Trace& trace, const Span& span, std::string* out) {
   absl::StrAppendFormat(out, "{\"traceId\":\"%s\",\"spanId\":\"%016x\"", TraceIdHex(trace.context), span.span_id);
   if (span.parent_span_id != 0) absl::StrAppendFormat(out, ",\"parentSpanId\":\"%016x\"", span.parent_span_id);
@@ -154,8 +191,16 @@ void AppendOtlpSpan(const Trace& trace, const Span& span, std::string* out) {
     AppendJsonString(span.error, out);
     out->push_back('}');
   }
-  if (trace.slow && span.span_id == trace.context.parent_span_id) {
-    out->append(",\"attributes\":[{\"key\":\"portico.slow\",\"value\":{\"boolValue\":true}}]");
+  const bool slow_root = trace.slow && span.span_id == trace.context.parent_span_id;
+  if (slow_root || !span.attributes.empty()) {
+    out->append(",\"attributes\":[");
+    Comma comma;
+    if (slow_root) {
+      comma.Put(out);
+      out->append("{\"key\":\"portico.slow\",\"value\":{\"boolValue\":true}}");
+    }
+    for (const SpanAttribute& attribute : span.attributes) AppendOtlpAttribute(attribute, comma, out);
+    out->push_back(']');
   }
   out->push_back('}');
 }

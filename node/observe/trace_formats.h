@@ -12,7 +12,7 @@ namespace portico {
 using TraceList = absl::Span<const std::shared_ptr<const Trace>>;
 
 /// {"traces":[{"trace_id","sampled","slow","spans":[{"name","node","span_id","parent_span_id","start_us",
-/// "duration_us"[,"error"]}]}]}.
+/// "duration_us"[,"error"][,"attributes":{…}]}]}]}.
 std::string TracesJson(TraceList traces);
 
 /// Chrome's trace event format, which ui.perfetto.dev and chrome://tracing open: a process per node, and in it rows per

@@ -300,6 +300,29 @@ TEST_F(BatcherTest, TracedCallsTellQueueAndBatchBelowTheirSegment) {
   EXPECT_EQ(spans[1].duration, absl::Milliseconds(4));
   EXPECT_EQ(spans[2].name, "batch of 3 rows, 2 calls");
   EXPECT_EQ(spans[2].parent_span_id, spans[0].span_id);
+  EXPECT_EQ(*spans[2].Number("rows"), 3);
+  EXPECT_EQ(*spans[2].Number("calls"), 2);
+  EXPECT_EQ(*spans[2].Number("own_rows"), 1);
+  EXPECT_EQ(spans[2].Text("shared_with"), nullptr) << "the other one is not sampled";
+}
+
+TEST_F(BatcherTest, TracedCallsNameTheSampledTracesThatSharedTheirRun) {
+  Build();
+  std::vector<Ref<RequestContext>> contexts;
+  for (uint64_t i = 0; i < 12; ++i) {
+    contexts.push_back(MakeRef<RequestContext>());
+    contexts.back()->trace = {.trace_id_low = i, .parent_span_id = 5, .sampled = i != 1};
+    Submit({Rows({1})}, contexts.back());
+  }
+  executor_.RunAll();
+  ASSERT_THAT(runs_, ElementsAre(12));
+  const std::vector<Span> spans = contexts[0]->spans.Take();
+  ASSERT_EQ(spans.size(), 3);
+  const std::string* others = spans[2].Text("shared_with");
+  ASSERT_NE(others, nullptr);
+  EXPECT_EQ(others->substr(0, 65), "00000000000000000000000000000002,00000000000000000000000000000003");
+  EXPECT_EQ(others->size(), 8 * 33 - 1) << "eight of the ten";
+  EXPECT_TRUE(contexts[1]->spans.Take().empty());
 }
 
 TEST_F(BatcherTest, OfCallsThatAreNotSampledOnlyLongOnesLeaveSpans) {

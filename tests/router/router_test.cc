@@ -393,8 +393,47 @@ TEST_F(RouterTest, SpansOfTheInnerHopHangBelowThePortalsOwn) {
   EXPECT_EQ(spans[1].name, "segment");
   EXPECT_EQ(spans[1].node, "hub/0");
   EXPECT_EQ(spans[1].parent_span_id, portal_id);
-  EXPECT_EQ(spans[1].start, absl::FromUnixSeconds(1));
+  EXPECT_EQ(spans[1].start, spans[0].start + (absl::Milliseconds(5) - absl::Nanoseconds(1500)) / 2);
   EXPECT_EQ(spans[1].duration, absl::Nanoseconds(1500));
+  ASSERT_NE(spans[0].Text("endpoint"), nullptr);
+  EXPECT_EQ(*spans[0].Text("endpoint"), "x://a");
+}
+
+TEST_F(RouterTest, ReplicasTellWhatCallsKnowOfThem) {
+  Make({"x://a"});
+  Call(target_);
+  ASSERT_EQ(router_->Replicas().size(), 1u);
+  EXPECT_EQ(router_->Replicas()[0].standing, Standing::kUnknown);
+  transport_.Connected("x://a");
+  clock_.now += absl::Milliseconds(3);
+  transport_.calls.back().Reply();
+  Call(target_);
+  PeerHeader full;
+  full.code = static_cast<uint32_t>(absl::StatusCode::kResourceExhausted);
+  transport_.calls.back().Reply(full);
+  Call(target_);  // Stays out.
+  const std::vector<ReplicaStatus> replicas = router_->Replicas();
+  EXPECT_EQ(replicas[0].target, "hub/enc");
+  EXPECT_EQ(replicas[0].endpoint, "x://a");
+  EXPECT_EQ(replicas[0].standing, Standing::kHere);
+  EXPECT_EQ(replicas[0].in_flight, 1);
+  EXPECT_EQ(replicas[0].failures, 1u);
+  EXPECT_EQ(replicas[0].answers.buckets[6], 1u) << "from 2 to 5 ms";
+  EXPECT_EQ(replicas[0].answers.sum, absl::Milliseconds(3));
+  EXPECT_EQ(replicas[0].ejected_for, absl::ZeroDuration());
+  const std::string text = ReplicaMetricsText(replicas);
+  const std::string labels = R"(target="hub/enc",digest="",endpoint="x://a")";
+  EXPECT_THAT(text, HasSubstr("portico_replica_latency_seconds_bucket{" + labels + ",le=\"0.002\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("portico_replica_latency_seconds_bucket{" + labels + ",le=\"0.005\"} 2\n"));
+  EXPECT_THAT(text, HasSubstr("portico_replica_state{" + labels + R"(,node="node-of-x://a",state="here"} 1)"));
+  EXPECT_THAT(text, HasSubstr("\nportico_replicas_untold 0\n"));
+}
+
+TEST_F(RouterTest, MetricsOfReplicasAreBounded) {
+  EXPECT_EQ(ReplicaMetricsText({}), "");
+  const std::string text = ReplicaMetricsText(std::vector<ReplicaStatus>(1000));
+  EXPECT_THAT(text, HasSubstr("\nportico_replicas_untold 744\n"));
+  EXPECT_LT(text.size(), 1u << 20);
 }
 
 TEST_F(RouterTest, UnsampledRequestsLeaveNoSpans) {

@@ -25,6 +25,14 @@ TEST(PrometheusMetricsTest, SeriesAreExposedInTextFormat) {
   EXPECT_THAT(text, HasSubstr("seconds_bucket{le=\"1\"} 1"));
 }
 
+TEST(PrometheusMetricsTest, SourcesAreAskedEachTime) {
+  const auto metrics = PrometheusMetrics::Create();
+  int asked = 0;
+  metrics->AddSource([&asked] { return "mine " + std::to_string(++asked) + "\n"; });
+  EXPECT_THAT(metrics->Expose(), testing::HasSubstr("mine 1\n"));
+  EXPECT_THAT(metrics->Expose(), testing::HasSubstr("mine 2\n"));
+}
+
 TEST(PrometheusMetricsTest, SameNameAndLabelsGiveTheSameObject) {
   const auto metrics = PrometheusMetrics::Create();
   Counter& first = metrics->NewCounter("c", "C.", {{"a", "1"}, {"b", "2"}});

@@ -44,6 +44,12 @@ TEST(TraceFormatsTest, OwnFormTellsEachSpan) {
             R"("start_us":7,"duration_us":1.500}]}]})");
   trace->spans[0].error = "HTTP 404";
   EXPECT_THAT(TracesJson(traces), testing::HasSubstr(R"("duration_us":1.500,"error":"HTTP 404"})"));
+  trace->spans[0].attributes = {{"rows", 3}, {"endpoint", "x\"y"}};
+  EXPECT_THAT(TracesJson(traces),
+              testing::HasSubstr(R"("error":"HTTP 404","attributes":{"rows":3,"endpoint":"x\"y"}}])"));
+  EXPECT_THAT(ChromeTraceJson(traces), testing::HasSubstr(R"("error":"HTTP 404","rows":3,"endpoint":"x\"y"}})"));
+  EXPECT_THAT(OtlpJson(traces), testing::HasSubstr(R"("attributes":[{"key":"portico.rows","value":{"intValue":"3"}},)"
+                                                   R"({"key":"portico.endpoint","value":{"stringValue":"x\"y"}}])"));
   EXPECT_EQ(TracesJson({}), R"({"traces":[]})");
 }
 

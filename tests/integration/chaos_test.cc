@@ -1,0 +1,176 @@
+// Faults of processes and networks, with real processes: two replicas, default policies, clients that never pause.
+// What was held is asserted; what was seen is printed, and docs/reliability.md quotes it.
+
+#include <signal.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "absl/time/clock.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/integration/chaos_mesh.h"
+
+namespace portico {
+namespace {
+
+/// Of what a healthy mesh does on this machine, taken before each fault.
+constexpr absl::Duration kHealthy = absl::Seconds(2);
+/// A request later than this was hurt by a fault, not by a busy machine.
+constexpr absl::Duration kLate = absl::Milliseconds(250);
+
+class ChaosTest : public ::testing::Test {
+ protected:
+  /// Load on a healthy mesh for a while. Ends when the fault may begin.
+  void Begin(std::vector<std::string> front_flags = {}, const std::string& front_prefix = "") {
+    mesh_.emplace(std::move(front_flags), front_prefix);
+    load_.emplace(mesh_->grpc());
+    absl::SleepFor(absl::Milliseconds(500));  // Connections are made.
+    healthy_since_ = absl::Now();
+    absl::SleepFor(kHealthy);
+    fault_at_ = absl::Now();
+  }
+  /// Load for so long, from now on.
+  static void GoOn(absl::Duration time) { absl::SleepFor(time); }
+  /// Ends the load. What clients saw from the fault on.
+  ChaosLoad::Summary End(const char* fault) {
+    const absl::Time now = absl::Now();
+    load_->Stop();
+    healthy_ = load_->Between(healthy_since_, fault_at_, kLate);
+    const ChaosLoad::Summary seen = load_->Between(fault_at_, now, kLate);
+    std::printf("[before] %s\n[%s] %s\n", healthy_.Text().c_str(), fault, seen.Text().c_str());
+    EXPECT_EQ(healthy_.failed, 0u) << healthy_.first_error;
+    EXPECT_GT(healthy_.answers, 100u);
+    return seen;
+  }
+
+  std::optional<ChaosMesh> mesh_;
+  std::optional<ChaosLoad> load_;
+  absl::Time healthy_since_;
+  absl::Time fault_at_;
+  ChaosLoad::Summary healthy_;
+};
+
+TEST_F(ChaosTest, AKilledReplicaFailsNoRequestAndIsUsedAgainWhenItIsBack) {
+  Begin();
+  mesh_->Kill(0);
+  GoOn(absl::Seconds(2));
+  mesh_->Start(0);
+  const absl::Duration back = mesh_->WaitForState(0, "here");
+  const double answers = mesh_->Answers(0);
+  GoOn(absl::Seconds(2));
+  EXPECT_GT(mesh_->Answers(0), answers + 100) << "it gets its share of the load again";
+  const ChaosLoad::Summary seen = End("kill -9");
+  std::printf("[kill -9] connected again %s after it was ready\n", absl::FormatDuration(back).c_str());
+  EXPECT_EQ(seen.failed, 0u) << seen.first_error;
+  EXPECT_LT(seen.recovered_after, absl::Seconds(2));
+  EXPECT_LT(back, absl::Seconds(2));
+}
+
+TEST_F(ChaosTest, AStoppedReplicaHoldsUpOnlyWhatItHadAndNothingFails) {
+  Begin();
+  mesh_->replica(0).Signal(SIGSTOP);
+  const absl::Duration noticed = mesh_->WaitForState(0, "away");
+  GoOn(absl::Seconds(2));
+  mesh_->replica(0).Signal(SIGCONT);
+  const absl::Duration back = mesh_->WaitForState(0, "here");
+  GoOn(absl::Seconds(1));
+  const ChaosLoad::Summary seen = End("SIGSTOP");
+  std::printf("[SIGSTOP] noticed after %s, connected again %s after SIGCONT; %zu requests were late\n",
+              absl::FormatDuration(noticed).c_str(), absl::FormatDuration(back).c_str(), seen.late);
+  EXPECT_EQ(seen.failed, 0u) << seen.first_error;
+  EXPECT_LT(noticed, absl::Seconds(8));
+  EXPECT_LT(back, absl::Seconds(2));
+  EXPECT_LE(seen.late, 8u) << "no client is hurt twice";
+}
+
+TEST_F(ChaosTest, APartitionedReplicaHoldsUpOnlyWhatItHadAndNothingFails) {
+  Begin();
+  mesh_->proxy(0).Partition(true);
+  const absl::Duration noticed = mesh_->WaitForState(0, "away");
+  GoOn(absl::Seconds(2));
+  mesh_->proxy(0).Partition(false);
+  const absl::Duration back = mesh_->WaitForState(0, "here");
+  GoOn(absl::Seconds(1));
+  const ChaosLoad::Summary seen = End("partition");
+  std::printf("[partition] noticed after %s, connected again %s after it healed; %zu requests were late\n",
+              absl::FormatDuration(noticed).c_str(), absl::FormatDuration(back).c_str(), seen.late);
+  EXPECT_EQ(seen.failed, 0u) << seen.first_error;
+  EXPECT_LT(noticed, absl::Seconds(8));
+  EXPECT_LT(back, absl::Seconds(4));
+  EXPECT_LE(seen.late, 8u) << "no client is hurt twice";
+}
+
+TEST_F(ChaosTest, AReplicaThatIsSlowNowAndThenDoesNotSetTheMeshsPace) {
+  Begin();
+  // A hundred times what a request takes; what is behind it on the connection waits too.
+  load_->Stop();
+  const absl::Duration delay = 100 * load_->Between(healthy_since_, absl::Now(), kLate).p50;
+  load_.emplace(mesh_->grpc());
+  healthy_since_ = absl::Now();
+  GoOn(kHealthy);
+  fault_at_ = absl::Now();
+  mesh_->proxy(0).Slow(0.01, delay);
+  GoOn(absl::Seconds(8));
+  const ChaosLoad::Summary seen = End("1 % slowed 100×");
+  std::printf("[1 %% slowed 100×] held back for %s; p99 is %.2f times the healthy one\n",
+              absl::FormatDuration(delay).c_str(), absl::FDivDuration(seen.p99, healthy_.p99));
+  EXPECT_EQ(seen.failed, 0u) << seen.first_error;
+  // What is beyond twice is for other work of this machine.
+  EXPECT_LT(seen.p99, 2 * healthy_.p99 + absl::Milliseconds(5));
+}
+
+TEST_F(ChaosTest, ReconnectsInAStormFailNoRequest) {
+  Begin();
+  const int64_t before = mesh_->proxy(0).connections();
+  for (const absl::Time end = absl::Now() + absl::Seconds(4); absl::Now() < end;) {
+    mesh_->proxy(0).Cut();
+    GoOn(absl::Milliseconds(25));
+  }
+  const absl::Duration back = mesh_->WaitForState(0, "here");
+  GoOn(absl::Seconds(1));
+  const ChaosLoad::Summary seen = End("reconnect storm");
+  std::printf("[reconnect storm] %ld connections were made and cut; connected %s after it ended\n",
+              static_cast<long>(mesh_->proxy(0).connections() - before), absl::FormatDuration(back).c_str());
+  EXPECT_EQ(seen.failed, 0u) << seen.first_error;
+  EXPECT_GT(mesh_->proxy(0).connections(), before + 2);
+  EXPECT_LT(back, absl::Seconds(4));
+}
+
+TEST_F(ChaosTest, AReplicaThatAnswersGarbageIsCutAndNobodySeesIt) {
+  Begin();
+  mesh_->proxy(0).Garble(true);
+  GoOn(absl::Seconds(4));
+  mesh_->proxy(0).Garble(false);
+  const absl::Duration back = mesh_->WaitForState(0, "here");
+  GoOn(absl::Seconds(1));
+  const ChaosLoad::Summary seen = End("garbage");
+  std::printf("[garbage] connected again %s after it ended\n", absl::FormatDuration(back).c_str());
+  EXPECT_EQ(seen.failed, 0u) << seen.first_error;
+  EXPECT_LT(seen.recovered_after, absl::Seconds(6)) << "two after the garbage ended";
+}
+
+TEST_F(ChaosTest, AFullDiskForLogsStopsTheLogsAndNothingElse) {
+  const TempFolder logs;
+  // No file may grow beyond 64 KiB: as on a full disk writes fail, here with EFBIG.
+  Begin({"--request-log=" + logs.path() + "/requests", "--request-log-sample=1", "--log-level=debug",
+         "2>>" + logs.path() + "/log"},
+        "trap '' XFSZ; ulimit -f 128;");
+  std::ofstream(logs.path() + "/log", std::ios::app) << std::string(64 << 10, '\n');
+  GoOn(absl::Seconds(3));
+  const auto log_bytes = std::filesystem::file_size(logs.path() + "/log");
+  mesh_->Kill(0);  // Something to log.
+  GoOn(absl::Seconds(1));
+  const double lost = mesh_->Count("portico_request_log_records_total", "result", "unwritable");
+  const ChaosLoad::Summary seen = End("full disk for logs");
+  std::printf("[full disk for logs] %.0f records were dropped and counted\n", lost);
+  EXPECT_EQ(seen.failed, 0u) << seen.first_error;
+  EXPECT_FALSE(mesh_->front().Ended().has_value());
+  EXPECT_GT(lost, 0);
+  EXPECT_EQ(std::filesystem::file_size(logs.path() + "/log"), log_bytes) << "nothing more could be written";
+}
+
+}  // namespace
+}  // namespace portico
