@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "absl/time/time.h"
@@ -32,6 +33,8 @@ struct RequestContext final : public RefCounted {
   int32_t priority = 0;
   /// The mesh revision the request was stamped with at its entry; 0 where there is none.
   uint64_t revision = 0;
+  /// Where it entered: keeps that revision alive until the request is done.
+  std::shared_ptr<const void> revision_hold;
   /// Portals between the client and here.
   int32_t hop = 0;
   /// How often this call was tried before.

@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -14,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/mutex.h"
 #include "base/status_macros.h"
 #include "cli/commands.h"
 #include "cli/curve_keys.h"
@@ -92,7 +94,17 @@ absl::StatusOr<Node::Options> MeshOptions(const Flags& flags) {
         "none; leave them out");
   }
   ASSIGN_OR_RETURN(const Revision revision, ReadRevision(flags.revision));
-  return Node::OptionsFor(revision, flags.node, flags.replica);
+  absl::StatusOr<Node::Options> options = Node::OptionsFor(revision, flags.node, flags.replica);
+  if (absl::IsNotFound(options.status())) {
+    // It comes with the next revision.
+    const auto next = ReadRevision(std::filesystem::path(flags.revision).replace_filename("next"));
+    if (next.ok()) options = Node::OptionsFor(*next, flags.node, flags.replica);
+  }
+  if (!options.ok()) return options;
+  options->revisions.pointer = flags.revision;
+  options->revisions.node = flags.node;
+  options->revisions.replica = flags.replica;
+  return options;
 }
 
 /// What flags leave open of a node that no mesh knows.
@@ -169,10 +181,59 @@ void SayAddresses(const NodeStatus& status) {
   std::fflush(stdout);
 }
 
-absl::Status WriteStatus(const Flags& flags, const NodeStatus& status) {
-  if (flags.status_file.empty()) return absl::OkStatus();
-  return WriteFileAtomically(flags.status_file, FormatNodeStatus(status));
-}
+/// The status file of this process: written when it is ready, and whenever it stands elsewhere with its mesh's
+/// revisions. Thread-safe.
+class StatusFile {
+ public:
+  /// `flags` are not owned and must outlive it.
+  StatusFile(const Flags& flags, std::string name) : flags_(flags), name_(std::move(name)) {}
+
+  /// Before Begin() it is only remembered.
+  void OnRevisions(const RevisionState& state) {
+    MutexLock lock(&mutex_);
+    revisions_ = {state.current, state.prepared, state.oldest, state.refused, state.why};
+    if (node_ == nullptr) return;
+    const absl::Status status = Write(StatusNow());
+    if (!status.ok()) LogError(absl::StrCat("status file: ", status.message()));
+  }
+  /// `node` is not owned and must live until End().
+  absl::StatusOr<NodeStatus> Begin(Node& node) {
+    MutexLock lock(&mutex_);
+    node_ = &node;
+    NodeStatus status = StatusNow();
+    RETURN_IF_ERROR(Write(status));
+    return status;
+  }
+  absl::Status Update() {
+    MutexLock lock(&mutex_);
+    return Write(StatusNow());
+  }
+  /// Not ready any more.
+  absl::Status End() {
+    MutexLock lock(&mutex_);
+    NodeStatus status = StatusNow();
+    node_ = nullptr;
+    status.ready = false;
+    return Write(status);
+  }
+
+ private:
+  NodeStatus StatusNow() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    NodeStatus status = StatusOf(*node_, flags_, name_);
+    status.revisions = revisions_;
+    return status;
+  }
+  absl::Status Write(const NodeStatus& status) const {
+    if (flags_.status_file.empty()) return absl::OkStatus();
+    return WriteFileAtomically(flags_.status_file, FormatNodeStatus(status));
+  }
+
+  const Flags& flags_;
+  const std::string name_;
+  Mutex mutex_;
+  Node* node_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  NodeStatus::Revisions revisions_ ABSL_GUARDED_BY(mutex_);
+};
 
 absl::Status Serve(const Flags& flags) {
   if (!SetLogLevel(flags.log_level)) {
@@ -180,28 +241,28 @@ absl::Status Serve(const Flags& flags) {
         absl::StrCat("--log-level: got '", flags.log_level, "', want debug, info, warning, error or off"));
   }
   ASSIGN_OR_RETURN(Node::Options options, OptionsFrom(flags));
-  const std::string name = options.name;
+  StatusFile file(flags, options.name);
+  options.revisions.on_change = [&file](const RevisionState& state) { file.OnRevisions(state); };
   auto signals = std::make_unique<SignalFd>(std::initializer_list<int>{SIGINT, SIGTERM});
   ASSIGN_OR_RETURN(const std::unique_ptr<Node> node, Node::Start(std::move(options)));
-  NodeStatus status = StatusOf(*node, flags, name);
+  ASSIGN_OR_RETURN(const NodeStatus status, file.Begin(*node));
   SayAddresses(status);
-  RETURN_IF_ERROR(WriteStatus(flags, status));
 
   // Nodes of a mesh start together: whoever waits for the status file wants to know when the portals have reached their
   // targets.
   int signal = 0;
-  while (signal == 0 && !status.degraded.empty()) {
+  bool degraded = !status.degraded.empty();
+  while (signal == 0 && degraded) {
     signal = signals->Wait(kPortalCheckPeriod);
-    status.degraded = DegradedPortals(*node);
-    if (status.degraded.empty()) RETURN_IF_ERROR(WriteStatus(flags, status));
+    degraded = !DegradedPortals(*node).empty();
+    if (!degraded) RETURN_IF_ERROR(file.Update());
   }
   if (signal == 0) signal = signals->Wait();
 
   LogInfo(absl::StrCat("stopping at ", signal == SIGINT ? "SIGINT" : "SIGTERM", "; requests in hand finish"));
   // A second signal ends the process at once.
   signals.reset();
-  status.ready = false;
-  RETURN_IF_ERROR(WriteStatus(flags, status));
+  RETURN_IF_ERROR(file.End());
   node->Stop();
   return absl::OkStatus();
 }

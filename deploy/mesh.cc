@@ -41,7 +41,8 @@ bool IsModelName(absl::string_view name) {
 /// Reads one mesh file: a method per section, in the file's order.
 class MeshReader {
  public:
-  explicit MeshReader(const std::string& path) : folder_(std::filesystem::path(path).parent_path()) {}
+  MeshReader(const std::string& path, PackageReader& packages)
+      : folder_(std::filesystem::path(path).parent_path()), packages_(packages) {}
 
   absl::StatusOr<Revision> Read(const YamlNode& root) {
     RETURN_IF_ERROR(root.CheckMap("mesh file", {"mesh", "models", "nodes", "policies"}));
@@ -55,7 +56,8 @@ class MeshReader {
     RETURN_IF_ERROR(ReadModels(*root.Find("models")));
     RETURN_IF_ERROR(ReadNodes(*root.Find("nodes")));
     if (const YamlNode* policies = root.Find("policies")) RETURN_IF_ERROR(ReadPolicies(*policies));
-    RETURN_IF_ERROR(CheckPortals(revision_, *root.Find("models")));
+    RETURN_IF_ERROR(PinVersions(&revision_, *root.Find("models"), packages_));
+    RETURN_IF_ERROR(CheckPortals(revision_, *root.Find("models"), packages_));
     return std::move(revision_);
   }
 
@@ -249,6 +251,7 @@ class MeshReader {
   }
 
   const std::filesystem::path folder_;
+  PackageReader& packages_;
   Revision revision_;
   std::vector<Claim> claims_;
   std::vector<std::string> ipc_peers_;
@@ -256,11 +259,12 @@ class MeshReader {
 
 }  // namespace
 
-absl::StatusOr<MeshFile> ReadMeshFile(const std::string& path) {
+absl::StatusOr<MeshFile> ReadMeshFile(const std::string& path, PackageReader* packages) {
+  PackageReader own;
   ASSIGN_OR_RETURN(const YamlNode root, ReadYaml(path));
   MeshFile mesh;
   mesh.path = path;
-  ASSIGN_OR_RETURN(mesh.revision, MeshReader(path).Read(root));
+  ASSIGN_OR_RETURN(mesh.revision, MeshReader(path, packages == nullptr ? own : *packages).Read(root));
   return mesh;
 }
 

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "deploy/package_reader.h"
 #include "router/revision.h"
 
 namespace portico {
@@ -11,12 +12,15 @@ namespace portico {
 /// name, a port that two nodes claim, a node that serves a model that is not there, a cycle of portals:
 /// INVALID_ARGUMENT "mesh.yaml:12: what is wrong, got, want; remedy". Relative model paths are meant from the file's
 /// folder.
+///
+/// What `versions` and `labels` mean is looked up in the folders, and pinned: versions and digests.
 struct MeshFile {
   std::string path;
   /// Peer endpoints that the file leaves open are empty; replicas are expanded.
   Revision revision;
 };
 
-absl::StatusOr<MeshFile> ReadMeshFile(const std::string& path);
+/// `packages` remembers what was read of model folders; null: nobody does.
+absl::StatusOr<MeshFile> ReadMeshFile(const std::string& path, PackageReader* packages = nullptr);
 
 }  // namespace portico

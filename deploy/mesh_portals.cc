@@ -1,7 +1,7 @@
 #include "deploy/mesh_portals.h"
 
 #include <map>
-#include <optional>
+#include <memory>
 #include <set>
 #include <string>
 #include <utility>
@@ -12,24 +12,21 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "base/version_policy.h"
-#include "models/graph/graph_plan.h"
 #include "models/package/package.h"
 
 namespace portico {
 namespace {
 
-/// What the check needs of a model, without its weights.
+/// What the check needs of a model: of its highest version.
 struct ModelFacts {
-  std::string folder;
-  /// Of all versions that are served; the highest last. The rest is of the highest.
-  std::vector<Digest> digests;
-  std::vector<std::string> signatures;
-  std::vector<PortalSpec> portals;
+  const Revision::Model* model;
+  std::shared_ptr<const PackageFacts> highest;
 };
 
 using Facts = std::map<std::string, ModelFacts>;
 
-absl::StatusOr<ModelFacts> ReadFacts(const Revision::Model& model) {
+/// The folders of the versions that are served, rising.
+absl::StatusOr<std::vector<VersionFolder>> ServedFolders(const Revision::Model& model) {
   ASSIGN_OR_RETURN(const std::vector<VersionFolder> versions, ListVersions(model.path));
   if (versions.empty()) {
     return absl::NotFoundError(absl::StrCat("path: got '", model.path, "' without a version folder, want one such as '",
@@ -44,24 +41,31 @@ absl::StatusOr<ModelFacts> ReadFacts(const Revision::Model& model) {
         absl::StrCat("versions: got none that is in '", model.path, "', want one of ", absl::StrJoin(listed, ", ")));
   }
   for (const auto& [label, version] : model.labels) served.insert(version);
-  WeightStore store;
-  ModelFacts facts;
-  std::optional<Package> highest;
+  std::vector<VersionFolder> folders;
   for (const VersionFolder& version : versions) {
-    if (!served.contains(version.version)) continue;
-    ASSIGN_OR_RETURN(highest, LoadPackage(model.name, version.folder, store));
-    facts.digests.push_back(highest->digest);
+    if (served.contains(version.version)) folders.push_back(version);
   }
-  Package& package = *highest;
-  facts.folder = package.folder;
-  for (const Signature& signature : package.signatures) {
-    facts.signatures.push_back(signature.name);
-    ASSIGN_OR_RETURN(GraphPlan plan, Partition(package.model, signature));
-    for (PlanStep& step : plan.steps) {
-      if (step.portal != nullptr) facts.portals.push_back(std::move(*step.portal));
-    }
+  return folders;
+}
+
+absl::Status Pin(Revision::Model* model, PackageReader& packages) {
+  ASSIGN_OR_RETURN(const std::vector<VersionFolder> folders, ServedFolders(*model));
+  model->pins.clear();
+  for (const VersionFolder& folder : folders) {
+    ASSIGN_OR_RETURN(const auto facts, packages.Read(model->name, folder));
+    model->pins.push_back({folder.version, facts->digest});
   }
-  return facts;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ModelFacts> ReadFacts(const Revision::Model& model, PackageReader& packages) {
+  ASSIGN_OR_RETURN(const std::vector<VersionFolder> folders, ServedFolders(model));
+  ASSIGN_OR_RETURN(auto highest, packages.Read(model.name, folders.back()));
+  return ModelFacts{&model, std::move(highest)};
+}
+
+absl::Status ErrorAt(const YamlNode& models, const std::string& model, absl::string_view message) {
+  return models.Find(model)->Error(absl::StrCat("model '", model, "': ", message));
 }
 
 bool IsServed(const Revision& revision, const std::string& model) {
@@ -80,15 +84,18 @@ absl::Status CheckTarget(const Revision& revision, const Facts& facts, const Por
     return absl::InvalidArgumentError(
         absl::StrCat("got target '", portal.target, "', which no node serves; add it to the 'serve' of a node"));
   }
-  if (!portal.digest.empty() && !absl::c_linear_search(target->second.digests, portal.digest)) {
+  const ModelFacts& facts_of_target = target->second;
+  const auto has_digest = [&](const Revision::Pin& pin) { return pin.digest == portal.digest; };
+  if (!portal.digest.empty() && absl::c_none_of(facts_of_target.model->pins, has_digest)) {
     return absl::InvalidArgumentError(absl::StrCat("got digest ", portal.digest.Short(), " for target '", portal.target,
-                                                   "', want ", target->second.digests.back().Short(),
-                                                   ", the digest of '", target->second.folder,
+                                                   "', want ", facts_of_target.highest->digest.Short(),
+                                                   ", the digest of '", facts_of_target.highest->folder,
                                                    "'; use the packages of one split, or split the model again"));
   }
-  if (!absl::c_linear_search(target->second.signatures, portal.signature)) {
+  if (!absl::c_linear_search(facts_of_target.highest->signatures, portal.signature)) {
     return absl::InvalidArgumentError(absl::StrCat("got signature '", portal.signature, "' of target '", portal.target,
-                                                   "', want one of ", absl::StrJoin(target->second.signatures, ", ")));
+                                                   "', want one of ",
+                                                   absl::StrJoin(facts_of_target.highest->signatures, ", ")));
   }
   return absl::OkStatus();
 }
@@ -108,7 +115,7 @@ class CycleSearch {
     }
     if (!visited_.emplace(model, true).second) return "";
     path_.push_back(model);
-    for (const PortalSpec& portal : facts_.at(model).portals) {
+    for (const PortalSpec& portal : facts_.at(model).highest->portals) {
       if (std::string cycle = From(portal.target); !cycle.empty()) return cycle;
     }
     path_.pop_back();
@@ -123,28 +130,34 @@ class CycleSearch {
 
 }  // namespace
 
-absl::Status CheckPortals(const Revision& revision, const YamlNode& models) {
-  const auto error = [&models](const std::string& model, absl::string_view message) {
-    return models.Find(model)->Error(absl::StrCat("model '", model, "': ", message));
-  };
+absl::Status PinVersions(Revision* revision, const YamlNode& models, PackageReader& packages) {
+  for (Revision::Model& model : revision->models) {
+    const absl::Status status = Pin(&model, packages);
+    if (!status.ok()) return ErrorAt(models, model.name, status.message());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPortals(const Revision& revision, const YamlNode& models, PackageReader& packages) {
   Facts facts;
   for (const Revision::Model& model : revision.models) {
-    absl::StatusOr<ModelFacts> read = ReadFacts(model);
-    if (!read.ok()) return error(model.name, read.status().message());
+    absl::StatusOr<ModelFacts> read = ReadFacts(model, packages);
+    if (!read.ok()) return ErrorAt(models, model.name, read.status().message());
     facts.emplace(model.name, *std::move(read));
   }
   for (const Revision::Model& model : revision.models) {
-    for (const PortalSpec& portal : facts.at(model.name).portals) {
+    for (const PortalSpec& portal : facts.at(model.name).highest->portals) {
       if (absl::Status status = CheckTarget(revision, facts, portal); !status.ok()) {
-        return error(model.name, absl::StrCat("portal '", portal.node_name, "': ", status.message()));
+        return ErrorAt(models, model.name, absl::StrCat("portal '", portal.node_name, "': ", status.message()));
       }
     }
   }
   CycleSearch search(facts);
   for (const Revision::Model& model : revision.models) {
     if (const std::string cycle = search.From(model.name); !cycle.empty()) {
-      return error(model.name, absl::StrCat("got portals that call in a circle, ", cycle,
-                                            ", want none that come back; split so that no part calls its caller"));
+      return ErrorAt(models, model.name,
+                     absl::StrCat("got portals that call in a circle, ", cycle,
+                                  ", want none that come back; split so that no part calls its caller"));
     }
   }
   return absl::OkStatus();

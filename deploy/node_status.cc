@@ -1,5 +1,7 @@
 #include "deploy/node_status.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/file.h"
@@ -43,6 +45,14 @@ NodeStatus Parse(const simdjson::dom::element& root) {
     model.state = Text(from["state"].get_string());
     model.error = Text(from["error"].get_string());
   }
+  simdjson::dom::object revisions;
+  if (root["revisions"].get_object().get(revisions) == simdjson::SUCCESS) {
+    status.revisions.current = revisions["current"].get_uint64();
+    status.revisions.prepared = revisions["prepared"].get_uint64();
+    status.revisions.oldest = revisions["oldest"].get_uint64();
+    status.revisions.refused = revisions["refused"].get_uint64();
+    status.revisions.why = Text(revisions["why"].get_string());
+  }
   for (const simdjson::dom::element from : root["degraded"].get_array()) {
     status.degraded.push_back(Text(from.get_string()));
   }
@@ -77,6 +87,17 @@ std::string FormatNodeStatus(const NodeStatus& status) {
     out.EndObject();
   }
   out.EndArray();
+  out.Key("revisions");
+  out.StartObject();
+  for (const auto& [key, number] : {std::pair("current", status.revisions.current),
+                                    {"prepared", status.revisions.prepared},
+                                    {"oldest", status.revisions.oldest},
+                                    {"refused", status.revisions.refused}}) {
+    out.Key(key);
+    out.Uint64(number);
+  }
+  WriteText(out, "why", status.revisions.why);
+  out.EndObject();
   out.Key("degraded");
   out.StartArray();
   for (const std::string& portal : status.degraded) WriteText(out, portal);

@@ -30,6 +30,15 @@ struct NodeStatus {
   std::string http;
   std::string peer;
   std::vector<Model> models;
+  /// Where it stands with the mesh's revisions (RevisionState of node/revision_follower.h); all 0: it is of no mesh.
+  struct Revisions {
+    uint64_t current = 0;
+    uint64_t prepared = 0;
+    uint64_t oldest = 0;
+    uint64_t refused = 0;
+    std::string why;
+  };
+  Revisions revisions;
   /// Portals whose target cannot be reached now, "MODEL: target: reason" each.
   std::vector<std::string> degraded;
 };

@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "router/revision_pointers.h"
 
 namespace portico {
 namespace {
@@ -50,7 +51,9 @@ uint64_t HighestRevision(const std::string& folder) {
   std::error_code error;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
     uint64_t number = 0;
-    if (entry.path().extension() == ".yaml" && absl::SimpleAtoi(entry.path().stem().string(), &number)) {
+    // N.yaml and N.refused.yaml.
+    const fs::path stem = entry.path().stem();
+    if (entry.path().extension() == ".yaml" && absl::SimpleAtoi(stem.stem().string(), &number)) {
       highest = std::max(highest, number);
     }
   }
@@ -105,15 +108,46 @@ absl::Status RunFolder::AssignPeers(Revision* revision) const {
   return absl::OkStatus();
 }
 
-absl::Status RunFolder::Publish(Revision* revision) const {
+absl::Status RunFolder::Write(Revision* revision) const {
   revision->number = HighestRevision(path_ + "/revisions") + 1;
-  const std::string document = absl::StrCat("revisions/", revision->number, ".yaml");
-  RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(path_, "/", document), FormatRevision(*revision)));
-  const std::string link = path_ + "/current.new";
+  return WriteFileAtomically(RevisionDocument(path_, revision->number), FormatRevision(*revision));
+}
+
+absl::Status RunFolder::Publish(Revision* revision) const {
+  RETURN_IF_ERROR(Write(revision));
+  Unpoint("next");
+  Unpoint("wanted");
+  RETURN_IF_ERROR(Point("oldest", revision->number));
+  return Point("current", revision->number);
+}
+
+absl::Status RunFolder::Point(absl::string_view pointer, uint64_t number) const {
+  const std::string path = absl::StrCat(path_, "/", pointer), link = path + ".new";
   unlink(link.c_str());
-  if (symlink(document.c_str(), link.c_str()) != 0) return ErrnoStatus(errno, "make link", link);
-  if (rename(link.c_str(), current().c_str()) != 0) return ErrnoStatus(errno, "rename to", current());
+  if (symlink(absl::StrCat("revisions/", number, ".yaml").c_str(), link.c_str()) != 0) {
+    return ErrnoStatus(errno, "make link", link);
+  }
+  if (rename(link.c_str(), path.c_str()) != 0) return ErrnoStatus(errno, "rename to", path);
   return absl::OkStatus();
+}
+
+void RunFolder::Unpoint(absl::string_view pointer) const { unlink(absl::StrCat(path_, "/", pointer).c_str()); }
+
+absl::Status RunFolder::Refuse(Revision revision, absl::string_view why) const {
+  revision.reason = absl::StrCat("refused: ", why);
+  const std::string path = absl::StrCat(path_, "/revisions/", revision.number, ".refused.yaml");
+  RETURN_IF_ERROR(WriteFileAtomically(path, FormatRevision(revision)));
+  unlink(RevisionDocument(path_, revision.number).c_str());
+  return absl::OkStatus();
+}
+
+uint64_t RunFolder::TakeWanted() const {
+  const std::string path = path_ + "/wanted";
+  const absl::StatusOr<std::string> text = ReadFile(path, 64);
+  uint64_t number = 0;
+  if (!text.ok()) return 0;
+  unlink(path.c_str());
+  return absl::SimpleAtoi(*text, &number) ? number : 0;
 }
 
 }  // namespace portico

@@ -12,7 +12,9 @@ namespace portico {
 ///
 ///   lock                 held while the mesh runs: one supervisor per folder
 ///   revisions/N.yaml     each written whole, never changed
-///   current              the pointer: a symbolic link to the revision that counts, replaced atomically
+///   revisions/N.refused.yaml  one that could not be prepared, and why
+///   current, next, oldest  the pointers (router/revision_pointers.h): symbolic links, replaced atomically
+///   wanted               the number of a revision to go back to, written by `portico revision --rollback`
 ///   status/NAME-I.json   written by each node
 ///   NAME-I.sock          peer sockets
 ///
@@ -35,8 +37,19 @@ class RunFolder {
   /// Gives each node without a peer endpoint a Unix socket in this folder. INVALID_ARGUMENT when its path is longer
   /// than Unix takes.
   absl::Status AssignPeers(Revision* revision) const;
-  /// Numbers the revision (one above the highest that is there), writes it and moves the pointer to it.
+  /// Numbers the revision (one above the highest that ever was there) and writes it.
+  absl::Status Write(Revision* revision) const;
+  /// Write(), and makes it the only one: for a mesh that starts.
   absl::Status Publish(Revision* revision) const;
+  /// Moves a pointer ("current", "next", "oldest") to a document.
+  absl::Status Point(absl::string_view pointer, uint64_t number) const;
+  /// Takes it away; nothing happens where it is not there.
+  void Unpoint(absl::string_view pointer) const;
+  /// Keeps the document as N.refused.yaml with the reason why.
+  absl::Status Refuse(Revision revision, absl::string_view why) const;
+
+  /// `portico revision --rollback` asks for this one; takes the request. 0: nobody asks.
+  uint64_t TakeWanted() const;
 
  private:
   RunFolder(std::string path, bool temporary) : path_(std::move(path)), temporary_(temporary) {}

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -32,6 +33,7 @@ absl::Status SupervisedNode::Start(absl::Time now) {
   unlink(options_.status_file.c_str());
   ASSIGN_OR_RETURN(process_, Process::Start(options_.command));
   started_ = now;
+  status_ = NodeStatus();
   ready_since_ = absl::InfiniteFuture();
   start_at_ = absl::InfiniteFuture();
   return absl::OkStatus();
@@ -58,10 +60,12 @@ void SupervisedNode::PrintOutput(bool to_the_end) {
 
 absl::Status SupervisedNode::OnStatusFile(absl::Time now) {
   const bool ready = ready_since_ != absl::InfiniteFuture();
-  if (!running() || (ready && was_up_)) return absl::OkStatus();
-  const absl::StatusOr<NodeStatus> status = ReadNodeStatus(options_.status_file);
+  if (!running() || leaving_) return absl::OkStatus();
+  absl::StatusOr<NodeStatus> status = ReadNodeStatus(options_.status_file);
   if (absl::IsNotFound(status.status())) return absl::OkStatus();
   RETURN_IF_ERROR(status.status());
+  status_ = *status;
+  if (ready && was_up_) return absl::OkStatus();
   for (const NodeStatus::Model& model : status->models) {
     if (model.error.empty()) continue;
     const std::string message =
@@ -69,10 +73,9 @@ absl::Status SupervisedNode::OnStatusFile(absl::Time now) {
     if (!was_ready_) return absl::FailedPreconditionError(message);
     log_.Say(message);
   }
-  degraded_ = status->degraded;
-  if (ready) was_up_ = degraded_.empty();
+  if (ready) was_up_ = status_.degraded.empty();
   if (!status->ready || ready) return absl::OkStatus();
-  was_up_ |= degraded_.empty();
+  was_up_ |= status_.degraded.empty();
   was_ready_ = true;
   ready_since_ = now;
   log_.Say(
@@ -83,15 +86,17 @@ absl::Status SupervisedNode::OnStatusFile(absl::Time now) {
 std::string SupervisedNode::NotUp() const {
   if (was_up_) return "";
   if (!was_ready_) return absl::StrCat("node '", id_, "': not ready");
-  return absl::StrCat("node '", id_, "': ", absl::StrJoin(degraded_, "; "));
+  return absl::StrCat("node '", id_, "': ", absl::StrJoin(status_.degraded, "; "));
 }
 
 absl::Status SupervisedNode::OnChildEnded(absl::Time now) {
-  if (!running()) return absl::OkStatus();
+  if (leaving_) OnChildEndedStopping();
+  if (!running() || leaving_) return absl::OkStatus();
   const std::optional<std::string> end = process_->Ended();
   if (!end.has_value()) return absl::OkStatus();
   PrintOutput(/*to_the_end=*/true);
   process_.reset();
+  start_at_ = absl::InfiniteFuture();
   if (!was_ready_ && ++failed_starts_ == kMaxFailedStarts) {
     return absl::UnavailableError(absl::StrCat("node '", id_, "': got ", *end, " at each of ", kMaxFailedStarts,
                                                " starts, want it ready; its last lines:\n", LastLines()));
@@ -100,6 +105,12 @@ absl::Status SupervisedNode::OnChildEnded(absl::Time now) {
   start_at_ = now + wait;
   log_.Say(absl::StrCat(id_, " ended with ", *end, "; starting it again in ", absl::FormatDuration(wait)));
   return absl::OkStatus();
+}
+
+void SupervisedNode::Leave() {
+  leaving_ = true;
+  start_at_ = absl::InfiniteFuture();
+  Signal(SIGTERM);
 }
 
 void SupervisedNode::Signal(int number) {

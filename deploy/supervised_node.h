@@ -36,6 +36,9 @@ class SupervisedNode {
   SupervisedNode(Options options, LogPrinter& log) : options_(std::move(options)), log_(log) {}
 
   const std::string& id() const { return id_; }
+  const Revision::Node& node() const { return options_.node; }
+  /// As its status file said last; nothing since it was started.
+  const NodeStatus& status() const { return status_; }
   bool running() const { return process_ != nullptr; }
   bool was_ready() const { return was_ready_; }
   /// Why it does not count as up: not ready yet, or which portal has not reached its target. Empty: it is, or once was.
@@ -55,6 +58,9 @@ class SupervisedNode {
   /// lines.
   absl::Status OnChildEnded(absl::Time now);
   void Signal(int number);
+  /// It ends, and is not started again.
+  void Leave();
+  bool leaving() const { return leaving_; }
   /// Like OnChildEnded() while the mesh stops: it stays down.
   void OnChildEndedStopping();
 
@@ -73,10 +79,10 @@ class SupervisedNode {
   absl::Time ready_since_ = absl::InfiniteFuture();
   absl::Time start_at_ = absl::InfinitePast();
   int failed_starts_ = 0;
+  bool leaving_ = false;
   bool was_ready_ = false;
   bool was_up_ = false;
-  /// As the status file said last.
-  std::vector<std::string> degraded_;
+  NodeStatus status_;
 };
 
 }  // namespace portico

@@ -1,7 +1,6 @@
 #include "deploy/supervisor.h"
 
 #include <poll.h>
-#include <sys/inotify.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,52 +8,33 @@
 #include <csignal>
 #include <cstdio>
 #include <memory>
+#include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "deploy/folder_watch.h"
 #include "deploy/log_lines.h"
 #include "deploy/mesh.h"
+#include "deploy/mesh_follower.h"
+#include "deploy/mesh_processes.h"
+#include "deploy/mesh_transition.h"
+#include "deploy/rollout.h"
 #include "deploy/run_folder.h"
 #include "deploy/signal_fd.h"
-#include "deploy/supervised_node.h"
+#include "router/revision_pointers.h"
 
 namespace portico {
 namespace {
 
 /// A node drains for 30 s at most; then it is killed.
 constexpr absl::Duration kStopTimeout = absl::Seconds(35);
-
-/// Tells of files that are renamed into a folder. For one thread.
-class FolderWatch {
- public:
-  static absl::StatusOr<std::unique_ptr<FolderWatch>> Open(const std::string& folder) {
-    std::unique_ptr<FolderWatch> watch(new FolderWatch(inotify_init1(IN_NONBLOCK | IN_CLOEXEC)));
-    if (watch->fd_ < 0 || inotify_add_watch(watch->fd_, folder.c_str(), IN_MOVED_TO) < 0) {
-      return ErrnoStatus(errno, "watch folder", folder);
-    }
-    return watch;
-  }
-  ~FolderWatch() { close(fd_); }
-
-  int fd() const { return fd_; }
-  /// Forgets what happened so far.
-  void Clear() {
-    alignas(inotify_event) char events[4096];
-    while (read(fd_, events, sizeof events) > 0) {
-    }
-  }
-
- private:
-  explicit FolderWatch(int fd) : fd_(fd) {}
-  const int fd_;
-};
 
 absl::StatusOr<std::string> OwnBinary() {
   char path[4096];
@@ -63,25 +43,39 @@ absl::StatusOr<std::string> OwnBinary() {
   return std::string(path, static_cast<size_t>(length));
 }
 
-/// One thread that sleeps in poll() until a signal, a line of a node, a status file or a time that has come. First all
-/// nodes become ready and their portals reach their targets (or the mesh fails), then it serves until a signal, then it
-/// stops all.
+bool HasNode(const Revision& revision, const std::string& id) {
+  return absl::c_any_of(revision.nodes, [&](const Revision::Node& node) { return node.id() == id; });
+}
+
+/// What a process is told once, when it starts, is the same.
+bool SameProcess(const Revision::Node& a, const Revision::Node& b) {
+  return a.peer == b.peer && a.grpc == b.grpc && a.http == b.http && a.workers == b.workers;
+}
+
+/// One thread that sleeps in poll() until a signal, a line of a node, a status file, news of the mesh file or a time
+/// that has come. First all nodes become ready and their portals reach their targets (or the mesh fails), then it
+/// serves, and rolls out what changes, until a signal, then it stops all.
 class Supervisor {
  public:
-  Supervisor(const SupervisorOptions& options, Revision revision, RunFolder& folder, FolderWatch& watch,
-             SignalFd& signals)
+  struct Parts {
+    const RunFolder& folder;
+    FolderWatch& status_files;
+    FolderWatch& requests;
+    SignalFd& signals;
+    MeshFollower& mesh;
+  };
+  Supervisor(const SupervisorOptions& options, Revision revision, const Parts& parts, const std::string& binary)
       : options_(options),
         revision_(std::move(revision)),
-        folder_(folder),
-        watch_(watch),
-        signals_(signals),
-        log_(stdout, LongestId(revision_), isatty(STDOUT_FILENO) == 1) {}
+        parts_(parts),
+        log_(stdout, LongestId(revision_), isatty(STDOUT_FILENO) == 1),
+        processes_(binary, parts.folder, log_) {}
 
-  absl::Status Run(const std::string& binary) {
+  absl::Status Run() {
     started_ = Now();
     log_.Say(absl::StrCat("mesh '", revision_.mesh, "': starting ", revision_.nodes.size(), " nodes; run folder ",
-                          folder_.path()));
-    for (size_t i = 0; i < revision_.nodes.size(); ++i) nodes_.push_back(NewNode(binary, i));
+                          parts_.folder.path()));
+    for (const Revision::Node& node : revision_.nodes) processes_.Add(node);
     const absl::Status status = Supervise();
     Stop();
     return status;
@@ -96,69 +90,201 @@ class Supervisor {
     return longest;
   }
 
-  std::unique_ptr<SupervisedNode> NewNode(const std::string& binary, size_t index) {
-    SupervisedNode::Options options;
-    options.node = revision_.nodes[index];
-    options.index = index;
-    options.status_file = folder_.StatusFile(options.node);
-    options.command = {binary,          "serve",
-                       "--revision",    folder_.current(),
-                       "--node",        options.node.name,
-                       "--replica",     absl::StrCat(options.node.replica),
-                       "--status-file", options.status_file};
-    return std::make_unique<SupervisedNode>(std::move(options), log_);
-  }
-
   /// Until a signal asks to stop (OK) or the mesh can't come up.
   absl::Status Supervise() {
-    bool ready = false;
     const absl::Time ready_by = started_ + options_.ready_timeout;
     for (;;) {
-      const absl::Time now = Now();
-      for (auto& node : nodes_) {
-        if (!node->running() && node->start_at() <= now) RETURN_IF_ERROR(node->Start(now));
-      }
-      absl::Time wake = ready ? absl::InfiniteFuture() : ready_by;
-      for (auto& node : nodes_) wake = std::min(wake, node->start_at());
+      RETURN_IF_ERROR(processes_.StartDue(Now()));
+      absl::Time wake = std::min(ready_ ? absl::InfiniteFuture() : ready_by, processes_.NextStart());
+      if (rollout_.has_value()) wake = std::min({wake, rollout_->wake(), kill_at_});
       Poll(wake);
 
       bool child_ended = false;
-      for (int number = signals_.Next(); number != 0; number = signals_.Next()) {
+      for (int number = parts_.signals.Next(); number != 0; number = parts_.signals.Next()) {
         if (number != SIGCHLD) return absl::OkStatus();
         child_ended = true;
       }
-      watch_.Clear();
-      for (auto& node : nodes_) {
-        RETURN_IF_ERROR(node->OnStatusFile(Now()));
-        if (child_ended) RETURN_IF_ERROR(node->OnChildEnded(Now()));
+      parts_.status_files.Clear();
+      for (const MeshProcesses::Failure& failure : processes_.Look(child_ended, Now())) {
+        RETURN_IF_ERROR(OnFailure(failure));
       }
-      if (ready) continue;
-      ready = NotUp().empty();
-      if (ready) {
+      if (ready_) {
+        LookForNews();
+        RETURN_IF_ERROR(Advance());
+        continue;
+      }
+      ready_ = processes_.NotUp().empty();
+      if (ready_) {
         log_.Say(absl::StrFormat("mesh '%s' is ready after %.1f s; Ctrl-C stops it", revision_.mesh,
                                  absl::ToDoubleSeconds(Now() - started_)));
       } else if (Now() >= ready_by) {
         return absl::DeadlineExceededError(absl::StrCat(
-            "mesh '", revision_.mesh, "': got ", NotUp(), ", want all nodes ready within ",
+            "mesh '", revision_.mesh, "': got ", processes_.NotUp(), ", want all nodes ready within ",
             absl::FormatDuration(options_.ready_timeout), "; see the log above, or give a longer --ready-timeout"));
       }
+    }
+  }
+
+  /// While the mesh comes up it fails with it; later that is the end of a rollout at most.
+  absl::Status OnFailure(const MeshProcesses::Failure& failure) {
+    if (!ready_) return failure.status;
+    if (rollout_.has_value() && !flipped_ && !HasNode(revision_, failure.id)) {
+      Refuse(failure.status.message());
+    } else {
+      log_.Say(absl::StrCat(failure.status.message(), "; it is not started again before the mesh file changes"));
+    }
+    return absl::OkStatus();
+  }
+
+  /// What the mesh should be now, by its file or by request; begins to roll it out where nothing is under way.
+  void LookForNews() {
+    if (auto news = parts_.mesh.Take(); news.has_value()) {
+      if (!news->revision.ok()) {
+        log_.Say(absl::StrCat("mesh '", revision_.mesh, "': revision ", revision_.number, " goes on, since ",
+                              news->revision.status().message()));
+      } else if (news->file_changed || !went_back_) {
+        went_back_ = false;
+        wanted_ = *std::move(news->revision);
+        wanted_->reason = news->file_changed ? "the mesh file has changed" : "a model's folder has changed";
+      } else {
+        log_.Say(absl::StrCat("mesh '", revision_.mesh,
+                              "': a model's folder has changed; that is not rolled out before the mesh file changes, "
+                              "since somebody went back"));
+      }
+    }
+    parts_.requests.Clear();
+    if (const uint64_t number = parts_.folder.TakeWanted(); number != 0) WantOld(number);
+    if (!wanted_.has_value() || rollout_.has_value()) return;
+    Revision next = *std::exchange(wanted_, std::nullopt);
+    next.number = revision_.number;
+    absl::Status status = parts_.folder.AssignPeers(&next);
+    if (status.ok() && next.SaysTheSameAs(revision_)) return;
+    if (status.ok()) status = CheckTransition(revision_, next);
+    if (status.ok()) status = Begin(std::move(next));
+    if (!status.ok()) {
+      log_.Say(absl::StrCat("mesh '", revision_.mesh, "': revision ", revision_.number, " goes on, since ",
+                            status.message()));
+    }
+  }
+
+  void WantOld(uint64_t number) {
+    absl::StatusOr<Revision> old = ReadRevision(RevisionDocument(parts_.folder.path(), number));
+    if (!old.ok()) {
+      log_.Say(
+          absl::StrCat("mesh '", revision_.mesh, "': no way back to revision ", number, ": ", old.status().message()));
+      return;
+    }
+    wanted_ = *std::move(old);
+    wanted_->reason = absl::StrCat("back to revision ", number);
+    went_back_ = true;
+  }
+
+  absl::Status Begin(Revision next) {
+    RETURN_IF_ERROR(parts_.folder.Write(&next));
+    Rollout::Options options;
+    options.number = next.number;
+    options.prepare_by = Now() + options_.prepare_timeout;
+    for (const Revision::Node& node : next.nodes) {
+      options.nodes.insert(node.id());
+      const SupervisedNode* have = processes_.Find(node.id());
+      if (have == nullptr) processes_.Add(node);
+      if (have != nullptr && !SameProcess(have->node(), node)) options.leaving.insert(node.id());
+    }
+    for (const auto& node : processes_.nodes()) {
+      if (!options.nodes.contains(node->id())) options.leaving.insert(node->id());
+    }
+    log_.Say(absl::StrCat("mesh '", revision_.mesh, "': preparing revision ", next.number, ": ", next.reason));
+    flipped_ = false;
+    leaving_ = options.leaving;
+    next_ = std::move(next);
+    rollout_.emplace(std::move(options));
+    rollout_began_ = Now();
+    return parts_.folder.Point("next", next_.number);
+  }
+
+  /// Does what the rollout asks for.
+  absl::Status Advance() {
+    while (rollout_.has_value()) {
+      if (Now() >= kill_at_) {
+        for (const auto& node : processes_.nodes()) {
+          if (node->leaving()) node->Signal(SIGKILL);
+        }
+        kill_at_ = absl::InfiniteFuture();
+      }
+      switch (rollout_->Next(processes_.Reports(), Now())) {
+        case Rollout::Step::kWait:
+          return absl::OkStatus();
+        case Rollout::Step::kFlip:
+          RETURN_IF_ERROR(parts_.folder.Point("current", next_.number));
+          parts_.folder.Unpoint("next");
+          flipped_ = true;
+          revision_ = next_;
+          log_.Say(absl::StrFormat("mesh '%s': revision %d is current, prepared in %.2f s", revision_.mesh,
+                                   revision_.number, absl::ToDoubleSeconds(Now() - rollout_began_)));
+          break;
+        case Rollout::Step::kRefuse:
+          Refuse(rollout_->why());
+          break;
+        case Rollout::Step::kStopLeaving:
+          if (!rollout_->why().empty()) {
+            log_.Say(absl::StrCat("mesh '", revision_.mesh, "': requests of earlier revisions are left in ",
+                                  rollout_->why(), "; what they need of those may go"));
+          }
+          for (const std::string& id : leaving_) processes_.Leave(id);
+          kill_at_ = leaving_.empty() ? absl::InfiniteFuture() : Now() + kStopTimeout;
+          break;
+        case Rollout::Step::kRetire:
+          RETURN_IF_ERROR(parts_.folder.Point("oldest", revision_.number));
+          EndRollout();
+          break;
+      }
+    }
+    // News that came meanwhile.
+    if (wanted_.has_value()) LookForNews();
+    return absl::OkStatus();
+  }
+
+  /// The revision that was being prepared is not rolled out.
+  void Refuse(absl::string_view why) {
+    parts_.folder.Unpoint("next");
+    const absl::Status kept = parts_.folder.Refuse(next_, why);
+    log_.Say(absl::StrCat("mesh '", revision_.mesh, "': revision ", next_.number, " cannot be prepared, revision ",
+                          revision_.number, " goes on: ", why,
+                          kept.ok() ? "" : absl::StrCat(" (", kept.message(), ")")));
+    for (const Revision::Node& node : next_.nodes) {
+      if (revision_.FindNode(node.name, node.replica) == nullptr) processes_.Leave(node.id());
+    }
+    EndRollout();
+  }
+
+  void EndRollout() {
+    rollout_.reset();
+    kill_at_ = absl::InfiniteFuture();
+    leaving_.clear();
+    processes_.ForgetLeft();
+    // Those that could not change while they ran start anew.
+    for (const Revision::Node& node : revision_.nodes) {
+      if (processes_.Find(node.id()) == nullptr) processes_.Add(node);
     }
   }
 
   /// SIGTERM to all; SIGKILL to those that are left when the time is over or at a second Ctrl-C.
   void Stop() {
     log_.Say(absl::StrCat("mesh '", revision_.mesh, "': stopping"));
-    for (auto& node : nodes_) node->Signal(SIGTERM);
+    processes_.Signal(SIGTERM);
     absl::Time kill_at = Now() + kStopTimeout;
     for (;;) {
-      for (auto& node : nodes_) node->OnChildEndedStopping();
-      if (absl::c_none_of(nodes_, [](const auto& node) { return node->running(); })) return;
+      processes_.LookStopping();
+      if (!processes_.AnyRunning()) return;
       Poll(kill_at);
-      for (int number = signals_.Next(); number != 0; number = signals_.Next()) {
+      parts_.status_files.Clear();
+      parts_.requests.Clear();
+      parts_.mesh.Take();
+      for (int number = parts_.signals.Next(); number != 0; number = parts_.signals.Next()) {
         if (number != SIGCHLD) kill_at = absl::InfinitePast();
       }
       if (Now() >= kill_at) {
-        for (auto& node : nodes_) node->Signal(SIGKILL);
+        processes_.Signal(SIGKILL);
         kill_at = absl::InfiniteFuture();
       }
     }
@@ -166,51 +292,66 @@ class Supervisor {
 
   /// Waits until something happens, at most until `wake`; passes on what nodes print.
   void Poll(absl::Time wake) {
-    std::vector<pollfd> wanted = {{signals_.fd(), POLLIN, 0}, {watch_.fd(), POLLIN, 0}};
-    for (auto& node : nodes_) wanted.push_back({node->output(), POLLIN, 0});
+    std::vector<pollfd> wanted = {{parts_.signals.fd(), POLLIN, 0}, {parts_.status_files.fd(), POLLIN, 0}};
+    // While the mesh comes up, news wait.
+    for (const int fd : {parts_.requests.fd(), parts_.mesh.fd()}) wanted.push_back({ready_ ? fd : -1, POLLIN, 0});
+    const size_t first = wanted.size();
+    for (const auto& node : processes_.nodes()) wanted.push_back({node->output(), POLLIN, 0});
     int timeout_ms = -1;
     if (wake != absl::InfiniteFuture()) {
       const absl::Duration left = std::clamp(wake - Now(), absl::ZeroDuration(), absl::Hours(1));
       timeout_ms = static_cast<int>(absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1))));
     }
     if (poll(wanted.data(), wanted.size(), timeout_ms) <= 0) return;
-    for (size_t i = 0; i < nodes_.size(); ++i) {
-      if (wanted[i + 2].revents != 0) nodes_[i]->OnOutput();
+    for (size_t i = first; i < wanted.size(); ++i) {
+      if (wanted[i].revents != 0) processes_.nodes()[i - first]->OnOutput();
     }
-  }
-
-  std::string NotUp() const {
-    std::vector<std::string> reasons;
-    for (const auto& node : nodes_) {
-      if (std::string reason = node->NotUp(); !reason.empty()) reasons.push_back(std::move(reason));
-    }
-    return absl::StrJoin(reasons, "; ");
   }
 
   const SupervisorOptions& options_;
-  const Revision revision_;
-  RunFolder& folder_;
-  FolderWatch& watch_;
-  SignalFd& signals_;
+  /// The current one.
+  Revision revision_;
+  const Parts parts_;
   LogPrinter log_;
   absl::Time started_;
-  std::vector<std::unique_ptr<SupervisedNode>> nodes_;
+  MeshProcesses processes_;
+  /// The mesh has been up.
+  bool ready_ = false;
+  /// To be rolled out when what is under way is over.
+  std::optional<Revision> wanted_;
+  /// By request: what is in folders does not undo that.
+  bool went_back_ = false;
+  std::optional<Rollout> rollout_;
+  absl::Time rollout_began_;
+  Revision next_;
+  bool flipped_ = false;
+  /// Nodes that end, or start anew, with the rollout, and when they are killed.
+  std::set<std::string> leaving_;
+  absl::Time kill_at_ = absl::InfiniteFuture();
 };
 
 }  // namespace
 
 absl::Status RunSupervisor(const SupervisorOptions& options) {
-  ASSIGN_OR_RETURN(MeshFile mesh, ReadMeshFile(options.mesh_file));
+  PackageReader packages;
+  ASSIGN_OR_RETURN(const MeshFile mesh, ReadMeshFile(options.mesh_file, &packages));
   std::string binary = options.binary;
   if (binary.empty()) {
     ASSIGN_OR_RETURN(binary, OwnBinary());
   }
   SignalFd signals({SIGINT, SIGTERM, SIGHUP, SIGCHLD});
   ASSIGN_OR_RETURN(const std::unique_ptr<RunFolder> folder, RunFolder::Open(options.run_folder));
-  RETURN_IF_ERROR(folder->AssignPeers(&mesh.revision));
-  RETURN_IF_ERROR(folder->Publish(&mesh.revision));
-  ASSIGN_OR_RETURN(const std::unique_ptr<FolderWatch> watch, FolderWatch::Open(folder->status_folder()));
-  return Supervisor(options, std::move(mesh.revision), *folder, *watch, signals).Run(binary);
+  Revision revision = mesh.revision;
+  revision.reason = "the mesh has started";
+  RETURN_IF_ERROR(folder->AssignPeers(&revision));
+  RETURN_IF_ERROR(folder->Publish(&revision));
+  ASSIGN_OR_RETURN(const std::unique_ptr<FolderWatch> status_files, FolderWatch::Open(folder->status_folder()));
+  ASSIGN_OR_RETURN(const std::unique_ptr<FolderWatch> requests, FolderWatch::Open(folder->path()));
+  // Its thread begins when signals are blocked.
+  MeshFollower::Options follow;
+  follow.mesh_file = options.mesh_file;
+  MeshFollower follower(follow, mesh, packages);
+  return Supervisor(options, std::move(revision), {*folder, *status_files, *requests, signals, follower}, binary).Run();
 }
 
 }  // namespace portico

@@ -26,8 +26,11 @@
 #include "node/observe/memory_account.h"
 #include "node/observe/metrics.h"
 #include "node/observe/traces.h"
+#include "node/revision_follower.h"
+#include "node/revision_serving.h"
 #include "node/servables/servables.h"
 #include "node/served_list.h"
+#include "router/live_revisions.h"
 #include "router/static_resolver.h"
 
 namespace portico {
@@ -76,6 +79,7 @@ class NodeImpl final : public Node {
     if (stopped_ || inference_ == nullptr) return;
     stopped_ = true;
     model_config_poller_.Stop();
+    revision_follower_.reset();
     tenants_file_.Stop();
     tls_files_.Stop();
     servables_->Stop();
@@ -124,6 +128,7 @@ class NodeImpl final : public Node {
     Servables::Options servables = options_.servables;
     servables.on_configure = [this](const std::vector<ModelConfig>& models) { UseShares(models); };
     servables.on_change = [this] { Announce(); };
+    if (!options_.revisions.pointer.empty()) servables.revisions = &revisions_;
     servables_ = std::make_unique<Servables>(
         std::move(servables), Servable::Dependencies{workers_, workers_.size(), *router_, clock_, *metrics_});
     Inference::Options inference = options_.inference;
@@ -135,7 +140,8 @@ class NodeImpl final : public Node {
       tenants_file_.Start();
     }
     peer_frontend_ = std::make_unique<PeerFrontend>(*inference_, traces_->span_floor());
-    entrance_.emplace(Entrance{*inference_, *traces_, access_});
+    const LiveRevisions* revisions = options_.revisions.pointer.empty() ? nullptr : &revisions_;
+    entrance_.emplace(Entrance{*inference_, *traces_, access_, revisions});
     TfsRestFrontend::Options rest;
     rest.timeout = options_.rest_timeout;
     rest.max_tensor_bytes = options_.http.max_body_bytes;
@@ -194,7 +200,14 @@ class NodeImpl final : public Node {
 
   /// Blocks until every model is available or has failed.
   absl::Status LoadModels() {
-    if (options_.model_config_file.path.empty()) {
+    if (!options_.revisions.pointer.empty()) {
+      revision_serving_ = std::make_unique<RevisionServing>(
+          RevisionServing::Options{options_.revisions.node, options_.revisions.replica, kSelfEndpoint}, *servables_,
+          resolver_);
+      revision_follower_ =
+          std::make_unique<RevisionFollower>(options_.revisions, revisions_, *revision_serving_, clock_);
+      RETURN_IF_ERROR(revision_follower_->Begin());
+    } else if (options_.model_config_file.path.empty()) {
       RETURN_IF_ERROR(servables_->Configure(options_.models));
     } else {
       RETURN_IF_ERROR(model_config_poller_.Poll());
@@ -204,6 +217,7 @@ class NodeImpl final : public Node {
     // What failed was logged, and is told by status and readiness.
     servables_->WhenSettled(Deadline(), [&settled](const absl::Status&) { settled.set_value(); });
     settled.get_future().wait();
+    if (revision_follower_ != nullptr) revision_follower_->Start();
     return absl::OkStatus();
   }
 
@@ -250,13 +264,16 @@ class NodeImpl final : public Node {
   std::optional<Traces> traces_;
   ThreadPool workers_;
   const std::unique_ptr<Transport> transport_;
-  const StaticResolver resolver_;
+  StaticResolver resolver_;
+  LiveRevisions revisions_;
   std::unique_ptr<Router> router_;
   std::unique_ptr<RequestLog> request_log_;
   std::unique_ptr<Servables> servables_;
   ModelConfigPoller model_config_poller_{options_.model_config_file, [this](std::vector<ModelConfig> models) {
                                            return servables_->Configure(std::move(models));
                                          }};
+  std::unique_ptr<RevisionServing> revision_serving_;
+  std::unique_ptr<RevisionFollower> revision_follower_;
   std::unique_ptr<Inference> inference_;
   Access access_;
   TenantsFile tenants_file_{options_.tenants, [this](const TenantTable& table) { UseTenants(table); }};
@@ -300,24 +317,13 @@ absl::StatusOr<Node::Options> Node::OptionsFor(const Revision& revision, const s
   options.default_policy = revision.default_policy;
   options.policies = revision.policies;
   for (const std::string& served : own->serve) {
-    const Revision::Model* model = revision.FindModel(served);
-    if (model == nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat("node '", own->id(), "': serves '", served,
-                                                     "', which is not among the models of mesh '", revision.mesh, "'"));
-    }
-    ModelConfig config;
-    config.name = model->name;
-    config.base_path = model->path;
-    config.versions = model->versions;
-    config.labels = model->labels;
-    config.resource_preserving = model->resource_preserving;
-    config.on_demand = model->on_demand;
-    options.models.push_back(std::move(config));
+    if (revision.FindModel(served) != nullptr) continue;
+    return absl::InvalidArgumentError(absl::StrCat("node '", own->id(), "': serves '", served,
+                                                   "', which is not among the models of mesh '", revision.mesh, "'"));
   }
-  for (const Revision::Node& other : revision.nodes) {
-    for (const std::string& served : other.serve) {
-      options.peers[served].push_back(&other == own ? kSelfEndpoint : other.peer);
-    }
+  options.models = ModelsOf({&revision}, revision, node, replica);
+  for (const auto& [target, endpoints] : PeersOf({&revision}, node, replica, kSelfEndpoint)) {
+    for (const PeerAddress& endpoint : endpoints) options.peers[target].push_back(endpoint.url);
   }
   return options;
 }

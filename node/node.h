@@ -16,6 +16,7 @@
 #include "node/observe/otlp_exporter.h"
 #include "node/observe/request_log.h"
 #include "node/observe/traces.h"
+#include "node/revision_follower.h"
 #include "node/servables/model_config.h"
 #include "node/servables/model_config_poller.h"
 #include "router/revision.h"
@@ -56,6 +57,8 @@ class Node {
     RoutePolicy default_policy;
     std::map<std::string, RoutePolicy> policies;
     TransportsOptions transports;
+    /// Which revisions of a mesh it follows, in place of `models` and `peers`; without a pointer: none.
+    RevisionFollower::Options revisions;
     /// Keys of the peer protocol; empty: plain, loopback and Unix sockets only.
     TransportSecurity listen_security;
     TransportSecurity call_security;

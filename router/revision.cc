@@ -55,7 +55,8 @@ absl::Status ReadCount(const YamlNode& map, absl::string_view key, absl::string_
 }
 
 absl::StatusOr<Revision::Model> ReadModel(const YamlNode& from) {
-  RETURN_IF_ERROR(from.CheckMap("model", {"name", "path", "versions", "labels", "resource_preserving", "on_demand"}));
+  RETURN_IF_ERROR(
+      from.CheckMap("model", {"name", "path", "versions", "labels", "resource_preserving", "on_demand", "pins"}));
   Revision::Model model;
   ASSIGN_OR_RETURN(model.name, RequiredText(from, "name", "model"));
   const std::string subject = absl::StrCat("model '", model.name, "'");
@@ -64,6 +65,7 @@ absl::StatusOr<Revision::Model> ReadModel(const YamlNode& from) {
     return from.Error(absl::StrCat(subject, ": path: got '", model.path, "', want an absolute path"));
   }
   RETURN_IF_ERROR(ReadServedVersions(from, subject, &model));
+  if (const YamlNode* pins = from.Find("pins")) RETURN_IF_ERROR(ReadPins(*pins, subject, &model));
   return model;
 }
 
@@ -132,6 +134,13 @@ const RoutePolicy& Revision::PolicyFor(const std::string& target) const {
   return found == policies.end() ? default_policy : found->second;
 }
 
+bool Revision::SaysTheSameAs(const Revision& other) const {
+  Revision left = *this, right = other;
+  left.number = right.number = 0;
+  left.reason = right.reason = "";
+  return FormatRevision(left) == FormatRevision(right);
+}
+
 absl::StatusOr<RoutePolicy> ReadRoutePolicy(const YamlNode& from, absl::string_view subject, RoutePolicy base) {
   RETURN_IF_ERROR(from.CheckMap(subject, {"timeout", "balance", "retries", "retry_percent", "hedge_after",
                                           "hedge_percent", "max_in_flight", "on_error", "eject_after", "eject_for"}));
@@ -162,11 +171,13 @@ std::string FormatRevision(const Revision& revision) {
   out << YAML::BeginMap;
   out << YAML::Key << "revision" << YAML::Value << revision.number;
   if (!revision.mesh.empty()) out << YAML::Key << "mesh" << YAML::Value << revision.mesh;
+  if (!revision.reason.empty()) out << YAML::Key << "reason" << YAML::Value << revision.reason;
   out << YAML::Key << "models" << YAML::Value << YAML::BeginSeq;
   for (const Revision::Model& model : revision.models) {
     out << YAML::Flow << YAML::BeginMap << YAML::Key << "name" << YAML::Value << model.name;
     out << YAML::Key << "path" << YAML::Value << model.path;
     EmitServedVersions(model, out);
+    EmitPins(model, out);
     out << YAML::EndMap;
   }
   out << YAML::EndSeq << YAML::Key << "nodes" << YAML::Value << YAML::BeginSeq;
@@ -193,7 +204,8 @@ std::string FormatRevision(const Revision& revision) {
 
 absl::StatusOr<Revision> ReadRevision(const std::string& path) {
   ASSIGN_OR_RETURN(const YamlNode root, ReadYaml(path));
-  RETURN_IF_ERROR(root.CheckMap("revision", {"revision", "mesh", "models", "nodes", "default_policy", "policies"}));
+  RETURN_IF_ERROR(
+      root.CheckMap("revision", {"revision", "mesh", "reason", "models", "nodes", "default_policy", "policies"}));
   Revision revision;
   const YamlNode* number = root.Find("revision");
   const YamlNode* models = root.Find("models");
@@ -203,6 +215,7 @@ absl::StatusOr<Revision> ReadRevision(const std::string& path) {
   }
   ASSIGN_OR_RETURN(revision.number, number->Integer("revision", 0, INT64_MAX));
   ASSIGN_OR_RETURN(revision.mesh, OptionalText(root, "mesh", "revision"));
+  ASSIGN_OR_RETURN(revision.reason, OptionalText(root, "reason", "revision"));
   RETURN_IF_ERROR(models->CheckList("models"));
   for (const YamlNode& item : models->items()) {
     ASSIGN_OR_RETURN(Revision::Model model, ReadModel(item));

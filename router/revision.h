@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/digest.h"
 #include "base/version_policy.h"
 #include "router/hedge_policy.h"
 #include "router/on_error_policy.h"
@@ -37,11 +38,20 @@ struct RoutePolicy {
 /// One immutable, consistent picture of a mesh: which models there are and who serves them where. Nodes read it from a
 /// file that `portico up` (or a controller) writes; the data path needs nothing else.
 struct Revision {
+  /// One exact version of a model.
+  struct Pin {
+    int64_t version = 0;
+    Digest digest;
+    friend bool operator==(const Pin&, const Pin&) = default;
+  };
   struct Model {
     std::string name;
     /// Base folder with the version folders; absolute.
     std::string path;
     VersionPolicy versions;
+    /// What `versions` and `labels` meant when the revision was written, rising: nodes serve these and no others. Empty
+    /// in a document that leaves that to each node's own look at the folder.
+    std::vector<Pin> pins;
     /// Label → version.
     std::map<std::string, int64_t> labels;
     /// The old version goes before the new one is loaded.
@@ -67,6 +77,8 @@ struct Revision {
 
   uint64_t number = 0;
   std::string mesh;
+  /// Why it was written, for people.
+  std::string reason;
   std::vector<Model> models;
   std::vector<Node> nodes;
   RoutePolicy default_policy;
@@ -76,6 +88,8 @@ struct Revision {
   const Model* FindModel(absl::string_view name) const;
   const Node* FindNode(absl::string_view name, int replica) const;
   const RoutePolicy& PolicyFor(const std::string& target) const;
+  /// Whether both say the same, whatever their numbers and reasons are.
+  bool SaysTheSameAs(const Revision& other) const;
 };
 
 class YamlNode;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "router/yaml_node.h"
@@ -89,6 +90,32 @@ void EmitServedVersions(const Revision::Model& model, YAML::Emitter& out) {
   if (!model.labels.empty()) out << YAML::Key << "labels" << YAML::Value << YAML::Flow << model.labels;
   if (model.resource_preserving) out << YAML::Key << "resource_preserving" << YAML::Value << true;
   if (model.on_demand) out << YAML::Key << "on_demand" << YAML::Value << true;
+}
+
+absl::Status ReadPins(const YamlNode& from, absl::string_view subject, Revision::Model* model) {
+  RETURN_IF_ERROR(from.CheckMap(absl::StrCat(subject, ": pins"), {}));
+  for (const YamlEntry& entry : from.entries()) {
+    Revision::Pin pin;
+    const std::string what = absl::StrCat(subject, ": pins: ", entry.key);
+    if (!absl::SimpleAtoi(entry.key, &pin.version) || pin.version < 0) {
+      return entry.value.Error(absl::StrCat(what, ": got a version that is none, want a number"));
+    }
+    ASSIGN_OR_RETURN(const std::string text, entry.value.Text(what));
+    const absl::StatusOr<Digest> digest = Digest::FromHex(text);
+    if (!digest.ok()) return entry.value.Error(absl::StrCat(what, ": ", digest.status().message()));
+    pin.digest = *digest;
+    model->pins.push_back(pin);
+  }
+  std::sort(model->pins.begin(), model->pins.end(),
+            [](const Revision::Pin& a, const Revision::Pin& b) { return a.version < b.version; });
+  return absl::OkStatus();
+}
+
+void EmitPins(const Revision::Model& model, YAML::Emitter& out) {
+  if (model.pins.empty()) return;
+  out << YAML::Key << "pins" << YAML::Value << YAML::Flow << YAML::BeginMap;
+  for (const Revision::Pin& pin : model.pins) out << YAML::Key << pin.version << YAML::Value << pin.digest.Hex();
+  out << YAML::EndMap;
 }
 
 }  // namespace portico

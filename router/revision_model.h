@@ -20,4 +20,9 @@ absl::Status ReadServedVersions(const YamlNode& from, absl::string_view subject,
 /// As keys and values of a map that is being written; those that are at their defaults are left out.
 void EmitServedVersions(const Revision::Model& model, YAML::Emitter& out);
 
+/// `pins: {3: 64 hex digits}`: the exact versions of a model in a revision. INVALID_ARGUMENT with file and line.
+absl::Status ReadPins(const YamlNode& from, absl::string_view subject, Revision::Model* model);
+/// As key and value; nothing where there are none.
+void EmitPins(const Revision::Model& model, YAML::Emitter& out);
+
 }  // namespace portico

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <tuple>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -11,6 +12,7 @@
 #include "node/frontend/access.h"
 #include "node/inference.h"
 #include "node/observe/traces.h"
+#include "router/live_revisions.h"
 
 namespace portico {
 
@@ -20,6 +22,8 @@ struct Entrance {
   Inference& inference;
   Traces& traces;
   const Access& access;
+  /// With which revision requests are stamped; null: with none.
+  const LiveRevisions* revisions = nullptr;
 };
 
 /// A client's request at the door, whichever API it came by: makes its context from what headers say, and sees it off.
@@ -29,7 +33,10 @@ struct Entrance {
 class RequestEntry {
  public:
   /// `entrance` is not owned and must outlive it.
-  explicit RequestEntry(const Entrance& entrance) : entrance_(entrance) {}
+  explicit RequestEntry(const Entrance& entrance) : entrance_(entrance) {
+    if (entrance.revisions == nullptr) return;
+    std::tie(context_->revision, context_->revision_hold) = entrance.revisions->Stamp();
+  }
 
   /// `header`: a header's (gRPC: metadata's) value by its lower-case name, empty where there is none. Reads
   /// `authorization` (UNAUTHENTICATED where that is not enough), W3C `traceparent` (none, or nonsense: `traces` draws

@@ -16,6 +16,7 @@
 #include "node/servables/served_models.h"
 #include "node/servables/serving_table.h"
 #include "node/servables/version_loader.h"
+#include "router/live_revisions.h"
 
 namespace portico {
 namespace {
@@ -67,6 +68,8 @@ class Servables::Impl {
   absl::Status SetUnloaded(const std::string& name, bool unloaded);
   absl::StatusOr<std::shared_ptr<const Servable>> Resolve(const ServableRef& ref) const;
   void Acquire(const ServableRef& ref, const Ref<const RequestContext>& context, AcquireDone done);
+  /// By no revision any more.
+  void AcquireExactly(const ServableRef& ref, const Ref<const RequestContext>& context, AcquireDone done);
   ServablesMemory Memory() const;
   void Stop();
 
@@ -155,11 +158,22 @@ void Servables::Impl::WhenSettled(std::optional<std::string> model, Deadline dea
 // --- Requests ---
 
 absl::StatusOr<std::shared_ptr<const Servable>> Servables::Impl::Resolve(const ServableRef& ref) const {
-  if (std::shared_ptr<const Servable> servable = table_.Find(ref); servable != nullptr) return servable;
-  return Ask([&](const ModelEntries& entries) { return entries.Resolve(ref); });
+  absl::StatusOr<ServableRef> narrowed = ref;
+  if (options_.revisions != nullptr) narrowed = options_.revisions->Narrow(ref, 0);
+  RETURN_IF_ERROR(narrowed.status());
+  if (std::shared_ptr<const Servable> servable = table_.Find(*narrowed); servable != nullptr) return servable;
+  return Ask([&](const ModelEntries& entries) { return entries.Resolve(*narrowed); });
 }
 
 void Servables::Impl::Acquire(const ServableRef& ref, const Ref<const RequestContext>& context, AcquireDone done) {
+  if (options_.revisions == nullptr) return AcquireExactly(ref, context, std::move(done));
+  const absl::StatusOr<ServableRef> narrowed = options_.revisions->Narrow(ref, context->revision);
+  if (!narrowed.ok()) return done(narrowed.status());
+  AcquireExactly(*narrowed, context, std::move(done));
+}
+
+void Servables::Impl::AcquireExactly(const ServableRef& ref, const Ref<const RequestContext>& context,
+                                     AcquireDone done) {
   if (std::shared_ptr<const Servable> servable = table_.Find(ref); servable != nullptr) {
     return done(std::move(servable));
   }

@@ -20,6 +20,8 @@
 
 namespace portico {
 
+class LiveRevisions;
+
 /// Which models a node serves, in which versions, and what state each is in. Every request asks it once what its
 /// reference means now; everything else happens beside the requests: folders are listed by watchers, versions are
 /// loaded on niced threads of their own and destroyed on another. Thread-safe.
@@ -57,6 +59,9 @@ class Servables {
     size_t max_waiting_requests = 1024;
     /// Requests that were recorded beside a version, replayed before it is available.
     WarmupOptions warmup;
+    /// What names mean by the revision that a request is stamped with; null: what is available says. Not owned, must
+    /// outlive it.
+    const LiveRevisions* revisions = nullptr;
     /// Called with each configuration that was accepted. Must be short.
     std::function<void(const std::vector<ModelConfig>&)> on_configure;
     /// Called whenever what is available, or loaded when it is asked for, has changed, on some thread of Servables, one

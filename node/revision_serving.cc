@@ -1,0 +1,137 @@
+#include "node/revision_serving.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+
+namespace portico {
+namespace {
+
+/// Adds the versions that `model` pins.
+void AddPins(const Revision::Model& model, ModelConfig* config) {
+  if (model.pins.empty()) return;
+  std::vector<int64_t>& versions = config->versions.versions;
+  config->versions.kind = VersionPolicy::Kind::kSpecific;
+  for (const Revision::Pin& pin : model.pins) {
+    if (!absl::c_linear_search(versions, pin.version)) versions.push_back(pin.version);
+  }
+}
+
+ModelConfig ConfigOf(const Revision::Model& model) {
+  ModelConfig config;
+  config.name = model.name;
+  config.base_path = model.path;
+  config.versions = model.versions;
+  config.labels = model.labels;
+  config.resource_preserving = model.resource_preserving;
+  config.on_demand = model.on_demand;
+  if (!model.pins.empty()) config.versions.versions.clear();
+  AddPins(model, &config);
+  return config;
+}
+
+bool Serves(const Revision& revision, const std::string& node, int replica, const std::string& model) {
+  const Revision::Node* own = revision.FindNode(node, replica);
+  return own != nullptr && absl::c_linear_search(own->serve, model);
+}
+
+}  // namespace
+
+std::vector<ModelConfig> ModelsOf(const std::vector<const Revision*>& live, const Revision& current,
+                                  const std::string& node, int replica) {
+  // Of each model the last revision that has it, in the order of their first.
+  std::vector<std::pair<std::string, const Revision*>> last;
+  for (const Revision* revision : live) {
+    const Revision::Node* own = revision->FindNode(node, replica);
+    if (own == nullptr) continue;
+    for (const std::string& name : own->serve) {
+      const auto have = absl::c_find_if(last, [&](const auto& entry) { return entry.first == name; });
+      if (have == last.end()) {
+        last.emplace_back(name, revision);
+      } else {
+        have->second = revision;
+      }
+    }
+  }
+  std::vector<ModelConfig> configs;
+  for (const auto& [name, revision] : last) {
+    const bool in_current = Serves(current, node, replica, name);
+    const Revision::Model& newest = *revision->FindModel(name);
+    if (newest.resource_preserving && in_current) {
+      configs.push_back(ConfigOf(*current.FindModel(name)));
+      continue;
+    }
+    ModelConfig config = ConfigOf(newest);
+    for (const Revision* other : live) {
+      if (Serves(*other, node, replica, name)) AddPins(*other->FindModel(name), &config);
+    }
+    // Requests have their labels from their revision; this is what status tells.
+    if (in_current) config.labels = current.FindModel(name)->labels;
+    configs.push_back(std::move(config));
+  }
+  return configs;
+}
+
+StaticResolver::Table PeersOf(const std::vector<const Revision*>& live, const std::string& node, int replica,
+                              const std::string& self) {
+  StaticResolver::Table table;
+  for (const Revision* revision : live) {
+    for (const Revision::Node& other : revision->nodes) {
+      const bool own = other.name == node && other.replica == replica;
+      for (const std::string& served : other.serve) {
+        std::vector<PeerAddress>& endpoints = table[served];
+        const PeerAddress endpoint(own ? self : other.peer);
+        if (!absl::c_linear_search(endpoints, endpoint)) endpoints.push_back(endpoint);
+      }
+    }
+  }
+  return table;
+}
+
+absl::Status RevisionServing::Hold(const std::vector<const Revision*>& live, const Revision& current) {
+  resolver_.Update(PeersOf(live, options_.node, options_.replica, options_.self));
+  RETURN_IF_ERROR(servables_.Configure(ModelsOf(live, current, options_.node, options_.replica)));
+  servables_.WhenSettled(Deadline(), [settled = settled_, number = ++applied_](const absl::Status&) {
+    // Later ones may be told first.
+    uint64_t before = settled->load();
+    while (before < number && !settled->compare_exchange_weak(before, number)) {
+    }
+  });
+  return absl::OkStatus();
+}
+
+std::optional<absl::Status> RevisionServing::Prepared(const Revision& revision) {
+  const Revision::Node* own = revision.FindNode(options_.node, options_.replica);
+  if (own == nullptr) return absl::OkStatus();
+  const bool settled = settled_->load() == applied_;
+  const std::vector<std::shared_ptr<const Servable>> available = servables_.Available();
+  for (const std::string& name : own->serve) {
+    const Revision::Model& model = *revision.FindModel(name);
+    if (model.on_demand || model.resource_preserving) continue;
+    for (const Revision::Pin& pin : model.pins) {
+      const auto servable = absl::c_find_if(
+          available, [&](const auto& one) { return one->name() == name && one->version() == pin.version; });
+      if (servable == available.end()) {
+        if (!settled) return std::nullopt;
+        const auto statuses = servables_.Status({.name = name, .version = pin.version});
+        const absl::Status why = !statuses.ok() ? statuses.status() : statuses->front().status;
+        return absl::FailedPreconditionError(
+            absl::StrCat("model '", name, "' version ", pin.version, ": ",
+                         why.ok() ? "got a folder without it, want it there" : std::string(why.message())));
+      }
+      if ((*servable)->digest() != pin.digest) {
+        return absl::FailedPreconditionError(absl::StrCat(
+            "model '", name, "' version ", pin.version, ": got digest ", (*servable)->digest().Short(), ", want ",
+            pin.digest.Short(), "; a version that serves cannot change: give what is new a higher number"));
+      }
+      if (!(*servable)->Degraded().empty()) return std::nullopt;
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace portico

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "base/mutex.h"
+#include "base/per_core.h"
+#include "base/servable_ref.h"
+#include "router/revision.h"
+
+namespace portico {
+
+/// What one revision says to one node: what names of the models that it serves mean. Immutable.
+struct RevisionView {
+  struct Model {
+    /// Rising. Empty: the node's own version policy decides.
+    std::vector<Revision::Pin> pins;
+    std::map<std::string, int64_t> labels;
+  };
+
+  uint64_t number = 0;
+  absl::flat_hash_map<std::string, Model> models;
+
+  /// REQUIRES: `node` is one of the revision's.
+  static std::shared_ptr<const RevisionView> Of(const Revision& revision, const Revision::Node& node);
+
+  /// `ref` with the version that a bare name or a label means in this revision. Refs with a digest, and those with a
+  /// version, stay as they are. NOT_FOUND, INVALID_ARGUMENT as Servables::Resolve() has them.
+  absl::StatusOr<ServableRef> Narrow(const ServableRef& ref) const;
+};
+
+/// The revisions that a node can answer from: the current one, with which requests are stamped where they enter the
+/// mesh, those before it that still have requests, and the next one once it is prepared. Asked once by every request,
+/// from any thread: each core has a copy, so that a lock is its own nearly always.
+///
+///   live.Add(view);  live.Flip(view->number);   …   if (live.OldestInUse() > old) live.Drop(old);
+class LiveRevisions {
+ public:
+  /// `copies`: 0: as many as cores, at most 16.
+  explicit LiveRevisions(int copies = 0) : copies_(copies) {}
+
+  // For requests.
+  /// The current revision's number, and what keeps it in use while the request has it. {0, null} before the first
+  /// Flip().
+  std::pair<uint64_t, std::shared_ptr<const void>> Stamp() const;
+  /// Narrow() of revision `number`; 0: of the current one. NOT_FOUND where this node does not hold that revision
+  /// (another replica may). Before the first Flip() `ref` as it is.
+  absl::StatusOr<ServableRef> Narrow(const ServableRef& ref, uint64_t number) const;
+
+  // For who follows revisions.
+  /// Requests stamped with it are answered from now on.
+  void Add(std::shared_ptr<const RevisionView> view);
+  /// Requests that enter are stamped with it from now on. REQUIRES: it was added.
+  void Flip(uint64_t number);
+  void Drop(uint64_t number);
+  /// The lowest number that a request which entered here still has; without any, the current one.
+  uint64_t OldestInUse();
+  uint64_t current() const { return Stamp().first; }
+
+ private:
+  using Views = std::vector<std::shared_ptr<const RevisionView>>;
+  struct Copy {
+    Mutex mutex;
+    Views views ABSL_GUARDED_BY(mutex);
+    uint64_t current ABSL_GUARDED_BY(mutex) = 0;
+    /// One per copy, so that cores don't share its count.
+    std::shared_ptr<const uint64_t> stamp ABSL_GUARDED_BY(mutex);
+  };
+
+  void SetViews(const Views& views);
+
+  const PerCore<Copy> copies_;
+  /// Of who follows.
+  Mutex mutex_;
+  Views views_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::pair<uint64_t, std::weak_ptr<const uint64_t>>> stamps_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace portico

@@ -1,0 +1,230 @@
+// Revisions of a running mesh: `portico up` and its nodes as processes, over real sockets.
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "deploy/node_status.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "router/revision.h"
+#include "router/revision_pointers.h"
+#include "tests/integration/node_fixture.h"
+#include "tests/integration/portico_command.h"
+#include "tests/testing/temp_folder.h"
+#include "tests/testing/version_model.h"
+
+namespace portico {
+namespace {
+
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+
+constexpr int kClients = 3;
+
+int FromEnvironment(const char* name, int otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : std::atoi(text);
+}
+
+/// A mesh of two models in a chain, each version of which says its number: `head` answers `own` itself, and `y` through
+/// a portal to `m` that names no version. In every revision both have the same version, so an answer whose halves
+/// differ was given by two revisions.
+class RevisionTest : public ::testing::Test {
+ protected:
+  RevisionTest() { Publish(1); }
+  ~RevisionTest() override { StopClients(); }
+
+  /// Version folders of both models.
+  void Publish(int64_t version) const {
+    PublishVersion(VersionModel(version), folder_.Folder("m"), version);
+    const std::vector<float> weights(64, static_cast<float>(version));
+    ModelBuilder head;
+    head.Input("x", DType::kFloat, {"N", 64}).Output("own", DType::kFloat, {"N", 1});
+    head.Output("y", DType::kFloat, {"N", 2}).Initializer("w", Tensor::Of<float>({64, 1}, weights));
+    head.Node("MatMul", {"x", "w"}, {"own"});
+    head.Portal("Remote", "m", {"x"}, {"y"}, {DType::kFloat}, {"N,2"});
+    PublishVersion(head, folder_.Folder("head"), version);
+  }
+
+  /// mesh.yaml, replaced at once.
+  std::string WriteMesh(int64_t version, const std::string& nodes = kNodes) const {
+    const std::string text = absl::StrFormat(
+        "mesh: chain\nmodels:\n  m: {path: m, versions: [%d]}\n  head: {path: head, versions: [%d]}\n%s", version,
+        version, nodes);
+    const std::string path = folder_.Write("mesh.yaml.new", text);
+    std::filesystem::rename(path, folder_.path() + "/mesh.yaml");
+    return folder_.path() + "/mesh.yaml";
+  }
+
+  std::string run_folder() const { return folder_.path() + "/run"; }
+  std::vector<std::string> UpArguments(const std::string& mesh) const {
+    return {"up", mesh, "--run-folder", run_folder()};
+  }
+  NodeStatus StatusOf(const std::string& node) const {
+    const auto status = ReadNodeStatus(absl::StrCat(run_folder(), "/status/", node, ".json"));
+    EXPECT_TRUE(status.ok()) << status.status();
+    return status.value_or(NodeStatus());
+  }
+
+  void StartClients(const std::string& address) {
+    for (int i = 0; i < kClients; ++i) clients_.emplace_back([this, address, i] { Call(address, i + 1); });
+  }
+  void StopClients() {
+    stop_ = true;
+    for (std::thread& client : clients_) client.join();
+    clients_.clear();
+  }
+  void WaitForAnswers(int64_t more) const {
+    const int64_t until = answers_ + more;
+    for (const absl::Time end = absl::Now() + absl::Seconds(30); answers_ < until && absl::Now() < end;) {
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+    EXPECT_GE(answers_, until);
+  }
+
+  void Call(const std::string& address, int64_t rows) {
+    PredictClient client(address);
+    const Tensor x = Tensor::Of<float>({rows, 64}, std::vector<float>(static_cast<size_t>(rows) * 64, 1));
+    while (!stop_) {
+      const absl::StatusOr<Outputs> outputs = client.Predict("head", {{"x", x}});
+      if (!outputs.ok()) {
+        Fail(outputs.status().ToString());
+        continue;
+      }
+      const float own = outputs->at("own").data<float>()[0], y = outputs->at("y").data<float>()[0];
+      if (own != y) Fail(absl::StrCat("an answer of versions ", own / 64, " and ", y / 64));
+      last_version_ = static_cast<int64_t>(own / 64);
+      ++answers_;
+    }
+  }
+  void Fail(const std::string& what) {
+    if (failures_.fetch_add(1) < 5) ADD_FAILURE() << what;
+  }
+
+  static constexpr char kNodes[] =
+      "nodes:\n  back: {serve: [m], replicas: 2}\n  front: {serve: [head], grpc: 0, http: 0}\n";
+
+  const TempFolder folder_;
+  std::atomic<bool> stop_{false};
+  std::atomic<int64_t> answers_{0};
+  std::atomic<int64_t> failures_{0};
+  std::atomic<int64_t> last_version_{0};
+  std::vector<std::thread> clients_;
+};
+
+TEST_F(RevisionTest, FlipsUnderLoadFailNoRequestAndMixNoVersions) {
+  const int flips = FromEnvironment("PORTICO_SOAK_REVISIONS", 300);
+  PorticoCommand up(UpArguments(WriteMesh(1)));
+  ASSERT_TRUE(up.WaitForOutput("mesh 'chain' is ready")) << up.output();
+  StartClients(StatusOf("front-0").grpc);
+  WaitForAnswers(20);
+  const absl::Time start = absl::Now();
+  for (int64_t version = 2; version <= flips + 1 && failures_ == 0; ++version) {
+    Publish(version);
+    WriteMesh(version);
+    ASSERT_TRUE(up.WaitForOutput(absl::StrCat("revision ", version, " is current"))) << up.output();
+  }
+  const absl::Duration took = absl::Now() - start;
+  WaitForAnswers(20);
+  StopClients();
+  EXPECT_EQ(failures_, 0);
+  EXPECT_EQ(last_version_, flips + 1);
+  std::printf("%d flips in %.1f s, %lld requests\n", flips, absl::ToDoubleSeconds(took),
+              static_cast<long long>(answers_.load()));
+  // What no revision names any more is not held.
+  EXPECT_LE(StatusOf("back-0").models.size(), 32u);
+}
+
+TEST_F(RevisionTest, MeshFileThatIsWrongChangesNothingAndSaysWhy) {
+  PorticoCommand up(UpArguments(WriteMesh(1)));
+  ASSERT_TRUE(up.WaitForOutput("mesh 'chain' is ready")) << up.output();
+  WriteMesh(7);
+  ASSERT_TRUE(up.WaitForOutput("revision 1 goes on, since ")) << up.output();
+  ASSERT_TRUE(up.WaitForOutput("versions: got none that is in")) << up.output();
+  WriteMesh(1, "nodes: {front: {serve: [head], grpc: 0}}\n");
+  ASSERT_TRUE(up.WaitForOutput("got target 'm', which no node serves")) << up.output();
+  EXPECT_EQ(ReadRevisionPointers(run_folder() + "/current")->current, 1u);
+  EXPECT_FALSE(std::filesystem::exists(run_folder() + "/revisions/2.yaml"));
+}
+
+TEST_F(RevisionTest, RevisionThatCannotBePreparedIsRefusedAndTheOldOneServesOn) {
+  PorticoCommand up(UpArguments(WriteMesh(1)));
+  ASSERT_TRUE(up.WaitForOutput("mesh 'chain' is ready")) << up.output();
+  // A port that is taken: the new node never comes up.
+  const NodeStatus front = StatusOf("front-0");
+  WriteMesh(1, absl::StrCat(kNodes, "  more: {serve: [m], http: '", front.http, "'}\n"));
+  ASSERT_TRUE(up.WaitForOutput("revision 2 cannot be prepared, revision 1 goes on: node 'more/0': got exit status 1"))
+      << up.output();
+  StartClients(front.grpc);
+  WaitForAnswers(20);
+  EXPECT_EQ(failures_, 0);
+  EXPECT_TRUE(std::filesystem::exists(run_folder() + "/revisions/2.refused.yaml"));
+  Publish(2);
+  WriteMesh(2);
+  ASSERT_TRUE(up.WaitForOutput("revision 3 is current")) << up.output();
+}
+
+TEST_F(RevisionTest, GoingBackIsAFlipToWhatWas) {
+  PorticoCommand up(UpArguments(WriteMesh(1)));
+  ASSERT_TRUE(up.WaitForOutput("mesh 'chain' is ready")) << up.output();
+  StartClients(StatusOf("front-0").grpc);
+  WaitForAnswers(20);
+  Publish(2);
+  WriteMesh(2);
+  ASSERT_TRUE(up.WaitForOutput("revision 2 is current")) << up.output();
+  WaitForAnswers(20);
+  EXPECT_EQ(last_version_, 2);
+  const CommandResult back = RunPortico({"revision", "--run-folder", run_folder(), "--rollback", "1"});
+  EXPECT_EQ(back.end, "exit status 0") << back.output;
+  EXPECT_THAT(back.output, HasSubstr("revision 3 is current: what revision 1 said"));
+  WaitForAnswers(20);
+  EXPECT_EQ(last_version_, 1);
+  StopClients();
+  EXPECT_EQ(failures_, 0);
+  const CommandResult list = RunPortico({"revision", "--run-folder", run_folder()});
+  EXPECT_THAT(list.output, ContainsRegex("3 +current +m:1 head:1 +\\(back to revision 1\\)"));
+  const CommandResult none = RunPortico({"revision", "--run-folder", run_folder(), "--rollback", "99"});
+  EXPECT_EQ(none.end, "exit status 1");
+}
+
+TEST_F(RevisionTest, VersionFolderThatAppearsIsRolledOut) {
+  const std::string mesh =
+      folder_.Write("mesh.yaml", absl::StrCat("mesh: chain\nmodels:\n  m: {path: m}\n  head: {path: head}\n", kNodes));
+  PorticoCommand up(UpArguments(mesh));
+  ASSERT_TRUE(up.WaitForOutput("mesh 'chain' is ready")) << up.output();
+  PublishVersion(VersionModel(5), folder_.Folder("m"), 5);
+  ASSERT_TRUE(up.WaitForOutput("revision 2 is current")) << up.output();
+  const auto revision = ReadRevision(run_folder() + "/current");
+  ASSERT_TRUE(revision.ok());
+  ASSERT_EQ(revision->FindModel("m")->pins.size(), 1u);
+  EXPECT_EQ(revision->FindModel("m")->pins[0].version, 5);
+}
+
+TEST_F(RevisionTest, ReplicasComeAndGoWithoutAFailedRequest) {
+  PorticoCommand up(UpArguments(WriteMesh(1)));
+  ASSERT_TRUE(up.WaitForOutput("mesh 'chain' is ready")) << up.output();
+  StartClients(StatusOf("front-0").grpc);
+  WaitForAnswers(20);
+  WriteMesh(1, "nodes:\n  back: {serve: [m], replicas: 3}\n  front: {serve: [head], grpc: 0}\n");
+  ASSERT_TRUE(up.WaitForOutput("back/2 is ready")) << up.output();
+  ASSERT_TRUE(up.WaitForOutput("revision 2 is current")) << up.output();
+  WaitForAnswers(100);
+  WriteMesh(1, "nodes:\n  other: {serve: [m]}\n  front: {serve: [head], grpc: 0}\n");
+  ASSERT_TRUE(up.WaitForOutput("revision 3 is current")) << up.output();
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(up.WaitForOutput(" stopped\n")) << up.output();
+  WaitForAnswers(100);
+  StopClients();
+  EXPECT_EQ(failures_, 0) << up.output();
+  EXPECT_EQ(StatusOf("other-0").revisions.current, 3u);
+}
+
+}  // namespace
+}  // namespace portico
