@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "base/cancel_waiters.h"
 #include "base/deadline.h"
+#include "base/fallback_notes.h"
 #include "base/ref.h"
 #include "base/span.h"
 
@@ -43,6 +44,8 @@ struct RequestContext final : public RefCounted {
   mutable std::atomic<bool> cancelled{false};
   /// Where work of it waits.
   mutable CancelWaiters cancel_waiters;
+  /// Portals that were answered by a fallback: told to the caller.
+  mutable FallbackNotes fallbacks;
   /// W3C `tracestate`, passed on as it came; at most kMaxTraceState bytes.
   std::string trace_state;
   /// Of requests that are not sampled, spans at least this long are recorded: the request may turn out to be slow.

@@ -35,9 +35,10 @@ int main(int argc, char** argv) {
   }
   std::vector<Scenario> scenarios;
   for (auto* make :
-       {portico::bench::PortalScenarios, portico::bench::PredictGrpcScenarios, portico::bench::InferGrpcScenarios,
-        portico::bench::ExecutorScenarios, portico::bench::IsolationScenarios, portico::bench::BatchScenarios,
-        portico::bench::JsonScenarios, portico::bench::PredictRestScenarios, portico::bench::InferRestScenarios}) {
+       {portico::bench::PortalScenarios, portico::bench::HedgeScenarios, portico::bench::PredictGrpcScenarios,
+        portico::bench::InferGrpcScenarios, portico::bench::ExecutorScenarios, portico::bench::IsolationScenarios,
+        portico::bench::BatchScenarios, portico::bench::JsonScenarios, portico::bench::PredictRestScenarios,
+        portico::bench::InferRestScenarios}) {
     for (Scenario& scenario : make()) {
       if (scenario.name.starts_with(prefix)) scenarios.push_back(std::move(scenario));
     }

@@ -1,22 +1,38 @@
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "remote_op/fallback.h"
 #include "remote_op/portal.h"
 #include "remote_op/reply_check.h"
 
 namespace portico {
 namespace {
 
-/// `Remote`: any inputs, one call of the target for the whole request, its outputs as they come.
+/// `Remote`: any inputs, one call of the target for the whole request, its outputs as they come; where the call fails,
+/// those of the policy's fallback.
 class Remote final : public Portal {
  public:
-  Remote(const PortalSpec& spec, Router& router)
-      : router_(router), target_(MakeTarget(spec)), check_(spec.target, spec.outputs, spec.digest.empty()) {}
+  Remote(const PortalSpec& spec, std::unique_ptr<Fallback> fallback, Router& router)
+      : router_(router),
+        target_(MakeTarget(spec)),
+        check_(spec.target, spec.outputs, spec.digest.empty()),
+        fallback_(std::move(fallback)) {}
 
   void Run(const Ref<const RequestContext>& context, std::vector<Tensor> inputs, OpDone done) override {
+    if (fallback_ != nullptr) {
+      const Fallback::Question question = fallback_->Ask(inputs);
+      router_.Call(target_, context, inputs,
+                   [this, context, question, done = std::move(done)](absl::StatusOr<PeerMessage> reply) mutable {
+                     done(OutputsOrFallback(*context, question, std::move(reply)));
+                   });
+      return;
+    }
     router_.Call(target_, context, inputs, [this, done = std::move(done)](absl::StatusOr<PeerMessage> reply) mutable {
       if (reply.ok()) {
         done(check_.Take(*std::move(reply)));
@@ -30,6 +46,25 @@ class Remote final : public Portal {
   std::string Target() const override { return absl::StrCat(target_.servable.ToString(), ":", target_.signature); }
 
  private:
+  absl::StatusOr<std::vector<Tensor>> OutputsOrFallback(const RequestContext& context,
+                                                        const Fallback::Question& question,
+                                                        absl::StatusOr<PeerMessage> reply) {
+    // What stood in for an answer further down is not the target's own.
+    const bool own = reply.ok() && reply->header.notes.empty();
+    absl::StatusOr<std::vector<Tensor>> outputs =
+        reply.ok() ? check_.Take(*std::move(reply)) : absl::StatusOr<std::vector<Tensor>>(reply.status());
+    if (outputs.ok()) {
+      if (own) fallback_->Remember(question, *outputs);
+      return outputs;
+    }
+    if (!MayFallBack(outputs.status(), context, router_.clock())) return outputs;
+    std::optional<std::vector<Tensor>> answer = fallback_->Answer(question);
+    if (!answer.has_value()) return outputs;
+    context.fallbacks.Add(target_.servable.name, fallback_->kind());
+    router_.CountFallback(target_, fallback_->kind());
+    return *std::move(answer);
+  }
+
   static RouteTarget MakeTarget(const PortalSpec& spec) {
     RouteTarget target;
     target.servable.name = spec.target;
@@ -42,6 +77,8 @@ class Remote final : public Portal {
   Router& router_;
   const RouteTarget target_;
   const ReplyCheck check_;
+  /// Null where a failed call fails.
+  const std::unique_ptr<Fallback> fallback_;
 };
 
 absl::Status CheckDistinct(absl::string_view portal, absl::string_view what, const std::vector<std::string>& names) {
@@ -73,7 +110,9 @@ absl::StatusOr<std::unique_ptr<Portal>> NewRemote(const PortalSpec& spec, Router
     if (status.ok()) status = CheckDistinct(spec.node_name, "output", outputs);
     if (!status.ok()) return status;
   }
-  return std::make_unique<Remote>(spec, router);
+  ASSIGN_OR_RETURN(std::unique_ptr<Fallback> fallback,
+                   NewFallback(router.OnErrorOf(spec.target), spec, router.clock()));
+  return std::make_unique<Remote>(spec, std::move(fallback), router);
 }
 
 }  // namespace portico

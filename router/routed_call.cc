@@ -208,6 +208,7 @@ void RoutedCall::OnReply(size_t index, absl::StatusOr<PeerMessage> reply) {
   if (!losers.empty()) TakeBack(losers, SaysAll(status), now);
   if (status.ok()) {
     if (one.hedge) set_.metrics().HedgeWon();
+    for (const absl::string_view note : reply->header.notes) context_->fallbacks.AddReceived(note);
     return Finish(std::move(reply));
   }
   // While another try is out, it may still be answered.

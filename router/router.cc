@@ -67,13 +67,18 @@ class Router::Impl {
     MakeRef<RoutedCall>(SetFor(target.servable), surroundings_, context, std::move(done))->Start(target, tensors);
   }
 
+  const RoutePolicy& PolicyOf(absl::string_view target) const {
+    const auto found = options_.policies.find(std::string(target));
+    return found == options_.policies.end() ? options_.default_policy : found->second;
+  }
+  const Clock& clock() const { return surroundings_.clock; }
+
   /// The set of a target; made, and its endpoints connected to, at the first use.
   ReplicaSet& SetFor(const ServableRef& servable) {
     if (ReplicaSet* set = Find(servable); set != nullptr) return *set;
     MutexLock resolving(&resolving_);
     if (ReplicaSet* set = Find(servable); set != nullptr) return *set;
-    const auto found = options_.policies.find(servable.name);
-    const RoutePolicy& policy = found == options_.policies.end() ? options_.default_policy : found->second;
+    const RoutePolicy& policy = PolicyOf(servable.name);
     ServableRef target;
     target.name = servable.name;
     target.digest = servable.digest;
@@ -170,6 +175,14 @@ void Router::Call(const RouteTarget& target, const Ref<const RequestContext>& co
                   Done done) {
   impl_->Call(target, context, tensors, std::move(done));
 }
+
+const OnErrorPolicy& Router::OnErrorOf(absl::string_view target) const { return impl_->PolicyOf(target).on_error; }
+
+void Router::CountFallback(const RouteTarget& target, absl::string_view kind) {
+  impl_->SetFor(target.servable).metrics().FellBack(kind);
+}
+
+const Clock& Router::clock() const { return impl_->clock(); }
 
 void Router::Warm(const RouteTarget& target) { impl_->SetFor(target.servable); }
 

@@ -69,6 +69,12 @@ class Router {
   void Call(const RouteTarget& target, const Ref<const RequestContext>& context, absl::Span<const Tensor> tensors,
             Done done);
 
+  /// What the target's policy says of calls that fail: whoever makes the call acts on it.
+  const OnErrorPolicy& OnErrorOf(absl::string_view target) const;
+  /// A failed call was answered by `kind` of fallback.
+  void CountFallback(const RouteTarget& target, absl::string_view kind);
+  const Clock& clock() const;
+
   /// Begins to connect to the target's endpoints.
   void Warm(const RouteTarget& target);
   /// OK when a replica that could take the call is connected; else UNAVAILABLE with the reason. Begins to connect where

@@ -25,6 +25,9 @@ void GrpcCall::Answer(SplicedMessage message) {
 void GrpcCall::Complete(const absl::Status& status) {
   const std::string traceparent = entry_.Finish(status);
   if (!traceparent.empty()) call_.AddTrailingMetadata("traceparent", traceparent);
+  if (const std::string fallbacks = entry_.Fallbacks(); !fallbacks.empty()) {
+    call_.AddTrailingMetadata("x-portico-fallback", fallbacks);
+  }
   Finish(ToGrpc(status));
 }
 

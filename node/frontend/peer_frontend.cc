@@ -119,6 +119,8 @@ struct PeerFrontend::Call {
     WireSpans wire_spans;
     wire_spans.Put(spans, frontend.inference_.node_name(), &header);
     if (!outputs.ok()) return reply(header, {});
+    const std::vector<std::string> notes = context->fallbacks.Notes();
+    header.notes.assign(notes.begin(), notes.end());
     if (by_name) {
       for (const TensorSpec& spec : signature->outputs) {
         TensorMeta meta;

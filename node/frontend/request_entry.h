@@ -48,6 +48,8 @@ class RequestEntry {
                         Deadline deadline);
 
   const Ref<RequestContext>& context() const { return context_; }
+  /// Where portals were answered by a fallback: which, to tell the client ("hub/enc=defaults"); empty nearly always.
+  std::string Fallbacks() const { return context_->fallbacks.Joined(); }
   /// The client has gone. From any thread.
   void Cancel() const { context_->Cancel(); }
 

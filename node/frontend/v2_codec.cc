@@ -221,6 +221,14 @@ absl::StatusOr<SplicedMessage> WriteV2InferResponse(const V2Answer& answer, cons
   out.Bytes(2, absl::StrCat(answer.version));
   if (!answer.id.empty()) out.Bytes(3, answer.id);
   std::string head;
+  if (!answer.fallbacks.empty()) {
+    std::string value;
+    WireWriter(&value).Bytes(3, answer.fallbacks);
+    WireWriter entry(&head);
+    entry.Bytes(1, "portico_fallback");
+    entry.Bytes(2, value);
+    out.Bytes(4, head);
+  }
   for (const int index : selected) {
     const std::string& name = signature.outputs[static_cast<size_t>(index)].name;
     const Tensor& tensor = outputs[static_cast<size_t>(index)];

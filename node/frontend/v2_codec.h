@@ -53,6 +53,8 @@ struct V2Answer {
   absl::string_view model;
   int64_t version = 0;
   absl::string_view id;
+  /// Portals that were answered by a fallback, as the parameter `portico_fallback` of a ModelInferResponse.
+  absl::string_view fallbacks = {};
 };
 
 /// A ModelInferResponse with `outputs[i]` for each i of `selected`, raw. UNIMPLEMENTED for a dtype that the protocol

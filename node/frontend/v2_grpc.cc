@@ -32,6 +32,9 @@ class UnaryCall final : public grpc::ServerUnaryReactor, public V2InferCall {
  private:
   void Deliver(absl::StatusOr<SplicedMessage> response, const std::string& traceparent) override {
     if (!traceparent.empty()) call_.AddTrailingMetadata("traceparent", traceparent);
+    if (const std::string fallbacks = Fallbacks(); !fallbacks.empty()) {
+      call_.AddTrailingMetadata("x-portico-fallback", fallbacks);
+    }
     if (response.ok()) SendMessage(*std::move(response), &response_);
     Finish(ToGrpc(response.status()));
   }

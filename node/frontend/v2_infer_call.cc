@@ -48,7 +48,9 @@ absl::StatusOr<std::vector<Tensor>> V2InferCall::Prepare() {
 
 absl::StatusOr<SplicedMessage> V2InferCall::Write(const absl::StatusOr<std::vector<Tensor>>& outputs) const {
   RETURN_IF_ERROR(outputs.status());
-  return WriteV2InferResponse({servable_->name(), servable_->version(), id_}, *signature_, selected_, *outputs);
+  const std::string fallbacks = Fallbacks();
+  return WriteV2InferResponse({servable_->name(), servable_->version(), id_, fallbacks}, *signature_, selected_,
+                              *outputs);
 }
 
 void V2InferCall::Complete(absl::StatusOr<SplicedMessage> response) {

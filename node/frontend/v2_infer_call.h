@@ -26,12 +26,14 @@ class V2InferCall {
   /// May call Deliver() inside.
   void Start(absl::FunctionRef<absl::string_view(absl::string_view)> header, Deadline deadline,
              const grpc::ByteBuffer& message);
-  /// The client has gone. From any thread, while the call lives.
+  /// The client has gone. From any thread, while the call lives; it may be answered, and be gone, inside.
   void Cancel() const { entry_.Cancel(); }
+  const Ref<RequestContext>& context() const { return entry_.context(); }
   /// Of the request, as far as it was read.
   const std::string& id() const { return id_; }
 
  protected:
+  std::string Fallbacks() const { return entry_.Fallbacks(); }
   /// `traceparent` to answer with; empty: none.
   virtual void Deliver(absl::StatusOr<SplicedMessage> response, const std::string& traceparent) = 0;
 

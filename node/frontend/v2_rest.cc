@@ -131,6 +131,9 @@ class V2RestFrontend::InferCall {
   void Answer(HttpReply reply) {
     std::string traceparent = entry_.Finish(reply.code < 400 ? "" : absl::StrCat("HTTP ", reply.code));
     if (!traceparent.empty()) reply.headers.emplace_back("traceparent", std::move(traceparent));
+    if (std::string fallbacks = entry_.Fallbacks(); !fallbacks.empty()) {
+      reply.headers.emplace_back("X-Portico-Fallback", std::move(fallbacks));
+    }
     respond_(std::move(reply));
   }
 

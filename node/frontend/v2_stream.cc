@@ -3,6 +3,7 @@
 #include <deque>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "base/mutex.h"
@@ -97,11 +98,14 @@ void Stream::OnWriteDone(bool ok) {
 }
 
 void Stream::OnCancel() {
+  std::vector<Ref<RequestContext>> contexts;
   {
     MutexLock lock(&mutex_);
     cancelled_ = true;
-    for (StreamedCall* request : running_) request->Cancel();
+    for (const StreamedCall* request : running_) contexts.push_back(request->context());
   }
+  // Not under the lock: a request may be answered, and be gone, inside.
+  for (const Ref<RequestContext>& context : contexts) context->Cancel();
   Advance();
 }
 

@@ -1,0 +1,30 @@
+#include "remote_op/fallback.h"
+
+namespace portico {
+
+absl::StatusOr<std::unique_ptr<Fallback>> NewFallback(const OnErrorPolicy& policy, const PortalSpec& spec,
+                                                      const Clock& clock) {
+  switch (policy.kind) {
+    case OnErrorPolicy::Kind::kFail:
+      return nullptr;
+    case OnErrorPolicy::Kind::kDefaults:
+      return NewDefaultOutputs(policy, spec);
+    case OnErrorPolicy::Kind::kLastKnown:
+      return NewLastKnown(policy, clock);
+  }
+  return nullptr;
+}
+
+bool MayFallBack(const absl::Status& status, const RequestContext& context, const Clock& clock) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kInternal:
+      return !context.cancelled.load(std::memory_order_relaxed) && !context.deadline.Expired(clock);
+    default:
+      return false;
+  }
+}
+
+}  // namespace portico
