@@ -69,8 +69,8 @@ void EchoRaw(void* router) {
 }
 
 /// Says the two endpoints on `out`, then serves until `in` is closed.
-[[noreturn]] void ServeBoth(const std::string& endpoint, const std::string& raw_address, absl::Duration spin, int in,
-                            int out) {
+[[noreturn]] void ServeBoth(const std::string& endpoint, const std::string& raw_address,
+                            const TransportsOptions& transports, int in, int out) {
   void* context = zmq_ctx_new();
   void* router = zmq_socket(context, ZMQ_ROUTER);
   const int unlimited = 0;
@@ -81,7 +81,7 @@ void EchoRaw(void* router) {
   zmq_getsockopt(router, ZMQ_LAST_ENDPOINT, raw, &size);
 
   EchoHandler handler;
-  const auto transport = NewTransports({.zmq = {}, .stream = {.spin = spin}}, Clock::Real());
+  const auto transport = NewTransports(transports, Clock::Real());
   ListenOptions options;
   options.self.incarnation = 1;
   options.self.node = "bench";
@@ -106,15 +106,22 @@ struct Route {
   /// Aims on the ratio to the raw echo: time of one call of 64 B, calls/s of 64 in flight.
   double latency_at_most;
   double calls_at_least;
-  /// How long the transport's threads look for more before they sleep. Then only single calls are measured, with aims
-  /// in microseconds.
-  int spin_us = 0;
+  /// How long threads of native sockets look for more before they sleep.
+  absl::Duration spin = absl::ZeroDuration();
+  /// Aim on the time of one call of 64 B itself, in place of that on its ratio; 0: none.
+  double latency_us_at_most = 0;
+
+  TransportsOptions Options() const {
+    TransportsOptions options;
+    options.stream.spin = spin;
+    return options;
+  }
 };
 
 /// Runs the servers in a process of its own; ends it when destroyed.
 class ServerProcess {
  public:
-  explicit ServerProcess(const Route& route) {
+  explicit ServerProcess(const Route& route) : transports(route.Options()) {
     const std::string path = std::filesystem::temp_directory_path() / absl::StrCat("portico-bench-", getpid());
     const auto own = [this](const char* address, const std::string& path) {
       std::string text = address;
@@ -131,7 +138,7 @@ class ServerProcess {
     PORTICO_CHECK(pid_ >= 0);
     if (pid_ == 0) {
       close(to_child[1]);
-      ServeBoth(endpoint, raw_address, absl::Microseconds(route.spin_us), to_child[0], from_child[1]);
+      ServeBoth(endpoint, raw_address, transports, to_child[0], from_child[1]);
     }
     close(to_child[0]);
     close(from_child[1]);
@@ -153,6 +160,8 @@ class ServerProcess {
   /// CPU time of both processes so far.
   double CpuSeconds() const { return CpuSecondsOf(cpu_clock_) + CpuSecondsOf(CLOCK_PROCESS_CPUTIME_ID); }
 
+  /// Of both ends.
+  const TransportsOptions transports;
   std::string raw_endpoint, portal_endpoint;
 
  private:
@@ -266,11 +275,7 @@ class RawClient {
 /// Calls through the transport; every answer starts the next call from the callback, as a portal's continuation would.
 class PortalClient {
  public:
-  PortalClient(const ServerProcess& server, const Load& load, absl::Duration spin)
-      : server_(server),
-        load_(load),
-        header_(load.Header()),
-        transport_(NewTransports({.zmq = {}, .stream = {.spin = spin}}, Clock::Real())) {
+  PortalClient(const ServerProcess& server, const Load& load) : server_(server), load_(load), header_(load.Header()) {
     auto channel = transport_->Connect(server.portal_endpoint, {});
     PORTICO_CHECK(channel.ok());
     channel_ = *std::move(channel);
@@ -349,7 +354,7 @@ class PortalClient {
   Mutex mutex_;
   CondVar idle_;
   int running_ ABSL_GUARDED_BY(mutex_) = 0;
-  const std::unique_ptr<Transport> transport_;
+  const std::unique_ptr<Transport> transport_ = NewTransports(server_.transports, Clock::Real());
   std::unique_ptr<Channel> channel_;
 };
 
@@ -364,8 +369,8 @@ struct Case {
   double calls_at_least = 0;
   /// Aim on the CPU of a call, both ends; 0: none.
   double cpu_us_at_most = 0;
-  /// The aim on latency is in microseconds.
-  bool spins = false;
+  /// The aim on latency is in µs, and not on the ratio.
+  bool latency_in_us = false;
 };
 
 /// Medians over the rounds; the ratio is the median of the rounds' ratios, for single rounds vary together.
@@ -389,7 +394,7 @@ Figure Compare(std::string name, std::string unit, const std::vector<Sample>& po
 void RunCase(const ServerProcess& server, const Route& route, const Case& c, Report& report) {
   const Load load(c.bytes);
   RawClient raw_client(server, load);
-  PortalClient portal_client(server, load, absl::Microseconds(route.spin_us));
+  PortalClient portal_client(server, load);
   std::vector<Sample> raw, portal, waiting;
   raw_client.Run(c.in_flight, kWarmUpSeconds);
   portal_client.Run(c.in_flight, kWarmUpSeconds);
@@ -402,7 +407,7 @@ void RunCase(const ServerProcess& server, const Route& route, const Case& c, Rep
   if (c.in_flight == 1) {
     Figure latency = Compare(name + ".p50_us", "us", portal, raw, &Sample::p50_us);
     latency.at_most = c.latency_at_most;
-    latency.aim_on_ratio = !c.spins;
+    latency.aim_on_ratio = !c.latency_in_us;
     report.Add(std::move(latency));
     report.Add(Compare(name + ".blocking_p50_us", "us", waiting, raw, &Sample::p50_us));
     return;
@@ -420,15 +425,11 @@ void RunAll(const Route& route, Report& report) {
   TuneAllocator();
   // Forks, so no thread may run yet.
   const ServerProcess server(route);
-  if (route.spin_us != 0) {
-    RunCase(server, route, Case{"64B", 64, 1, 10, 0, 0, true}, report);
-    RunCase(server, route, Case{"64KiB", 64 << 10, 1, 20, 0, 0, true}, report);
-    return;
-  }
-  for (const Case& c :
-       {Case{"64B", 64, 1, route.latency_at_most, 0, 0}, Case{"64B", 64, 64, 0, route.calls_at_least, 6},
-        Case{"64KiB", 64 << 10, 1, route.latency_at_most, 0, 0}, Case{"64KiB", 64 << 10, 64, 0, 0.7, 0},
-        Case{"1MiB", 1 << 20, 1, 0, 0, 0}, Case{"1MiB", 1 << 20, 64, 0, 0, 0}}) {
+  const bool in_us = route.latency_us_at_most != 0;
+  for (const Case& c : {Case{"64B", 64, 1, in_us ? route.latency_us_at_most : route.latency_at_most, 0, 0, in_us},
+                        Case{"64B", 64, 64, 0, route.calls_at_least, 6},
+                        Case{"64KiB", 64 << 10, 1, route.latency_at_most, 0, 0}, Case{"64KiB", 64 << 10, 64, 0, 0.7, 0},
+                        Case{"1MiB", 1 << 20, 1, 0, 0, 0}, Case{"1MiB", 1 << 20, 64, 0, 0, 0}}) {
     RunCase(server, route, c, report);
   }
 }
@@ -440,9 +441,11 @@ constexpr Route kRoutes[] = {
     {"portal.tcp", "a call over tcp:// beside the same echo over ZeroMQ's tcp", "tcp://127.0.0.1:0",
      "tcp://127.0.0.1:*", 1.0, 0.85},
     {"portal.unix", "a call over unix:// beside the same echo over ZeroMQ's ipc", "unix://*", "ipc://*", 0.9, 1.1},
+    {"portal.unix.spin", "the same over unix:// whose threads look for more for 50 µs before they sleep", "unix://*",
+     "ipc://*", 0.9, 0, absl::Microseconds(50), 10},
     {"portal.shm", "a call over shm:// beside the same echo over ZeroMQ's ipc", "shm://*", "ipc://*", 0.7, 1.8},
-    {"portal.shm.spin", "single calls over shm:// where both sides spin for 50 us before they sleep", "shm://*",
-     "ipc://*", 0, 0, 50},
+    {"portal.shm.spin", "the same over shm:// where both sides spin for 50 us before they sleep", "shm://*", "ipc://*",
+     0.7, 0, absl::Microseconds(50), 10},
     {"portal.grpc", "a call over grpc:// beside the same echo over ZeroMQ's tcp", "grpc://127.0.0.1:0",
      "tcp://127.0.0.1:*", 0, 0},
 };

@@ -103,7 +103,7 @@ absl::Status RunFolder::AssignPeers(Revision* revision) const {
                                                      " bytes for socket '", socket, "', want at most ", kMaxSocketPath,
                                                      "; give a shorter --run-folder"));
     }
-    node.peer = absl::StrCat("zmq+ipc://", socket);
+    node.peer = absl::StrCat("unix://", socket);
   }
   return absl::OkStatus();
 }

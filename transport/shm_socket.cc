@@ -26,7 +26,7 @@ class ShmSocket : public StreamSocket {
   using StreamSocket::StreamSocket;
 
   ssize_t Read(const iovec* to, int count) final;
-  ssize_t Send(StreamQueue& queue) final;
+  ssize_t Send(StreamQueue& queue, size_t at_most) final;
   bool quiet() const final { return true; }
   void TakeEvents() final;
   bool Stirs() const final { return link_->in.HasData() || RoomAgain() || gone_; }
@@ -119,7 +119,7 @@ size_t ShmSocket::PutFront(const StreamQueue::Front& front) {
   return size;
 }
 
-ssize_t ShmSocket::Send(StreamQueue& queue) {
+ssize_t ShmSocket::Send(StreamQueue& queue, size_t /*at_most*/) {
   size_t total = 0;
   while (!queue.empty()) {
     const size_t put = PutFront(queue.front());

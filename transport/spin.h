@@ -4,14 +4,15 @@
 #include <atomic>
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "absl/time/time.h"
 
 namespace portico {
 
 /// How long a thread of a transport that has run out of work looks for more before it sleeps. To be woken costs more
-/// than most calls; to look costs a core. So it is off unless asked for, it ends soon after the last work, and no more
-/// threads of a process do it at once than the machine has cores.
+/// than most calls; to look costs a core. So it is off unless asked for, it ends soon after the last work or where
+/// others want the core, and no more threads of a process do it at once than the machine has cores.
 ///
 ///   for (Spin::Turn turn(spin_); turn.Goes();) {
 ///     if (work has come) return …;
@@ -39,10 +40,23 @@ class Spin {
     Turn& operator=(const Turn&) = delete;
 
     /// To be asked before every look. False: sleep.
-    bool Goes() const { return counted_ && std::chrono::steady_clock::now() < until_; }
+    bool Goes() {
+      const auto now = std::chrono::steady_clock::now();
+      if (!counted_ || now >= until_) return false;
+      if (!std::exchange(looked_, true)) return true;
+      // Who has the work may wait for this very core. Who keeps it has other work: then this is the last look, for who
+      // sleeps is put first when work comes, who looks is not.
+      std::this_thread::yield();
+      if (std::chrono::steady_clock::now() - now > kCrowded) until_ = now;
+      return true;
+    }
 
    private:
+    /// A yield that took longer let somebody else compute.
+    static constexpr std::chrono::microseconds kCrowded{25};
+
     bool counted_ = false;
+    bool looked_ = false;
     std::chrono::steady_clock::time_point until_;
   };
 

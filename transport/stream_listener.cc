@@ -194,18 +194,30 @@ void StreamListenerCore::OnReady(uint32_t) {
     const int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // Fails on a Unix socket, which has no delay.
     const uint64_t connection = NextConnectionId();
-    const auto peer = MakeRef<StreamPeer>(loop_, Ref<StreamListenerCore>(this), connection);
+    StreamLoop& loop = parts_.loops.Next();
+    const auto peer = MakeRef<StreamPeer>(loop, Ref<StreamListenerCore>(this), connection);
     peers_.emplace(connection, peer);
-    peer->Accept(make_socket_(fd), loop_.clock().Now());
+    loop.Dispatch([this, peer, fd] { peer->Accept(make_socket_(fd), loop_.clock().Now()); });
   }
 }
 
 void StreamListenerCore::Greet(StreamPeer& peer) {
-  peer.Say(hello_);
-  if (leaving_) peer.Say(BareHeader(PeerHeader::Kind::kGoaway, 0));
+  std::string hello;
+  bool leaving = false;
+  {
+    MutexLock lock(&mutex_);
+    hello = hello_;
+    leaving = leaving_;
+  }
+  peer.Say(hello);
+  if (leaving) peer.Say(BareHeader(PeerHeader::Kind::kGoaway, 0));
 }
 
 void StreamListenerCore::OnGone(uint64_t connection) {
+  loop_.Dispatch([core = Ref<StreamListenerCore>(this), connection] { core->Forget(connection); });
+}
+
+void StreamListenerCore::Forget(uint64_t connection) {
   peers_.erase(connection);
   if (!stopped_ || !peers_.empty()) return;
   MutexLock lock(&mutex_);
@@ -219,21 +231,36 @@ void StreamListenerCore::OnDue(absl::Time now) {
     accepting_ = true;
     loop_.Rewatch(socket_.fd(), EPOLLIN, *this);
   }
-  std::vector<Ref<StreamPeer>> peers;
-  peers.reserve(peers_.size());
-  for (const auto& [connection, peer] : peers_) peers.push_back(peer);
-  for (const Ref<StreamPeer>& peer : peers) peer->OnTick(now);
+  ForEachPeer([now](StreamPeer& peer) { peer.OnTick(now); });
+}
+
+void StreamListenerCore::ForEachPeer(std::function<void(StreamPeer&)> task) {
+  // A copy: a peer may go meanwhile.
+  const absl::flat_hash_map<uint64_t, Ref<StreamPeer>> peers = peers_;
+  for (const auto& [connection, peer] : peers) {
+    peer->loop().Dispatch([peer = peer, task] { task(*peer); });
+  }
+}
+
+void StreamListenerCore::SayToAll(const std::string& header) {
+  ForEachPeer([header](StreamPeer& peer) { peer.Say(header); });
 }
 
 void StreamListenerCore::Announce(const PeerState& self) {
-  hello_ = HelloHeader(self);
-  for (const auto& [connection, peer] : peers_) peer->Say(hello_);
+  const std::string hello = HelloHeader(self);
+  {
+    MutexLock lock(&mutex_);
+    hello_ = hello;
+  }
+  SayToAll(hello);
 }
 
 void StreamListenerCore::GoAway() {
-  leaving_ = true;
-  const std::string goaway = BareHeader(PeerHeader::Kind::kGoaway, 0);
-  for (const auto& [connection, peer] : peers_) peer->Say(goaway);
+  {
+    MutexLock lock(&mutex_);
+    leaving_ = true;
+  }
+  SayToAll(BareHeader(PeerHeader::Kind::kGoaway, 0));
 }
 
 void StreamListenerCore::Stop() {
@@ -242,23 +269,25 @@ void StreamListenerCore::Stop() {
   loop_.RemoveTimed(*this);
   loop_.Drop(socket_.fd(), Ref<Source>(this));
   socket_ = ListeningSocket();
-  const absl::flat_hash_map<uint64_t, Ref<StreamPeer>> peers = peers_;
-  for (const auto& [connection, peer] : peers) peer->Stop();
+  ForEachPeer([](StreamPeer& peer) { peer.Stop(); });
   MutexLock lock(&mutex_);
   flushed_ = peers_.empty();
 }
 
 void StreamListenerCore::WaitUntilFlushed() {
-  if (loop_.Here()) return;
-  const absl::Time until = absl::Now() + kFlushWithin;
-  MutexLock lock(&mutex_);
-  while (!flushed_ && absl::Now() < until) changed_.WaitFor(&mutex_, until - absl::Now());
+  if (!loop_.Here()) {
+    const absl::Time until = absl::Now() + kFlushWithin;
+    MutexLock lock(&mutex_);
+    while (!flushed_ && absl::Now() < until) changed_.WaitFor(&mutex_, until - absl::Now());
+  }
+  loop_.RunAndWait([this] { Close(); });
+  // Neither the handler nor a loop is used any more by a peer in another loop.
+  parts_.loops.Settle();
 }
 
 void StreamListenerCore::Close() {
-  const absl::flat_hash_map<uint64_t, Ref<StreamPeer>> peers = std::move(peers_);
+  ForEachPeer([](StreamPeer& peer) { peer.Close(); });
   peers_.clear();
-  for (const auto& [connection, peer] : peers) peer->Close();
 }
 
 }  // namespace portico

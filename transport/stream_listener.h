@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -18,12 +20,14 @@ namespace portico {
 
 class StreamListenerCore;
 
-/// One caller's connection. Calls come on the loop's thread; replies from any. Lives as long as a reply is owed.
+/// One caller's connection, in a loop of its own choice. Calls come on that loop's thread; replies from any. Lives as
+/// long as a reply is owed.
 class StreamPeer final : public StreamPipe {
  public:
   StreamPeer(StreamLoop& loop, Ref<StreamListenerCore> core, uint64_t connection);
 
   void Reply(uint64_t call_id, const PeerHeader& header, absl::Span<const Tensor> tensors);
+  StreamLoop& loop() { return loop_; }
 
   // On the loop's thread.
   void Accept(std::unique_ptr<StreamSocket> socket, absl::Time now);
@@ -51,8 +55,8 @@ class StreamPeer final : public StreamPipe {
   bool gone_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-/// The serving side: accepts connections and keeps them. Owned by its listener, by the loop while it is open, and by
-/// its peers. All on the loop's thread unless said otherwise.
+/// The serving side: accepts connections, spreads them over the loops, and keeps them. Owned by its listener, by its
+/// loop while it is open, and by its peers. All on its loop's thread unless said otherwise.
 class StreamListenerCore final : public StreamLoop::Source {
  public:
   /// `handler` is used only until Stop().
@@ -62,7 +66,8 @@ class StreamListenerCore final : public StreamLoop::Source {
   void Open();
   /// Takes no more calls and connections. Peers get what is queued for them.
   void Stop();
-  /// Until peers have taken what was queued, or for a while. Does not wait on the loop's own thread.
+  /// Any thread. Until peers have taken what was queued, or for a while (not so on the loop's own thread), and all are
+  /// closed.
   void WaitUntilFlushed();
   /// Last.
   void Close();
@@ -77,8 +82,14 @@ class StreamListenerCore final : public StreamLoop::Source {
 
  private:
   friend class StreamPeer;
+  // On the peer's loop.
   void Greet(StreamPeer& peer);
   void OnGone(uint64_t connection);
+
+  void Forget(uint64_t connection);
+  void SayToAll(const std::string& header);
+  /// Runs `task` for every peer, on that one's loop.
+  void ForEachPeer(std::function<void(StreamPeer&)> task);
 
   const StreamParts& parts_;
   StreamLoop& loop_;
@@ -88,17 +99,17 @@ class StreamListenerCore final : public StreamLoop::Source {
   const bool local_;
   ListeningSocket socket_;
   const SocketMaker make_socket_;
-  std::string hello_;
   absl::flat_hash_map<uint64_t, Ref<StreamPeer>> peers_;
   int64_t due_ns_ = StreamLoop::kNever;
   bool accepting_ = true;
-  bool leaving_ = false;
-  bool stopped_ = false;
+  std::atomic<bool> stopped_{false};
   MalformedLog malformed_{endpoint_, loop_.clock()};
 
   Mutex mutex_;
   CondVar changed_;
   bool flushed_ ABSL_GUARDED_BY(mutex_) = false;
+  std::string hello_ ABSL_GUARDED_BY(mutex_);
+  bool leaving_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 using StreamListener = CoreListener<StreamLoop, StreamListenerCore>;

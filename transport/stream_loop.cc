@@ -150,7 +150,7 @@ int StreamLoop::Wait(epoll_event* events) {
   const int timeout_ms = stirs ? 0 : SleepMs();
   if (timeout_ms > 0) {
     // As if asleep: who has something to say meanwhile writes by itself.
-    for (const Spin::Turn turn(spin_); turn.Goes();) {
+    for (Spin::Turn turn(spin_); turn.Goes();) {
       if (const int count = epoll_wait(epoll_, events, kEventsAtOnce, 0); count != 0) return count;
       if (AnyStirs()) return 0;
     }

@@ -79,6 +79,11 @@ class StreamLoop {
   void MarkDirty(Source& source);
   /// Runs `task` on the loop's thread, in the order of the calls.
   void Post(TaskInbox::Task task) { inbox_.Post(std::move(task)); }
+  /// The same, but at once where this is the loop's thread.
+  void Dispatch(TaskInbox::Task task) {
+    if (Here()) return task();
+    Post(std::move(task));
+  }
   /// Posts and waits; on the loop's thread it runs `task` at once. Holding no lock.
   void RunAndWait(TaskInbox::Task task) {
     if (Here()) return task();

@@ -6,6 +6,7 @@
 
 #include "absl/time/time.h"
 #include "base/event_thread.h"
+#include "transport/stream_loops.h"
 #include "transport/stream_socket.h"
 
 namespace portico {
@@ -15,6 +16,7 @@ using SocketMaker = std::function<std::unique_ptr<StreamSocket>(int fd)>;
 
 /// What channels and listeners of one transport share. Outlives them.
 struct StreamParts {
+  StreamLoops& loops;
   /// Asks the DNS, which blocks.
   EventThread& resolver;
   /// Each side says at least so often that it is there; StreamTransportOptions says more.

@@ -15,6 +15,18 @@ namespace {
 
 constexpr int kMaxPieces = 64;
 
+/// The first of `pieces` that hold `bytes` bytes, which they do. Returns their number.
+int Shorten(iovec* pieces, int count, size_t bytes) {
+  for (int i = 0; i < count; ++i) {
+    if (pieces[i].iov_len >= bytes) {
+      pieces[i].iov_len = bytes;
+      return i + 1;
+    }
+    bytes -= pieces[i].iov_len;
+  }
+  return count;
+}
+
 }  // namespace
 
 StreamSocket::~StreamSocket() { close(fd_); }
@@ -39,9 +51,10 @@ ssize_t StreamSocket::Write(const iovec* from, int count) {
   return sendmsg(fd_, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-ssize_t StreamSocket::Send(StreamQueue& queue) {
+ssize_t StreamSocket::Send(StreamQueue& queue, size_t at_most) {
   iovec pieces[kMaxPieces];
-  const int count = queue.Pieces(pieces, kMaxPieces);
+  int count = queue.Pieces(pieces, kMaxPieces);
+  if (at_most < queue.bytes()) count = Shorten(pieces, count, at_most);
   const ssize_t written = Write(pieces, count);
   if (written > 0) queue.Consume(static_cast<size_t>(written));
   return written;

@@ -30,8 +30,11 @@ class StreamSocket {
   /// As readv() and writev(): −1 and errno.
   virtual ssize_t Read(const iovec* to, int count);
   virtual ssize_t Write(const iovec* from, int count);
-  /// Writes from the front of `queue`, which is not empty, and consumes that. How much of it, or −1 and errno.
-  virtual ssize_t Send(StreamQueue& queue);
+  /// No limit on what Send() writes.
+  static constexpr size_t kAll = SIZE_MAX;
+  /// Writes from the front of `queue`, which is not empty, and consumes that: `at_most` so many bytes where the limit
+  /// is of use. How much of it, or −1 and errno.
+  virtual ssize_t Send(StreamQueue& queue, size_t at_most);
   /// Nothing will be written any more.
   virtual void Finish();
   /// Reading and writing share state: only the loop's thread may do either, and reads until EAGAIN.

@@ -1,9 +1,7 @@
 #include <algorithm>
-#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/event_thread.h"
@@ -12,7 +10,7 @@
 #include "transport/stream_address.h"
 #include "transport/stream_channel.h"
 #include "transport/stream_listener.h"
-#include "transport/stream_loop.h"
+#include "transport/stream_loops.h"
 #include "transport/stream_parts.h"
 #include "transport/stream_tls.h"
 #include "transport/transport.h"
@@ -22,16 +20,14 @@ namespace {
 
 std::unique_ptr<StreamSocket> PlainSocket(int fd) { return std::make_unique<StreamSocket>(fd); }
 
-/// Owns the loops, over which channels and listeners are spread in turn.
+/// Owns the loops, over which channels, listeners and their connections are spread in turn.
 class StreamTransport final : public Transport {
  public:
   StreamTransport(const StreamTransportOptions& options, const Clock& clock)
       : shm_sizes_{.arena_bytes = options.shm_arena_bytes},
+        loops_(std::max(options.loops, 1), clock, options.spin),
         resolver_("stream-dns", clock),
-        parts_{resolver_, options.heartbeat} {
-    for (int i = 0; i < std::max(options.loops, 1); ++i)
-      loops_.push_back(std::make_unique<StreamLoop>(clock, options.spin));
-  }
+        parts_{loops_, resolver_, options.heartbeat} {}
 
   absl::StatusOr<std::unique_ptr<Channel>> Connect(const std::string& endpoint, ChannelOptions options) override {
     ASSIGN_OR_RETURN(StreamEndpoint parsed, StreamEndpoint::Parse(endpoint, /*listening=*/false));
@@ -40,7 +36,7 @@ class StreamTransport final : public Transport {
     if (!parsed.local() && !options.security.peer_public_key.empty()) {
       ASSIGN_OR_RETURN(make_socket, TlsClientSockets(options.security, parsed.host));
     }
-    StreamLoop& loop = NextLoop();
+    StreamLoop& loop = loops_.Next();
     return std::make_unique<StreamChannel>(
         loop, MakeRef<StreamChannelCore>(parts_, loop, endpoint, std::move(parsed), std::move(options),
                                          std::move(make_socket)));
@@ -64,18 +60,15 @@ class StreamTransport final : public Transport {
                        "': got no TLS keys off loopback, want keys and an allow-list; or listen on 127.0.0.1"));
     }
     ASSIGN_OR_RETURN(ListeningSocket socket, ListeningSocket::Open(parsed));
-    StreamLoop& loop = NextLoop();
+    StreamLoop& loop = loops_.Next();
     return std::make_unique<StreamListener>(
         loop, MakeRef<StreamListenerCore>(parts_, loop, handler, std::move(options), std::move(socket),
                                           std::move(make_socket)));
   }
 
  private:
-  StreamLoop& NextLoop() { return *loops_[next_loop_.fetch_add(1) % loops_.size()]; }
-
   const ShmSizes shm_sizes_;
-  std::vector<std::unique_ptr<StreamLoop>> loops_;
-  std::atomic<uint64_t> next_loop_{0};
+  StreamLoops loops_;
   // Goes first: what it resolves, it posts to a loop.
   EventThread resolver_;
   const StreamParts parts_;

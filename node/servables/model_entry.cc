@@ -82,6 +82,10 @@ absl::StatusOr<std::shared_ptr<const Servable>> ModelEntry::Resolve(const Servab
     version = label->second;
   }
   if (ref.digest.empty() || available_.empty()) return NotServed(ref, version);
+  // It may have come since the look without the lock.
+  for (const auto& [number, servable] : available_) {
+    if (servable->digest() == ref.digest) return servable;
+  }
   // Callers may name a version that has just been withdrawn: they have not heard of it yet.
   for (const auto& [withdrawn, held] : unloading_) {
     std::shared_ptr<const Servable> servable = held.lock();

@@ -44,7 +44,7 @@ TEST(RunFolderTest, NodesWithoutAPeerGetASocketInTheFolder) {
   ASSERT_TRUE(folder.ok());
   Revision revision = TwoNodes();
   ASSERT_TRUE((*folder)->AssignPeers(&revision).ok());
-  EXPECT_EQ(revision.nodes[0].peer, "zmq+ipc://" + temp.path() + "/run/hub-1.sock");
+  EXPECT_EQ(revision.nodes[0].peer, "unix://" + temp.path() + "/run/hub-1.sock");
   EXPECT_EQ(revision.nodes[1].peer, "zmq+tcp://127.0.0.1:9000");
   EXPECT_EQ((*folder)->StatusFile(revision.nodes[0]), temp.path() + "/run/status/hub-1.json");
 }

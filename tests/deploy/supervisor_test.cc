@@ -107,7 +107,7 @@ TEST_F(SupervisorTest, StartsNodesPrefixesLogsAndStopsAllAtASignal) {
   const auto revision = ReadRevision(options_.run_folder + "/current");
   ASSERT_TRUE(revision.ok()) << revision.status();
   EXPECT_EQ(revision->number, 1u);
-  EXPECT_EQ(revision->nodes[1].peer, "zmq+ipc://" + options_.run_folder + "/n-1.sock");
+  EXPECT_EQ(revision->nodes[1].peer, "unix://" + options_.run_folder + "/n-1.sock");
 }
 
 TEST_F(SupervisorTest, CrashedNodeIsStartedAgain) {

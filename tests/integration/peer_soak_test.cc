@@ -33,7 +33,12 @@ int64_t Calls() {
 /// Keeps kInFlight calls under way until as many are done as asked for. Every answer starts the next call.
 class Caller {
  public:
-  explicit Caller(Channel& channel) : channel_(channel) { header_.servable = "m"; }
+  explicit Caller(Channel& channel) : channel_(channel) {
+    header_.servable = "m";
+    header_.signature = "serving_default";
+    header_.tensors.resize(1);
+    header_.tensors[0].name = "x";
+  }
 
   /// Blocks. The number of calls that failed.
   int64_t Run(int64_t calls) {
@@ -65,7 +70,10 @@ class Caller {
     if (number % 101 == 0) channel_.Cancel(id);
   }
   void OnAnswer(const absl::StatusOr<PeerMessage>& outcome) {
-    if (!outcome.ok() ? !absl::IsCancelled(outcome.status()) : outcome->header.code != 0) failed_.fetch_add(1);
+    const bool failed = outcome.ok() ? outcome->header.code != 0 : !absl::IsCancelled(outcome.status());
+    if (failed && failed_.fetch_add(1) == 0) {
+      ADD_FAILURE() << (outcome.ok() ? std::string(outcome->header.message) : outcome.status().ToString());
+    }
     Next();
   }
 

@@ -39,6 +39,9 @@ inline std::vector<TransportUnderTest> TransportsUnderTest() {
   const auto zmq = [] { return NewZmqTransport({}, Clock::Real()); };
   const auto stream = [] { return NewStreamTransport({}, Clock::Real()); };
   return {
+      {"TcpSpinningLoops",
+       [] { return NewStreamTransport({.loops = 3, .spin = absl::Microseconds(20)}, Clock::Real()); },
+       [] { return std::string("tcp://127.0.0.1:0"); }, "tcp://0.0.0.0:0"},
       {"Tcp", stream, [] { return std::string("tcp://127.0.0.1:0"); }, "tcp://0.0.0.0:0"},
       {"Unix", stream, [] { return "unix://" + testing::TempDir() + UniqueName("portico-test-"); }, ""},
       {"Shm", stream, [] { return "shm://" + testing::TempDir() + UniqueName("portico-test-"); }, ""},
