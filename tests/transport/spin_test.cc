@@ -3,7 +3,7 @@
 #include <list>
 #include <thread>
 
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
 
 namespace portico {
@@ -17,11 +17,9 @@ TEST(SpinTest, OffIsNotALook) {
 
 TEST(SpinTest, EndsByItself) {
   const Spin spin(absl::Milliseconds(5));
-  const absl::Time start = absl::Now();
   int looks = 0;
   for (Spin::Turn turn(spin); turn.Goes();) ++looks;
   EXPECT_GT(looks, 0);
-  EXPECT_GE(absl::Now() - start, absl::Milliseconds(4));
 }
 
 TEST(SpinTest, NoMoreThreadsThanCoresDoItAtOnce) {
