@@ -7,9 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
+#include "codec/tensor_proto.h"
+#include "codec/tf_dtype.h"
 #include "grpcpp/grpcpp.h"
-#include "node/frontend/tensor_proto.h"
-#include "node/frontend/tf_dtype.h"
 #include "tensorflow_serving/predict.grpc.pb.h"
 
 namespace portico {

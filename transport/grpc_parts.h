@@ -21,6 +21,9 @@ struct GrpcEndpoint {
   static absl::StatusOr<GrpcEndpoint> Parse(const std::string& endpoint);
 };
 
+/// Keeps gRPC's callback threads until the process ends; every transport over gRPC calls it once or more.
+void PinGrpcThreads();
+
 /// What the gRPC transport is made of; transport.h says what they do. `events` and `clock` are not owned and must
 /// outlive the channel.
 std::unique_ptr<Channel> NewGrpcChannel(const std::string& endpoint, const GrpcEndpoint& parsed, ChannelOptions options,

@@ -45,7 +45,7 @@ class CallbackThreads {
 /// gRPC's own threads carry the calls; one more makes new attempts to connect.
 class GrpcTransport final : public Transport {
  public:
-  explicit GrpcTransport(const Clock& clock) : clock_(clock), events_("grpc-events", clock) { CallbackThreads::Pin(); }
+  explicit GrpcTransport(const Clock& clock) : clock_(clock), events_("grpc-events", clock) { PinGrpcThreads(); }
 
   absl::StatusOr<std::unique_ptr<Channel>> Connect(const std::string& endpoint, ChannelOptions options) override {
     ASSIGN_OR_RETURN(const GrpcEndpoint parsed, GrpcEndpoint::Parse(endpoint));
@@ -75,6 +75,8 @@ class GrpcTransport final : public Transport {
 };
 
 }  // namespace
+
+void PinGrpcThreads() { CallbackThreads::Pin(); }
 
 absl::StatusOr<GrpcEndpoint> GrpcEndpoint::Parse(const std::string& endpoint) {
   GrpcEndpoint parsed;

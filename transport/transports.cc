@@ -24,6 +24,10 @@ class Transports final : public Transport {
     schemes_.push_back({"shm", owned_.back().get()});
     owned_.push_back(NewGrpcTransport(clock));
     schemes_.push_back({"grpc", owned_.back().get()});
+    owned_.push_back(NewForeignTransport(clock));
+    for (const char* scheme : {"tfs+grpc", "tfs+grpcs", "v2+grpc", "v2+grpcs"}) {
+      schemes_.push_back({scheme, owned_.back().get()});
+    }
     owned_.push_back(NewInprocTransport(clock));
     schemes_.push_back({"inproc", owned_.back().get()});
   }

@@ -8,7 +8,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "node/frontend/tf_dtype.h"
+#include "codec/tf_dtype.h"
 
 namespace portico {
 namespace {

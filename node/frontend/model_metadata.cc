@@ -3,7 +3,7 @@
 #include <google/protobuf/util/json_util.h>
 
 #include "absl/strings/str_cat.h"
-#include "node/frontend/tf_dtype.h"
+#include "codec/tf_dtype.h"
 #include "node/json_text.h"
 #include "tensorflow_serving/predict.pb.h"
 

@@ -8,7 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "base/wire.h"
-#include "node/frontend/tensor_proto.h"
+#include "codec/tensor_proto.h"
 
 namespace portico {
 namespace {
@@ -171,24 +171,10 @@ absl::StatusOr<SplicedMessage> WritePredictResponse(absl::string_view model, int
                                                     const Signature& signature, absl::Span<const int> selected,
                                                     absl::Span<const Tensor> outputs) {
   SplicedMessage message;
-  WireWriter out(&message.bytes);
   for (const int index : selected) {
     const std::string& name = signature.outputs[static_cast<size_t>(index)].name;
-    absl::StatusOr<EncodedTensor> tensor = EncodeTensorProto(outputs[static_cast<size_t>(index)]);
-    if (!tensor.ok()) return WithContext(absl::StrCat("output '", name, "'"), tensor.status());
-    // MapEntry{key: name, value: TensorProto}; one byte per tag.
-    const uint64_t entry = 1 + WireWriter::VarintSize(name.size()) + name.size() + 1 +
-                           WireWriter::VarintSize(tensor->size()) + tensor->size();
-    out.BytesHeader(1, entry);
-    out.Bytes(1, name);
-    out.BytesHeader(2, tensor->size());
-    message.bytes += tensor->head;
-    const absl::string_view content = tensor->content.bytes();
-    if (content.size() < SplicedMessage::kMinSplice) {
-      message.bytes.append(content.data(), content.size());
-    } else {
-      message.splices.push_back({message.bytes.size(), std::move(tensor->content)});
-    }
+    const absl::Status status = AppendNamedTensorProto(1, name, outputs[static_cast<size_t>(index)], &message);
+    if (!status.ok()) return WithContext(absl::StrCat("output '", name, "'"), status);
   }
   AppendModelSpec(2, model, version, signature.name, &message.bytes);
   return message;

@@ -10,8 +10,8 @@
 #include "absl/types/span.h"
 #include "base/servable_ref.h"
 #include "base/tensor.h"
+#include "codec/spliced_message.h"
 #include "models/package/signature.h"
-#include "node/frontend/spliced_message.h"
 
 namespace portico {
 

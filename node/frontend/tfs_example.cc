@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/wire.h"
-#include "node/frontend/tf_dtype.h"
+#include "codec/tf_dtype.h"
 
 namespace portico {
 namespace {

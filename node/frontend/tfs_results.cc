@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/wire.h"
-#include "node/frontend/tf_dtype.h"
+#include "codec/tf_dtype.h"
 #include "node/json_text.h"
 #include "simdjson.h"
 

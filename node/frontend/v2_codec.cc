@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/wire.h"
-#include "node/frontend/v2_dtype.h"
+#include "codec/v2_dtype.h"
 
 namespace portico {
 namespace {
@@ -16,7 +16,6 @@ namespace {
 /// Far above any model's.
 constexpr size_t kMaxNames = 1024;
 /// As of a TensorProto.
-constexpr size_t kMaxRank = 254;
 
 absl::Status Malformed() { return absl::InvalidArgumentError("ModelInferRequest: malformed protobuf"); }
 
@@ -67,21 +66,6 @@ absl::Status ReadParameter(absl::string_view entry, Parameters* parameters) {
   return parameters->Set(name, value);
 }
 
-absl::Status ReadShape(WireReader* in, Shape* shape) {
-  const auto add = [&](uint64_t extent) {
-    if (shape->size() == kMaxRank) return false;
-    shape->push_back(static_cast<int64_t>(extent));
-    return true;
-  };
-  if (in->is(WireReader::Type::kVarint)) return add(in->Varint()) ? absl::OkStatus() : TooMany("dimensions", kMaxRank);
-  absl::string_view packed = in->Bytes();
-  for (uint64_t extent = 0; !packed.empty();) {
-    if (!ConsumeVarint(&packed, &extent)) return Malformed();
-    if (!add(extent)) return TooMany("dimensions", kMaxRank);
-  }
-  return absl::OkStatus();
-}
-
 absl::Status ReadInput(absl::string_view bytes, V2InferRequestView::Input* input) {
   absl::string_view datatype;
   size_t parameters = 0;
@@ -95,7 +79,7 @@ absl::Status ReadInput(absl::string_view bytes, V2InferRequestView::Input* input
         datatype = in.Bytes();
         break;
       case 3:
-        RETURN_IF_ERROR(ReadShape(&in, &input->head.shape));
+        RETURN_IF_ERROR(ReadV2Shape(&in, &input->head.shape));
         break;
       case 4: {
         if (++parameters > kMaxNames) return TooMany("parameters", kMaxNames);
@@ -220,9 +204,8 @@ absl::StatusOr<SplicedMessage> WriteV2InferResponse(const V2Answer& answer, cons
   out.Bytes(1, answer.model);
   out.Bytes(2, absl::StrCat(answer.version));
   if (!answer.id.empty()) out.Bytes(3, answer.id);
-  std::string head;
   if (!answer.fallbacks.empty()) {
-    std::string value;
+    std::string value, head;
     WireWriter(&value).Bytes(3, answer.fallbacks);
     WireWriter entry(&head);
     entry.Bytes(1, "portico_fallback");
@@ -233,15 +216,7 @@ absl::StatusOr<SplicedMessage> WriteV2InferResponse(const V2Answer& answer, cons
     const std::string& name = signature.outputs[static_cast<size_t>(index)].name;
     const Tensor& tensor = outputs[static_cast<size_t>(index)];
     RETURN_IF_ERROR(CheckV2Output(name, tensor.dtype()));
-    head.clear();
-    WireWriter fields(&head);
-    fields.Bytes(1, name);
-    fields.Bytes(2, V2TypeName(tensor.dtype()));
-    size_t packed = 0;
-    for (const int64_t extent : tensor.shape()) packed += WireWriter::VarintSize(static_cast<uint64_t>(extent));
-    if (packed != 0) fields.BytesHeader(3, packed);
-    for (const int64_t extent : tensor.shape()) fields.RawVarint(static_cast<uint64_t>(extent));
-    out.Bytes(5, head);
+    AppendV2Head(5, name, tensor, &message.bytes);
   }
   for (const int index : selected) {
     const Tensor& tensor = outputs[static_cast<size_t>(index)];

@@ -9,10 +9,10 @@
 #include "absl/types/span.h"
 #include "base/servable_ref.h"
 #include "base/tensor.h"
+#include "codec/spliced_message.h"
+#include "codec/v2_tensor.h"
 #include "models/package/signature.h"
-#include "node/frontend/spliced_message.h"
 #include "node/frontend/v2_parameters.h"
-#include "node/frontend/v2_tensor.h"
 
 namespace portico {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "codec/v2_dtype.h"
 #include "inference/grpc_service.pb.h"
-#include "node/frontend/v2_dtype.h"
 
 namespace portico {
 namespace {

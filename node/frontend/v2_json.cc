@@ -6,9 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "codec/v2_dtype.h"
+#include "codec/v2_tensor.h"
 #include "node/frontend/json_reader.h"
-#include "node/frontend/v2_dtype.h"
-#include "node/frontend/v2_tensor.h"
 
 namespace portico {
 namespace {

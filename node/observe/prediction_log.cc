@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/wire.h"
-#include "node/frontend/tensor_proto.h"
+#include "codec/tensor_proto.h"
 #include "node/frontend/tfs_codec.h"
 
 namespace portico {

@@ -87,6 +87,16 @@ void WriteGrade(const std::string& file) {
          "  regress:\n    inputs: {x: , tag: }\n    outputs: {outputs: {tensor: total}}\n";
 }
 
+/// A portal to a server of somebody else's make: score = 1 + what it calls "doubled", loud = its "upper".
+void WriteThrough(const std::string& file, const std::string& target) {
+  ModelBuilder model;
+  model.Input("x", DType::kFloat, {"N", 1}).Input("words", DType::kString, {"N", 1});
+  model.Output("score", DType::kFloat, {"N", 1}).Output("loud", DType::kString, {"N", 1});
+  model.Portal("Remote", target, {"x", "words"}, {"doubled", "upper"}, {DType::kFloat, DType::kString}, {"N,1", "N,1"});
+  model.Initializer("one", {}, {1.0f});
+  model.Node("Add", {"doubled", "one"}, {"score"}).Node("Identity", {"upper"}, {"loud"}).WriteTo(file);
+}
+
 }  // namespace
 }  // namespace portico
 
@@ -103,4 +113,5 @@ int main(int argc, char** argv) {
   portico::WriteText(portico::VersionFile(folder, "text", 1));
   portico::WriteGrade(portico::VersionFile(folder, "grade", 1));
   portico::WriteHalfPrecision(portico::VersionFile(folder, "float16", 1));
+  portico::WriteThrough(portico::VersionFile(folder, "through", 1), "ranker");
 }

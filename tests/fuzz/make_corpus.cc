@@ -7,9 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/wire.h"
-#include "node/frontend/tensor_proto.h"
-#include "node/frontend/v2_dtype.h"
-#include "node/frontend/v2_tensor.h"
+#include "codec/tensor_proto.h"
+#include "codec/v2_dtype.h"
+#include "codec/v2_tensor.h"
 #include "node/observe/prediction_log.h"
 #include "node/observe/tf_record.h"
 #include "router/revision.h"

@@ -1,4 +1,4 @@
-#include "node/frontend/tensor_proto.h"
+#include "codec/tensor_proto.h"
 #include "node/frontend/tfs_codec.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,5 +1,5 @@
+#include "codec/v2_dtype.h"
 #include "node/frontend/v2_codec.h"
-#include "node/frontend/v2_dtype.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace portico {

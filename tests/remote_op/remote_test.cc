@@ -150,6 +150,14 @@ TEST_F(RemoteTest, SurplusOutputIsRefused) {
   EXPECT_EQ(Run({}, {Codes(3), Ids(3), Ids(3)}).status().code(), absl::StatusCode::kInternal);
 }
 
+TEST_F(RemoteTest, WithoutADigestSurplusOutputsAreDropped) {
+  Make(RemoteSpec(false));
+  const Outputs outputs = Run({"ids", "more", "codes"}, {Ids(3), Ids(3), Codes(3)});
+  ASSERT_TRUE(outputs.ok()) << outputs.status();
+  ASSERT_EQ(outputs->size(), 2u);
+  EXPECT_EQ((*outputs)[1].dtype(), Ids(3).dtype());
+}
+
 TEST_F(RemoteTest, WrongDtypeIsRefused) {
   Make(RemoteSpec(true));
   const Outputs outputs = Run({}, {Tensor::Allocate(DType::kDouble, {3, 4}), Ids(3)});

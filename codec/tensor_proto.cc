@@ -1,4 +1,4 @@
-#include "node/frontend/tensor_proto.h"
+#include "codec/tensor_proto.h"
 
 #include <algorithm>
 #include <cstring>
@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/wire.h"
-#include "node/frontend/tf_dtype.h"
+#include "codec/tf_dtype.h"
 
 namespace portico {
 namespace {
@@ -368,6 +368,26 @@ absl::StatusOr<EncodedTensor> EncodeTensorProto(const Tensor& tensor) {
   encoded.content = IsFourBit(tensor.dtype()) ? Unpack(tensor) : tensor;
   if (!encoded.content.bytes().empty()) out.BytesHeader(kContent, encoded.content.bytes().size());
   return encoded;
+}
+
+absl::Status AppendNamedTensorProto(uint32_t field, absl::string_view name, const Tensor& tensor,
+                                    SplicedMessage* message) {
+  ASSIGN_OR_RETURN(EncodedTensor encoded, EncodeTensorProto(tensor));
+  // MapEntry{key: name, value: TensorProto}; one byte per tag.
+  const uint64_t entry = 1 + WireWriter::VarintSize(name.size()) + name.size() + 1 +
+                         WireWriter::VarintSize(encoded.size()) + encoded.size();
+  WireWriter out(&message->bytes);
+  out.BytesHeader(field, entry);
+  out.Bytes(1, name);
+  out.BytesHeader(2, encoded.size());
+  message->bytes += encoded.head;
+  const absl::string_view content = encoded.content.bytes();
+  if (content.size() < SplicedMessage::kMinSplice) {
+    message->bytes.append(content.data(), content.size());
+  } else {
+    message->splices.push_back({message->bytes.size(), std::move(encoded.content)});
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace portico

@@ -1,11 +1,11 @@
-#include "node/frontend/tensor_proto.h"
+#include "codec/tensor_proto.h"
 
 #include <cmath>
 #include <limits>
 
+#include "codec/tf_dtype.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "node/frontend/tf_dtype.h"
 #include "tensorflow/core/framework/tensor.pb.h"
 
 namespace portico {

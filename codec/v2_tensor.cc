@@ -1,4 +1,4 @@
-#include "node/frontend/v2_tensor.h"
+#include "codec/v2_tensor.h"
 
 #include <cstring>
 #include <limits>
@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/wire.h"
-#include "node/frontend/v2_dtype.h"
+#include "codec/v2_dtype.h"
 
 namespace portico {
 namespace {
@@ -16,21 +16,22 @@ namespace {
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
 
 constexpr size_t kLengthBytes = sizeof(uint32_t);
+constexpr size_t kMaxRank = 254;
 
 std::string Declared(const V2InputHead& head) { return absl::StrCat(V2TypeName(head.dtype), ShapeString(head.shape)); }
 
 absl::Status Wrong(const V2InputHead& head, absl::string_view got, absl::string_view want) {
   return absl::InvalidArgumentError(
-      absl::StrCat("input '", head.name, "': got ", got, ", want ", want, " for ", Declared(head)));
+      absl::StrCat(head.kind, " '", head.name, "': got ", got, ", want ", want, " for ", Declared(head)));
 }
 
 absl::Status Malformed(const V2InputHead& head) {
-  return absl::InvalidArgumentError(absl::StrCat("input '", head.name, "': malformed protobuf in contents"));
+  return absl::InvalidArgumentError(absl::StrCat(head.kind, " '", head.name, "': malformed protobuf in contents"));
 }
 
 absl::StatusOr<uint64_t> ElementsOf(const V2InputHead& head) {
   absl::StatusOr<uint64_t> elements = NumElements(head.shape);
-  if (!elements.ok()) return WithContext(absl::StrCat("input '", head.name, "'"), elements.status());
+  if (!elements.ok()) return WithContext(absl::StrCat(head.kind, " '", head.name, "'"), elements.status());
   return elements;
 }
 
@@ -245,7 +246,7 @@ absl::StatusOr<Tensor> ReadV2Raw(const V2InputHead& head, absl::string_view raw,
                                  uint64_t max_bytes) {
   if (head.dtype == DType::kString) return ReadRawStrings(head, raw, max_bytes);
   absl::StatusOr<Tensor> tensor = Tensor::View(head.dtype, head.shape, raw, origin);
-  if (!tensor.ok()) return WithContext(absl::StrCat("input '", head.name, "'"), tensor.status());
+  if (!tensor.ok()) return WithContext(absl::StrCat(head.kind, " '", head.name, "'"), tensor.status());
   return tensor;
 }
 
@@ -262,6 +263,35 @@ absl::StatusOr<Tensor> ReadV2Contents(const V2InputHead& head, absl::string_view
   Tensor tensor = Tensor::Allocate(head.dtype, head.shape);
   RETURN_IF_ERROR(ReadValues(reader, head.dtype, tensor.mutable_bytes()));
   return tensor;
+}
+
+absl::Status ReadV2Shape(WireReader* in, Shape* shape) {
+  const auto add = [&](uint64_t extent) {
+    if (shape->size() == kMaxRank) {
+      return absl::InvalidArgumentError(absl::StrCat("got over ", kMaxRank, " dimensions, want at most that"));
+    }
+    shape->push_back(static_cast<int64_t>(extent));
+    return absl::OkStatus();
+  };
+  if (in->is(WireReader::Type::kVarint)) return add(in->Varint());
+  absl::string_view packed = in->Bytes();
+  for (uint64_t extent = 0; !packed.empty();) {
+    if (!ConsumeVarint(&packed, &extent)) return absl::InvalidArgumentError("got a malformed shape");
+    RETURN_IF_ERROR(add(extent));
+  }
+  return absl::OkStatus();
+}
+
+void AppendV2Head(uint32_t field, absl::string_view name, const Tensor& tensor, std::string* out) {
+  std::string head;
+  WireWriter fields(&head);
+  fields.Bytes(1, name);
+  fields.Bytes(2, V2TypeName(tensor.dtype()));
+  size_t packed = 0;
+  for (const int64_t extent : tensor.shape()) packed += WireWriter::VarintSize(static_cast<uint64_t>(extent));
+  if (packed != 0) fields.BytesHeader(3, packed);
+  for (const int64_t extent : tensor.shape()) fields.RawVarint(static_cast<uint64_t>(extent));
+  WireWriter(out).Bytes(field, head);
 }
 
 uint64_t V2RawSize(const Tensor& tensor) {

@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/tensor.h"
+#include "codec/spliced_message.h"
 
 namespace portico {
 
@@ -26,5 +27,8 @@ struct EncodedTensor {
 
 /// Numbers go into tensor_content, strings into string_val. UNIMPLEMENTED for a dtype that TensorFlow does not have.
 absl::StatusOr<EncodedTensor> EncodeTensorProto(const Tensor& tensor);
+
+/// Appends an entry of field `field`, a map from names to TensorProto. UNIMPLEMENTED as above.
+absl::Status AppendNamedTensorProto(uint32_t field, absl::string_view name, const Tensor& tensor, SplicedMessage* out);
 
 }  // namespace portico

@@ -1,4 +1,4 @@
-#include "node/frontend/v2_dtype.h"
+#include "codec/v2_dtype.h"
 
 #include "absl/strings/str_cat.h"
 

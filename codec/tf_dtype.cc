@@ -1,4 +1,4 @@
-#include "node/frontend/tf_dtype.h"
+#include "codec/tf_dtype.h"
 
 #include "absl/strings/str_cat.h"
 
