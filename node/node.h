@@ -48,7 +48,7 @@ class Node {
     TenantsFile::Options tenants;
     /// Where the keys of `grpc` and `http` are read again.
     TlsFiles tls_files;
-    /// Peer endpoint, zmq+tcp://…; empty: none.
+    /// Peer endpoint, tcp://…; empty: none.
     std::string peer;
     /// Worker threads; 0: one per core.
     int workers = 0;
