@@ -322,7 +322,7 @@ absl::StatusOr<Node::Options> Node::OptionsFor(const Revision& revision, const s
                                                    "', which is not among the models of mesh '", revision.mesh, "'"));
   }
   options.models = ModelsOf({&revision}, revision, node, replica);
-  for (const auto& [target, endpoints] : PeersOf({&revision}, node, replica, kSelfEndpoint)) {
+  for (const auto& [target, endpoints] : PeersOf({&revision}, revision, node, replica, kSelfEndpoint)) {
     for (const PeerAddress& endpoint : endpoints) options.peers[target].push_back(endpoint.url);
   }
   return options;

@@ -5,7 +5,6 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 
 namespace portico {
@@ -76,24 +75,25 @@ std::vector<ModelConfig> ModelsOf(const std::vector<const Revision*>& live, cons
   return configs;
 }
 
-StaticResolver::Table PeersOf(const std::vector<const Revision*>& live, const std::string& node, int replica,
-                              const std::string& self) {
+StaticResolver::Table PeersOf(const std::vector<const Revision*>& live, const Revision& current,
+                              const std::string& node, int replica, const std::string& self) {
   StaticResolver::Table table;
-  for (const Revision* revision : live) {
-    for (const Revision::Node& other : revision->nodes) {
-      const bool own = other.name == node && other.replica == replica;
-      for (const std::string& served : other.serve) {
-        std::vector<PeerAddress>& endpoints = table[served];
-        const PeerAddress endpoint(own ? self : other.peer);
-        if (!absl::c_linear_search(endpoints, endpoint)) endpoints.push_back(endpoint);
-      }
+  const auto add = [&](const Revision& revision) {
+    StaticResolver::Table own;
+    for (const Revision::Node& other : revision.nodes) {
+      const bool is_self = other.name == node && other.replica == replica;
+      for (const std::string& served : other.serve) own[served].emplace_back(is_self ? self : other.peer);
     }
-  }
+    // Those that are there already stay.
+    table.merge(own);
+  };
+  add(current);
+  for (auto revision = live.rbegin(); revision != live.rend(); ++revision) add(**revision);
   return table;
 }
 
 absl::Status RevisionServing::Hold(const std::vector<const Revision*>& live, const Revision& current) {
-  resolver_.Update(PeersOf(live, options_.node, options_.replica, options_.self));
+  resolver_.Update(PeersOf(live, current, options_.node, options_.replica, options_.self));
   RETURN_IF_ERROR(servables_.Configure(ModelsOf(live, current, options_.node, options_.replica)));
   servables_.WhenSettled(Deadline(), [settled = settled_, number = ++applied_](const absl::Status&) {
     // Later ones may be told first.

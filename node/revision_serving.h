@@ -22,9 +22,10 @@ namespace portico {
 std::vector<ModelConfig> ModelsOf(const std::vector<const Revision*>& live, const Revision& current,
                                   const std::string& node, int replica);
 
-/// Target → endpoints of all nodes that serve it in one of the revisions; `self`: how the node reaches itself.
-StaticResolver::Table PeersOf(const std::vector<const Revision*>& live, const std::string& node, int replica,
-                              const std::string& self);
+/// Target → endpoints of the nodes that serve it in `current`; where none does, in the last of `live` in which one
+/// does. `self`: how the node reaches itself.
+StaticResolver::Table PeersOf(const std::vector<const Revision*>& live, const Revision& current,
+                              const std::string& node, int replica, const std::string& self);
 
 /// Has a node's servables and its router hold what revisions say. For one thread, but for what Servables call back.
 class RevisionServing final : public RevisionUser {
