@@ -10,7 +10,10 @@
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "base/turn.h"
+#include "batcher/batch_runner.h"
 #include "batcher/batch_size_learner.h"
+#include "batcher/batch_spans.h"
+#include "batcher/pieced_call.h"
 #include "batcher/rows.h"
 #include "batcher/waiting_calls.h"
 
@@ -42,7 +45,7 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
  private:
   class DrainTask;
   class CancelledCall;
-  using Result = absl::StatusOr<std::vector<Tensor>>;
+  using Result = BatchRunner::Result;
   /// What to do about what waits, once the lock is released.
   struct Next {
     /// A drain to schedule; 0: none.
@@ -64,34 +67,17 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
   void Act(const Next& next);
   void OnTimer();
   void EndRun(int64_t rows, absl::Duration time);
-  void CompleteDead(std::vector<WaitingCall> calls);
   /// Nobody can take these back any more.
   void StopWaiting(const std::vector<WaitingCall>& calls);
-  /// One result for each call.
-  std::vector<Result> RunCalls(const std::vector<WaitingCall>& calls, int64_t rows);
-  void RunJoined(const std::vector<WaitingCall>& calls, int64_t rows, std::vector<Result>& results);
-  /// One call by itself.
-  Result RunAlone(const WaitingCall& call);
-  int64_t PaddingFor(int64_t rows) const;
-  /// The same of one that was dropped from the queue just now.
-  void RecordDead(const WaitingCall& call) const;
-  void RecordRun(const std::vector<WaitingCall>& calls, int64_t rows, absl::Time start, absl::Time end) const;
-  /// That it waited until `start`, and, where `batch` has a name, ran until `end`.
-  void RecordSpans(const WaitingCall& call, absl::Time start, absl::Time end, Span batch) const;
-
   const Options options_;
-  const Function function_;
   Executor& executor_;
   const Clock& clock_;
   const bool joins_;
   const JoinRule rule_;
   const int64_t max_batch_rows_;
+  const BatchRunner runner_;
   std::atomic<uint64_t> tickets_{0};
-  Histogram& rows_metric_;
-  Histogram& queue_seconds_metric_;
-  Histogram& run_seconds_metric_;
   Counter& refused_metric_;
-  Counter& expired_metric_;
 
   Mutex mutex_;
   CondVar idle_;
@@ -114,87 +100,15 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
 
 namespace {
 
-/// Rows a run may hold are powers of two up to 16384.
-std::vector<double> RowBuckets() {
-  std::vector<double> bounds;
-  for (double bound = 1; bound <= 16384; bound *= 2) bounds.push_back(bound);
-  return bounds;
-}
-
 Batcher::Options WithLabels(Batcher::Options options) {
   if (options.labels.empty()) options.labels = {{"queue", options.name}};
   return options;
 }
 
-absl::Status DeadStatus(const RequestContext& context) {
-  if (context.cancelled.load(std::memory_order_relaxed)) {
-    return absl::CancelledError("request: cancelled by the client");
-  }
-  return absl::DeadlineExceededError("request: its deadline passed before it could run; allow more time or send less");
-}
-
-void AddSpan(const RequestContext& context, uint64_t id, uint64_t parent, std::string name, absl::Time start,
-             absl::Time end) {
-  context.spans.Add(
-      {.span_id = id, .parent_span_id = parent, .name = std::move(name), .start = start, .duration = end - start});
-}
-
-/// Ids of the other sampled traces that had part in a run, at most kMaxShared: those can be looked at. "ID,ID".
-std::string SampledOthers(const std::vector<WaitingCall>& calls, const WaitingCall& own) {
-  constexpr size_t kMaxShared = 8;
-  std::string ids;
-  size_t found = 0;
-  for (const WaitingCall& call : calls) {
-    if (call.context.get() == own.context.get() || !call.context->trace.sampled) continue;
-    if (++found > kMaxShared) break;
-    absl::StrAppend(&ids, ids.empty() ? "" : ",", TraceIdHex(call.context->trace));
-  }
-  return ids;
-}
-
-/// A call that runs in pieces: joins their outputs, in order, when the last one has come.
-class PiecedCall {
- public:
-  PiecedCall(size_t pieces, Batcher::Done done) : results_(pieces), left_(pieces), done_(std::move(done)) {}
-
-  void Finish(size_t piece, absl::StatusOr<std::vector<Tensor>> result) {
-    results_[piece] = std::move(result);
-    if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) done_(Joined());
-  }
-
- private:
-  absl::StatusOr<std::vector<Tensor>> Joined() const {
-    for (const auto& result : results_) RETURN_IF_ERROR(result.status());
-    std::vector<Tensor> joined;
-    for (size_t output = 0; output < results_[0]->size(); ++output) {
-      std::vector<Tensor> parts;
-      for (const auto& result : results_) {
-        const Tensor& part = (*result)[output];
-        const bool fits = part.dtype() == (*results_[0])[output].dtype() &&
-                          absl::MakeConstSpan(part.shape()).subspan(1) ==
-                              absl::MakeConstSpan((*results_[0])[output].shape()).subspan(1);
-        if (!fits) {
-          return absl::InternalError(absl::StrCat(
-              "request: its pieces' outputs have shapes ", ShapeString((*results_[0])[output].shape()), " and ",
-              ShapeString(part.shape()), ", want equal ones but for rows; switch large batch splitting off"));
-        }
-        parts.push_back(part);
-      }
-      joined.push_back(ConcatRows(parts));
-    }
-    return joined;
-  }
-
-  std::vector<absl::StatusOr<std::vector<Tensor>>> results_;
-  std::atomic<size_t> left_;
-  Batcher::Done done_;
-};
-
 }  // namespace
 
 Batcher::Impl::Impl(Options options, Function function, Executor& executor, const Clock& clock, MetricRegistry& metrics)
     : options_(WithLabels(std::move(options))),
-      function_(std::move(function)),
       executor_(executor),
       clock_(clock),
       joins_(options_.row_outputs && options_.max_batch_rows > 1),
@@ -202,16 +116,8 @@ Batcher::Impl::Impl(Options options, Function function, Executor& executor, cons
       max_batch_rows_(options_.allowed_batch_rows.empty()
                           ? options_.max_batch_rows
                           : std::min(options_.max_batch_rows, options_.allowed_batch_rows.back())),
-      rows_metric_(metrics.NewHistogram("portico_batch_rows", "Rows of one run.", options_.labels, RowBuckets())),
-      queue_seconds_metric_(metrics.NewHistogram("portico_batch_queue_seconds", "Time a call waited for its run.",
-                                                 options_.labels, LatencyBuckets())),
-      run_seconds_metric_(metrics.NewHistogram("portico_batch_run_seconds",
-                                               "Time of one run, joining and scattering included.", options_.labels,
-                                               LatencyBuckets())),
+      runner_(options_, rule_, std::move(function), clock, metrics),
       refused_metric_(metrics.NewCounter("portico_batch_refused_total", "Calls refused because the queue was full.",
-                                         options_.labels)),
-      expired_metric_(metrics.NewCounter("portico_batch_expired_total",
-                                         "Calls dropped from the queue: cancelled or past their deadline.",
                                          options_.labels)),
       waiting_(rule_, options_.max_delay),
       learner_(max_batch_rows_) {
@@ -335,9 +241,7 @@ class Batcher::Impl::CancelledCall {
   void operator()() {
     const std::shared_ptr<Impl> impl = std::exchange(impl_, nullptr);
     call_.context->cancel_waiters.Remove(impl.get(), call_.ticket);
-    impl->RecordDead(call_);
-    impl->expired_metric_.Increment();
-    call_.done(DeadStatus(*call_.context));
+    impl->runner_.CompleteDead(call_);
   }
 
  private:
@@ -455,14 +359,14 @@ void Batcher::Impl::Drain(uint64_t drain) {
   int64_t rows = 0;
   absl::Duration time;
   if (!taken.calls.empty()) {
-    CompleteDead(std::exchange(taken.dead, {}));
+    for (WaitingCall& call : std::exchange(taken.dead, {})) runner_.CompleteDead(call);
     for (const WaitingCall& call : taken.calls) rows += call.rows;
     const absl::Time begin = clock_.Now();
-    results = RunCalls(taken.calls, rows);
+    results = runner_.Run(taken.calls, rows);
     time = clock_.Now() - begin;
   }
   EndRun(rows, time);
-  CompleteDead(std::move(taken.dead));
+  for (WaitingCall& call : taken.dead) runner_.CompleteDead(call);
   for (size_t i = 0; i < results.size(); ++i) taken.calls[i].done(std::move(results[i]));
 }
 
@@ -507,107 +411,6 @@ void Batcher::Impl::Finish() {
   Act(next);
   MutexLock lock(&mutex_);
   while (!waiting_.empty() || running_ > 0 || pending_drain_ != 0) idle_.Wait(&mutex_);
-}
-
-void Batcher::Impl::CompleteDead(std::vector<WaitingCall> calls) {
-  for (WaitingCall& call : calls) {
-    RecordDead(call);
-    expired_metric_.Increment();
-    call.done(DeadStatus(*call.context));
-  }
-}
-
-std::vector<Batcher::Impl::Result> Batcher::Impl::RunCalls(const std::vector<WaitingCall>& calls, int64_t rows) {
-  const absl::Time start = clock_.Now();
-  rows_metric_.Observe(static_cast<double>(rows));
-  for (const WaitingCall& call : calls) queue_seconds_metric_.Observe(absl::ToDoubleSeconds(start - call.since));
-
-  std::vector<Result> results;
-  results.reserve(calls.size());
-  if (calls.size() == 1) {
-    results.push_back(RunAlone(calls[0]));
-  } else {
-    RunJoined(calls, rows, results);
-  }
-  const absl::Duration time = clock_.Now() - start;
-  run_seconds_metric_.Observe(absl::ToDoubleSeconds(time));
-  if (options_.observer != nullptr) {
-    absl::Duration queued;
-    for (const WaitingCall& call : calls) queued += start - call.since;
-    options_.observer->OnRun({rows, static_cast<int64_t>(calls.size()), queued, time});
-  }
-  RecordRun(calls, rows, start, start + time);
-  return results;
-}
-
-void Batcher::Impl::RunJoined(const std::vector<WaitingCall>& calls, int64_t rows, std::vector<Result>& results) {
-  std::vector<CallRows> inputs;
-  inputs.reserve(calls.size());
-  for (const WaitingCall& call : calls) inputs.push_back({call.inputs, call.rows});
-  const int64_t padding = PaddingFor(rows);
-  Result joined = function_(GatherRows(inputs, rule_, padding));
-  if (joined.ok() && CanScatter(*joined, rows + padding)) {
-    int64_t begin = 0;
-    for (const WaitingCall& call : calls) {
-      results.push_back(ScatterRows(*joined, begin, call.rows));
-      begin += call.rows;
-    }
-    return;
-  }
-  for (const WaitingCall& call : calls) {
-    const bool dead = call.context->cancelled.load(std::memory_order_relaxed) || call.context->deadline.Expired(clock_);
-    results.push_back(dead ? Result(DeadStatus(*call.context)) : RunAlone(call));
-  }
-}
-
-Batcher::Impl::Result Batcher::Impl::RunAlone(const WaitingCall& call) {
-  const int64_t padding = call.joinable ? PaddingFor(call.rows) : 0;
-  if (padding == 0) return function_(call.inputs);
-  const CallRows inputs = {call.inputs, call.rows};
-  Result padded = function_(GatherRows({&inputs, 1}, rule_, padding));
-  if (!padded.ok() || !CanScatter(*padded, call.rows + padding)) return padded;
-  return ScatterRows(*padded, 0, call.rows);
-}
-
-int64_t Batcher::Impl::PaddingFor(int64_t rows) const {
-  const auto& allowed = options_.allowed_batch_rows;
-  const auto size = std::lower_bound(allowed.begin(), allowed.end(), rows);
-  return rows == 0 || size == allowed.end() ? 0 : *size - rows;
-}
-
-void Batcher::Impl::RecordRun(const std::vector<WaitingCall>& calls, int64_t rows, absl::Time start,
-                              absl::Time end) const {
-  for (const WaitingCall& call : calls) {
-    if (!call.context->Records(end - call.since)) continue;
-    Span batch;
-    batch.name = absl::StrCat("batch of ", rows, " rows, ", calls.size(), " calls");
-    batch.attributes = {{"rows", rows}, {"calls", static_cast<int64_t>(calls.size())}, {"own_rows", call.rows}};
-    if (std::string others = SampledOthers(calls, call); !others.empty()) {
-      batch.attributes.push_back({"shared_with", std::move(others)});
-    }
-    RecordSpans(call, start, end, std::move(batch));
-  }
-}
-
-void Batcher::Impl::RecordDead(const WaitingCall& call) const {
-  if (!call.context->MayRecord()) return;
-  const absl::Time now = clock_.Now();
-  if (call.context->Records(now - call.since)) RecordSpans(call, now, now, {});
-}
-
-void Batcher::Impl::RecordSpans(const WaitingCall& call, absl::Time start, absl::Time end, Span batch) const {
-  uint64_t segment = call.span_id;
-  if (segment == 0) {
-    segment = NewSpanId();
-    AddSpan(*call.context, segment, call.context->trace.parent_span_id, options_.span_name, call.since, end);
-  }
-  AddSpan(*call.context, NewSpanId(), segment, "queue", call.since, start);
-  if (batch.name.empty()) return;
-  batch.span_id = NewSpanId();
-  batch.parent_span_id = segment;
-  batch.start = start;
-  batch.duration = end - start;
-  call.context->spans.Add(std::move(batch));
 }
 
 Batcher::Batcher(Options options, Function function, Executor& executor, const Clock& clock, MetricRegistry& metrics)
