@@ -29,7 +29,7 @@ class ServablesFixture : public ::testing::Test {
   ServablesFixture()
       : metrics_(PrometheusMetrics::Create()),
         transport_(NewTransports({}, Clock::Real())),
-        resolver_({}),
+        resolver_(StaticResolver::Table()),
         router_(*Router::Create({}, *transport_, resolver_, Clock::Real(), *metrics_)) {
     options_.poll_period = absl::Milliseconds(20);
   }
