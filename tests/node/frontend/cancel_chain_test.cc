@@ -64,6 +64,8 @@ class CancelChainTest : public ::testing::TestWithParam<const char*> {
     Start(*front_stub_, warm, "front", 1);
     warm.done.wait(false);
     ASSERT_TRUE(warm.status.ok()) << warm.status.error_message();
+    // It counts a moment longer than its answer takes.
+    ASSERT_TRUE(WaitForMetric(*deep_, "portico_requests_in_flight 0\n"));
     busy_started_ = true;
     Start(*deep_stub_, busy_, "deep", 8192);
     ASSERT_TRUE(WaitForMetric(*deep_, "portico_requests_in_flight 1\n"));
