@@ -55,9 +55,9 @@ class UpTest : public ::testing::Test {
   }
   static void TearDownTestSuite() { delete packages_; }
 
-  std::string WriteMesh(absl::string_view nodes) {
+  std::string WriteMesh(absl::string_view nodes, const std::string& file = "mesh.yaml") {
     const std::string packages = packages_->path() + "/packages/";
-    return folder_.Write("mesh.yaml",
+    return folder_.Write(file,
                          absl::StrCat("mesh: digits\nmodels:\n  hub/digit-encoder: {path: ", packages,
                                       "hub/digit-encoder}\n  digit: {path: ", packages, "digit}\nnodes:\n", nodes));
   }
@@ -171,7 +171,9 @@ TEST_F(UpTest, PortThatIsTakenFailsTheMeshWithTheNodesLastLines) {
   PorticoCommand first(UpArguments(WriteMesh(kTwoNodes)));
   ASSERT_TRUE(first.WaitForOutput("mesh 'digits' is ready")) << first.output();
   const std::string taken = StatusOf("apps").http;
-  const std::string mesh = WriteMesh(absl::StrCat("  hub: {serve: [hub/digit-encoder], http: '", taken, "'}\n"));
+  // A file of its own: a mesh follows the one it was started with.
+  const std::string mesh =
+      WriteMesh(absl::StrCat("  hub: {serve: [hub/digit-encoder], http: '", taken, "'}\n"), "second.yaml");
   const CommandResult second = RunPortico({"up", mesh, "--run-folder", folder_.path() + "/second"});
   EXPECT_EQ(second.end, "exit status 1");
   EXPECT_THAT(second.output, HasSubstr("portico up: node 'hub/0': got exit status 1 at each of 5 starts"));
