@@ -50,14 +50,16 @@ class Servables::Impl {
                 [this] { return stopping_.load(std::memory_order_relaxed); }),
         models_(ModelOptions(options_), table_, dependencies.clock),
         reaper_([this](const std::string& name, int64_t version) { OnGone(name, version); }),
-        timer_("versions", dependencies.clock),
         load_threads_({.threads = std::max(1, options_.load_threads), .name = "loader", .nice = 10}),
+        timer_("versions", dependencies.clock),
         watcher_({.period = options_.poll_period},
                  [this](const std::string& name, uint64_t number, const FolderWatcher::Listing& listing) {
                    OnListed(name, number, listing);
                  }) {}
   ~Impl() {
     Stop();
+    // Whoever tells the models something finishes that with the threads below.
+    reaper_.Stop();
     Aftermath after;
     MutexLock lock(&mutex_);
     models_.WithdrawAll(&after);
@@ -110,9 +112,10 @@ class Servables::Impl {
   /// Orders the calls of on_change.
   Mutex change_mutex_;
   bool silent_ ABSL_GUARDED_BY(change_mutex_) = false;
+  // In this order: who acts goes before those that it hands to.
   Reaper reaper_;
-  EventThread timer_;
   ThreadPool load_threads_;
+  EventThread timer_;
   FolderWatcher watcher_;
 };
 
