@@ -54,7 +54,6 @@ class Endpoint {
   static bool MayHold(const PeerState& state, const ServableRef& wanted);
 
   const std::string url_;
-  std::unique_ptr<Channel> channel_;
   absl::Status connect_status_;
   std::atomic<uint64_t> version_{1};
   std::atomic<int64_t> in_flight_{0};
@@ -63,6 +62,8 @@ class Endpoint {
   /// The transport has said anything at all: a connection, or that it gave up waiting for the first one.
   bool heard_ ABSL_GUARDED_BY(mutex_) = false;
   bool was_connected_ ABSL_GUARDED_BY(mutex_) = false;
+  /// Last, so that it goes first: until then it may tell of the peer's state.
+  std::unique_ptr<Channel> channel_;
 };
 
 }  // namespace portico
