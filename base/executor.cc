@@ -1,14 +1,12 @@
 #include "base/executor.h"
 
 #include <pthread.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/thread_schedule.h"
 #include "base/turn.h"
 
 namespace portico {
@@ -20,7 +18,7 @@ ThreadPool::ThreadPool(Options options) {
   for (int i = 0; i < count; ++i) {
     threads_.emplace_back([this, name = absl::StrCat(options.name.substr(0, 12), "-", i), nice = options.nice] {
       pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
-      if (nice > 0) setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), nice);
+      nice > 0 ? YieldToServing(nice) : AskForShortSlices();
       Work();
     });
   }

@@ -41,7 +41,8 @@ class ThreadPool final : public Executor {
     int threads = 0;
     /// Shown by ps and gdb; at most 12 bytes count.
     std::string name = "worker";
-    /// Added to the nice value of its threads (0 to 19): background work yields to serving.
+    /// Added to the nice value of its threads (0 to 19): background work yields to serving. Threads with 0 serve:
+    /// AskForShortSlices().
     int nice = 0;
   };
 

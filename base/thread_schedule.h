@@ -1,0 +1,18 @@
+#pragma once
+
+#include "absl/time/time.h"
+
+namespace portico {
+
+// What the calling thread asks of the kernel's scheduler. All are wishes: where the kernel does not know them, things
+// stay as they are.
+
+/// For background work: adds `nice` (0 to 19) to the thread's nice value.
+void YieldToServing(int nice);
+
+/// For threads that serve: slices of at most `slice` of a core at a time (0.1 to 100 ms). One that wakes up takes the
+/// core from whoever runs with longer slices (3 ms or so by default), also from a niced thread, at once instead of at the
+/// end of its slice. Linux 6.12 and later (EEVDF with PREEMPT_SHORT; sched_setattr(2), sched_runtime).
+void AskForShortSlices(absl::Duration slice = absl::Microseconds(500));
+
+}  // namespace portico
