@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/thread_schedule.h"
+#include "base/turn.h"
 
 namespace portico {
 namespace {
@@ -27,7 +29,10 @@ StreamLoop::StreamLoop(const Clock& clock, absl::Duration spin)
   PORTICO_CHECK(epoll_ >= 0);
   epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
   PORTICO_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, inbox_.fd(), &event) == 0);
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] {
+    AskForShortSlices();
+    Run();
+  });
   pthread_setname_np(thread_.native_handle(), "stream-loop");
 }
 
@@ -161,6 +166,7 @@ int StreamLoop::Wait(epoll_event* events) {
 
 void StreamLoop::Run() {
   epoll_event events[kEventsAtOnce];
+  Turn turn;
   while (!stopping_) {
     // From here on, who adds work tells us or does it; what was added before, SleepMs() sees.
     inbox_.FallAsleep();
@@ -176,6 +182,8 @@ void StreamLoop::Run() {
     RunPolled();
     inbox_.RunTasks();
     RunDue();
+    // Short runs of what came in this round; their answers leave below, together.
+    turn.Finish();
     DrainDirty();
     std::erase_if(timed_, [](const Ref<Source>& timed) { return !timed; });
     dropped_.clear();
