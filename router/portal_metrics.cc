@@ -27,6 +27,20 @@ void PortalMetrics::Ended(absl::StatusCode code, absl::Duration latency) {
   counter->Increment();
 }
 
+void PortalMetrics::SetReplicas(size_t ready, size_t ejected, size_t away) {
+  const std::array<std::pair<const char*, size_t>, 3> states = {
+      {{"ready", ready}, {"ejected", ejected}, {"away", away}}};
+  for (size_t i = 0; i < states.size(); ++i) {
+    Gauge* gauge = replicas_[i].load(std::memory_order_acquire);
+    if (gauge == nullptr) {
+      gauge = &registry_.NewGauge("portico_portal_replicas", "Replicas of a portal's target as calls see them.",
+                                  {{"target", target_}, {"state", states[i].first}});
+      replicas_[i].store(gauge, std::memory_order_release);
+    }
+    gauge->Set(static_cast<double>(states[i].second));
+  }
+}
+
 void PortalMetrics::Lazy(std::atomic<Counter*>& slot, absl::string_view name, absl::string_view help) {
   Counter* counter = slot.load(std::memory_order_acquire);
   if (counter == nullptr) {

@@ -46,8 +46,10 @@ class PortalMetrics {
         .Increment();
   }
   void Ejected() {
-    Lazy(ejections_, "portico_portal_ejections_total", "Times a replica was put aside for faults in a row.");
+    Lazy(ejections_, "portico_portal_ejections_total", "Times a replica was put aside for faults or for being slow.");
   }
+  /// How many replicas take calls, are put aside, or are not connected.
+  void SetReplicas(size_t ready, size_t ejected, size_t away);
 
  private:
   /// Counts in a counter that is made when first needed, so that /metrics shows only what happened.
@@ -66,6 +68,8 @@ class PortalMetrics {
   std::atomic<Counter*> refused_hedges_{nullptr};
   std::atomic<Counter*> window_full_{nullptr};
   std::atomic<Counter*> ejections_{nullptr};
+  /// Ready, ejected, away; made with the first SetReplicas().
+  std::array<std::atomic<Gauge*>, 3> replicas_{};
 };
 
 }  // namespace portico

@@ -18,52 +18,12 @@
 #include "router/hedging.h"
 #include "router/policies/policy.h"
 #include "router/portal_metrics.h"
+#include "router/replica.h"
 #include "router/replica_status.h"
 #include "router/retry_budget.h"
 #include "router/revision.h"
 
 namespace portico {
-
-/// One of the nodes that serve a target, as calls to this target see it. Thread-safe, lock-free but for the first call
-/// after a change. Owned by the set while it is a member, and by calls in flight: those end as if nothing had happened
-/// when it is taken out.
-class Replica final : public RefCounted {
- public:
-  /// `policy` is not owned and must outlive the replica.
-  Replica(std::shared_ptr<Endpoint> endpoint, const RoutePolicy& policy)
-      : endpoint_(std::move(endpoint)), policy_(policy) {}
-
-  Endpoint& endpoint() const { return *endpoint_; }
-  Standing StandingFor(const ServableRef& wanted);
-  Candidate AsCandidate(absl::Time now) const;
-  /// A call that ended `now` told how fast the replica is, or that it fails. True where that put it aside.
-  bool Learn(absl::Time now, absl::Duration latency, Blame blame);
-  /// Put aside, for faults in a row.
-  bool Ejected(absl::Time now) const {
-    return absl::ToUnixMicros(now) < ejected_until_us_.load(std::memory_order_relaxed);
-  }
-  /// For people and metrics.
-  ReplicaStatus Status(const ServableRef& wanted, absl::Time now);
-
- private:
-  bool CountFault(absl::Time now);
-
-  const std::shared_ptr<Endpoint> endpoint_;
-  const RoutePolicy& policy_;
-  /// Endpoint's version << 2 | Standing, so that both change together.
-  std::atomic<uint64_t> standing_{0};
-  /// Exponentially weighted, in seconds; 0: unknown.
-  std::atomic<double> latency_{0};
-  std::atomic<int64_t> learned_at_us_{0};
-  std::atomic<int> faults_in_a_row_{0};
-  /// In a row, without an answer between.
-  std::atomic<int> ejections_{0};
-  std::atomic<int64_t> ejected_until_us_{0};
-  /// Since the node started.
-  LatencyCounts answers_;
-  std::atomic<uint64_t> failures_{0};
-  std::atomic<uint64_t> all_ejections_{0};
-};
 
 /// The replicas of one target (name and digest), and which of them takes the next call. Thread-safe; lives as long as
 /// the router. Calls read the list of their core, so that they wait for nobody, SetMembers() least of all.
@@ -72,7 +32,8 @@ class ReplicaSet {
   /// One node that serves the target.
   struct Member {
     std::shared_ptr<Endpoint> endpoint;
-    std::string zone;
+    /// Candidate::distance.
+    int distance = 0;
   };
 
   /// Without members at first. `balance` and `policy` are not owned and must outlive the set.
@@ -83,11 +44,13 @@ class ReplicaSet {
   void SetMembers(const std::vector<Member>& members);
 
   /// Connected replicas first; else one that was never connected; else null. Of the connected ones not those that are
-  /// put aside, unless they are more than half: then it is not the replicas that are at fault. Never one of `tried`.
-  /// `random`: a uniform draw.
-  Ref<Replica> Pick(absl::Time now, uint64_t random, absl::Span<Replica* const> tried = {});
+  /// put aside, unless they are more than half: then it is not the replicas that are at fault; and those that were
+  /// connected to of late by their growing share, while there are others. Never one of `tried`. `random`: a uniform
+  /// draw. `key`: Draw::key, where needs_key().
+  Ref<Replica> Pick(absl::Time now, uint64_t random, absl::Span<Replica* const> tried = {}, uint64_t key = 0);
+  bool needs_key() const { return balance_.needs_key(); }
   /// OK where a connected replica could take a call; else UNAVAILABLE, naming endpoints and their state.
-  absl::Status Health();
+  absl::Status Health(absl::Time now);
   /// The same message, whatever the state is: for a call that found no replica.
   absl::Status Unavailable() const;
 
@@ -122,7 +85,9 @@ class ReplicaSet {
     std::shared_ptr<const Replicas> replicas ABSL_GUARDED_BY(mutex) = std::make_shared<const Replicas>();
   };
 
-  Ref<Replica> PickFrom(const Replicas& replicas, absl::Time now, uint64_t random, absl::Span<Replica* const> tried);
+  Ref<Replica> PickFrom(const Replicas& replicas, absl::Time now, const Draw& draw, absl::Span<Replica* const> tried);
+  /// Once in a while: puts replicas aside that are much slower than the others, and says how all are.
+  void Review(const Replicas& replicas, absl::Time now);
   std::shared_ptr<const Replicas> Snapshot() const;
 
   const ServableRef target_;
@@ -134,6 +99,8 @@ class ReplicaSet {
   PortalMetrics metrics_;
   const PerCore<Copy> copies_;
   std::atomic<size_t> size_{0};
+  std::atomic<uint64_t> turns_{0};
+  std::atomic<int64_t> review_at_us_{0};
 };
 
 }  // namespace portico

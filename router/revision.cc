@@ -17,6 +17,7 @@ constexpr int64_t kMaxReplica = 65535;
 constexpr int64_t kMaxWorkers = 65535;
 constexpr int64_t kMaxRetries = 10;
 constexpr int64_t kMaxEjectAfter = 1000000;
+constexpr int64_t kMaxEjectSlower = 1000000;
 constexpr int64_t kMaxInFlight = 1000000;
 
 void EmitPolicy(YAML::Emitter& out, const RoutePolicy& policy) {
@@ -29,7 +30,10 @@ void EmitPolicy(YAML::Emitter& out, const RoutePolicy& policy) {
   out << YAML::Key << "max_in_flight" << YAML::Value << policy.max_in_flight;
   Emit(policy.on_error, out);
   out << YAML::Key << "eject_after" << YAML::Value << policy.eject_after;
-  out << YAML::Key << "eject_for" << YAML::Value << absl::FormatDuration(policy.eject_for) << YAML::EndMap;
+  out << YAML::Key << "eject_for" << YAML::Value << absl::FormatDuration(policy.eject_for);
+  out << YAML::Key << "eject_error_percent" << YAML::Value << policy.eject_error_percent;
+  out << YAML::Key << "eject_slower" << YAML::Value << policy.eject_slower;
+  out << YAML::Key << "slow_start" << YAML::Value << absl::FormatDuration(policy.slow_start) << YAML::EndMap;
 }
 
 /// Text where the key is there, else empty.
@@ -142,8 +146,9 @@ bool Revision::SaysTheSameAs(const Revision& other) const {
 }
 
 absl::StatusOr<RoutePolicy> ReadRoutePolicy(const YamlNode& from, absl::string_view subject, RoutePolicy base) {
-  RETURN_IF_ERROR(from.CheckMap(subject, {"timeout", "balance", "retries", "retry_percent", "hedge_after",
-                                          "hedge_percent", "max_in_flight", "on_error", "eject_after", "eject_for"}));
+  RETURN_IF_ERROR(from.CheckMap(
+      subject, {"timeout", "balance", "retries", "retry_percent", "hedge_after", "hedge_percent", "max_in_flight",
+                "on_error", "eject_after", "eject_for", "eject_error_percent", "eject_slower", "slow_start"}));
   if (const YamlNode* timeout = from.Find("timeout")) {
     ASSIGN_OR_RETURN(base.timeout, timeout->Duration(absl::StrCat(subject, ": timeout")));
   }
@@ -161,6 +166,11 @@ absl::StatusOr<RoutePolicy> ReadRoutePolicy(const YamlNode& from, absl::string_v
   RETURN_IF_ERROR(ReadCount(from, "eject_after", subject, kMaxEjectAfter, &base.eject_after));
   if (const YamlNode* eject_for = from.Find("eject_for")) {
     ASSIGN_OR_RETURN(base.eject_for, eject_for->Duration(absl::StrCat(subject, ": eject_for")));
+  }
+  RETURN_IF_ERROR(ReadCount(from, "eject_error_percent", subject, 100, &base.eject_error_percent));
+  RETURN_IF_ERROR(ReadCount(from, "eject_slower", subject, kMaxEjectSlower, &base.eject_slower));
+  if (const YamlNode* slow_start = from.Find("slow_start")) {
+    ASSIGN_OR_RETURN(base.slow_start, slow_start->Duration(absl::StrCat(subject, ": slow_start")));
   }
   return base;
 }

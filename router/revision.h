@@ -33,6 +33,12 @@ struct RoutePolicy {
   int eject_after = 5;
   /// For how long at first; doubled each time that it comes back and fails again, up to 32 times as long.
   absl::Duration eject_for = absl::Seconds(1);
+  /// Faults per hundred calls of a few seconds at which a replica is put aside; 0: never.
+  int eject_error_percent = 50;
+  /// A replica is put aside when its smoothed latency is so many times the median of the others; 0: never.
+  int eject_slower = 10;
+  /// How long a replica that was connected to while others serve takes a growing share; zero: its full share at once.
+  absl::Duration slow_start = absl::Seconds(2);
 };
 
 /// One immutable, consistent picture of a mesh: which models there are and who serves them where. Nodes read it from a

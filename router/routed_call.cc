@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "router/portal_spans.h"
+#include "router/stable_hash.h"
 
 namespace portico {
 namespace {
@@ -20,6 +21,13 @@ absl::Status StatusOfReply(const PeerHeader& header) {
                         ? static_cast<absl::StatusCode>(header.code)
                         : absl::StatusCode::kUnknown;
   return absl::Status(code, header.message);
+}
+
+/// What balances a call by its content: its first input, of which the beginning has to do.
+uint64_t KeyOf(absl::Span<const Tensor> tensors) {
+  constexpr size_t kMaxBytes = 4096;
+  if (tensors.empty()) return 0;
+  return StableHash(tensors[0].bytes().substr(0, kMaxBytes));
 }
 
 /// Whether every replica would say the same, so that nobody else needs to be waited for.
@@ -59,7 +67,8 @@ RoutedCall::RoutedCall(ReplicaSet& set, Surroundings& surroundings, Ref<const Re
 
 void RoutedCall::Start(const RouteTarget& target, absl::Span<const Tensor> tensors) {
   if (absl::Status status = Admit(target, tensors.size()); !status.ok()) return Finish(std::move(status));
-  Ref<Replica> replica = set_.Pick(start_, surroundings_.random());
+  if (set_.needs_key()) key_ = KeyOf(tensors);
+  Ref<Replica> replica = set_.Pick(start_, surroundings_.random(), {}, key_);
   if (!replica) return Finish(set_.Unavailable());
   target_ = &target;
   set_.retry_budget().Earn();
@@ -234,7 +243,7 @@ Ref<Replica> RoutedCall::PickUntried(absl::Time now) {
     MutexLock lock(&mutex_);
     for (const Try& one : tries_) tried.push_back(one.replica.get());
   }
-  return set_.Pick(now, surroundings_.random(), tried);
+  return set_.Pick(now, surroundings_.random(), tried, key_);
 }
 
 bool RoutedCall::Retry(const Try& failed, const absl::Status& status, absl::Time now) {

@@ -108,6 +108,8 @@ class RoutedCall final : public CancelHook, public HedgeQueue::Entry {
   bool in_queue_ = false;
   /// Its tensors are kept, so that another replica may be asked.
   bool repeatable_ = false;
+  /// Draw::key.
+  uint64_t key_ = 0;
   /// Of tries that are no hedges; touched only while no try is out.
   int retries_ = 0;
 

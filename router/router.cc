@@ -12,6 +12,7 @@
 #include "base/status_macros.h"
 #include "router/channel_pool.h"
 #include "router/lazy_timer.h"
+#include "router/locality.h"
 #include "router/policies/policy.h"
 #include "router/replica_set.h"
 #include "router/routed_call.h"
@@ -89,6 +90,8 @@ class Router::Impl {
     return *sets_[servable.name].back();
   }
 
+  absl::Status Health(const ServableRef& servable) { return SetFor(servable).Health(surroundings_.clock.Now()); }
+
   /// The resolver says something else than before.
   void ResolveAgain() {
     MutexLock resolving(&resolving_);
@@ -131,8 +134,8 @@ class Router::Impl {
 
   std::vector<ReplicaSet::Member> MembersOf(const std::string& target) {
     std::vector<ReplicaSet::Member> members;
-    for (PeerAddress& peer : resolver_.Resolve(target)) {
-      members.push_back({pool_.Get(peer.url), std::move(peer.zone)});
+    for (const PeerAddress& peer : resolver_.Resolve(target)) {
+      members.push_back({pool_.Get(peer.url), DistanceOf(peer, options_.zone)});
     }
     return members;
   }
@@ -186,7 +189,7 @@ const Clock& Router::clock() const { return impl_->clock(); }
 
 void Router::Warm(const RouteTarget& target) { impl_->SetFor(target.servable); }
 
-absl::Status Router::Health(const RouteTarget& target) const { return impl_->SetFor(target.servable).Health(); }
+absl::Status Router::Health(const RouteTarget& target) const { return impl_->Health(target.servable); }
 
 std::vector<ReplicaStatus> Router::Replicas() const { return impl_->Replicas(); }
 

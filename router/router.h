@@ -41,6 +41,8 @@ class Router {
     PeerState self;
     /// Keys of the calling side, per transport scheme's need.
     TransportSecurity security;
+    /// Where this node stands; empty: not known.
+    std::string zone;
     RoutePolicy default_policy;
     std::map<std::string, RoutePolicy> policies;
     /// Uniform draws for balancing, from any thread; empty: one generator per thread.

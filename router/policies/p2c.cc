@@ -8,12 +8,12 @@ namespace {
 /// the one drawn first. Near the balance of looking at all, without everybody running to the same best one.
 class PowerOfTwoChoices final : public BalancePolicy {
  public:
-  size_t Pick(absl::Span<const Candidate> candidates, uint64_t random) const override {
+  size_t Pick(absl::Span<const Candidate> candidates, const Draw& draw) const override {
     PORTICO_CHECK(!candidates.empty());
     if (candidates.size() == 1) return 0;
     // Each half of the draw scaled to a range: the second over the candidates that remain.
-    const size_t first = Scale(static_cast<uint32_t>(random), candidates.size());
-    size_t second = Scale(static_cast<uint32_t>(random >> 32), candidates.size() - 1);
+    const size_t first = Scale(static_cast<uint32_t>(draw.random), candidates.size());
+    size_t second = Scale(static_cast<uint32_t>(draw.random >> 32), candidates.size() - 1);
     if (second >= first) ++second;
     return Better(candidates[second], candidates[first]) ? second : first;
   }

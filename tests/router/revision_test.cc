@@ -27,7 +27,10 @@ Revision SampleRevision() {
                                   .retries = 3,
                                   .retry_percent = 0,
                                   .eject_after = 7,
-                                  .eject_for = absl::Milliseconds(250)};
+                                  .eject_for = absl::Milliseconds(250),
+                                  .eject_error_percent = 33,
+                                  .eject_slower = 4,
+                                  .slow_start = absl::Seconds(9)};
   return revision;
 }
 
@@ -60,6 +63,9 @@ TEST(RevisionTest, WhatIsWrittenIsReadBack) {
   EXPECT_EQ(read->PolicyFor("hub/enc").retry_percent, 0);
   EXPECT_EQ(read->PolicyFor("hub/enc").eject_after, 7);
   EXPECT_EQ(read->PolicyFor("hub/enc").eject_for, absl::Milliseconds(250));
+  EXPECT_EQ(read->PolicyFor("hub/enc").eject_error_percent, 33);
+  EXPECT_EQ(read->PolicyFor("hub/enc").eject_slower, 4);
+  EXPECT_EQ(read->PolicyFor("hub/enc").slow_start, absl::Seconds(9));
   EXPECT_EQ(read->PolicyFor("digit").retries, 2);
 }
 
