@@ -30,6 +30,7 @@
 #include "node/revision_serving.h"
 #include "node/servables/servables.h"
 #include "node/served_list.h"
+#include "router/dns_resolver.h"
 #include "router/live_revisions.h"
 #include "router/static_resolver.h"
 
@@ -120,7 +121,7 @@ class NodeImpl final : public Node {
     router.security = options_.call_security;
     router.default_policy = options_.default_policy;
     router.policies = options_.policies;
-    ASSIGN_OR_RETURN(router_, Router::Create(std::move(router), *transport_, resolver_, clock_, *metrics_));
+    ASSIGN_OR_RETURN(router_, Router::Create(std::move(router), *transport_, names_, clock_, *metrics_));
     metrics_->AddSource([this] { return ReplicaMetricsText(router_->Replicas()); });
     if (!options_.request_log.files.folder.empty()) {
       ASSIGN_OR_RETURN(request_log_, RequestLog::Create(options_.request_log, clock_, *metrics_));
@@ -265,6 +266,7 @@ class NodeImpl final : public Node {
   ThreadPool workers_;
   const std::unique_ptr<Transport> transport_;
   StaticResolver resolver_;
+  const DnsResolver names_{resolver_, {}};
   LiveRevisions revisions_;
   std::unique_ptr<Router> router_;
   std::unique_ptr<RequestLog> request_log_;
