@@ -18,7 +18,7 @@ ThreadPool::ThreadPool(Options options) {
   for (int i = 0; i < count; ++i) {
     threads_.emplace_back([this, name = absl::StrCat(options.name.substr(0, 12), "-", i), nice = options.nice] {
       pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
-      nice > 0 ? YieldToServing(nice) : AskForShortSlices();
+      if (nice > 0) YieldToServing(nice);
       Work();
     });
   }

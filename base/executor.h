@@ -41,8 +41,7 @@ class ThreadPool final : public Executor {
     int threads = 0;
     /// Shown by ps and gdb; at most 12 bytes count.
     std::string name = "worker";
-    /// Added to the nice value of its threads (0 to 19): background work yields to serving. Threads with 0 serve:
-    /// AskForShortSlices().
+    /// Added to the nice value of its threads (0 to 19): background work yields to serving.
     int nice = 0;
   };
 

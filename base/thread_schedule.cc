@@ -22,13 +22,7 @@ struct SchedAttributes {
 };
 static_assert(sizeof(SchedAttributes) == 48);
 
-}  // namespace
-
-void YieldToServing(int nice) {
-  if (nice > 0) setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), nice);
-}
-
-void AskForShortSlices(absl::Duration slice) {
+void AskForSlices(absl::Duration slice) {
   SchedAttributes attributes;
   if (syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0) != 0) return;
   // Realtime and batch threads are as somebody wanted them.
@@ -36,6 +30,15 @@ void AskForShortSlices(absl::Duration slice) {
   attributes.size = sizeof(attributes);
   attributes.runtime_ns = static_cast<uint64_t>(absl::ToInt64Nanoseconds(slice));
   [[maybe_unused]] const long unknown = syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
+
+}  // namespace
+
+void AskForShortSlices(absl::Duration slice) { AskForSlices(slice); }
+
+void YieldToServing(int nice) {
+  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), nice);
+  AskForSlices(absl::Milliseconds(20));
 }
 
 }  // namespace portico

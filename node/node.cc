@@ -11,6 +11,7 @@
 #include "base/executor.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/thread_schedule.h"
 #include "node/frontend/admin.h"
 #include "node/frontend/grpc_health.h"
 #include "node/frontend/grpc_reflection.h"
@@ -332,6 +333,7 @@ absl::StatusOr<Node::Options> Node::OptionsFor(const Revision& revision, const s
 
 absl::StatusOr<std::unique_ptr<Node>> Node::Start(Options options) {
   TuneAllocator();
+  AskForShortSlices();
   auto node = std::make_unique<NodeImpl>(std::move(options));
   RETURN_IF_ERROR(node->Start());
   return node;

@@ -78,7 +78,7 @@ class Node {
 
   /// Binds the listeners, then loads the models. Returns when every model is loaded or has failed; a model that fails
   /// to load is logged and reported by status and readiness, the others serve. An error means that nothing serves (an
-  /// address taken, …).
+  /// address taken, …). The calling thread asks for short slices, and with it all threads that serve.
   static absl::StatusOr<std::unique_ptr<Node>> Start(Options options);
   /// Stops.
   virtual ~Node() = default;

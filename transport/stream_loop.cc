@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "base/thread_schedule.h"
 #include "base/turn.h"
 
 namespace portico {
@@ -29,10 +28,7 @@ StreamLoop::StreamLoop(const Clock& clock, absl::Duration spin)
   PORTICO_CHECK(epoll_ >= 0);
   epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
   PORTICO_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, inbox_.fd(), &event) == 0);
-  thread_ = std::thread([this] {
-    AskForShortSlices();
-    Run();
-  });
+  thread_ = std::thread([this] { Run(); });
   pthread_setname_np(thread_.native_handle(), "stream-loop");
 }
 
