@@ -1,6 +1,8 @@
 // What model A's callers feel of model B on the same node, in process: while B (1 GB) loads, and while B, capped to one
 // worker, is offered ten times what it can do. A gets an open loop of one-row requests at a fifth of its capacity.
 
+#include <unistd.h>
+
 #include <atomic>
 #include <cstdio>
 #include <memory>
@@ -110,6 +112,7 @@ void RunLoad(Report& report) {
   const TempFolder folder;
   WriteLayers(folder.File("a/1/model.onnx"), kWidth, 8);
   WriteLayers(folder.File("b/1/model.onnx"), 4096, 16);  // 16 × 64 MiB
+  sync();  // The kernel would write them back while we measure.
   const auto node = StartNode(folder, {"a"});
   const Caller a(*node, "a", kWidth);
   OpenLoad load;

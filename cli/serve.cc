@@ -40,6 +40,7 @@ struct Flags {
   std::string peer;
   std::vector<std::string> remotes;
   int workers = 0;
+  int http_threads = 0;
   std::string status_file;
   std::string curve_key;
   std::string curve_allow;
@@ -124,6 +125,7 @@ absl::Status CompleteStandalone(Node::Options* options) {
 
 absl::StatusOr<Node::Options> OptionsFrom(const Flags& flags) {
   ASSIGN_OR_RETURN(Node::Options options, flags.revision.empty() ? StandaloneOptions(flags) : MeshOptions(flags));
+  options.http.threads = flags.http_threads;
   if (flags.curve_key.empty() != flags.curve_allow.empty()) {
     return absl::InvalidArgumentError("--curve-key, --curve-allow: got one, want both: own keys, and who may connect");
   }
@@ -281,6 +283,8 @@ void AddServeCommand(CLI::App& app, int& exit_code) {
   command->add_option("--remote", flags->remotes, "Who serves a portal's target; repeatable")
       ->type_name("TARGET=ENDPOINT[,ENDPOINT]");
   command->add_option("--workers", flags->workers, "Worker threads; 0: one per core")->check(CLI::NonNegativeNumber);
+  command->add_option("--http-threads", flags->http_threads, "Threads that read and write HTTP; 0: one per four cores")
+      ->check(CLI::Range(0, 256));
   command->add_option("--revision", flags->revision, "Serve what a mesh's revision says of --node")->type_name("FILE");
   command->add_option("--node", flags->node, "Name of this node")->type_name("NAME");
   command->add_option("--replica", flags->replica, "Which replica of --node this is")->check(CLI::NonNegativeNumber);

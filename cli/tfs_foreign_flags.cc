@@ -26,7 +26,7 @@ constexpr char kTensorFlow[] = "a setting of TensorFlow; models run in ONNX Runt
 constexpr char kTfLite[] = "TensorFlow Lite models are not served here; convert the model to ONNX";
 
 constexpr Foreign kForeign[] = {
-    {"--rest_api_num_threads", "REST has one I/O thread, which never computes"},
+    {"--rest_api_num_threads", "workers compute; the threads that read and write are --http-threads"},
     {"--grpc_max_threads", "gRPC's callbacks size their own pool"},
     {"--num_unload_threads", "versions are destroyed on a thread of their own"},
     {"--flush_filesystem_caches", "weights are mapped from their files, and the pages are shared", "true"},

@@ -11,8 +11,7 @@ constexpr std::chrono::milliseconds kWatchAfter{10};
 
 }  // namespace
 
-HttpLoop::HttpLoop(HttpServer::Options options, HttpServer::Handler handler)
-    : options_(std::move(options)), handler_(std::move(handler)), watch_timer_(io_) {}
+HttpLoop::HttpLoop(std::shared_ptr<HttpShared> shared) : shared_(std::move(shared)), watch_timer_(io_) {}
 
 void HttpLoop::Run() {
   thread_ = std::this_thread::get_id();

@@ -18,9 +18,16 @@
 
 namespace portico {
 
-/// The I/O thread of an HTTP server and what its connections share: which there are, the bytes of bodies they hold, the
-/// requests in hand. A request meets it when it is counted, and where an answer that another thread has made goes back
-/// to the I/O thread.
+/// What all I/O threads of an HTTP server share: how it is set, whom it asks, and what its connections hold together.
+struct HttpShared {
+  HttpServer::Options options;
+  HttpServer::Handler handler;
+  std::atomic<uint64_t> body_bytes{0};
+  std::atomic<uint32_t> connections{0};
+};
+
+/// An I/O thread of an HTTP server and what its connections share: which there are, the requests in hand. A request
+/// meets it when it is counted, and where an answer that another thread has made goes back to the I/O thread.
 ///
 /// Threads: the I/O thread is the one that Run()s; only Post(), Offload(), Answered(), OnThread(), draining() and
 /// gate() are for others. Kept alive by its connections: an answer may come long after the server has gone.
@@ -43,10 +50,10 @@ class HttpLoop {
     virtual void Watch() = 0;
   };
 
-  HttpLoop(HttpServer::Options options, HttpServer::Handler handler);
+  explicit HttpLoop(std::shared_ptr<HttpShared> shared);
 
-  const HttpServer::Options& options() const { return options_; }
-  const HttpServer::Handler& handler() const { return handler_; }
+  const HttpServer::Options& options() const { return shared_->options; }
+  const HttpServer::Handler& handler() const { return shared_->handler; }
   boost::asio::io_context& io() { return io_; }
   /// Requests in hand.
   Gate& gate() { return gate_; }
@@ -71,15 +78,16 @@ class HttpLoop {
   template <typename Task>
   void Offload(Task task) {
     MutexLock lock(&mutex_);
-    if (!ended_) options_.executor->Schedule(std::move(task));
+    if (!ended_) options().executor->Schedule(std::move(task));
   }
   /// Calls OnAnswered() on the I/O thread, which is woken once for all that come until it looks.
   void Answered(std::shared_ptr<Peer> peer);
 
   // On the I/O thread.
   void Add(std::shared_ptr<Peer> peer) { peers_.insert(std::move(peer)); }
-  void Remove(const std::shared_ptr<Peer>& peer) { peers_.erase(peer); }
-  size_t peers() const { return peers_.size(); }
+  void Remove(const std::shared_ptr<Peer>& peer) {
+    if (peers_.erase(peer) > 0) shared_->connections.fetch_sub(1, std::memory_order_relaxed);
+  }
   template <typename Condition>
   void CloseWhere(Condition condition) {
     std::vector<std::shared_ptr<Peer>> chosen;
@@ -92,20 +100,22 @@ class HttpLoop {
   void WatchSoon();
   void CancelWatch() { watch_timer_.cancel(); }
   /// A connection that held `before` bytes of bodies holds `now`.
-  void CountBodies(uint64_t before, uint64_t now) { body_bytes_ += now - before; }
-  bool bodies_full() const { return body_bytes_ > options_.max_total_body_bytes; }
+  void CountBodies(uint64_t before, uint64_t now) {
+    if (now != before) shared_->body_bytes.fetch_add(now - before, std::memory_order_relaxed);
+  }
+  bool bodies_full() const {
+    return shared_->body_bytes.load(std::memory_order_relaxed) > options().max_total_body_bytes;
+  }
 
  private:
   void TakeAnswered();
 
-  const HttpServer::Options options_;
-  const HttpServer::Handler handler_;
+  const std::shared_ptr<HttpShared> shared_;
   boost::asio::io_context io_{1};
   boost::asio::steady_timer watch_timer_;
   bool watch_pending_ = false;
   absl::flat_hash_set<std::shared_ptr<Peer>> peers_;
   Gate gate_;
-  uint64_t body_bytes_ = 0;
   std::atomic<bool> draining_{false};
   std::thread::id thread_;
   Mutex mutex_;

@@ -34,7 +34,7 @@ struct HttpRequest {
   std::shared_ptr<const Tenant> tenant;
   /// Empty when there is no such header; names compare without case.
   std::function<absl::string_view(absl::string_view name)> header;
-  /// What to do when the client goes before its answer: runs at most once, on the I/O thread, not after the answer. A
+  /// What to do when the client goes before its answer: runs at most once, on its I/O thread, not after the answer. A
   /// client that goes within 10 ms is noticed then; one that closes only its own side has gone, too.
   std::function<void(absl::AnyInvocable<void()> on_gone)> when_gone;
 };
@@ -46,18 +46,20 @@ struct HttpReply {
   std::vector<std::pair<std::string, std::string>> headers;
 };
 
-/// HTTP/1.1 over Boost.Beast, plain or in TLS: one I/O thread, bounded headers, bodies, connections and idle time. A
+/// HTTP/1.1 over Boost.Beast, plain or in TLS: few I/O threads, bounded headers, bodies, connections and idle time. A
 /// response leaves as one contiguous write, made by the thread that responds (in TLS by the I/O thread). Requests of
 /// one connection are handled one after the other.
 class HttpServer {
  public:
   /// Who sends a request for `path` with this `authorization` header (may be empty); null for a path that anybody may
-  /// ask. An error is the answer. On the I/O thread, once the header is there: must not block.
+  /// ask. An error is the answer. On an I/O thread, once the header is there: must not block; thread-safe.
   using Admit = std::function<absl::StatusOr<std::shared_ptr<const Tenant>>(absl::string_view path,
                                                                             absl::string_view authorization)>;
   struct Options {
     /// HOST:PORT; port 0 lets the system choose.
     std::string address = "127.0.0.1:0";
+    /// I/O threads; a connection stays with one. 0: one per four cores, at most 16.
+    int threads = 0;
     uint64_t max_body_bytes = uint64_t{256} << 20;
     /// Of all requests being received or handled; more are refused with 503.
     uint64_t max_total_body_bytes = uint64_t{2} << 30;
@@ -84,7 +86,7 @@ class HttpServer {
   };
   /// From any thread, once. One that is dropped without a call answers 500.
   using Respond = absl::AnyInvocable<void(HttpReply)>;
-  /// On the I/O thread (or a task of the executor): hands off fast. `request` lives until `respond` was called.
+  /// On an I/O thread (or a task of the executor), several at a time where there are more: hands off fast. `request` lives until `respond` was called.
   using Handler = std::function<void(const HttpRequest& request, Respond respond)>;
 
   /// UNAVAILABLE when the address is taken; INVALID_ARGUMENT for keys that are none.
