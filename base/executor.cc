@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -19,7 +20,7 @@ ThreadPool::ThreadPool(Options options) {
     threads_.emplace_back([this, name = absl::StrCat(options.name.substr(0, 12), "-", i), nice = options.nice] {
       pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
       if (nice > 0) YieldToServing(nice);
-      Work();
+      Work(nice > 0);
     });
   }
 }
@@ -58,7 +59,7 @@ void ThreadPool::Stop() {
   }
 }
 
-void ThreadPool::Work() {
+void ThreadPool::Work(bool background) {
   mutex_.Lock();
   while (true) {
     while (queue_.empty() && !stopping_) {
@@ -70,8 +71,12 @@ void ThreadPool::Work() {
     Task task = std::move(queue_.front());
     queue_.pop_front();
     mutex_.Unlock();
-    task();
-    task = nullptr;  // Whatever it owns goes before the lock is taken again.
+    {
+      std::optional<YieldOften> yield;
+      if (background) yield.emplace();
+      task();
+      task = nullptr;  // Whatever it owns goes before the lock is taken again.
+    }
     mutex_.Lock();
   }
   mutex_.Unlock();

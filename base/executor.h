@@ -41,7 +41,7 @@ class ThreadPool final : public Executor {
     int threads = 0;
     /// Shown by ps and gdb; at most 12 bytes count.
     std::string name = "worker";
-    /// Added to the nice value of its threads (0 to 19): background work yields to serving.
+    /// Added to the nice value of its threads (0 to 19): background work yields to serving (YieldOften).
     int nice = 0;
   };
 
@@ -56,7 +56,7 @@ class ThreadPool final : public Executor {
   int size() const { return static_cast<int>(threads_.size()); }
 
  private:
-  void Work();
+  void Work(bool background);
 
   Mutex mutex_;
   CondVar wake_;

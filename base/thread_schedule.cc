@@ -1,9 +1,11 @@
 #include "base/thread_schedule.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdint>
 
 namespace portico {
@@ -38,7 +40,31 @@ void AskForShortSlices(absl::Duration slice) { AskForSlices(slice); }
 
 void YieldToServing(int nice) {
   setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), nice);
-  AskForSlices(absl::Milliseconds(20));
+  AskForSlices(absl::ZeroDuration());
+}
+
+YieldOften::YieldOften() {
+  static const bool handled = [] {
+    struct sigaction action = {};
+    if (sigaction(SIGURG, nullptr, &action) != 0 || action.sa_handler != SIG_DFL) return false;  // Somebody else's.
+    action.sa_handler = [](int) { sched_yield(); };
+    action.sa_flags = SA_RESTART;
+    return sigaction(SIGURG, &action, nullptr) == 0;
+  }();
+  if (!handled) return;
+  sigevent event = {};
+  event.sigev_notify = SIGEV_THREAD_ID;
+  event.sigev_signo = SIGURG;
+  event._sigev_un._tid = static_cast<pid_t>(syscall(SYS_gettid));
+  if (timer_create(CLOCK_MONOTONIC, &event, &timer_) != 0) return;
+  armed_ = true;
+  itimerspec every = {};
+  every.it_interval.tv_nsec = every.it_value.tv_nsec = 300'000;
+  timer_settime(timer_, 0, &every, nullptr);
+}
+
+YieldOften::~YieldOften() {
+  if (armed_) timer_delete(timer_);
 }
 
 }  // namespace portico

@@ -1,0 +1,96 @@
+#include "base/thread_schedule.h"
+
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace portico {
+namespace {
+
+/// Runs for so long; returns how often the thread gave its core up meanwhile, with or without another waiting for it.
+int64_t SwitchesWhileBusy(std::chrono::milliseconds time) {
+  rusage before, after;
+  getrusage(RUSAGE_THREAD, &before);
+  const auto end = std::chrono::steady_clock::now() + time;
+  while (std::chrono::steady_clock::now() < end) {
+  }
+  getrusage(RUSAGE_THREAD, &after);
+  return after.ru_nvcsw + after.ru_nivcsw - before.ru_nvcsw - before.ru_nivcsw;
+}
+
+TEST(ThreadScheduleTest, BackgroundThreadsAreNiced) {
+  std::thread([] {
+    YieldToServing(7);
+    EXPECT_EQ(getpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid))), 7);
+  }).join();
+}
+
+TEST(ThreadScheduleTest, ThreadsOfAThreadWithShortSlicesHaveThemToo) {
+  const auto slice = [] {
+    // struct sched_attr, first version: sched_runtime stands at 24.
+    uint64_t attributes[6] = {};
+    EXPECT_EQ(syscall(SYS_sched_getattr, 0, attributes, sizeof(attributes), 0), 0);
+    return attributes[3];
+  };
+  std::thread([&] {
+    AskForShortSlices(absl::Microseconds(700));
+    if (slice() != 700'000) GTEST_SKIP() << "this kernel gives no slices by wish (Linux 6.12)";
+    std::thread([&] { EXPECT_EQ(slice(), 700'000u); }).join();
+    std::thread([&] {
+      YieldToServing(1);
+      EXPECT_NE(slice(), 700'000u);
+    }).join();
+  }).join();
+}
+
+TEST(ThreadScheduleTest, BackgroundWorkGivesItsCoreUpOftenAndOnlyUntilItsEnd) {
+  // On each core somebody who wants it, so that a core that is given up is taken.
+  std::atomic<bool> over{false};
+  std::vector<std::thread> busy;
+  for (unsigned i = 0; i < std::thread::hardware_concurrency(); ++i) {
+    busy.emplace_back([&] {
+      while (!over) {
+      }
+    });
+  }
+  int64_t often = 0;
+  std::thread([&] {
+    const YieldOften yield;
+    often = SwitchesWhileBusy(std::chrono::milliseconds(600));
+  }).join();
+  int64_t after = 0;
+  std::thread([&] {
+    { const YieldOften yield; }
+    after = SwitchesWhileBusy(std::chrono::milliseconds(600));
+  }).join();
+  over = true;
+  for (std::thread& thread : busy) thread.join();
+  EXPECT_GT(often, 2 * after);
+}
+
+TEST(ThreadScheduleTest, BlockedCallsGoOn) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  std::thread reader([&] {
+    const YieldOften yield;
+    char byte = 0;
+    EXPECT_EQ(read(ends[0], &byte, 1), 1);
+    EXPECT_EQ(byte, 'x');
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(write(ends[1], "x", 1), 1);
+  reader.join();
+  close(ends[0]);
+  close(ends[1]);
+}
+
+}  // namespace
+}  // namespace portico
