@@ -10,6 +10,7 @@
 #include "base/deadline.h"
 #include "base/fallback_notes.h"
 #include "base/ref.h"
+#include "base/request_arm.h"
 #include "base/span.h"
 
 namespace portico {
@@ -36,6 +37,16 @@ struct RequestContext final : public RefCounted {
   uint64_t revision = 0;
   /// Where it entered: keeps that revision alive until the request is done.
   std::shared_ptr<const void> revision_hold;
+  /// Hash of what the client says its request belongs to (`x-portico-key`: a user, a session); 0: nothing. Equal keys
+  /// meet the same arm of a split, and the same replica where a policy balances by consistent_hash.
+  uint64_t key = 0;
+  /// Drawn where the request entered, for splits that go by no key: all hops have the same. 0 where no split is known.
+  uint64_t draw = 0;
+  /// A copy whose answer is compared and thrown away: no arm counts it, and it is not copied again.
+  bool shadow = false;
+  /// Which arm it was given here, by Servables::Acquire(); null nearly always.
+  mutable Ref<const RequestArm> arm;
+  mutable std::atomic<bool> arm_counted{false};
   /// Portals between the client and here.
   int32_t hop = 0;
   /// How often this call was tried before.
@@ -57,6 +68,10 @@ struct RequestContext final : public RefCounted {
 
   /// Whether a piece of work that took so long is worth a span.
   bool Records(absl::Duration took) const { return trace.sampled || took >= span_floor; }
+  /// Counts what became of the request with its arm, where it has one: once, by whoever knows first.
+  void CountArm(const absl::Status& status, absl::Duration latency) const {
+    if (arm && !arm_counted.exchange(true, std::memory_order_relaxed)) arm->Finished(status, latency);
+  }
   /// Whether any might be.
   bool MayRecord() const { return trace.sampled || span_floor != absl::InfiniteDuration(); }
 

@@ -10,7 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "cli/recorded_requests.h"
-#include "cli/tensor_comparison.h"
+#include "node/tensor_comparison.h"
 #include "cli/tfs_client.h"
 
 namespace portico {

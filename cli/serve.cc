@@ -29,6 +29,8 @@ namespace portico {
 namespace {
 
 constexpr absl::Duration kPortalCheckPeriod = absl::Milliseconds(50);
+/// How often the status file tells what the arms of split traffic have done; ramps go by it.
+constexpr absl::Duration kTrafficPeriod = absl::Milliseconds(500);
 
 struct Flags {
   std::string revision;
@@ -158,6 +160,7 @@ NodeStatus StatusOf(Node& node, const Flags& flags, const std::string& name) {
   status.http = node.http_address();
   status.peer = node.peer_endpoint();
   status.degraded = DegradedPortals(node);
+  status.traffic = node.Traffic();
   const Servables& servables = node.inference().servables();
   for (const std::string& model : servables.Names()) {
     const auto versions = servables.Status({.name = model});
@@ -258,6 +261,14 @@ absl::Status Serve(const Flags& flags) {
     signal = signals->Wait(kPortalCheckPeriod);
     degraded = !DegradedPortals(*node).empty();
     if (!degraded) RETURN_IF_ERROR(file.Update());
+  }
+  std::vector<ArmCounts> told = status.traffic;
+  while (signal == 0 && !flags.revision.empty()) {
+    signal = signals->Wait(kTrafficPeriod);
+    std::vector<ArmCounts> traffic = node->Traffic();
+    if (signal != 0 || traffic == told) continue;
+    told = std::move(traffic);
+    RETURN_IF_ERROR(file.Update());
   }
   if (signal == 0) signal = signals->Wait();
 

@@ -16,6 +16,7 @@
 #include "base/status_macros.h"
 #include "deploy/address.h"
 #include "deploy/mesh_portals.h"
+#include "deploy/mesh_traffic.h"
 #include "router/revision_model.h"
 #include "router/yaml_node.h"
 
@@ -45,7 +46,7 @@ class MeshReader {
       : folder_(std::filesystem::path(path).parent_path()), packages_(packages) {}
 
   absl::StatusOr<Revision> Read(const YamlNode& root) {
-    RETURN_IF_ERROR(root.CheckMap("mesh file", {"mesh", "models", "nodes", "policies"}));
+    RETURN_IF_ERROR(root.CheckMap("mesh file", {"mesh", "models", "nodes", "policies", "traffic"}));
     for (const absl::string_view key : {"mesh", "models", "nodes"}) {
       if (root.Find(key) == nullptr) {
         return root.Error(
@@ -57,6 +58,7 @@ class MeshReader {
     RETURN_IF_ERROR(ReadNodes(*root.Find("nodes")));
     if (const YamlNode* policies = root.Find("policies")) RETURN_IF_ERROR(ReadPolicies(*policies));
     RETURN_IF_ERROR(PinVersions(&revision_, *root.Find("models"), packages_));
+    if (const YamlNode* traffic = root.Find("traffic")) RETURN_IF_ERROR(ReadTrafficSplits(*traffic, &revision_));
     RETURN_IF_ERROR(CheckPortals(revision_, *root.Find("models"), packages_));
     return std::move(revision_);
   }

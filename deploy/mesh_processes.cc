@@ -47,6 +47,12 @@ std::vector<Rollout::Node> MeshProcesses::Reports() const {
   return reports;
 }
 
+std::vector<NodeCounts> MeshProcesses::Counts() const {
+  std::vector<NodeCounts> counts;
+  for (const auto& node : nodes_) counts.push_back({node->id(), node->status().pid, node->status().traffic});
+  return counts;
+}
+
 std::string MeshProcesses::NotUp() const {
   std::vector<std::string> reasons;
   for (const auto& node : nodes_) {

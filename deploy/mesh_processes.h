@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "deploy/log_lines.h"
+#include "deploy/ramps.h"
 #include "deploy/rollout.h"
 #include "deploy/run_folder.h"
 #include "deploy/supervised_node.h"
@@ -33,6 +34,8 @@ class MeshProcesses {
   const SupervisedNode* Find(const std::string& id) const;
   /// What a rollout has to know.
   std::vector<Rollout::Node> Reports() const;
+  /// What ramps have to know.
+  std::vector<NodeCounts> Counts() const;
   /// Why the mesh does not count as up, "; " between; empty: it does.
   std::string NotUp() const;
   /// The soonest that one wants to be started.

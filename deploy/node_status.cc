@@ -29,6 +29,22 @@ void WriteText(JsonWriter& out, const char* key, const std::string& value) {
 std::string Text(std::string_view text) { return std::string(text); }
 
 /// Throws simdjson_error for what is not there.
+ArmCounts ParseArm(const simdjson::dom::element& from) {
+  ArmCounts arm;
+  arm.model = Text(from["model"].get_string());
+  arm.arm = Text(from["arm"].get_string());
+  arm.requests = from["requests"].get_uint64();
+  arm.errors = from["errors"].get_uint64();
+  arm.compared = from["compared"].get_uint64();
+  arm.disagreed = from["disagreed"].get_uint64();
+  for (const simdjson::dom::element pair : from["latencies"].get_array()) {
+    const uint64_t bucket = pair.at(0).get_uint64(), count = pair.at(1).get_uint64();
+    if (bucket < LatencyQuantile::kBuckets) arm.latencies[bucket] = count;
+  }
+  return arm;
+}
+
+/// Throws simdjson_error for what is not there.
 NodeStatus Parse(const simdjson::dom::element& root) {
   NodeStatus status;
   status.node = Text(root["node"].get_string());
@@ -56,7 +72,34 @@ NodeStatus Parse(const simdjson::dom::element& root) {
   for (const simdjson::dom::element from : root["degraded"].get_array()) {
     status.degraded.push_back(Text(from.get_string()));
   }
+  simdjson::dom::array traffic;
+  if (root["traffic"].get_array().get(traffic) == simdjson::SUCCESS) {
+    for (const simdjson::dom::element from : traffic) status.traffic.push_back(ParseArm(from));
+  }
   return status;
+}
+
+void WriteArm(JsonWriter& out, const ArmCounts& arm) {
+  out.StartObject();
+  WriteText(out, "model", arm.model);
+  WriteText(out, "arm", arm.arm);
+  for (const auto& [key, number] : {std::pair("requests", arm.requests),
+                                    {"errors", arm.errors},
+                                    {"compared", arm.compared},
+                                    {"disagreed", arm.disagreed}}) {
+    out.Key(key);
+    out.Uint64(number);
+  }
+  out.Key("latencies");
+  out.StartArray();
+  for (const auto& [bucket, count] : arm.latencies) {
+    out.StartArray();
+    out.Uint64(bucket);
+    out.Uint64(count);
+    out.EndArray();
+  }
+  out.EndArray();
+  out.EndObject();
 }
 
 }  // namespace
@@ -102,6 +145,12 @@ std::string FormatNodeStatus(const NodeStatus& status) {
   out.StartArray();
   for (const std::string& portal : status.degraded) WriteText(out, portal);
   out.EndArray();
+  if (!status.traffic.empty()) {
+    out.Key("traffic");
+    out.StartArray();
+    for (const ArmCounts& arm : status.traffic) WriteArm(out, arm);
+    out.EndArray();
+  }
   out.EndObject();
   return absl::StrCat(buffer.GetString(), "\n");
 }

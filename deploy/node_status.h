@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "router/traffic_arms.h"
 
 namespace portico {
 
@@ -41,6 +42,8 @@ struct NodeStatus {
   Revisions revisions;
   /// Portals whose target cannot be reached now, "MODEL: target: reason" each.
   std::vector<std::string> degraded;
+  /// What the arms of split traffic have done in this process.
+  std::vector<ArmCounts> traffic;
 };
 
 /// One JSON object, with a newline.

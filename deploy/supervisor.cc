@@ -24,7 +24,9 @@
 #include "deploy/mesh.h"
 #include "deploy/mesh_follower.h"
 #include "deploy/mesh_processes.h"
+#include "deploy/mesh_traffic.h"
 #include "deploy/mesh_transition.h"
+#include "deploy/ramps.h"
 #include "deploy/rollout.h"
 #include "deploy/run_folder.h"
 #include "deploy/signal_fd.h"
@@ -35,6 +37,8 @@ namespace {
 
 /// A node drains for 30 s at most; then it is killed.
 constexpr absl::Duration kStopTimeout = absl::Seconds(35);
+/// After a revision was refused, until ramps are looked at again.
+constexpr absl::Duration kRampDelay = absl::Seconds(5);
 
 absl::StatusOr<std::string> OwnBinary() {
   char path[4096];
@@ -97,6 +101,7 @@ class Supervisor {
       RETURN_IF_ERROR(processes_.StartDue(Now()));
       absl::Time wake = std::min(ready_ ? absl::InfiniteFuture() : ready_by, processes_.NextStart());
       if (rollout_.has_value()) wake = std::min({wake, rollout_->wake(), kill_at_});
+      if (ready_) wake = std::min(wake, Ramps::Wake(revision_, Now()));
       Poll(wake);
 
       bool child_ended = false;
@@ -110,6 +115,7 @@ class Supervisor {
       }
       if (ready_) {
         LookForNews();
+        LookAtRamps();
         RETURN_IF_ERROR(Advance());
         continue;
       }
@@ -146,6 +152,8 @@ class Supervisor {
         went_back_ = false;
         wanted_ = *std::move(news->revision);
         wanted_->reason = news->file_changed ? "the mesh file has changed" : "a model's folder has changed";
+        // Ramps go on where they are.
+        CarryRamps(rollout_.has_value() ? next_ : revision_, &*wanted_);
       } else {
         log_.Say(absl::StrCat("mesh '", revision_.mesh,
                               "': a model's folder has changed; that is not rolled out before the mesh file changes, "
@@ -155,6 +163,20 @@ class Supervisor {
     parts_.requests.Clear();
     if (const uint64_t number = parts_.folder.TakeWanted(); number != 0) WantOld(number);
     if (!wanted_.has_value() || rollout_.has_value()) return;
+    BeginWanted();
+  }
+
+  /// Where arms of split traffic have done well or badly: the next revision.
+  void LookAtRamps() {
+    if (rollout_.has_value() || wanted_.has_value() || Now() < ramps_at_) return;
+    std::optional<Revision> next = ramps_.Next(revision_, processes_.Counts(), Now());
+    for (const std::string& news : ramps_.TakeNews()) log_.Say(absl::StrCat("mesh '", revision_.mesh, "': ", news));
+    if (!next.has_value()) return;
+    wanted_ = std::move(next);
+    BeginWanted();
+  }
+
+  void BeginWanted() {
     Revision next = *std::exchange(wanted_, std::nullopt);
     next.number = revision_.number;
     absl::Status status = parts_.folder.AssignPeers(&next);
@@ -176,6 +198,7 @@ class Supervisor {
     }
     wanted_ = *std::move(old);
     wanted_->reason = absl::StrCat("back to revision ", number);
+    StopRamps(wanted_->reason, &*wanted_);
     went_back_ = true;
   }
 
@@ -247,6 +270,7 @@ class Supervisor {
   /// The revision that was being prepared is not rolled out.
   void Refuse(absl::string_view why) {
     parts_.folder.Unpoint("next");
+    ramps_at_ = Now() + kRampDelay;
     const absl::Status kept = parts_.folder.Refuse(next_, why);
     log_.Say(absl::StrCat("mesh '", revision_.mesh, "': revision ", next_.number, " cannot be prepared, revision ",
                           revision_.number, " goes on: ", why,
@@ -321,6 +345,9 @@ class Supervisor {
   std::optional<Revision> wanted_;
   /// By request: what is in folders does not undo that.
   bool went_back_ = false;
+  Ramps ramps_;
+  /// Not before; later where a revision was refused, so that it is not tried over and over.
+  absl::Time ramps_at_ = absl::InfinitePast();
   std::optional<Rollout> rollout_;
   absl::Time rollout_began_;
   Revision next_;
@@ -343,6 +370,8 @@ absl::Status RunSupervisor(const SupervisorOptions& options) {
   ASSIGN_OR_RETURN(const std::unique_ptr<RunFolder> folder, RunFolder::Open(options.run_folder));
   Revision revision = mesh.revision;
   revision.reason = "the mesh has started";
+  // What ramps had come to when the mesh was stopped.
+  if (const auto last = ReadRevision(folder->current()); last.ok()) CarryRamps(*last, &revision);
   RETURN_IF_ERROR(folder->AssignPeers(&revision));
   RETURN_IF_ERROR(folder->Publish(&revision));
   ASSIGN_OR_RETURN(const std::unique_ptr<FolderWatch> status_files, FolderWatch::Open(folder->status_folder()));

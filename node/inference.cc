@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "node/observe/request_log.h"
+#include "node/shadows.h"
 
 namespace portico {
 namespace {
@@ -92,8 +93,12 @@ class Inference::Call {
     record_->inputs = Named(signature_.inputs, inputs);
   }
 
+  /// A copy of it goes to its arm's shadow.
+  void Copy(const std::vector<Tensor>& inputs) { copied_inputs_ = std::make_unique<std::vector<Tensor>>(inputs); }
+
   void Finish(absl::StatusOr<std::vector<Tensor>> outputs) {
     const absl::Duration latency = inference_.clock_.Now() - start_;
+    context_->CountArm(outputs.status(), latency);
     RequestSeries& series = servable_->series(signature_);
     series.Left(bytes_);
     series.Finished(api_, outputs.status(), latency, rows_);
@@ -112,8 +117,15 @@ class Inference::Call {
       context_->spans.Add(std::move(span));
     }
     if (record_ != nullptr) Complete(outputs, latency);
+    std::vector<Tensor> to_compare;
+    const bool copied = copied_inputs_ != nullptr && outputs.ok();
+    if (copied) to_compare = *outputs;
     done_(std::move(outputs));
     done_ = nullptr;
+    if (copied) {
+      inference_.options_.shadows->Send({servable_, &signature_, context_, *std::move(copied_inputs_),
+                                         std::move(to_compare), latency});
+    }
     if (record_ != nullptr) inference_.options_.request_log->Add(*std::move(record_));
     inference_.Leave(place_, bytes_);
   }
@@ -142,6 +154,8 @@ class Inference::Call {
   const absl::Time start_;
   /// Only of a request that goes into the request log.
   std::unique_ptr<PredictionRecord> record_;
+  /// Only of a request that is copied to a shadow.
+  std::unique_ptr<std::vector<Tensor>> copied_inputs_;
   Done done_;
 };
 
@@ -210,6 +224,7 @@ void Inference::Run(Api api, std::shared_ptr<const Servable> servable, const Sig
   const auto refuse = [&](absl::Status status) {
     servable->series(signature).Finished(api, status, absl::ZeroDuration(), 0);
     servable->stats().RequestDone(false, absl::ZeroDuration(), 0, clock_.Now());
+    context->CountArm(status, absl::ZeroDuration());
     done(std::move(status));
   };
   if (absl::Status status = CheckInputs(signature, inputs); !status.ok()) return refuse(std::move(status));
@@ -221,6 +236,7 @@ void Inference::Run(Api api, std::shared_ptr<const Servable> servable, const Sig
   auto call = std::make_unique<Call>(*this, api, std::move(servable), signature, context, *place, bytes,
                                      RowsOf(signature, inputs), std::move(done));
   if (options_.request_log != nullptr && options_.request_log->Sample(running.name())) call->Keep(inputs);
+  if (context->arm && options_.shadows != nullptr && options_.shadows->Wants(*context)) call->Copy(inputs);
   running.Run(
       signature, std::move(context), std::move(inputs),
       [call = std::move(call)](absl::StatusOr<std::vector<Tensor>> outputs) { call->Finish(std::move(outputs)); });

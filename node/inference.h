@@ -18,6 +18,7 @@
 namespace portico {
 
 class RequestLog;
+class Shadows;
 
 /// Where every frontend's requests go in, whichever API they came by: admission, checks against the signature, metrics,
 /// spans, and the run itself. Thread-safe.
@@ -40,6 +41,8 @@ class Inference {
     std::string node_name = "node";
     /// Where sampled requests are recorded; null: nowhere. Not owned, must outlive it.
     RequestLog* request_log = nullptr;
+    /// Who copies requests of split traffic to shadows; null: nobody. Not owned, must outlive it.
+    Shadows* shadows = nullptr;
   };
 
   using Api = RequestApi;

@@ -22,6 +22,7 @@
 #include "node/frontend/request_entry.h"
 #include "node/frontend/tfs_grpc.h"
 #include "node/frontend/tfs_rest.h"
+#include "node/frontend/traffic_page.h"
 #include "node/frontend/v2_grpc.h"
 #include "node/frontend/v2_rest.h"
 #include "node/observe/memory_account.h"
@@ -31,9 +32,11 @@
 #include "node/revision_serving.h"
 #include "node/servables/servables.h"
 #include "node/served_list.h"
+#include "node/shadows.h"
 #include "router/dns_resolver.h"
 #include "router/live_revisions.h"
 #include "router/static_resolver.h"
+#include "router/traffic_arms.h"
 
 namespace portico {
 namespace {
@@ -76,6 +79,7 @@ class NodeImpl final : public Node {
     return servables_->Ready();
   }
   Inference& inference() override { return *inference_; }
+  std::vector<ArmCounts> Traffic() const override { return arms_.Read(); }
 
   void Stop() override {
     if (stopped_ || inference_ == nullptr) return;
@@ -95,6 +99,7 @@ class NodeImpl final : public Node {
     if (http_ != nullptr) http_->Stop(absl::Seconds(2));
     http_parsers_.Stop();
     listeners_.clear();
+    shadows_->Stop();
     router_.reset();
     workers_.Stop();
     if (otlp_ != nullptr) otlp_->Stop();
@@ -110,6 +115,14 @@ class NodeImpl final : public Node {
     self.incarnation = incarnation_;
     if (servables_ != nullptr) self.served = ServedList(*servables_);
     return self;
+  }
+
+  /// Whether a client's key says anything here.
+  bool ReadsKey() const {
+    const auto by_key = [](const RoutePolicy& policy) { return policy.balance == "consistent_hash"; };
+    return !options_.revisions.pointer.empty() || by_key(options_.default_policy) ||
+           std::any_of(options_.policies.begin(), options_.policies.end(),
+                       [&](const auto& policy) { return by_key(policy.second); });
   }
 
   absl::Status Assemble() {
@@ -133,7 +146,9 @@ class NodeImpl final : public Node {
     if (!options_.revisions.pointer.empty()) servables.revisions = &revisions_;
     servables_ = std::make_unique<Servables>(
         std::move(servables), Servable::Dependencies{workers_, workers_.size(), *router_, clock_, *metrics_});
+    shadows_ = std::make_unique<Shadows>(*router_, clock_);
     Inference::Options inference = options_.inference;
+    inference.shadows = shadows_.get();
     inference.node_name = options_.name;
     inference.request_log = request_log_.get();
     inference_ = std::make_unique<Inference>(std::move(inference), *servables_, clock_, *metrics_);
@@ -143,7 +158,7 @@ class NodeImpl final : public Node {
     }
     peer_frontend_ = std::make_unique<PeerFrontend>(*inference_, traces_->span_floor());
     const LiveRevisions* revisions = options_.revisions.pointer.empty() ? nullptr : &revisions_;
-    entrance_.emplace(Entrance{*inference_, *traces_, access_, revisions});
+    entrance_.emplace(Entrance{*inference_, *traces_, access_, revisions, ReadsKey()});
     TfsRestFrontend::Options rest;
     rest.timeout = options_.rest_timeout;
     rest.max_tensor_bytes = options_.http.max_body_bytes;
@@ -161,7 +176,8 @@ class NodeImpl final : public Node {
     reflection_ = GrpcReflection::Create(access_);
     health_ = GrpcHealth::Create({}, *inference_, [this] { return Ready(); });
     memory_ = std::make_unique<MemoryAccount>(*servables_, *inference_, request_log_.get(), *metrics_);
-    admin_ = std::make_unique<Admin>([this] { return Ready(); }, *servables_, *metrics_, *traces_, *memory_);
+    admin_ = std::make_unique<Admin>([this] { return Ready(); }, *servables_, *metrics_, *traces_, *memory_,
+                                     [this] { return TrafficJson(arms_, *shadows_); });
     return absl::OkStatus();
   }
 
@@ -268,7 +284,9 @@ class NodeImpl final : public Node {
   const std::unique_ptr<Transport> transport_;
   StaticResolver resolver_;
   const DnsResolver names_{resolver_, {}};
-  LiveRevisions revisions_;
+  TrafficArms arms_{*metrics_};
+  LiveRevisions revisions_{0, &arms_};
+  std::unique_ptr<Shadows> shadows_;
   std::unique_ptr<Router> router_;
   std::unique_ptr<RequestLog> request_log_;
   std::unique_ptr<Servables> servables_;

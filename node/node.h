@@ -20,6 +20,7 @@
 #include "node/servables/model_config.h"
 #include "node/servables/model_config_poller.h"
 #include "router/revision.h"
+#include "router/traffic_arms.h"
 #include "transport/transport.h"
 
 namespace portico {
@@ -90,6 +91,8 @@ class Node {
   /// OK when every model is available; else which is not, and why.
   virtual absl::Status Ready() const = 0;
   virtual Inference& inference() = 0;
+  /// What the arms of split traffic have done here.
+  virtual std::vector<ArmCounts> Traffic() const = 0;
   /// Drains: not ready, no new requests, those in hand finish (at most drain_timeout), listeners close.
   virtual void Stop() = 0;
 };

@@ -212,7 +212,7 @@ void RevisionFollower::Prepare() {
 
 void RevisionFollower::Answer(Held& held) {
   const Revision::Node* node = held.revision.FindNode(options_.node, options_.replica);
-  live_.Add(RevisionView::Of(held.revision, *node));
+  live_.Add(RevisionView::Of(held.revision, *node, live_.arms()));
   held.prepared = true;
 }
 

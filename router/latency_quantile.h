@@ -24,16 +24,17 @@ class LatencyQuantile {
   /// The quantile, as of the last look; infinite as long as too little is known.
   absl::Duration Get() const;
 
- private:
   /// Buckets per doubling: 2^4.
   static constexpr int kBits = 4;
   static constexpr size_t kBuckets = (26 - kBits + 1) << kBits;
-  /// What a latency counts at first, so that parts of one can be forgotten.
-  static constexpr uint64_t kWhole = 256;
-
   static size_t BucketOf(uint64_t us);
   /// The highest value of a bucket, in microseconds.
   static uint64_t TopOf(size_t bucket);
+
+ private:
+  /// What a latency counts at first, so that parts of one can be forgotten.
+  static constexpr uint64_t kWhole = 256;
+
   void Look(int64_t now_us);
 
   const double share_;

@@ -6,19 +6,49 @@
 #include "base/check.h"
 
 namespace portico {
+namespace {
 
-std::shared_ptr<const RevisionView> RevisionView::Of(const Revision& revision, const Revision::Node& node) {
+ServableRef RefOf(const TrafficTarget& target) {
+  ServableRef ref;
+  ref.name = target.model;
+  ref.version = target.version;
+  return ref;
+}
+
+absl::Status NotHeld(const ServableRef& ref, uint64_t number) {
+  return absl::NotFoundError(absl::StrCat("servable '", ref.ToString(), "': got a request of revision ", number,
+                                          ", which this node does not hold (yet, or any more)"));
+}
+
+}  // namespace
+
+std::shared_ptr<const RevisionView> RevisionView::Of(const Revision& revision, const Revision::Node& node,
+                                                     TrafficArms* arms) {
   auto view = std::make_shared<RevisionView>();
   view->number = revision.number;
   for (const std::string& name : node.serve) {
     const Revision::Model* model = revision.FindModel(name);
     if (model != nullptr) view->models[name] = {model->pins, model->labels};
   }
+  view->splits = !revision.traffic.empty();
+  if (arms != nullptr) view->traffic = arms->ViewOf(revision, node.serve);
   return view;
+}
+
+const TrafficView* RevisionView::TrafficOf(const ServableRef& ref) const {
+  if (traffic.empty() || ref.version > 0 || !ref.label.empty() || !ref.digest.empty()) return nullptr;
+  const auto found = traffic.find(ref.name);
+  if (found == traffic.end()) return nullptr;
+  if (ref.version < 0) return found->second.get();
+  // By 0 clients of OpenVINO's model server mean the default version, where there is no such version.
+  const auto model = models.find(ref.name);
+  const bool named = model != models.end() && !model->second.pins.empty() && model->second.pins.front().version == 0;
+  return named ? nullptr : found->second.get();
 }
 
 absl::StatusOr<ServableRef> RevisionView::Narrow(const ServableRef& ref) const {
   if (!ref.digest.empty()) return ref;
+  if (const TrafficView* const spread = TrafficOf(ref); spread != nullptr) return RefOf(spread->Heaviest());
   const auto found = models.find(ref.name);
   if (found == models.end()) {
     // Who names a version means it, in whichever revision.
@@ -64,8 +94,27 @@ absl::StatusOr<ServableRef> LiveRevisions::Narrow(const ServableRef& ref, uint64
       if (view->number == number) return view->Narrow(ref);
     }
   }
-  return absl::NotFoundError(absl::StrCat("servable '", ref.ToString(), "': got a request of revision ", number,
-                                          ", which this node does not hold (yet, or any more)"));
+  return NotHeld(ref, number);
+}
+
+absl::StatusOr<ServableRef> LiveRevisions::Route(const ServableRef& ref, const RequestContext& context) const {
+  if (!draws() || !ref.digest.empty()) return Narrow(ref, context.revision);
+  uint64_t number = context.revision;
+  {
+    Copy& copy = copies_.Own();
+    MutexLock lock(&copy.mutex);
+    if (number == 0) number = copy.current;
+    if (number == 0) return ref;
+    for (const auto& view : copy.views) {
+      if (view->number != number) continue;
+      const TrafficView* const traffic = view->TrafficOf(ref);
+      if (traffic == nullptr) return view->Narrow(ref);
+      const Ref<const TrafficArm>& arm = traffic->Choose(ref.name, context);
+      if (!context.shadow) context.arm = arm;
+      return RefOf(arm->target());
+    }
+  }
+  return NotHeld(ref, number);
 }
 
 void LiveRevisions::SetViews(const Views& views) {
@@ -77,6 +126,7 @@ void LiveRevisions::SetViews(const Views& views) {
 }
 
 void LiveRevisions::Add(std::shared_ptr<const RevisionView> view) {
+  if (view->splits) draws_.store(true, std::memory_order_relaxed);
   MutexLock lock(&mutex_);
   views_.push_back(std::move(view));
   SetViews(views_);

@@ -7,6 +7,7 @@
 #include "base/status_macros.h"
 #include "router/policies/policy.h"
 #include "router/revision_model.h"
+#include "router/traffic_document.h"
 #include "router/yaml_node.h"
 #include "yaml-cpp/yaml.h"
 
@@ -208,14 +209,23 @@ std::string FormatRevision(const Revision& revision) {
     out << YAML::Key << target << YAML::Value;
     EmitPolicy(out, policy);
   }
-  out << YAML::EndMap << YAML::EndMap;
+  out << YAML::EndMap;
+  if (!revision.traffic.empty()) {
+    out << YAML::Key << "traffic" << YAML::Value << YAML::BeginMap;
+    for (const auto& [model, split] : revision.traffic) {
+      out << YAML::Key << model << YAML::Value;
+      EmitTraffic(split, out);
+    }
+    out << YAML::EndMap;
+  }
+  out << YAML::EndMap;
   return absl::StrCat(out.c_str(), "\n");
 }
 
 absl::StatusOr<Revision> ReadRevision(const std::string& path) {
   ASSIGN_OR_RETURN(const YamlNode root, ReadYaml(path));
   RETURN_IF_ERROR(
-      root.CheckMap("revision", {"revision", "mesh", "reason", "models", "nodes", "default_policy", "policies"}));
+      root.CheckMap("revision", {"revision", "mesh", "reason", "models", "nodes", "default_policy", "policies", "traffic"}));
   Revision revision;
   const YamlNode* number = root.Find("revision");
   const YamlNode* models = root.Find("models");
@@ -249,6 +259,13 @@ absl::StatusOr<Revision> ReadRevision(const std::string& path) {
       ASSIGN_OR_RETURN(RoutePolicy policy,
                        ReadRoutePolicy(entry.value, absl::StrCat("policy '", entry.key, "'"), revision.default_policy));
       revision.policies.emplace(entry.key, std::move(policy));
+    }
+  }
+  if (const YamlNode* traffic = root.Find("traffic")) {
+    RETURN_IF_ERROR(traffic->CheckMap("traffic", {}));
+    for (const YamlEntry& entry : traffic->entries()) {
+      ASSIGN_OR_RETURN(TrafficSplit split, ReadTraffic(entry.value, absl::StrCat("traffic '", entry.key, "'")));
+      revision.traffic.emplace(entry.key, std::move(split));
     }
   }
   return revision;

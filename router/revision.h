@@ -12,6 +12,7 @@
 #include "base/version_policy.h"
 #include "router/hedge_policy.h"
 #include "router/on_error_policy.h"
+#include "router/traffic.h"
 
 namespace portico {
 
@@ -90,6 +91,8 @@ struct Revision {
   RoutePolicy default_policy;
   /// By target.
   std::map<std::string, RoutePolicy> policies;
+  /// By the model that is asked for.
+  std::map<std::string, TrafficSplit> traffic;
 
   const Model* FindModel(absl::string_view name) const;
   const Node* FindNode(absl::string_view name, int replica) const;

@@ -23,9 +23,10 @@ absl::Status StatusOfReply(const PeerHeader& header) {
   return absl::Status(code, header.message);
 }
 
-/// What balances a call by its content: its first input, of which the beginning has to do.
-uint64_t KeyOf(absl::Span<const Tensor> tensors) {
+/// What balances a call: the client's own key, else its content: its first input, of which the beginning has to do.
+uint64_t KeyOf(const RequestContext& context, absl::Span<const Tensor> tensors) {
   constexpr size_t kMaxBytes = 4096;
+  if (context.key != 0) return context.key;
   if (tensors.empty()) return 0;
   return StableHash(tensors[0].bytes().substr(0, kMaxBytes));
 }
@@ -67,7 +68,7 @@ RoutedCall::RoutedCall(ReplicaSet& set, Surroundings& surroundings, Ref<const Re
 
 void RoutedCall::Start(const RouteTarget& target, absl::Span<const Tensor> tensors) {
   if (absl::Status status = Admit(target, tensors.size()); !status.ok()) return Finish(std::move(status));
-  if (set_.needs_key()) key_ = KeyOf(tensors);
+  if (set_.needs_key()) key_ = KeyOf(*context_, tensors);
   Ref<Replica> replica = set_.Pick(start_, surroundings_.random(), {}, key_);
   if (!replica) return Finish(set_.Unavailable());
   target_ = &target;
@@ -78,11 +79,13 @@ void RoutedCall::Start(const RouteTarget& target, absl::Span<const Tensor> tenso
     set_.hedging().budget().Earn();
     hedge_at = start_ + set_.hedging().Delay();
   }
-  in_queue_ = hedge_at < CallDeadline().at();
+  // A copy is worth one call.
+  const bool repeats = !alone && !context_->shadow;
+  in_queue_ = repeats && hedge_at < CallDeadline().at();
   Try first;
   {
     MutexLock lock(&mutex_);
-    repeatable_ = !alone && (in_queue_ || set_.policy().retries > 0);
+    repeatable_ = repeats && (in_queue_ || set_.policy().retries > 0);
     if (repeatable_) kept_.assign(tensors.begin(), tensors.end());
     first = Begin(std::move(replica), /*hedge=*/false);
   }
@@ -142,6 +145,9 @@ PeerHeader RoutedCall::MakeHeader(const RouteTarget& target, size_t num_tensors,
   header.parent_span_id = one.span_id != 0 ? one.span_id : context_->trace.parent_span_id;
   header.sampled = context_->trace.sampled;
   header.trace_state = context_->trace_state;
+  header.key = context_->key;
+  header.draw = context_->draw;
+  header.shadow = context_->shadow;
   header.tenant = context_->tenant;
   header.product = context_->product;
   header.priority = context_->priority;
@@ -206,9 +212,10 @@ void RoutedCall::OnReply(size_t index, absl::StatusOr<PeerMessage> reply) {
     }
   }
   one.replica->endpoint().in_flight().fetch_sub(1, std::memory_order_relaxed);
-  if (one.replica->Learn(now, now - one.sent, BlameOf(status))) set_.metrics().Ejected();
+  // What copies see is nobody's fault: replicas serve others by it.
+  if (!context_->shadow && one.replica->Learn(now, now - one.sent, BlameOf(status))) set_.metrics().Ejected();
   if (late) return;
-  if (index == 0 && (status.ok() || status.code() == absl::StatusCode::kDeadlineExceeded)) {
+  if (index == 0 && !context_->shadow && (status.ok() || status.code() == absl::StatusCode::kDeadlineExceeded)) {
     set_.hedging().Learn(now - one.sent, now);
   }
   if (one.span_id != 0 && context_->Records(now - one.sent)) {

@@ -114,6 +114,9 @@ void PutAfterTensors(WireWriter& out, const PeerHeader& header) {
   PutBytes(out, 27, header.node);
   for (const ServedEntry& served : header.served) PutServed(out, served);
   PutBytes(out, 29, header.trace_state);
+  PutFixed64(out, 30, header.key);
+  PutFixed64(out, 31, header.draw);
+  PutVarint(out, 32, header.shadow ? 1 : 0);
 }
 
 // --- Decoding ---
@@ -464,6 +467,15 @@ absl::Status DecodeHeader(absl::string_view bytes, const PeerLimits& limits, Pee
         break;
       case Tag(29, kBytes):
         header->trace_state = in.Bytes();
+        break;
+      case Tag(30, kFixed64):
+        header->key = in.Fixed64();
+        break;
+      case Tag(31, kFixed64):
+        header->draw = in.Fixed64();
+        break;
+      case Tag(32, kVarint):
+        header->shadow = in.Bool();
         break;
       default:
         RETURN_IF_ERROR(DecodeRepeated(in, limits, header));

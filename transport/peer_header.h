@@ -69,6 +69,9 @@ struct PeerHeader {
   uint64_t parent_span_id = 0;
   bool sampled = false;
   absl::string_view trace_state;
+  uint64_t key = 0;
+  uint64_t draw = 0;
+  bool shadow = false;
   absl::string_view tenant;
   absl::string_view product;
   int32_t priority = 0;

@@ -35,7 +35,7 @@ void AppendStrings(const std::vector<std::string>& texts, std::string* out) {
 
 bool Admin::Handles(absl::string_view path) {
   return path == "/healthz" || path == "/readyz" || path == "/debug/traces" || path == "/debug/memory" ||
-         IsMetrics(path);
+         path == "/debug/traffic" || IsMetrics(path);
 }
 
 void Admin::Handle(const HttpRequest& request, HttpServer::Respond respond) const {
@@ -49,6 +49,8 @@ void Admin::Handle(const HttpRequest& request, HttpServer::Respond respond) cons
     reply = TracesReply(request.query);
   } else if (request.path == "/debug/memory") {
     reply.body = memory_.Json();
+  } else if (request.path == "/debug/traffic") {
+    reply.body = traffic_();
   } else if (IsMetrics(request.path)) {
     memory_.Refresh();
     reply.content_type = "text/plain; version=0.0.4; charset=utf-8";

@@ -13,13 +13,18 @@
 namespace portico {
 
 /// What operators ask a node over HTTP: /healthz, /readyz, /metrics (also /monitoring/prometheus/metrics),
-/// /debug/memory and /debug/traces[?id=TRACE&slow=1&format=chrome|otlp]. Answers in place. Thread-safe.
+/// /debug/memory, /debug/traffic and /debug/traces[?id=TRACE&slow=1&format=chrome|otlp]. Answers in place. Thread-safe.
 class Admin {
  public:
-  /// `ready`: OK when the node may get traffic, else why not. References are not owned and must outlive it.
+  /// `ready`: OK when the node may get traffic, else why not. `traffic`: what /debug/traffic says. References are not owned and must outlive it.
   Admin(std::function<absl::Status()> ready, const Servables& servables, const PrometheusMetrics& metrics,
-        const Traces& traces, const MemoryAccount& memory)
-      : ready_(std::move(ready)), servables_(servables), metrics_(metrics), traces_(traces), memory_(memory) {}
+        const Traces& traces, const MemoryAccount& memory, std::function<std::string()> traffic)
+      : ready_(std::move(ready)),
+        servables_(servables),
+        metrics_(metrics),
+        traces_(traces),
+        memory_(memory),
+        traffic_(std::move(traffic)) {}
 
   /// Whether the path is this frontend's.
   static bool Handles(absl::string_view path);
@@ -34,6 +39,7 @@ class Admin {
   const PrometheusMetrics& metrics_;
   const Traces& traces_;
   const MemoryAccount& memory_;
+  const std::function<std::string()> traffic_;
 };
 
 }  // namespace portico

@@ -24,6 +24,9 @@ Ref<const RequestContext> ContextOf(const PeerHeader& header, absl::Duration spa
   context->span_floor = span_floor;
   context->entry_span_id = header.parent_span_id;
   if (context->MayRecord()) context->trace.parent_span_id = NewSpanId();
+  context->key = header.key;
+  context->draw = header.draw;
+  context->shadow = header.shadow;
   context->tenant = std::string(header.tenant);
   context->product = std::string(header.product);
   context->priority = header.priority;
@@ -107,6 +110,7 @@ struct PeerFrontend::Call {
 
   void Refuse(const absl::Status& status) {
     frontend.Forget(key);
+    context->CountArm(status, absl::ZeroDuration());
     ReplyError(reply, status);
   }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/status_macros.h"
+#include "router/request_key.h"
 
 namespace portico {
 
@@ -24,7 +25,7 @@ absl::Status RequestEntry::StartFor(const Tenant* tenant,
   if (tenant == nullptr) return absl::UnauthenticatedError("request: got nobody who sends it, want a tenant");
   context_->tenant = tenant->name;
   context_->priority = tenant->priority;
-  return absl::OkStatus();
+  return entrance_.reads_key ? TakeRequestKey(header("x-portico-key"), context_.get()) : absl::OkStatus();
 }
 
 void RequestEntry::StartTrace(absl::string_view traceparent, absl::string_view tracestate) {
@@ -45,6 +46,8 @@ void RequestEntry::StartTrace(absl::string_view traceparent, absl::string_view t
 }
 
 std::string RequestEntry::Finish(absl::string_view error) {
+  // What failed before it ran: its arm does not take what it was sent.
+  if (!error.empty()) context_->CountArm(absl::InvalidArgumentError(error), absl::ZeroDuration());
   if (!context_->MayRecord()) return "";
   const absl::Time now = entrance_.inference.clock().Now();
   Trace trace;

@@ -24,6 +24,8 @@ struct Entrance {
   const Access& access;
   /// With which revision requests are stamped; null: with none.
   const LiveRevisions* revisions = nullptr;
+  /// Whether `x-portico-key` matters: traffic may be split by it, or portals' calls balanced.
+  bool reads_key = false;
 };
 
 /// A client's request at the door, whichever API it came by: makes its context from what headers say, and sees it off.
@@ -36,11 +38,12 @@ class RequestEntry {
   explicit RequestEntry(const Entrance& entrance) : entrance_(entrance) {
     if (entrance.revisions == nullptr) return;
     std::tie(context_->revision, context_->revision_hold) = entrance.revisions->Stamp();
+    if (entrance.revisions->draws()) context_->draw = NewSpanId();
   }
 
   /// `header`: a header's (gRPC: metadata's) value by its lower-case name, empty where there is none. Reads
   /// `authorization` (UNAUTHENTICATED where that is not enough), W3C `traceparent` (none, or nonsense: `traces` draws
-  /// whether it is sampled) and `tracestate`.
+  /// whether it is sampled) and `tracestate`, and `x-portico-key` (INVALID_ARGUMENT beyond 256 bytes).
   absl::Status Start(absl::FunctionRef<absl::string_view(absl::string_view name)> header, Deadline deadline);
 
   /// The same where the door has found out already who sends it; null: nobody that may (UNAUTHENTICATED).
@@ -50,6 +53,8 @@ class RequestEntry {
   const Ref<RequestContext>& context() const { return context_; }
   /// Where portals were answered by a fallback: which, to tell the client ("hub/enc=defaults"); empty nearly always.
   std::string Fallbacks() const { return context_->fallbacks.Joined(); }
+  /// The arm of a traffic split that answered, to tell the client; empty where there was none.
+  absl::string_view Arm() const { return context_->arm ? context_->arm->name() : absl::string_view(); }
   /// The client has gone. From any thread.
   void Cancel() const { context_->Cancel(); }
 

@@ -24,7 +24,7 @@ absl::StatusOr<ServableRef> V2InferCall::Read(absl::FunctionRef<absl::string_vie
   const absl::Status read = ReadV2InferRequest(received_.bytes, &request_);
   id_ = std::string(request_.id);
   RETURN_IF_ERROR(read);
-  request_.parameters.ApplyTo(inference_.clock(), entry_.context().get());
+  RETURN_IF_ERROR(request_.parameters.ApplyTo(inference_.clock(), entry_.context().get()));
   return RefOfV2(request_.model, request_.version);
 }
 

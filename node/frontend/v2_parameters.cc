@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "router/request_key.h"
 
 namespace portico {
 namespace {
@@ -55,6 +56,12 @@ absl::Status V2RequestParameters::Set(absl::string_view name, const V2Value& val
     signature = std::string(*text);
     return absl::OkStatus();
   }
+  if (name == "portico_key") {
+    const auto* text = std::get_if<absl::string_view>(&value);
+    if (text == nullptr) return WrongType(name, "text");
+    key = std::string(*text);
+    return absl::OkStatus();
+  }
   if (name == "priority") return ReadCount(name, value, &priority);
   if (name == "timeout") {
     uint64_t us = 0;
@@ -79,13 +86,14 @@ absl::Status V2RequestParameters::Set(absl::string_view name, const V2Value& val
   return absl::OkStatus();
 }
 
-void V2RequestParameters::ApplyTo(const Clock& clock, RequestContext* context) const {
+absl::Status V2RequestParameters::ApplyTo(const Clock& clock, RequestContext* context) const {
   if (timeout != absl::InfiniteDuration()) {
     context->deadline = context->deadline.Sooner(Deadline::In(timeout, clock));
   }
   // Beyond any number of steps that matters, and far from overflow.
   constexpr uint64_t kLowest = 1 << 20;
   if (priority > 1) context->priority -= static_cast<int32_t>(std::min(priority, kLowest) - 1);
+  return TakeRequestKey(key, context);
 }
 
 absl::Status V2TensorParameters::Set(absl::string_view name, const V2Value& value) {

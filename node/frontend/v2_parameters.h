@@ -26,11 +26,14 @@ struct V2RequestParameters {
   absl::Duration timeout = absl::InfiniteDuration();
   /// `binary_data_output`: outputs come as binary data unless they say otherwise (REST).
   bool binary_data_output = false;
+  /// `portico_key`: what the `x-portico-key` header says, for clients that send many requests in one stream.
+  std::string key;
 
   /// INVALID_ARGUMENT for a value of the wrong type; UNIMPLEMENTED for sequence_* and what else is not served here.
   absl::Status Set(absl::string_view name, const V2Value& value);
-  /// Deadline and priority of the request. `context` was started already.
-  void ApplyTo(const Clock& clock, RequestContext* context) const;
+  /// Deadline, priority and key of the request. `context` was started already. INVALID_ARGUMENT for a key that is too
+  /// long.
+  absl::Status ApplyTo(const Clock& clock, RequestContext* context) const;
 };
 
 /// What the parameters of an input or a requested output say.

@@ -79,8 +79,7 @@ class V2RestFrontend::InferCall {
       return absl::OkStatus();
     }
     ASSIGN_OR_RETURN(request_, ReadV2InferJson(body_.substr(0, json), body_.substr(json), options_.max_tensor_bytes));
-    request_.parameters.ApplyTo(inference_.clock(), entry_.context().get());
-    return absl::OkStatus();
+    return request_.parameters.ApplyTo(inference_.clock(), entry_.context().get());
   }
 
   static void OnServable(std::unique_ptr<InferCall> call, absl::StatusOr<std::shared_ptr<const Servable>> servable) {
@@ -134,6 +133,7 @@ class V2RestFrontend::InferCall {
     if (std::string fallbacks = entry_.Fallbacks(); !fallbacks.empty()) {
       reply.headers.emplace_back("X-Portico-Fallback", std::move(fallbacks));
     }
+    if (!entry_.Arm().empty()) reply.headers.emplace_back("X-Portico-Arm", entry_.Arm());
     respond_(std::move(reply));
   }
 

@@ -170,7 +170,7 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servables::Impl::Resolve(const S
 
 void Servables::Impl::Acquire(const ServableRef& ref, const Ref<const RequestContext>& context, AcquireDone done) {
   if (options_.revisions == nullptr) return AcquireExactly(ref, context, std::move(done));
-  const absl::StatusOr<ServableRef> narrowed = options_.revisions->Narrow(ref, context->revision);
+  const absl::StatusOr<ServableRef> narrowed = options_.revisions->Route(ref, *context);
   if (!narrowed.ok()) return done(narrowed.status());
   AcquireExactly(*narrowed, context, std::move(done));
 }

@@ -19,6 +19,13 @@ TEST(NodeStatusTest, WhatIsWrittenIsReadBack) {
   written.peer = "zmq+ipc:///run/hub-3.sock";
   written.models = {{"a", 2, "AVAILABLE", ""}, {"b", 0, "END", "no\nluck"}};
   written.degraded = {"a: hub/enc: away"};
+  written.traffic = {{.model = "a",
+                      .arm = "canary",
+                      .requests = 9,
+                      .errors = 2,
+                      .latencies = {{17, 3}, {200, 4}},
+                      .compared = 5,
+                      .disagreed = 1}};
   const TempFolder folder;
   const auto read = ReadNodeStatus(folder.Write("s.json", FormatNodeStatus(written)));
   ASSERT_TRUE(read.ok()) << read.status();
@@ -33,6 +40,7 @@ TEST(NodeStatusTest, WhatIsWrittenIsReadBack) {
   EXPECT_EQ(read->models[0].version, 2);
   EXPECT_EQ(read->models[1].error, "no\nluck");
   EXPECT_THAT(read->degraded, ElementsAre("a: hub/enc: away"));
+  EXPECT_EQ(read->traffic, written.traffic);
 }
 
 TEST(NodeStatusTest, OtherFilesAreRefused) {

@@ -3,6 +3,7 @@
 #include <map>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -120,6 +121,51 @@ TEST_F(RouterTest, WhatTravelsWithARequestIsInTheHeader) {
   EXPECT_EQ(call.header.parent_span_id, 3u);
   EXPECT_THAT(call.names, ElementsAre("left", "right"));
   EXPECT_EQ(call.tensors[1].data<float>()[0], 2);
+}
+
+TEST_F(RouterTest, CopiesAreNotTakenElsewhereAndSayNothingOfReplicas) {
+  Router::Options options;
+  options.default_policy.eject_after = 1;
+  Make({"x://a", "x://b"}, std::move(options));
+  Call(target_);
+  for (const char* endpoint : {"x://a", "x://b"}) transport_.Connected(endpoint);
+  transport_.calls.clear();
+  for (int i = 0; i < 20; ++i) {
+    auto context = MakeRef<RequestContext>();
+    context->shadow = true;
+    context->draw = 6;
+    const auto result = Call(target_, context);
+    ASSERT_EQ(transport_.calls.size(), static_cast<size_t>(i) + 1);
+    EXPECT_TRUE(transport_.calls.back().header.shadow);
+    EXPECT_EQ(transport_.calls.back().header.draw, 6u);
+    transport_.calls.back().Fail(absl::UnavailableError("gone"));
+    EXPECT_TRUE(absl::IsUnavailable((*result)->status()));
+  }
+  EXPECT_EQ(transport_.calls.size(), 20u) << "no other replica was asked";
+  for (const ReplicaStatus& replica : router_->Replicas()) EXPECT_EQ(replica.ejections, 0u);
+}
+
+TEST_F(RouterTest, ClientsKeyDecidesWhichReplicaWhereCallsAreHashed) {
+  Router::Options options;
+  options.default_policy.balance = "consistent_hash";
+  Make({"x://a", "x://b"}, std::move(options));
+  Call(target_);
+  for (const char* endpoint : {"x://a", "x://b"}) transport_.Connected(endpoint);
+  std::set<std::string> of_keys;
+  for (uint64_t key = 1; key <= 20; ++key) {
+    std::set<std::string> endpoints;
+    for (float content = 0; content < 5; ++content) {
+      auto context = MakeRef<RequestContext>();
+      context->key = key;
+      Call(target_, context, {Tensor::Of<float>({1}, {content})});
+      EXPECT_EQ(transport_.calls.back().header.key, key);
+      endpoints.insert(transport_.calls.back().endpoint);
+      transport_.calls.back().Reply({});
+    }
+    EXPECT_EQ(endpoints.size(), 1u) << "key " << key;
+    of_keys.merge(endpoints);
+  }
+  EXPECT_EQ(of_keys.size(), 2u);
 }
 
 TEST_F(RouterTest, SoonerOfRequestAndPolicyIsTheDeadline) {

@@ -137,6 +137,9 @@ TEST_P(TransportConformanceTest, HeaderOfACallArrivesWhole) {
   header.parent_span_id = 3;
   header.sampled = true;
   header.trace_state = "vendor=1";
+  header.key = 5;
+  header.draw = 6;
+  header.shadow = true;
   header.tenant = "t";
   header.product = "p";
   header.priority = -2;
@@ -163,6 +166,9 @@ TEST_P(TransportConformanceTest, HeaderOfACallArrivesWhole) {
   EXPECT_EQ(got.parent_span_id, 3u);
   EXPECT_TRUE(got.sampled);
   EXPECT_EQ(got.trace_state, "vendor=1");
+  EXPECT_EQ(got.key, 5u);
+  EXPECT_EQ(got.draw, 6u);
+  EXPECT_TRUE(got.shadow);
   EXPECT_EQ(got.tenant, "t");
   EXPECT_EQ(got.product, "p");
   EXPECT_EQ(got.priority, -2);

@@ -4,6 +4,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "inference/grpc_service.pb.h"
+#include "router/request_key.h"
 
 namespace portico {
 namespace {
@@ -198,6 +199,7 @@ TEST(V2CodecTest, ParametersAreRead) {
   (*request.mutable_parameters())["priority"].set_uint64_param(3);
   (*request.mutable_parameters())["timeout"].set_int64_param(1500);
   (*request.mutable_parameters())["sequence_id"].set_int64_param(0);
+  (*request.mutable_parameters())["portico_key"].set_string_param("user 7");
   (*request.mutable_parameters())["something"].set_double_param(1);
   request.set_id("id");
   std::string bytes = request.SerializeAsString();
@@ -208,9 +210,14 @@ TEST(V2CodecTest, ParametersAreRead) {
   EXPECT_EQ(view.parameters.timeout, absl::Microseconds(1500));
   RequestContext context;
   context.priority = 1;
-  view.parameters.ApplyTo(Clock::Real(), &context);
+  ASSERT_TRUE(view.parameters.ApplyTo(Clock::Real(), &context).ok());
   EXPECT_EQ(context.priority, -1);
   EXPECT_FALSE(context.deadline.infinite());
+  RequestContext by_header;
+  ASSERT_TRUE(TakeRequestKey("user 7", &by_header).ok());
+  EXPECT_EQ(context.key, by_header.key);
+  view.parameters.key = std::string(257, 'k');
+  EXPECT_TRUE(absl::IsInvalidArgument(view.parameters.ApplyTo(Clock::Real(), &context)));
 
   (*request.mutable_parameters())["sequence_id"].set_int64_param(5);
   bytes = request.SerializeAsString();

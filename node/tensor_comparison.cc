@@ -1,4 +1,4 @@
-#include "cli/tensor_comparison.h"
+#include "node/tensor_comparison.h"
 
 #include <algorithm>
 #include <cmath>
