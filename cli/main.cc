@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   portico::AddServeCommand(app, exit_code);
   portico::AddUpCommand(app, exit_code);
   portico::AddRevisionCommand(app, exit_code);
+  portico::AddApplyCommand(app, exit_code);
   portico::AddPredictCommand(app, exit_code);
   portico::AddReplayCommand(app, exit_code);
   portico::AddTraceCommand(app, exit_code);

@@ -20,6 +20,7 @@
 #include "cli/commands.h"
 #include "cli/curve_keys.h"
 #include "cli/report_error.h"
+#include "cli/serve_etcd_flags.h"
 #include "cli/serve_flags.h"
 #include "deploy/node_status.h"
 #include "deploy/signal_fd.h"
@@ -49,6 +50,8 @@ struct Flags {
   std::string curve_server_key;
   std::string log_level = "info";
   std::vector<std::unique_ptr<ServeFlags>> groups = AllServeFlags();
+  /// Not among the groups: revisions may come from there before anything else is known.
+  ServeEtcdFlags etcd;
 };
 
 /// "NAME=VALUE" in two. `flag` is for the message.
@@ -80,7 +83,8 @@ absl::StatusOr<Node::Options> StandaloneOptions(const Flags& flags) {
   return options;
 }
 
-absl::StatusOr<Node::Options> MeshOptions(const Flags& flags) {
+/// `pointer`: to the mesh's current revision.
+absl::StatusOr<Node::Options> MeshOptions(const Flags& flags, const std::string& pointer) {
   if (flags.node.empty()) return absl::InvalidArgumentError("--revision: got no --node, want which node of it this is");
   std::vector<std::string> given;
   for (const auto& group : flags.groups) {
@@ -91,20 +95,27 @@ absl::StatusOr<Node::Options> MeshOptions(const Flags& flags) {
         absl::StrCat("--revision: got ", absl::StrJoin(given, ", "), ", which the revision decides; leave it out"));
   }
   if (!flags.models.empty() || !flags.remotes.empty() || !flags.grpc.empty() || !flags.http.empty() ||
-      !flags.peer.empty() || flags.workers != 0) {
+      flags.workers != 0) {
     return absl::InvalidArgumentError(
-        "--revision: got flags that the revision decides (--model, --grpc, --http, --peer, --remote, --workers), want "
+        "--revision: got flags that the revision decides (--model, --grpc, --http, --remote, --workers), want "
         "none; leave them out");
   }
-  ASSIGN_OR_RETURN(const Revision revision, ReadRevision(flags.revision));
+  ASSIGN_OR_RETURN(const Revision revision, ReadRevision(pointer));
   absl::StatusOr<Node::Options> options = Node::OptionsFor(revision, flags.node, flags.replica);
   if (absl::IsNotFound(options.status())) {
     // It comes with the next revision.
-    const auto next = ReadRevision(std::filesystem::path(flags.revision).replace_filename("next"));
+    const auto next = ReadRevision(std::filesystem::path(pointer).replace_filename("next"));
     if (next.ok()) options = Node::OptionsFor(*next, flags.node, flags.replica);
   }
   if (!options.ok()) return options;
-  options->revisions.pointer = flags.revision;
+  if (!flags.peer.empty()) {
+    if (!options->peer.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat("--peer: got '", flags.peer, "' where the revision says '",
+                                                     options->peer, "', want one of them"));
+    }
+    options->peer = flags.peer;
+  }
+  options->revisions.pointer = pointer;
   options->revisions.node = flags.node;
   options->revisions.replica = flags.replica;
   return options;
@@ -125,8 +136,8 @@ absl::Status CompleteStandalone(Node::Options* options) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Node::Options> OptionsFrom(const Flags& flags) {
-  ASSIGN_OR_RETURN(Node::Options options, flags.revision.empty() ? StandaloneOptions(flags) : MeshOptions(flags));
+absl::StatusOr<Node::Options> OptionsFrom(const Flags& flags, const std::string& pointer) {
+  ASSIGN_OR_RETURN(Node::Options options, pointer.empty() ? StandaloneOptions(flags) : MeshOptions(flags, pointer));
   options.http.threads = flags.http_threads;
   if (flags.curve_key.empty() != flags.curve_allow.empty()) {
     return absl::InvalidArgumentError("--curve-key, --curve-allow: got one, want both: own keys, and who may connect");
@@ -136,7 +147,10 @@ absl::StatusOr<Node::Options> OptionsFrom(const Flags& flags) {
                                   &options.call_security));
   }
   for (const auto& group : flags.groups) RETURN_IF_ERROR(group->Apply(&options));
-  if (flags.revision.empty()) RETURN_IF_ERROR(CompleteStandalone(&options));
+  RETURN_IF_ERROR(flags.etcd.Apply(&options));
+  options.etcd.node = flags.node.empty() ? "node" : flags.node;
+  options.etcd.replica = flags.replica;
+  if (pointer.empty()) RETURN_IF_ERROR(CompleteStandalone(&options));
   return options;
 }
 
@@ -245,10 +259,16 @@ absl::Status Serve(const Flags& flags) {
     return absl::InvalidArgumentError(
         absl::StrCat("--log-level: got '", flags.log_level, "', want debug, info, warning, error or off"));
   }
-  ASSIGN_OR_RETURN(Node::Options options, OptionsFrom(flags));
+  // Before there are threads: they don't take signals either.
+  auto signals = std::make_unique<SignalFd>(std::initializer_list<int>{SIGINT, SIGTERM});
+  std::unique_ptr<ServeEtcdRevisions> revisions;
+  if (flags.revision == "etcd") {
+    ASSIGN_OR_RETURN(revisions, ServeEtcdRevisions::Open(flags.etcd));
+  }
+  ASSIGN_OR_RETURN(Node::Options options,
+                   OptionsFrom(flags, revisions == nullptr ? flags.revision : revisions->current()));
   StatusFile file(flags, options.name);
   options.revisions.on_change = [&file](const RevisionState& state) { file.OnRevisions(state); };
-  auto signals = std::make_unique<SignalFd>(std::initializer_list<int>{SIGINT, SIGTERM});
   ASSIGN_OR_RETURN(const std::unique_ptr<Node> node, Node::Start(std::move(options)));
   ASSIGN_OR_RETURN(const NodeStatus status, file.Begin(*node));
   SayAddresses(status);
@@ -296,7 +316,10 @@ void AddServeCommand(CLI::App& app, int& exit_code) {
   command->add_option("--workers", flags->workers, "Worker threads; 0: one per core")->check(CLI::NonNegativeNumber);
   command->add_option("--http-threads", flags->http_threads, "Threads that read and write HTTP; 0: one per four cores")
       ->check(CLI::Range(0, 256));
-  command->add_option("--revision", flags->revision, "Serve what a mesh's revision says of --node")->type_name("FILE");
+  command
+      ->add_option("--revision", flags->revision,
+                   "Serve what a mesh's revision says of --node; 'etcd': that below --etcd-prefix")
+      ->type_name("FILE|etcd");
   command->add_option("--node", flags->node, "Name of this node")->type_name("NAME");
   command->add_option("--replica", flags->replica, "Which replica of --node this is")->check(CLI::NonNegativeNumber);
   command->add_option("--status-file", flags->status_file, "Written when ready: addresses and models, as JSON")
@@ -310,6 +333,7 @@ void AddServeCommand(CLI::App& app, int& exit_code) {
       ->type_name("FILE");
   command->add_option("--log-level", flags->log_level, "debug, info, warning, error or off")->capture_default_str();
   for (const auto& group : flags->groups) group->AddTo(*command);
+  flags->etcd.AddTo(*command);
   command->footer(
       "Without an address it serves gRPC on 127.0.0.1:8500 and REST on 127.0.0.1:8501.\n"
       "Example, one node by itself:\n"

@@ -122,16 +122,10 @@ absl::Status RunFolder::Publish(Revision* revision) const {
 }
 
 absl::Status RunFolder::Point(absl::string_view pointer, uint64_t number) const {
-  const std::string path = absl::StrCat(path_, "/", pointer), link = path + ".new";
-  unlink(link.c_str());
-  if (symlink(absl::StrCat("revisions/", number, ".yaml").c_str(), link.c_str()) != 0) {
-    return ErrnoStatus(errno, "make link", link);
-  }
-  if (rename(link.c_str(), path.c_str()) != 0) return ErrnoStatus(errno, "rename to", path);
-  return absl::OkStatus();
+  return MoveRevisionPointer(path_, pointer, number);
 }
 
-void RunFolder::Unpoint(absl::string_view pointer) const { unlink(absl::StrCat(path_, "/", pointer).c_str()); }
+void RunFolder::Unpoint(absl::string_view pointer) const { RemoveRevisionPointer(path_, pointer); }
 
 absl::Status RunFolder::Refuse(Revision revision, absl::string_view why) const {
   revision.reason = absl::StrCat("refused: ", why);

@@ -67,7 +67,9 @@ class NodeImpl final : public Node {
   absl::Status Start() {
     RETURN_IF_ERROR(Assemble());
     RETURN_IF_ERROR(Bind());
-    return LoadModels();
+    RETURN_IF_ERROR(LoadModels());
+    if (membership_ != nullptr) membership_->Join(peer_endpoint_);
+    return absl::OkStatus();
   }
 
   const std::string& grpc_address() const override { return grpc_ == nullptr ? none_ : grpc_->address(); }
@@ -89,6 +91,8 @@ class NodeImpl final : public Node {
     tenants_file_.Stop();
     tls_files_.Stop();
     servables_->Stop();
+    // Callers leave before they are sent away.
+    if (membership_ != nullptr) membership_->Leave();
     for (const auto& listener : listeners_) listener->GoAway();
     if (!inference_->Drain(options_.drain_timeout)) {
       LogWarning(absl::StrCat("node '", options_.name, "': ", inference_->in_flight(), " requests still inside after ",
@@ -130,12 +134,17 @@ class NodeImpl final : public Node {
       ASSIGN_OR_RETURN(otlp_, OtlpExporter::Create(options_.otlp, *metrics_));
     }
     traces_.emplace(options_.traces, *metrics_, otlp_.get());
+    if (!options_.etcd.etcd.endpoints.empty()) {
+      ASSIGN_OR_RETURN(membership_, EtcdMembership::Create(options_.etcd, kSelfEndpoint, resolver_, *metrics_));
+    }
+    names_.emplace(membership_ == nullptr ? resolver_ : membership_->resolver(), DnsResolver::Options());
     Router::Options router;
     router.self = Self();
     router.security = options_.call_security;
+    router.zone = options_.etcd.zone;
     router.default_policy = options_.default_policy;
     router.policies = options_.policies;
-    ASSIGN_OR_RETURN(router_, Router::Create(std::move(router), *transport_, names_, clock_, *metrics_));
+    ASSIGN_OR_RETURN(router_, Router::Create(std::move(router), *transport_, *names_, clock_, *metrics_));
     metrics_->AddSource([this] { return ReplicaMetricsText(router_->Replicas()); });
     if (!options_.request_log.files.folder.empty()) {
       ASSIGN_OR_RETURN(request_log_, RequestLog::Create(options_.request_log, clock_, *metrics_));
@@ -222,8 +231,15 @@ class NodeImpl final : public Node {
       revision_serving_ = std::make_unique<RevisionServing>(
           RevisionServing::Options{options_.revisions.node, options_.revisions.replica, kSelfEndpoint}, *servables_,
           resolver_);
+      RevisionFollower::Options follow = options_.revisions;
+      if (membership_ != nullptr) {
+        follow.on_change = [this](const RevisionState& state) {
+          if (options_.revisions.on_change) options_.revisions.on_change(state);
+          membership_->SayRevisions(state);
+        };
+      }
       revision_follower_ =
-          std::make_unique<RevisionFollower>(options_.revisions, revisions_, *revision_serving_, clock_);
+          std::make_unique<RevisionFollower>(std::move(follow), revisions_, *revision_serving_, clock_);
       RETURN_IF_ERROR(revision_follower_->Begin());
     } else if (options_.model_config_file.path.empty()) {
       RETURN_IF_ERROR(servables_->Configure(options_.models));
@@ -270,6 +286,7 @@ class NodeImpl final : public Node {
   /// Tells peers what is available now. Calls are one at a time, so that the last one tells the truth.
   void Announce() {
     const PeerState self = Self();
+    if (membership_ != nullptr) membership_->SayServed(self.served);
     for (const auto& listener : listeners_) listener->Announce(self);
   }
 
@@ -283,7 +300,8 @@ class NodeImpl final : public Node {
   ThreadPool workers_;
   const std::unique_ptr<Transport> transport_;
   StaticResolver resolver_;
-  const DnsResolver names_{resolver_, {}};
+  std::unique_ptr<EtcdMembership> membership_;
+  std::optional<const DnsResolver> names_;
   TrafficArms arms_{*metrics_};
   LiveRevisions revisions_{0, &arms_};
   std::unique_ptr<Shadows> shadows_;

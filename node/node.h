@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
+#include "node/etcd_membership.h"
 #include "node/frontend/grpc_server.h"
 #include "node/frontend/http_server.h"
 #include "node/frontend/tenants_file.h"
@@ -60,6 +61,8 @@ class Node {
     TransportsOptions transports;
     /// Which revisions of a mesh it follows, in place of `models` and `peers`; without a pointer: none.
     RevisionFollower::Options revisions;
+    /// Where it finds other nodes, and they find it; without etcd: by `peers` and revisions alone.
+    EtcdMembership::Options etcd;
     /// Keys of the peer protocol; empty: plain, loopback and Unix sockets only.
     TransportSecurity listen_security;
     TransportSecurity call_security;

@@ -82,6 +82,8 @@ StaticResolver::Table PeersOf(const std::vector<const Revision*>& live, const Re
     StaticResolver::Table own;
     for (const Revision::Node& other : revision.nodes) {
       const bool is_self = other.name == node && other.replica == replica;
+      // Without an endpoint it is found elsewhere: in etcd.
+      if (other.peer.empty() && !is_self) continue;
       for (const std::string& served : other.serve) own[served].emplace_back(is_self ? self : other.peer);
     }
     // Those that are there already stay.

@@ -118,6 +118,8 @@ absl::Status CheckNodes(const YamlNode& from, const Revision& revision) {
 
 }  // namespace
 
+static absl::StatusOr<Revision> RevisionOf(const YamlNode& root);
+
 std::string Revision::Node::id() const { return absl::StrCat(name, "/", replica); }
 
 const Revision::Model* Revision::FindModel(absl::string_view name) const {
@@ -224,6 +226,15 @@ std::string FormatRevision(const Revision& revision) {
 
 absl::StatusOr<Revision> ReadRevision(const std::string& path) {
   ASSIGN_OR_RETURN(const YamlNode root, ReadYaml(path));
+  return RevisionOf(root);
+}
+
+absl::StatusOr<Revision> ParseRevision(const std::string& text, const std::string& name) {
+  ASSIGN_OR_RETURN(const YamlNode root, ParseYaml(text, name));
+  return RevisionOf(root);
+}
+
+static absl::StatusOr<Revision> RevisionOf(const YamlNode& root) {
   RETURN_IF_ERROR(
       root.CheckMap("revision", {"revision", "mesh", "reason", "models", "nodes", "default_policy", "policies", "traffic"}));
   Revision revision;

@@ -111,5 +111,7 @@ absl::StatusOr<RoutePolicy> ReadRoutePolicy(const YamlNode& from, absl::string_v
 std::string FormatRevision(const Revision& revision);
 /// INVALID_ARGUMENT with file and line for what FormatRevision() would not have written.
 absl::StatusOr<Revision> ReadRevision(const std::string& path);
+/// The same of its text; `name` is what messages call it.
+absl::StatusOr<Revision> ParseRevision(const std::string& text, const std::string& name);
 
 }  // namespace portico

@@ -1,10 +1,15 @@
 #include "router/revision_pointers.h"
 
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
 #include <filesystem>
 #include <system_error>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/file.h"
 
 namespace portico {
 namespace {
@@ -24,6 +29,20 @@ uint64_t NumberOf(const fs::path& link) {
 
 std::string RevisionDocument(absl::string_view run_folder, uint64_t number) {
   return absl::StrCat(run_folder, "/revisions/", number, ".yaml");
+}
+
+absl::Status MoveRevisionPointer(absl::string_view run_folder, absl::string_view pointer, uint64_t number) {
+  const std::string path = absl::StrCat(run_folder, "/", pointer), link = path + ".new";
+  unlink(link.c_str());
+  if (symlink(absl::StrCat("revisions/", number, ".yaml").c_str(), link.c_str()) != 0) {
+    return ErrnoStatus(errno, "make link", link);
+  }
+  if (rename(link.c_str(), path.c_str()) != 0) return ErrnoStatus(errno, "rename to", path);
+  return absl::OkStatus();
+}
+
+void RemoveRevisionPointer(absl::string_view run_folder, absl::string_view pointer) {
+  unlink(absl::StrCat(run_folder, "/", pointer).c_str());
 }
 
 absl::StatusOr<RevisionPointers> ReadRevisionPointers(const std::string& current) {

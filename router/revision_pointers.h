@@ -26,6 +26,11 @@ struct RevisionPointers {
 /// The document of a revision in a run folder.
 std::string RevisionDocument(absl::string_view run_folder, uint64_t number);
 
+/// Leads a pointer ("current", "next", "oldest") to a document, atomically. One writer at a time.
+absl::Status MoveRevisionPointer(absl::string_view run_folder, absl::string_view pointer, uint64_t number);
+/// Takes it away; nothing happens where it is not there.
+void RemoveRevisionPointer(absl::string_view run_folder, absl::string_view pointer);
+
 /// `current`: the path of that pointer; the others are beside it. NOT_FOUND where it is no link to a document.
 absl::StatusOr<RevisionPointers> ReadRevisionPointers(const std::string& current);
 

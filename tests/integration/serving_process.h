@@ -25,6 +25,7 @@ class ServingProcess {
     from += kind.size() + 1;
     return output.substr(from, output.find_first_of(",\n", from) - from);
   }
+  bool WaitForOutput(const std::string& text) { return command_.WaitForOutput(text); }
   pid_t pid() { return command_.process().pid(); }
   const std::string& output() const { return command_.output(); }
 

@@ -15,7 +15,8 @@ MODELS_RANKS = {"package": 0, "graph": 2, "runtime": 1, "split": 3, "embedding":
 HEAVY = re.compile(r"^(grpc|grpcpp|google/protobuf|onnx|onnxruntime|Eigen|boost|zmq|simdjson|rapidjson|prometheus|yaml-cpp|spdlog|CLI)[/._]?")
 # Headers that only .cc files include, because a library's types are what they are about.
 FOR_SOURCES_ONLY = {"node/frontend/json_reader.h", "node/frontend/v2_stream.h", "node/frontend/grpc_call.h",
-                    "node/frontend/http_loop.h", "node/frontend/http_parser.h", "node/frontend/http_connection.h"}
+                    "node/frontend/http_loop.h", "node/frontend/http_parser.h", "node/frontend/http_connection.h",
+                    "router/etcd/stream.h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 
 
