@@ -10,8 +10,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "cli/recorded_requests.h"
-#include "node/tensor_comparison.h"
 #include "cli/tfs_client.h"
+#include "node/tensor_comparison.h"
 
 namespace portico {
 

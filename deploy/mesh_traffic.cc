@@ -56,7 +56,8 @@ class SplitReader {
       RETURN_IF_ERROR(CheckServedBeside(entry.value, arm.target, subject));
       ASSIGN_OR_RETURN(arm.base, ReadNumber(entry.value, absl::StrCat(subject, ": ", entry.key), 0, kMaxWeight));
       if (FindArm(arm.target) != nullptr) {
-        return entry.value.Error(absl::StrCat(subject, ": got '", entry.key, "', which another arm means too, want it once"));
+        return entry.value.Error(
+            absl::StrCat(subject, ": got '", entry.key, "', which another arm means too, want it once"));
       }
       sum += arm.base;
       split_.arms.push_back(std::move(arm));
@@ -67,8 +68,7 @@ class SplitReader {
 
   absl::Status ReadShadow(const YamlNode& from) {
     const std::string subject = absl::StrCat(subject_, ": shadow");
-    RETURN_IF_ERROR(
-        from.CheckMap(subject, {"to", "percent", "max_in_flight", "max_mib", "timeout", "tolerance"}));
+    RETURN_IF_ERROR(from.CheckMap(subject, {"to", "percent", "max_in_flight", "max_mib", "timeout", "tolerance"}));
     TrafficSplit::Shadow& shadow = split_.shadow.emplace();
     ASSIGN_OR_RETURN(shadow.to, ReadTo(from, subject));
     const bool served = absl::c_any_of(revision_.nodes, [&](const Revision::Node& node) {
@@ -168,9 +168,8 @@ class SplitReader {
   }
 
   std::string Versions() const {
-    return absl::StrJoin(model_.pins, ", ", [](std::string* out, const Revision::Pin& pin) {
-      absl::StrAppend(out, pin.version);
-    });
+    return absl::StrJoin(model_.pins, ", ",
+                         [](std::string* out, const Revision::Pin& pin) { absl::StrAppend(out, pin.version); });
   }
 
   const Revision& revision_;

@@ -31,7 +31,8 @@ ArmCounts Since(const ArmCounts& now, const ArmCounts& before) {
   since.errors -= std::min(before.errors, since.errors);
   since.compared -= std::min(before.compared, since.compared);
   since.disagreed -= std::min(before.disagreed, since.disagreed);
-  for (const auto& [bucket, count] : before.latencies) since.latencies[bucket] -= std::min(count, since.latencies[bucket]);
+  for (const auto& [bucket, count] : before.latencies)
+    since.latencies[bucket] -= std::min(count, since.latencies[bucket]);
   return since;
 }
 
@@ -67,9 +68,8 @@ RampJudgement Judge(const TrafficSplit::Ramp& ramp, const ArmCounts& arm, const 
                             absl::FormatDuration(p99), absl::FormatDuration(usual_p99), ramp.p99_times)};
   }
   if (ramp.disagreement_percent > 0 && arm.compared >= enough && apart > ramp.disagreement_percent) {
-    return {RampJudgement::Verdict::kBad,
-            absl::StrFormat("got %.2f %% of %d copies that disagree, want at most %g %%", apart, arm.compared,
-                            ramp.disagreement_percent)};
+    return {RampJudgement::Verdict::kBad, absl::StrFormat("got %.2f %% of %d copies that disagree, want at most %g %%",
+                                                          apart, arm.compared, ramp.disagreement_percent)};
   }
   if (arm.requests < enough) {
     return {RampJudgement::Verdict::kTooFew,
@@ -90,7 +90,8 @@ void Ramps::Count(const std::string& model, const std::vector<NodeCounts>& nodes
       if (arm.model != model) continue;
       const auto [entry, added] = watch->seen.try_emplace({node.node, arm.arm});
       Watch::Seen& seen = entry->second;
-      // What a process counted before the step began is nothing to the step; one that has begun since has begun at zero.
+      // What a process counted before the step began is nothing to the step; one that has begun since has begun at
+      // zero.
       const bool anew = added || seen.process != node.process;
       if (!(anew && first)) AddTo(anew ? arm : Since(arm, seen.last), &watch->sums[arm.arm]);
       seen = {node.process, arm};
@@ -141,8 +142,8 @@ std::optional<Revision> Ramps::Next(const Revision& current, const std::vector<N
     if (bad) {
       changed.ramp->state = TrafficSplit::Ramp::State::kRolledBack;
       changed.ramp->why = judgement.why;
-      reason = absl::StrFormat("%s is rolled back at %g %%: %s", Title(model, ramp), ramp.steps[ramp.step],
-                               judgement.why);
+      reason =
+          absl::StrFormat("%s is rolled back at %g %%: %s", Title(model, ramp), ramp.steps[ramp.step], judgement.why);
     } else if (ramp.step + 1 == ramp.steps.size()) {
       changed.ramp->state = TrafficSplit::Ramp::State::kDone;
       changed.ramp->why = judgement.why;

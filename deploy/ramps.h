@@ -29,9 +29,10 @@ struct RampJudgement {
 };
 RampJudgement Judge(const TrafficSplit::Ramp& ramp, const ArmCounts& arm, const ArmCounts& others);
 
-/// Leads the ramps of a mesh from step to step: watches what nodes count, and says which revision should come next, with
-/// an arm that has grown or one that has been taken back. Pure: it is told the time, the current revision and the counts;
-/// who owns the revisions makes what it says current. A restarted process counts from zero; only what it counts counts.
+/// Leads the ramps of a mesh from step to step: watches what nodes count, and says which revision should come next,
+/// with an arm that has grown or one that has been taken back. Pure: it is told the time, the current revision and the
+/// counts; who owns the revisions makes what it says current. A restarted process counts from zero; only what it counts
+/// counts.
 ///
 /// For one thread.
 class Ramps {

@@ -98,7 +98,8 @@ AnswerComparison CompareAnswers(absl::Span<const NamedTensor> got, absl::Span<co
     }
   }
   for (const NamedTensor& output : got) {
-    if (Find(want, output.name) == nullptr) Disagree(absl::StrCat("output '", output.name, "': want none"), &comparison);
+    if (Find(want, output.name) == nullptr)
+      Disagree(absl::StrCat("output '", output.name, "': want none"), &comparison);
   }
   return comparison;
 }

@@ -123,8 +123,8 @@ class Inference::Call {
     done_(std::move(outputs));
     done_ = nullptr;
     if (copied) {
-      inference_.options_.shadows->Send({servable_, &signature_, context_, *std::move(copied_inputs_),
-                                         std::move(to_compare), latency});
+      inference_.options_.shadows->Send(
+          {servable_, &signature_, context_, *std::move(copied_inputs_), std::move(to_compare), latency});
     }
     if (record_ != nullptr) inference_.options_.request_log->Add(*std::move(record_));
     inference_.Leave(place_, bytes_);

@@ -27,6 +27,15 @@ std::vector<NamedTensor> Named(const std::vector<TensorSpec>& specs, const std::
   return named;
 }
 
+std::vector<NamedTensor> Named(PeerMessage reply) {
+  std::vector<NamedTensor> named;
+  const size_t names = reply.header.tensors.size();
+  for (size_t i = 0; i < reply.tensors.size(); ++i) {
+    named.push_back({i < names ? std::string(reply.header.tensors[i].name) : "", std::move(reply.tensors[i])});
+  }
+  return named;
+}
+
 }  // namespace
 
 /// One copy, from when there was room for it until its answer is compared or given up.
@@ -111,39 +120,37 @@ void Shadows::Start(std::unique_ptr<Copy> copy) {
 }
 
 void Shadows::OnReply(std::unique_ptr<Copy> copy, absl::StatusOr<PeerMessage> reply) {
-  const absl::Duration took = clock_.Now() - copy->sent;
-  ArmTally& tally = *copy->copies->tally;
-  const absl::Duration answer = copy->answered.latency;
-  if (!reply.ok()) {
-    tally.Compared(ArmTally::Copy::kFailed, -1, answer, took);
-    return Note(*copy, std::numeric_limits<double>::infinity(), std::string(reply.status().message()));
+  const absl::Duration took = clock_.Now() - copy->sent, answer = copy->answered.latency;
+  const std::shared_ptr<ArmTally> tally = copy->copies->tally;
+  ArmTally::Copy result = ArmTally::Copy::kFailed;
+  AnswerComparison comparison{.agrees = false, .difference = std::numeric_limits<double>::infinity(), .where = {}};
+  if (reply.ok()) {
+    comparison =
+        CompareAnswers(Named(*std::move(reply)), Named(copy->answered.signature->outputs, copy->answered.outputs),
+                       copy->copies->plan.tolerance);
+    result = comparison.agrees ? ArmTally::Copy::kAgreed : ArmTally::Copy::kDisagreed;
+  } else {
+    comparison.where = std::string(reply.status().message());
   }
-  std::vector<NamedTensor> got;
-  const size_t names = reply->header.tensors.size();
-  for (size_t i = 0; i < reply->tensors.size(); ++i) {
-    got.push_back({i < names ? std::string(reply->header.tensors[i].name) : "", std::move(reply->tensors[i])});
-  }
-  const AnswerComparison comparison = CompareAnswers(
-      got, Named(copy->answered.signature->outputs, copy->answered.outputs), copy->copies->plan.tolerance);
+  if (!comparison.agrees) Note(*copy, comparison);
+  // Who sees the count finds room for another copy.
+  copy.reset();
   // What is no number is no difference to draw a histogram of.
-  const double difference = std::isfinite(comparison.difference) ? comparison.difference : -1;
-  tally.Compared(comparison.agrees ? ArmTally::Copy::kAgreed : ArmTally::Copy::kDisagreed, difference, answer, took);
-  if (!comparison.agrees) Note(*copy, comparison.difference, comparison.where);
+  tally->Compared(result, std::isfinite(comparison.difference) ? comparison.difference : -1, answer, took);
 }
 
-void Shadows::Note(const Copy& copy, double difference, std::string where) {
+void Shadows::Note(const Copy& copy, const AnswerComparison& comparison) {
   constexpr size_t kMaxWhere = 256;
   const TraceContext& trace = copy.answered.context->trace;
-  Example example{clock_.Now(), absl::StrFormat("%016x%016x", trace.trace_id_high, trace.trace_id_low), difference,
-                  where.substr(0, kMaxWhere)};
+  Example example{clock_.Now(), absl::StrFormat("%016x%016x", trace.trace_id_high, trace.trace_id_low),
+                  comparison.difference, comparison.where.substr(0, kMaxWhere)};
   MutexLock lock(&mutex_);
   const std::pair<std::string, std::string> series(copy.model, copy.copies->plan.to.name);
   if (!examples_.contains(series) && examples_.size() >= kMaxSeries) return;
   std::vector<Example>& worst = examples_[series];
   // Later ones of the same size come first, so that what is seen is not of long ago.
-  const auto at = std::find_if(worst.begin(), worst.end(), [&](const Example& one) {
-    return one.difference <= difference;
-  });
+  const auto at = std::find_if(worst.begin(), worst.end(),
+                               [&](const Example& one) { return one.difference <= comparison.difference; });
   worst.insert(at, std::move(example));
   if (worst.size() > kMaxExamples) worst.pop_back();
 }

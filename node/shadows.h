@@ -19,10 +19,12 @@
 
 namespace portico {
 
+struct AnswerComparison;
+
 /// Sends copies of requests to shadows (TrafficSplit::Shadow) once their answers have gone out, and compares what comes
-/// back; nobody else ever sees it. A copy goes through the router like a portal's call, so that any node of the mesh may
-/// serve the shadow, with a deadline of its own, at a lower priority, without retries, and without a word to what the
-/// router knows of replicas. Tensors are shared with the request.
+/// back; nobody else ever sees it. A copy goes through the router like a portal's call, so that any node of the mesh
+/// may serve the shadow, with a deadline of its own, at a lower priority, without retries, and without a word to what
+/// the router knows of replicas. Tensors are shared with the request.
 ///
 /// Threads: Wants() and Send() on any, neither waits; copies are sent and answers compared on one niced thread, which
 /// starts with the first. Where it does not keep up, copies are dropped, by number and bytes.
@@ -68,7 +70,7 @@ class Shadows {
   void Schedule(Executor::Task task);
   void Start(std::unique_ptr<Copy> copy);
   void OnReply(std::unique_ptr<Copy> copy, absl::StatusOr<PeerMessage> reply);
-  void Note(const Copy& copy, double difference, std::string where);
+  void Note(const Copy& copy, const AnswerComparison& comparison);
 
   Router& router_;
   const Clock& clock_;

@@ -42,7 +42,8 @@ struct RevisionView {
   /// the one that most of them get. Refs with a digest, and those with a
   /// version, stay as they are. NOT_FOUND, INVALID_ARGUMENT as Servables::Resolve() has them.
   absl::StatusOr<ServableRef> Narrow(const ServableRef& ref) const;
-  /// How requests that ask for `ref` are spread; null: not at all, as where they ask for a version, a label or a digest.
+  /// How requests that ask for `ref` are spread; null: not at all, as where they ask for a version, a label or a
+  /// digest.
   const TrafficView* TrafficOf(const ServableRef& ref) const;
 };
 

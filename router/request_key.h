@@ -18,8 +18,8 @@ inline absl::Status TakeRequestKey(absl::string_view key, RequestContext* contex
   constexpr size_t kMaxBytes = 256;
   if (key.empty()) return absl::OkStatus();
   if (key.size() > kMaxBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("x-portico-key: got ", key.size(), " bytes, want at most ",
-                                                   kMaxBytes, "; send a hash of it"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("x-portico-key: got ", key.size(), " bytes, want at most ", kMaxBytes, "; send a hash of it"));
   }
   // 0 means that there is none.
   context->key = std::max<uint64_t>(StableHash(key), 1);

@@ -27,8 +27,7 @@ ArmTally::ArmTally(MetricRegistry& metrics, std::string model, std::string arm)
                                      {{"model", model_}, {"arm", arm_}}, LatencyBuckets())) {}
 
 Counter& ArmTally::RequestCounter(absl::string_view code) {
-  return metrics_.NewCounter("portico_traffic_requests_total",
-                             "Requests that a traffic split gave to an arm, by code.",
+  return metrics_.NewCounter("portico_traffic_requests_total", "Requests that a traffic split gave to an arm, by code.",
                              {{"model", model_}, {"arm", arm_}, {"code", std::string(code)}});
 }
 
@@ -159,8 +158,8 @@ absl::flat_hash_map<std::string, std::shared_ptr<const TrafficView>> TrafficArms
     for (const TrafficSplit::Arm& arm : split.arms) {
       // What the shadow answers itself is not compared with itself.
       const bool copied = copies != nullptr && arm.target != copies->plan.to;
-      view->arms.push_back(MakeRef<TrafficArm>(model, arm.target, TallyOf(model, arm.target.name),
-                                               copied ? copies : nullptr));
+      view->arms.push_back(
+          MakeRef<TrafficArm>(model, arm.target, TallyOf(model, arm.target.name), copied ? copies : nullptr));
     }
     views.emplace(model, std::move(view));
   }

@@ -53,8 +53,8 @@ absl::Status ReadCountIfThere(const YamlNode& map, absl::string_view key, absl::
 
 absl::Status ReadState(const YamlNode& from, const std::string& subject, TrafficSplit::Ramp* ramp) {
   if (const YamlNode* step = from.Find("step")) {
-    ASSIGN_OR_RETURN(const int64_t number, step->Integer(absl::StrCat(subject, ": step"), 0,
-                                                         static_cast<int64_t>(ramp->steps.size()) - 1));
+    ASSIGN_OR_RETURN(const int64_t number,
+                     step->Integer(absl::StrCat(subject, ": step"), 0, static_cast<int64_t>(ramp->steps.size()) - 1));
     ramp->step = static_cast<size_t>(number);
   }
   if (const YamlNode* state = from.Find("state")) {

@@ -16,7 +16,8 @@ namespace portico {
 /// /debug/memory, /debug/traffic and /debug/traces[?id=TRACE&slow=1&format=chrome|otlp]. Answers in place. Thread-safe.
 class Admin {
  public:
-  /// `ready`: OK when the node may get traffic, else why not. `traffic`: what /debug/traffic says. References are not owned and must outlive it.
+  /// `ready`: OK when the node may get traffic, else why not. `traffic`: what /debug/traffic says. References are not
+  /// owned and must outlive it.
   Admin(std::function<absl::Status()> ready, const Servables& servables, const PrometheusMetrics& metrics,
         const Traces& traces, const MemoryAccount& memory, std::function<std::string()> traffic)
       : ready_(std::move(ready)),

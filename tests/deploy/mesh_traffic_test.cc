@@ -22,10 +22,10 @@ class MeshTrafficTest : public ::testing::Test {
   }
 
   absl::StatusOr<TrafficSplit> Read(absl::string_view split) {
-    const auto mesh = ReadMeshFile(folder_.WriteMesh(absl::StrCat(
-        "mesh: t\nmodels:\n  m: {path: m, versions: all, labels: {canary: 2}}\n  other: {path: other}\n"
-        "  far: {path: far}\nnodes:\n  n: {serve: [m, other]}\n  f: {serve: [far]}\ntraffic:\n  m: ",
-        split, "\n")));
+    const auto mesh = ReadMeshFile(folder_.WriteMesh(
+        absl::StrCat("mesh: t\nmodels:\n  m: {path: m, versions: all, labels: {canary: 2}}\n  other: {path: other}\n"
+                     "  far: {path: far}\nnodes:\n  n: {serve: [m, other]}\n  f: {serve: [far]}\ntraffic:\n  m: ",
+                     split, "\n")));
     if (!mesh.ok()) return mesh.status();
     return mesh->revision.traffic.at("m");
   }
@@ -75,8 +75,9 @@ TEST_F(MeshTrafficTest, RampBeginsAtItsFirstStepAndOneVersionHasOneName) {
 }
 
 TEST_F(MeshTrafficTest, WhatIsWrongIsRefusedWhereItStands) {
-  EXPECT_THAT(ErrorOf("{split: {9: 1}}"), HasSubstr("split: got '9' for version 9 of 'm', which is not served, want one "
-                                                    "of 1, 2, 3; add it to 'versions'"));
+  EXPECT_THAT(ErrorOf("{split: {9: 1}}"),
+              HasSubstr("split: got '9' for version 9 of 'm', which is not served, want one "
+                        "of 1, 2, 3; add it to 'versions'"));
   EXPECT_THAT(ErrorOf("{split: {moon: 1}}"), HasSubstr("split: got 'moon', want a version of 'm' that is served"));
   EXPECT_THAT(ErrorOf("{split: {1: 50, far: 50}}"), HasSubstr("got 'far', which node 'n' does not serve"));
   EXPECT_THAT(ErrorOf("{split: {1: 0}}"), HasSubstr("one of them with a weight above 0"));
@@ -87,7 +88,8 @@ TEST_F(MeshTrafficTest, WhatIsWrongIsRefusedWhereItStands) {
   EXPECT_THAT(ErrorOf("{shadow: {to: 1, percent: 101}}"), HasSubstr("percent: got '101'"));
   EXPECT_THAT(ErrorOf("{shadow: {to: 1, timeout: 0s}}"), HasSubstr("timeout: got 0"));
   EXPECT_THAT(ErrorOf("{split: {1: 1}, ramp: {to: 2}}"), HasSubstr("ramp: got no 'steps'"));
-  EXPECT_THAT(ErrorOf("{split: {1: 1}, ramp: {to: 2, steps: [5, 5]}}"), HasSubstr("steps: got 5, want percents that rise"));
+  EXPECT_THAT(ErrorOf("{split: {1: 1}, ramp: {to: 2, steps: [5, 5]}}"),
+              HasSubstr("steps: got 5, want percents that rise"));
   EXPECT_THAT(ErrorOf("{ramp: {to: 3, steps: [5]}}"), HasSubstr("got no arm with a weight besides '3'"));
   EXPECT_THAT(ErrorOf("{split: {1: 1}, ramp: {to: 2, steps: [5], rollback: {disagreement_percent: 1}}}"),
               HasSubstr("got no shadow that goes to '2'"));

@@ -24,7 +24,8 @@ class RampsTest : public ::testing::Test {
     ramp.every = absl::Minutes(1);
     ramp.min_requests = 50;
     ApplyRamp(&split);
-    for (const char* node : {"a/0", "b/0"}) nodes_.push_back({node, 100, {{.model = "m", .arm = "1"}, {.model = "m", .arm = "2"}}});
+    for (const char* node : {"a/0", "b/0"})
+      nodes_.push_back({node, 100, {{.model = "m", .arm = "1"}, {.model = "m", .arm = "2"}}});
   }
 
   TrafficSplit::Ramp& ramp() { return *current_.traffic["m"].ramp; }

@@ -39,7 +39,8 @@ TEST(AnswerComparisonTest, DeclaredToleranceHoldsForEveryElement) {
 TEST(AnswerComparisonTest, SingleNumbersIntegersAndTextsAreComparedAsSuch) {
   EXPECT_TRUE(CompareAnswers(Floats({2, 1}, {1.0005f, 2}), Floats({2, 1}, {1, 2}), 0).agrees);
   EXPECT_FALSE(CompareAnswers(Floats({2}, {1.01f, 2}), Floats({2}, {1, 2}), 0).agrees);
-  const std::vector<NamedTensor> seven = {{"n", Tensor::Of<int64_t>({1}, {7})}}, eight = {{"n", Tensor::Of<int64_t>({1}, {8})}};
+  const std::vector<NamedTensor> seven = {{"n", Tensor::Of<int64_t>({1}, {7})}},
+                                 eight = {{"n", Tensor::Of<int64_t>({1}, {8})}};
   EXPECT_TRUE(CompareAnswers(seven, seven, 0).agrees);
   EXPECT_FALSE(CompareAnswers(eight, seven, 100).agrees);
   const std::vector<std::string> a = {"cat"}, b = {"dog"};
@@ -50,9 +51,9 @@ TEST(AnswerComparisonTest, SingleNumbersIntegersAndTextsAreComparedAsSuch) {
 
 TEST(AnswerComparisonTest, OtherShapesTypesAndNamesDisagree) {
   const auto want = Floats({1, 2}, {1, 2});
-  for (const auto& got : {Floats({2, 1}, {1, 2}), Floats({2}, {1, 2}), Floats({1, 2}, {1, 2}, "z"),
-                          std::vector<NamedTensor>(), Floats({1, 3}, {1, 2, 3}),
-                          std::vector<NamedTensor>{{"y", Tensor::Of<double>({1, 2}, {1, 2})}}}) {
+  for (const auto& got :
+       {Floats({2, 1}, {1, 2}), Floats({2}, {1, 2}), Floats({1, 2}, {1, 2}, "z"), std::vector<NamedTensor>(),
+        Floats({1, 3}, {1, 2, 3}), std::vector<NamedTensor>{{"y", Tensor::Of<double>({1, 2}, {1, 2})}}}) {
     const AnswerComparison comparison = CompareAnswers(got, want, 0);
     EXPECT_FALSE(comparison.agrees);
     EXPECT_TRUE(std::isinf(comparison.difference));

@@ -127,9 +127,8 @@ TEST_F(RouterTest, CopiesAreNotTakenElsewhereAndSayNothingOfReplicas) {
   Router::Options options;
   options.default_policy.eject_after = 1;
   Make({"x://a", "x://b"}, std::move(options));
-  Call(target_);
+  router_->Warm(target_);
   for (const char* endpoint : {"x://a", "x://b"}) transport_.Connected(endpoint);
-  transport_.calls.clear();
   for (int i = 0; i < 20; ++i) {
     auto context = MakeRef<RequestContext>();
     context->shadow = true;
@@ -149,7 +148,7 @@ TEST_F(RouterTest, ClientsKeyDecidesWhichReplicaWhereCallsAreHashed) {
   Router::Options options;
   options.default_policy.balance = "consistent_hash";
   Make({"x://a", "x://b"}, std::move(options));
-  Call(target_);
+  router_->Warm(target_);
   for (const char* endpoint : {"x://a", "x://b"}) transport_.Connected(endpoint);
   std::set<std::string> of_keys;
   for (uint64_t key = 1; key <= 20; ++key) {

@@ -67,9 +67,7 @@ TEST(TrafficTest, RequestsStickByKeyTenantOrNotAtAll) {
   RequestContext first, second;
   first.draw = 1;
   second.draw = 2;
-  const auto same = [&](TrafficSplit::By by) {
-    return TrafficHash("m", by, first) == TrafficHash("m", by, second);
-  };
+  const auto same = [&](TrafficSplit::By by) { return TrafficHash("m", by, first) == TrafficHash("m", by, second); };
   EXPECT_FALSE(same(TrafficSplit::By::kKey)) << "without a key the draw decides";
   EXPECT_FALSE(same(TrafficSplit::By::kTenant));
   ASSERT_TRUE(TakeRequestKey("user 7", &first).ok());
@@ -153,9 +151,12 @@ TEST(TrafficTest, RevisionDocumentSaysItAll) {
 TEST(TrafficTest, DocumentThatIsWrongIsRefused) {
   const std::string good = FormatRevision(SplitRevision());
   TempFolder folder;
-  for (const auto& [from, to] : {std::pair("weight: 70", "weight: -1"), {"by: tenant", "by: moon"},
-                                 {"state: stopped", "state: dizzy"}, {"step: 1", "step: 9"},
-                                 {"percent: 12.5", "percent: 101"}, {"steps: [1, 30, 100]", "steps: [30, 1]"}}) {
+  for (const auto& [from, to] : {std::pair("weight: 70", "weight: -1"),
+                                 {"by: tenant", "by: moon"},
+                                 {"state: stopped", "state: dizzy"},
+                                 {"step: 1", "step: 9"},
+                                 {"percent: 12.5", "percent: 101"},
+                                 {"steps: [1, 30, 100]", "steps: [30, 1]"}}) {
     std::string bad = good;
     ASSERT_NE(bad.find(from), std::string::npos) << from << "\n" << good;
     bad.replace(bad.find(from), std::string(from).size(), to);
@@ -191,7 +192,8 @@ TEST_F(RouteTest, BareNameGoesToAnArmAndWhoAsksForAVersionGetsThat) {
   }
   EXPECT_NEAR(got[1], 700, 60);
   EXPECT_NEAR(got[2], 300, 60);
-  for (const ServableRef& exact : {ServableRef{.name = "m", .version = 3}, ServableRef{.name = "m", .label = "canary"}}) {
+  for (const ServableRef& exact :
+       {ServableRef{.name = "m", .version = 3}, ServableRef{.name = "m", .label = "canary"}}) {
     RequestContext context;
     context.draw = 1;
     const auto ref = live_.Route(exact, context);
