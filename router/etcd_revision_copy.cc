@@ -59,19 +59,19 @@ absl::Status EtcdRevisionCopy::WaitForCurrent(absl::Duration timeout) {
 }
 
 void EtcdRevisionCopy::Update(const EtcdMirror::Entries& entries) {
-  const absl::Status status = Copy(entries);
-  if (!status.ok()) LogError(absl::StrCat("revisions from etcd: ", status.message()));
-  if (!status.ok() || NumberIn(entries, "current") == 0) return;
+  const absl::StatusOr<bool> copied = Copy(entries);
+  if (!copied.ok()) LogError(absl::StrCat("revisions from etcd: ", copied.status().message()));
+  if (!copied.value_or(false)) return;
   MutexLock lock(&mutex_);
   copied_ = true;
   changed_.NotifyAll();
 }
 
-absl::Status EtcdRevisionCopy::Copy(const EtcdMirror::Entries& entries) {
+absl::StatusOr<bool> EtcdRevisionCopy::Copy(const EtcdMirror::Entries& entries) {
   const uint64_t current = NumberIn(entries, "current"), next = NumberIn(entries, "next");
   const uint64_t oldest = NumberIn(entries, "oldest");
   // Nothing is there (any more): what we have holds on.
-  if (current == 0 || !entries.contains(absl::StrCat("revisions/", current))) return absl::OkStatus();
+  if (current == 0 || !entries.contains(absl::StrCat("revisions/", current))) return false;
   const std::string documents = options_.folder + "/revisions";
   std::error_code error;
   fs::create_directories(documents, error);
@@ -97,7 +97,7 @@ absl::Status EtcdRevisionCopy::Copy(const EtcdMirror::Entries& entries) {
   for (auto old = written_.begin(); old != written_.end() && old->first < first; old = written_.erase(old)) {
     fs::remove(RevisionDocument(options_.folder, old->first), error);
   }
-  return absl::OkStatus();
+  return true;
 }
 
 }  // namespace portico

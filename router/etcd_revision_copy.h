@@ -4,7 +4,7 @@
 #include <map>
 #include <string>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/metric.h"
 #include "base/mutex.h"
@@ -51,7 +51,8 @@ class EtcdRevisionCopy {
 
  private:
   void Update(const EtcdMirror::Entries& entries);
-  absl::Status Copy(const EtcdMirror::Entries& entries);
+  /// False: there is no current revision.
+  absl::StatusOr<bool> Copy(const EtcdMirror::Entries& entries);
 
   const Options options_;
   // Of the mirror's thread.

@@ -25,7 +25,8 @@ class ServingProcess {
     from += kind.size() + 1;
     return output.substr(from, output.find_first_of(",\n", from) - from);
   }
-  bool WaitForOutput(const std::string& text) { return command_.WaitForOutput(text); }
+  /// "exit status 0", say.
+  std::string WaitForEnd() { return command_.WaitForEnd(); }
   pid_t pid() { return command_.process().pid(); }
   const std::string& output() const { return command_.output(); }
 

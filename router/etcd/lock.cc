@@ -1,4 +1,4 @@
-#include "deploy/etcd_lock.h"
+#include "router/etcd/lock.h"
 
 #include <utility>
 
