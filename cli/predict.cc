@@ -17,9 +17,9 @@
 #include "cli/report_error.h"
 #include "cli/tfs_client.h"
 #include "cli/waterfall.h"
+#include "codec/json_text.h"
 #include "node/frontend/http_server.h"
 #include "node/frontend/tfs_json.h"
-#include "node/json_text.h"
 
 namespace portico {
 namespace {

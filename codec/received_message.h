@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "absl/strings/string_view.h"
 #include "base/tensor.h"
 
@@ -9,6 +11,8 @@ namespace portico {
 struct ReceivedMessage {
   Ref<TensorOrigin> origin;
   absl::string_view bytes;
+  /// Of an HTTP body that is JSON and binary data behind it: how much of it is JSON. 0: all.
+  uint64_t json_bytes = 0;
 };
 
 }  // namespace portico

@@ -70,7 +70,14 @@ class Remote final : public Portal {
     target.servable.name = spec.target;
     target.servable.digest = spec.digest;
     target.signature = spec.signature;
-    if (spec.digest.empty()) target.input_names = spec.input_names;
+    if (!spec.digest.empty()) return target;
+    target.input_names = spec.input_names;
+    for (const TensorSpec& output : spec.outputs) {
+      WantedOutput& wanted = target.outputs.emplace_back();
+      wanted.name = output.name;
+      wanted.dtype = output.dtype;
+      for (const Dim& dim : output.dims) wanted.shape.push_back(dim.extent);
+    }
     return target;
   }
 

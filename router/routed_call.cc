@@ -156,6 +156,7 @@ PeerHeader RoutedCall::MakeHeader(const RouteTarget& target, size_t num_tensors,
   if (!target.input_names.empty()) {
     header.tensors.resize(num_tensors);
     for (size_t i = 0; i < num_tensors; ++i) header.tensors[i].name = target.input_names[i];
+    header.wanted = target.outputs;
   }
   return header;
 }

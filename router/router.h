@@ -28,6 +28,8 @@ struct RouteTarget {
   std::string signature;
   /// The target's input names in the order of the tensors; empty: by position (a digest is known).
   std::vector<std::string> input_names;
+  /// What the portal makes of the reply, where it goes by name.
+  std::vector<WantedOutput> outputs;
 };
 
 /// Chooses where a call goes, makes it, and learns from the answer. Owns the channels: one per endpoint, shared by all

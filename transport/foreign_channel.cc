@@ -78,6 +78,13 @@ ForeignHeaders ForeignChannel::HeadersFor(const PeerHeader& header) const {
   return headers;
 }
 
+PeerHeader ForeignChannel::Renamed(const PeerHeader& header) const {
+  PeerHeader renamed = header;
+  if (header.servable == endpoint_.target) renamed.servable = endpoint_.models[0];
+  if (endpoint_.version >= 0) renamed.version = endpoint_.version;
+  return renamed;
+}
+
 uint64_t ForeignChannel::Call(const PeerHeader& header, absl::Span<const Tensor> tensors, Deadline deadline,
                               Done done) {
   const uint64_t id = next_id_.fetch_add(1, std::memory_order_relaxed);
@@ -91,7 +98,8 @@ uint64_t ForeignChannel::Call(const PeerHeader& header, absl::Span<const Tensor>
   absl::Status status = CheckSendable("call", header, tensors, options_.limits);
   absl::StatusOr<ForeignRequest> request;
   if (status.ok()) {
-    request = api_->MakeCall(header, tensors);
+    request = endpoint_.target.empty() && endpoint_.version < 0 ? api_->MakeCall(header, tensors)
+                                                                : api_->MakeCall(Renamed(header), tensors);
     if (!request.ok()) status = WithContext(absl::StrCat("endpoint '", name_, "'"), request.status());
   }
   if (status.ok()) status = Admit(bytes);
@@ -99,10 +107,12 @@ uint64_t ForeignChannel::Call(const PeerHeader& header, absl::Span<const Tensor>
     done(std::move(status));
     return id;
   }
+  std::vector<WantedOutput> wanted = std::move(request->wanted);
   Ref<ForeignExchange> exchange =
       wire_->NewExchange(*std::move(request), HeadersFor(header),
-                         [this, id, bytes, done = std::move(done)](absl::StatusOr<ReceivedMessage> answer) mutable {
-                           OnAnswer(id, bytes, std::move(done), std::move(answer));
+                         [this, id, bytes, wanted = std::move(wanted),
+                          done = std::move(done)](absl::StatusOr<ReceivedMessage> answer) mutable {
+                           OnAnswer(id, bytes, wanted, std::move(done), std::move(answer));
                          });
   {
     MutexLock lock(&mutex_);
@@ -132,7 +142,8 @@ void ForeignChannel::ReleaseWindow(uint64_t bytes) {
   bytes_in_flight_.fetch_sub(bytes, std::memory_order_relaxed);
 }
 
-void ForeignChannel::OnAnswer(uint64_t id, uint64_t bytes, Done done, absl::StatusOr<ReceivedMessage> answer) {
+void ForeignChannel::OnAnswer(uint64_t id, uint64_t bytes, absl::Span<const WantedOutput> wanted, Done done,
+                              absl::StatusOr<ReceivedMessage> answer) {
   bool gave_up = false;
   {
     MutexLock lock(&mutex_);
@@ -141,20 +152,23 @@ void ForeignChannel::OnAnswer(uint64_t id, uint64_t bytes, Done done, absl::Stat
     calls_.erase(found);
   }
   ReleaseWindow(bytes);
-  done(ReadAnswer(std::move(answer), gave_up));
+  done(ReadAnswer(std::move(answer), wanted, gave_up));
   done = nullptr;
   Finished();
 }
 
-absl::StatusOr<PeerMessage> ForeignChannel::ReadAnswer(absl::StatusOr<ReceivedMessage> answer, bool gave_up) const {
+absl::StatusOr<PeerMessage> ForeignChannel::ReadAnswer(absl::StatusOr<ReceivedMessage> answer,
+                                                       absl::Span<const WantedOutput> wanted, bool gave_up) const {
   PeerMessage reply;
   absl::Status status = answer.status();
   if (status.ok()) {
     reply.header.kind = PeerHeader::Kind::kReply;
     reply.origin = answer->origin;
-    status = api_->ReadReply(*answer, options_.limits, &reply);
+    status = api_->ReadReply(*answer, wanted, options_.limits, &reply);
   } else if (gave_up) {
     status = absl::UnavailableError("no connection could be made; the call was not sent");
+  } else {
+    api_->OnError(status);
   }
   if (!status.ok()) return WithContext(absl::StrCat("endpoint '", name_, "'"), status);
   return reply;
@@ -176,7 +190,7 @@ void ForeignChannel::StartProbes() {
   if (!token_.empty()) headers.emplace_back("authorization", absl::StrCat("Bearer ", token_));
   std::vector<Ref<ForeignExchange>> probes;
   for (size_t i = 0; i < questions_.size(); ++i) {
-    probes.push_back(wire_->NewExchange(api_->MakeProbe(questions_[i]), headers,
+    probes.push_back(wire_->NewExchange(api_->MakeProbe(questions_[i], endpoint_.version), headers,
                                         [this, i](absl::StatusOr<ReceivedMessage> answer) { OnProbe(i, answer); }));
   }
   {
@@ -198,7 +212,8 @@ void ForeignChannel::OnProbe(size_t model, const absl::StatusOr<ReceivedMessage>
     MutexLock lock(&mutex_);
     if (ready.ok()) {
       found_.connected = true;
-      if (!questions_[model].empty()) found_.served.push_back({questions_[model], *ready, Digest()});
+      const std::string& target = endpoint_.target.empty() ? questions_[model] : endpoint_.target;
+      if (!target.empty()) found_.served.push_back({target, *ready, Digest()});
     } else {
       why_not_ = std::string(ready.status().message());
     }

@@ -42,10 +42,14 @@ class ForeignChannel final : public Channel {
   };
 
   ForeignHeaders HeadersFor(const PeerHeader& header) const;
+  /// As the server calls what is called here.
+  PeerHeader Renamed(const PeerHeader& header) const;
   absl::Status Admit(uint64_t bytes);
   void ReleaseWindow(uint64_t bytes);
-  void OnAnswer(uint64_t id, uint64_t bytes, Done done, absl::StatusOr<ReceivedMessage> answer);
-  absl::StatusOr<PeerMessage> ReadAnswer(absl::StatusOr<ReceivedMessage> answer, bool gave_up) const;
+  void OnAnswer(uint64_t id, uint64_t bytes, absl::Span<const WantedOutput> wanted, Done done,
+                absl::StatusOr<ReceivedMessage> answer);
+  absl::StatusOr<PeerMessage> ReadAnswer(absl::StatusOr<ReceivedMessage> answer, absl::Span<const WantedOutput> wanted,
+                                         bool gave_up) const;
   void StartProbes();
   void OnProbe(size_t model, const absl::StatusOr<ReceivedMessage>& answer);
   /// On `events`: all of a round have answered.

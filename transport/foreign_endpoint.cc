@@ -33,16 +33,24 @@ absl::Status SetOption(absl::string_view key, absl::string_view value, ForeignEn
     out->models.emplace_back(value);
   } else if (key == "token_file") {
     if (!out->tls && !IsLoopback(out->address)) {
-      return absl::InvalidArgumentError("got a token for a plain connection off loopback, want TLS; use grpcs");
+      return absl::InvalidArgumentError(
+          "got a token for a plain connection off loopback, want TLS; use grpcs or https");
     }
     out->token_file = std::string(value);
+  } else if (key == "target") {
+    out->target = std::string(value);
+  } else if (key == "version") {
+    if (!absl::SimpleAtoi(value, &out->version) || out->version < 0) {
+      return absl::InvalidArgumentError(absl::StrCat("got version '", value, "', want a number"));
+    }
   } else if (key == "ca_file") {
     if (!out->tls) {
-      return absl::InvalidArgumentError("got root certificates for a plain connection, want TLS; use grpcs");
+      return absl::InvalidArgumentError("got root certificates for a plain connection, want TLS; use grpcs or https");
     }
     out->ca_file = std::string(value);
   } else {
-    return absl::InvalidArgumentError(absl::StrCat("got key '", key, "', want one of model, token_file, ca_file"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("got key '", key, "', want one of model, target, version, token_file, ca_file"));
   }
   return absl::OkStatus();
 }
@@ -55,19 +63,32 @@ absl::StatusOr<ForeignEndpoint> ForeignEndpoint::Parse(const std::string& endpoi
   absl::string_view rest = endpoint;
   parsed.api = absl::StartsWith(rest, "tfs+") ? Api::kTfs : Api::kV2;
   bool known = absl::ConsumePrefix(&rest, "tfs+") || absl::ConsumePrefix(&rest, "v2+");
-  parsed.tls = absl::StartsWith(rest, "grpcs");
-  known = known && (absl::ConsumePrefix(&rest, "grpcs://") || absl::ConsumePrefix(&rest, "grpc://"));
+  const absl::string_view wire = rest.substr(0, rest.find("://"));
+  parsed.tls = wire == "grpcs" || wire == "https";
+  parsed.wire = wire == "http" || wire == "https" ? Wire::kRest : Wire::kGrpc;
+  known = known && (parsed.wire == Wire::kRest || wire == "grpc" || wire == "grpcs") &&
+          absl::ConsumePrefix(&rest, absl::StrCat(wire, "://"));
   const std::pair<absl::string_view, absl::string_view> halves = absl::StrSplit(rest, absl::MaxSplits('?', 1));
   parsed.address = std::string(absl::StripSuffix(halves.first, "/"));
   if (!known || !IsAddress(parsed.address)) {
     return absl::InvalidArgumentError(
-        absl::StrCat(subject, ": got another form, want tfs+grpc://HOST:PORT or v2+grpc://HOST:PORT (grpcs: TLS)"));
+        absl::StrCat(subject,
+                     ": got another form, want tfs+grpc://HOST:PORT, v2+grpc://HOST:PORT, tfs+http://HOST:PORT or "
+                     "v2+http://HOST:PORT (grpcs, https: TLS)"));
   }
   for (const absl::string_view option : absl::StrSplit(halves.second, '&', absl::SkipEmpty())) {
     const std::pair<absl::string_view, absl::string_view> pair = absl::StrSplit(option, absl::MaxSplits('=', 1));
     RETURN_IF_ERROR(WithContext(subject, SetOption(pair.first, pair.second, &parsed)));
   }
+  if ((!parsed.target.empty() || parsed.version >= 0) && parsed.models.size() != 1) {
+    return absl::InvalidArgumentError(absl::StrCat(subject, ": got 'target' or 'version' for ", parsed.models.size(),
+                                                   " models, want them for one; add model=NAME"));
+  }
   return parsed;
+}
+
+bool ForeignEndpoint::IsForeign(absl::string_view endpoint) {
+  return absl::StartsWith(endpoint, "tfs+") || absl::StartsWith(endpoint, "v2+");
 }
 
 }  // namespace portico

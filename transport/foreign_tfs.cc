@@ -46,7 +46,8 @@ class TfsForeignApi final : public ForeignApi {
     return request;
   }
 
-  absl::Status ReadReply(const ReceivedMessage& message, const PeerLimits& limits, PeerMessage* reply) const override {
+  absl::Status ReadReply(const ReceivedMessage& message, absl::Span<const WantedOutput>, const PeerLimits& limits,
+                         PeerMessage* reply) const override {
     uint64_t left = limits.max_message_bytes;
     WireReader in(message.bytes);
     while (in.Next()) {
@@ -67,23 +68,16 @@ class TfsForeignApi final : public ForeignApi {
     return in.failed() ? Malformed("PredictResponse") : absl::OkStatus();
   }
 
-  ForeignRequest MakeProbe(const std::string& model) const override {
+  ForeignRequest MakeProbe(const std::string& model, int64_t version) const override {
     ForeignRequest request;
     request.method = "/tensorflow.serving.ModelService/GetModelStatus";
-    WireWriter(&request.body.bytes).Bytes(1, ModelSpec(model, -1, ""));
+    WireWriter(&request.body.bytes).Bytes(1, ModelSpec(model, version, ""));
     return request;
   }
 
   absl::StatusOr<int64_t> ReadProbe(const std::string& model,
                                     const absl::StatusOr<ReceivedMessage>& answer) const override {
-    if (!answer.ok()) {
-      const absl::StatusCode code = answer.status().code();
-      const bool there = code == absl::StatusCode::kNotFound || code == absl::StatusCode::kInvalidArgument;
-      // The API has no question about the server: that it answers about no model shows that it is there.
-      if (model.empty() && there) return 0;
-      if (code == absl::StatusCode::kUnimplemented) return 0;
-      return answer.status();
-    }
+    if (!answer.ok()) return ReadTfsProbeError(model, answer.status());
     int64_t newest = -1;
     WireReader in(answer->bytes);
     while (in.Next()) {
@@ -102,8 +96,7 @@ class TfsForeignApi final : public ForeignApi {
       if (state == kAvailable) newest = std::max(newest, version);
     }
     if (in.failed()) return Malformed("GetModelStatusResponse");
-    if (newest >= 0) return newest;
-    return absl::UnavailableError(absl::StrCat("model '", model, "': got no version that is AVAILABLE, want one"));
+    return ReadTfsProbeVersion(model, newest);
   }
 };
 

@@ -8,9 +8,11 @@
 #include "absl/strings/str_cat.h"
 #include "base/event_thread.h"
 #include "base/file.h"
+#include "base/mutex.h"
 #include "base/status_macros.h"
 #include "transport/foreign_channel.h"
 #include "transport/grpc_parts.h"
+#include "transport/rest_loop.h"
 
 namespace portico {
 namespace {
@@ -30,8 +32,8 @@ absl::StatusOr<std::string> ReadToken(const std::string& path) {
   return token;
 }
 
-/// The side that calls servers of somebody else's make; gRPC's own threads carry the calls, one more asks whether
-/// servers are ready.
+/// The side that calls servers of somebody else's make; gRPC's own threads carry the calls, or one of the transport's
+/// over REST; one more asks whether servers are ready.
 class ForeignTransport final : public Transport {
  public:
   explicit ForeignTransport(const Clock& clock) : clock_(clock), events_("foreign-events", clock) { PinGrpcThreads(); }
@@ -57,9 +59,11 @@ class ForeignTransport final : public Transport {
       if (!roots.ok()) return WithContext(subject, roots.status());
       wire.root_certificates = *std::move(roots);
     }
-    std::unique_ptr<ForeignApi> api = NewForeignApi(parsed.api);
+    std::unique_ptr<ForeignApi> api = NewForeignApi(parsed);
+    absl::StatusOr<std::unique_ptr<ForeignWire>> made = NewWire(parsed.wire, wire);
+    if (!made.ok()) return WithContext(subject, made.status());
     return std::make_unique<ForeignChannel>(endpoint, std::move(parsed), *std::move(token), std::move(api),
-                                            NewForeignGrpcWire(wire), std::move(options), events_, clock_);
+                                            *std::move(made), std::move(options), events_, clock_);
   }
 
   absl::StatusOr<std::unique_ptr<Listener>> Listen(const std::string& endpoint, CallHandler&, ListenOptions) override {
@@ -70,8 +74,18 @@ class ForeignTransport final : public Transport {
   }
 
  private:
+  absl::StatusOr<std::unique_ptr<ForeignWire>> NewWire(ForeignEndpoint::Wire wire, const ForeignWireOptions& options) {
+    if (wire == ForeignEndpoint::Wire::kGrpc) return NewForeignGrpcWire(options);
+    MutexLock lock(&mutex_);
+    if (rest_ == nullptr) rest_ = std::make_unique<RestLoop>();
+    return NewForeignRestWire(options, *rest_);
+  }
+
   const Clock& clock_;
   EventThread events_;
+  Mutex mutex_;
+  /// With the first endpoint over REST.
+  std::unique_ptr<RestLoop> rest_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace

@@ -51,12 +51,7 @@ class V2ForeignApi final : public ForeignApi {
  public:
   absl::StatusOr<ForeignRequest> MakeCall(const PeerHeader& header, absl::Span<const Tensor> tensors) const override {
     RETURN_IF_ERROR(CheckForeignCall(header, tensors));
-    if (!header.signature.empty() && header.signature != "serving_default") {
-      return absl::InvalidArgumentError(absl::StrCat("servable '", header.servable, "': got signature '",
-                                                     header.signature,
-                                                     "', which the Open Inference Protocol does not know, want "
-                                                     "'serving_default'"));
-    }
+    RETURN_IF_ERROR(CheckNoSignature(header));
     ForeignRequest request;
     request.method = "/inference.GRPCInferenceService/ModelInfer";
     WireWriter out(&request.body.bytes);
@@ -77,7 +72,8 @@ class V2ForeignApi final : public ForeignApi {
     return request;
   }
 
-  absl::Status ReadReply(const ReceivedMessage& message, const PeerLimits& limits, PeerMessage* reply) const override {
+  absl::Status ReadReply(const ReceivedMessage& message, absl::Span<const WantedOutput>, const PeerLimits& limits,
+                         PeerMessage* reply) const override {
     absl::InlinedVector<Output, 4> outputs;
     absl::InlinedVector<absl::string_view, 4> raw;
     WireReader in(message.bytes);
@@ -108,11 +104,12 @@ class V2ForeignApi final : public ForeignApi {
     return absl::OkStatus();
   }
 
-  ForeignRequest MakeProbe(const std::string& model) const override {
+  ForeignRequest MakeProbe(const std::string& model, int64_t version) const override {
     ForeignRequest request;
     request.method =
         model.empty() ? "/inference.GRPCInferenceService/ServerReady" : "/inference.GRPCInferenceService/ModelReady";
     if (!model.empty()) WireWriter(&request.body.bytes).Bytes(1, model);
+    if (version >= 0) WireWriter(&request.body.bytes).Bytes(2, absl::StrCat(version));
     return request;
   }
 

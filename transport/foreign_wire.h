@@ -51,4 +51,9 @@ struct ForeignWireOptions {
 
 std::unique_ptr<ForeignWire> NewForeignGrpcWire(const ForeignWireOptions& options);
 
+class RestLoop;
+/// HTTP/1.1 on connections that are kept open, at most 64 at once; calls beyond that wait for one. Cancelling a call
+/// closes its connection. `loop` is not owned and must outlive the wire. INVALID_ARGUMENT for what is no PEM text.
+absl::StatusOr<std::unique_ptr<ForeignWire>> NewForeignRestWire(const ForeignWireOptions& options, RestLoop& loop);
+
 }  // namespace portico

@@ -19,6 +19,14 @@ struct TensorMeta {
   uint64_t bytes = 0;
 };
 
+/// An output that a caller expects, for servers whose answers don't say all of it.
+struct WantedOutput {
+  std::string name;
+  DType dtype = DType::kInvalid;
+  /// As far as it is known: extents below 0 are not.
+  Shape shape;
+};
+
 struct ServedEntry {
   absl::string_view name;
   int64_t version = 0;
@@ -78,6 +86,8 @@ struct PeerHeader {
   uint32_t hop = 0;
   uint32_t attempt = 0;
   absl::InlinedVector<TensorMeta, 4> tensors;
+  /// Of a call, for channels to foreign servers; never travels.
+  absl::Span<const WantedOutput> wanted;
 
   uint32_t code = 0;
   absl::string_view message;

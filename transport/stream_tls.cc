@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "transport/tls_host.h"
 
 namespace portico {
 namespace {
@@ -80,11 +81,7 @@ class TlsSocket final : public StreamSocket {
       return;
     }
     SSL_set_connect_state(ssl_);
-    X509_VERIFY_PARAM* const verify = SSL_get0_param(ssl_);
-    if (X509_VERIFY_PARAM_set1_ip_asc(verify, host.c_str()) == 1) return;
-    ERR_clear_error();
-    X509_VERIFY_PARAM_set1_host(verify, host.c_str(), host.size());
-    SSL_set_tlsext_host_name(ssl_, host.c_str());
+    ExpectTlsHost(ssl_, host);
   }
   ~TlsSocket() override { SSL_free(ssl_); }
 

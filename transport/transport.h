@@ -160,8 +160,9 @@ std::unique_ptr<Transport> NewGrpcTransport(const Clock& clock);
 /// `inproc://NAME`: within one Transport object.
 std::unique_ptr<Transport> NewInprocTransport(const Clock& clock);
 
-/// `tfs+grpc://HOST:PORT`, `v2+grpc://HOST:PORT` (`grpcs`: TLS): servers of the TensorFlow Serving API and of the Open
-/// Inference Protocol that nobody here wrote. Calls only: Listen() is UNIMPLEMENTED. docs/foreign_servers.md.
+/// `tfs+grpc://HOST:PORT`, `v2+grpc://…`, `tfs+http://…`, `v2+http://…` (`grpcs`, `https`: TLS): servers of the
+/// TensorFlow Serving API and of the Open Inference Protocol that nobody here wrote. Calls only: Listen() is
+/// UNIMPLEMENTED. docs/foreign_servers.md.
 std::unique_ptr<Transport> NewForeignTransport(const Clock& clock);
 
 struct TransportsOptions {

@@ -25,7 +25,8 @@ class Transports final : public Transport {
     owned_.push_back(NewGrpcTransport(clock));
     schemes_.push_back({"grpc", owned_.back().get()});
     owned_.push_back(NewForeignTransport(clock));
-    for (const char* scheme : {"tfs+grpc", "tfs+grpcs", "v2+grpc", "v2+grpcs"}) {
+    for (const char* scheme :
+         {"tfs+grpc", "tfs+grpcs", "tfs+http", "tfs+https", "v2+grpc", "v2+grpcs", "v2+http", "v2+https"}) {
       schemes_.push_back({scheme, owned_.back().get()});
     }
     owned_.push_back(NewInprocTransport(clock));

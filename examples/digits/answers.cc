@@ -11,8 +11,8 @@
 #include "cli/http_client.h"
 #include "cli/tfs_client.h"
 #include "cli/waterfall.h"
+#include "codec/json_text.h"
 #include "models/runtime/session.h"
-#include "node/json_text.h"
 #include "simdjson.h"
 
 namespace portico::digits {

@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "node/json_text.h"
+#include "codec/json_text.h"
 #include "node/observe/trace_formats.h"
 
 namespace portico {

@@ -18,16 +18,6 @@ absl::string_view View(boost::beast::string_view text) { return {text.data(), te
 
 }  // namespace
 
-void PaddedBody::reader::init(const boost::optional<uint64_t>& length, error_code& error) {
-  error = {};
-  if (length) body_.reserve(std::min<uint64_t>(*length, 1 << 20) + HttpRequest::kBodyPadding);
-}
-
-void PaddedBody::reader::finish(error_code& error) {
-  error = {};
-  body_.append(HttpRequest::kBodyPadding, '\0');
-}
-
 void HttpParser::Begin() {
   packed_ = false;
   parser_.emplace();

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <boost/asio/buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <cstdint>
 #include <optional>
@@ -8,36 +7,10 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "codec/http_body.h"
 #include "node/frontend/http_server.h"
 
 namespace portico {
-
-/// A body in one string with HttpRequest::kBodyPadding bytes behind it, as Beast's parser fills it. Memory grows with
-/// what arrives, not with what Content-Length claims.
-struct PaddedBody {
-  using value_type = std::string;
-  class reader {
-   public:
-    template <bool kRequest, class Fields>
-    reader(boost::beast::http::header<kRequest, Fields>&, value_type& body) : body_(body) {}
-    void init(const boost::optional<uint64_t>& length, boost::system::error_code& error);
-    template <class Buffers>
-    size_t put(const Buffers& buffers, boost::system::error_code& error) {
-      error = {};
-      const size_t before = body_.size();
-      for (auto it = boost::asio::buffer_sequence_begin(buffers); it != boost::asio::buffer_sequence_end(buffers);
-           ++it) {
-        const boost::asio::const_buffer piece = *it;
-        body_.append(static_cast<const char*>(piece.data()), piece.size());
-      }
-      return body_.size() - before;
-    }
-    void finish(boost::system::error_code& error);
-
-   private:
-    value_type& body_;
-  };
-};
 
 /// The request that a connection reads, and what it says until it is answered: within the server's limits, with what is
 /// wrong with it as replies. A request goes from Begin() by its connection's reads to CheckServed(), Unpack() and

@@ -1,5 +1,5 @@
+#include "codec/json_text.h"
 #include "node/frontend/http_server.h"
-#include "node/json_text.h"
 
 namespace portico {
 

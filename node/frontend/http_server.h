@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/executor.h"
+#include "codec/json_padding.h"
 #include "node/frontend/server_tls.h"
 
 namespace portico {
@@ -21,7 +22,7 @@ struct Tenant;
 /// A request as handlers see it; views live until the reply is given.
 struct HttpRequest {
   /// Readable bytes behind `body`, for parsers that read ahead.
-  static constexpr size_t kBodyPadding = 64;
+  static constexpr size_t kBodyPadding = kJsonPadding;
 
   /// GET, HEAD or POST.
   absl::string_view method;

@@ -3,8 +3,8 @@
 #include <google/protobuf/util/json_util.h>
 
 #include "absl/strings/str_cat.h"
+#include "codec/json_text.h"
 #include "codec/tf_dtype.h"
-#include "node/json_text.h"
 #include "tensorflow_serving/predict.pb.h"
 
 namespace portico {

@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/wire.h"
-#include "node/frontend/json_reader.h"
+#include "codec/json_reader.h"
 
 namespace portico {
 namespace {

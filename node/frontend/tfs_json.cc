@@ -3,10 +3,9 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "node/frontend/json_reader.h"
+#include "codec/json_reader.h"
 #include "node/order_inputs.h"
 
 namespace portico {
@@ -89,12 +88,18 @@ absl::StatusOr<Outline> ReadOutline(ondemand::document& document) {
   return outline;
 }
 
+Shape DeclaredShape(const TensorSpec& spec) {
+  Shape shape;
+  for (const Dim& dim : spec.dims) shape.push_back(dim.extent);
+  return shape;
+}
+
 /// Builders of all inputs of a signature.
 class InputBuilders {
  public:
   explicit InputBuilders(const Signature& signature) : signature_(signature) {
     builders_.reserve(signature.inputs.size());
-    for (const TensorSpec& spec : signature.inputs) builders_.emplace_back(spec);
+    for (const TensorSpec& spec : signature.inputs) builders_.emplace_back(spec.name, spec.dtype, DeclaredShape(spec));
   }
 
   absl::Status Check() const {
@@ -226,8 +231,7 @@ absl::StatusOr<PredictJson> ReadCarefully(ondemand::document& document, FindSign
 /// Whether the text of `inputs`, or of the first of `instances`, is an object of named tensors.
 bool LooksNamed(const char* text, bool rows) {
   if (rows && *text == '[') text = SkipJsonSpace(text + 1);
-  if (*text != '{') return false;
-  return !absl::StartsWith(SkipJsonSpace(text + 1), "\"b64\"");
+  return IsNamedJson(text);
 }
 
 /// One walk, for bodies whose signature is known before their tensors. False: it takes a closer look.

@@ -1,9 +1,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "node/frontend/json_elements.h"
+#include "codec/json_elements.h"
+#include "codec/json_text.h"
 #include "node/frontend/tfs_json.h"
-#include "node/json_text.h"
 
 namespace portico {
 namespace {
@@ -15,35 +15,15 @@ class OutputWriter {
       : name_(name), tensor_(tensor), bytes_(absl::EndsWith(name, "_bytes") ? JsonBytes::kBase64 : JsonBytes::kText) {}
 
   absl::Status Check() const {
-    return CheckJsonOutput(name_, tensor_, bytes_, "give it a name that ends in _bytes to get base64, or use gRPC");
+    return CheckJsonTensor("output", name_, tensor_, bytes_,
+                           "give it a name that ends in _bytes to get base64, or use gRPC");
   }
 
-  void WriteAll(std::string* out) { WriteFrom(0, out); }
+  void WriteAll(std::string* out) { AppendJsonLists(tensor_, 0, bytes_, &next_, out); }
   /// REQUIRES: rank ≥ 1; called for each row in turn.
-  void WriteRow(std::string* out) { WriteFrom(1, out); }
+  void WriteRow(std::string* out) { AppendJsonLists(tensor_, 1, bytes_, &next_, out); }
 
  private:
-  /// The part of the tensor below `depth`, from the next element on.
-  void WriteFrom(size_t depth, std::string* out) {
-    const Shape& shape = tensor_.shape();
-    if (depth == shape.size()) return WriteElements(1, out);
-    out->push_back('[');
-    if (depth + 1 == shape.size()) {
-      WriteElements(static_cast<uint64_t>(shape[depth]), out);
-    } else {
-      for (int64_t i = 0; i < shape[depth]; ++i) {
-        if (i != 0) out->push_back(',');
-        WriteFrom(depth + 1, out);
-      }
-    }
-    out->push_back(']');
-  }
-
-  void WriteElements(uint64_t count, std::string* out) {
-    AppendJsonElements(tensor_, next_, count, bytes_, out);
-    next_ += count;
-  }
-
   const std::string& name_;
   const Tensor& tensor_;
   const JsonBytes bytes_;

@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "codec/json_text.h"
 #include "node/frontend/model_metadata.h"
 #include "node/frontend/tfs_example.h"
 #include "node/frontend/tfs_examples_json.h"
@@ -13,7 +14,6 @@
 #include "node/frontend/tfs_rest_path.h"
 #include "node/frontend/tfs_results.h"
 #include "node/frontend/url_ref.h"
-#include "node/json_text.h"
 
 namespace portico {
 /// One POST: Start (acquire) → OnServable (read, run) → OnOutputs (write, answer). Owned by the completion.

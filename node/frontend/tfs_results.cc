@@ -5,8 +5,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/wire.h"
+#include "codec/json_text.h"
 #include "codec/tf_dtype.h"
-#include "node/json_text.h"
 #include "simdjson.h"
 
 namespace portico {

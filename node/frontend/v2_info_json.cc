@@ -1,8 +1,8 @@
 #include "node/frontend/v2_info_json.h"
 
 #include "absl/strings/str_cat.h"
+#include "codec/json_text.h"
 #include "inference/grpc_service.pb.h"
-#include "node/json_text.h"
 
 namespace portico {
 namespace {

@@ -3,18 +3,15 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <variant>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/request_context.h"
+#include "codec/v2_value.h"
 
 namespace portico {
-
-/// A parameter's value, whichever wire it came by. Without one (null): monostate.
-using V2Value = std::variant<std::monostate, bool, int64_t, uint64_t, double, absl::string_view>;
 
 /// What the parameters of an infer request say. Names that are not known are ignored, as other servers ignore them.
 struct V2RequestParameters {

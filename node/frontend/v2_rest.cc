@@ -9,13 +9,13 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
+#include "codec/json_text.h"
 #include "inference/grpc_service.pb.h"
 #include "node/frontend/tfs_codec.h"
 #include "node/frontend/url_ref.h"
 #include "node/frontend/v2_infer_call.h"
 #include "node/frontend/v2_info_json.h"
 #include "node/frontend/v2_json.h"
-#include "node/json_text.h"
 
 namespace portico {
 namespace {

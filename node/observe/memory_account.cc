@@ -1,7 +1,7 @@
 #include "node/observe/memory_account.h"
 
 #include "absl/strings/str_cat.h"
-#include "node/json_text.h"
+#include "codec/json_text.h"
 #include "node/observe/process_memory.h"
 
 namespace portico {

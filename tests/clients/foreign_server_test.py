@@ -1,4 +1,4 @@
-"""Portals to servers that nobody here wrote: MLServer over the Open Inference Protocol; and over the TensorFlow Serving API gRPC's own server
+"""Portals to servers that nobody here wrote: MLServer over the Open Inference Protocol, by gRPC and REST; and over the TensorFlow Serving API gRPC's own server
 with the generated service and message classes that come with ovmsclient, and its tensor conversions."""
 import concurrent.futures
 import json
@@ -40,9 +40,9 @@ class MlServer:
     def __init__(self):
         self.venv = subprocess.run([HERE / "install.sh", "mlserver.txt"], check=True, capture_output=True, text=True).stdout.strip()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="portico_mlserver_"))
-        http, self.port, metrics = free_ports(3)
+        self.http, self.port, metrics = free_ports(3)
         (self.folder / "settings.json").write_text(json.dumps({
-            "host": "127.0.0.1", "http_port": http, "grpc_port": self.port, "metrics_port": metrics, "parallel_workers": 0}))
+            "host": "127.0.0.1", "http_port": self.http, "grpc_port": self.port, "metrics_port": metrics, "parallel_workers": 0}))
         (self.folder / "model-settings.json").write_text(json.dumps({"name": "ranker", "implementation": "ranker.Ranker"}))
         shutil.copy(HERE / "ranker.py", self.folder)
         self.process = None
@@ -110,13 +110,17 @@ def through(address, x):
         client.close()
 
 
-class MlServerTest(unittest.TestCase):
+class MlServerTests:
+    """What holds over either wire. `refusal`: what the server says when the model raises an error."""
+    scheme = None
+    refusal = None
+
     @classmethod
     def setUpClass(cls):
         cls.server = MlServer().start()
         cls.addClassCleanup(shutil.rmtree, cls.server.folder)
         cls.node = ServingNode("--model", "through={models}/through",
-                               "--remote", f"ranker=v2+grpc://127.0.0.1:{cls.server.port}?model=ranker").start()
+                               "--remote", f"ranker={cls.scheme}://127.0.0.1:{cls.port()}?model=ranker").start()
 
     @classmethod
     def tearDownClass(cls):
@@ -134,8 +138,8 @@ class MlServerTest(unittest.TestCase):
     def test_an_error_of_the_model_names_portal_and_server(self):
         with self.assertRaises(InferenceServerException) as caught:
             through(self.node.grpc, [2000])
-        self.assertIn("portal to 'ranker' at v2+grpc://127.0.0.1", caught.exception.message())
-        self.assertIn("x is too large for this model", caught.exception.message())
+        self.assertIn(f"portal to 'ranker' at {self.scheme}://127.0.0.1", caught.exception.message())
+        self.assertIn(self.refusal, caught.exception.message())
 
     def test_a_server_that_was_away_is_found_again(self):
         self.server.stop()
@@ -152,6 +156,25 @@ class MlServerTest(unittest.TestCase):
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
+
+
+class MlServerGrpcTest(MlServerTests, unittest.TestCase):
+    scheme = "v2+grpc"
+    refusal = "x is too large for this model"
+
+    @classmethod
+    def port(cls):
+        return cls.server.port
+
+
+class MlServerRestTest(MlServerTests, unittest.TestCase):
+    scheme = "v2+http"
+    # Over REST MLServer keeps the words of such errors to itself.
+    refusal = "HTTP 500: Internal Server Error"
+
+    @classmethod
+    def port(cls):
+        return cls.server.http
 
 
 class TfsServerTest(unittest.TestCase):

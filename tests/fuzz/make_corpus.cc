@@ -400,6 +400,26 @@ void MakeV2Json(const std::string& folder) {
       ""));
 }
 
+void MakeForeignReply(const std::string& folder) {
+  Corpus corpus(folder, "foreign_reply");
+  const auto reply = [](int api, absl::string_view json, absl::string_view binary) {
+    const size_t length = binary.empty() ? 0 : json.size();
+    return absl::StrCat(std::string{static_cast<char>(api), static_cast<char>(length >> 8), static_cast<char>(length)},
+                        json, binary);
+  };
+  corpus.Add(reply(2, R"({"outputs":{"x":[1.5,NaN],"y":[[1,2]],"s":["a",{"b64":"YQ=="}],"other":[{}]}})", ""));
+  corpus.Add(reply(2, R"({"outputs":[1,2.5]})", ""));
+  corpus.Add(reply(2, R"({"model_version_status":[{"version":"3","state":"AVAILABLE","status":{}}]})", ""));
+  corpus.Add(reply(2, R"({"error":"no such model"})", ""));
+  corpus.Add(
+      reply(3, R"({"outputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[1,2.5],"parameters":null}]})", ""));
+  corpus.Add(reply(
+      3, R"({"outputs":[{"data":[[1],[2]],"name":"y","shape":[2,1],"datatype":"INT64","parameters":{"a":"b"}}]})", ""));
+  corpus.Add(reply(3,
+                   R"({"outputs":[{"name":"s","shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":10}}]})",
+                   absl::string_view("\2\0\0\0ab\0\0\0\0", 10)));
+}
+
 /// feature: name → list, `field` 1 bytes, 2 floats, 3 integers.
 std::string Feature(absl::string_view name, uint32_t field, absl::string_view list) {
   std::string feature, entry, out;
@@ -520,6 +540,7 @@ int main(int argc, char** argv) {
   portico::MakeGunzip(argv[1]);
   portico::MakeV2(argv[1]);
   portico::MakeV2Json(argv[1]);
+  portico::MakeForeignReply(argv[1]);
   portico::MakeExamples(argv[1]);
   portico::MakePredictionLog(argv[1]);
 }

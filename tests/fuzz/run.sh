@@ -33,7 +33,7 @@ mkdir -p build/fuzz/seeds build/fuzz/findings build/fuzz/corpus
 
 dictionary() {
   case $1 in
-    *_json) echo -dict=tests/fuzz/json.dict ;;
+    *_json | foreign_reply) echo -dict=tests/fuzz/json.dict ;;
     mesh_file | servable_yaml) echo -dict=tests/fuzz/yaml.dict ;;
     http_path) echo -dict=tests/fuzz/path.dict ;;
   esac

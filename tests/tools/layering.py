@@ -14,9 +14,10 @@ RANKS = {"base": 0, "proto": 0, "codec": 1, "transport": 2, "batcher": 2, "model
 MODELS_RANKS = {"package": 0, "graph": 2, "runtime": 1, "split": 3, "embedding": 3}
 HEAVY = re.compile(r"^(grpc|grpcpp|google/protobuf|onnx|onnxruntime|Eigen|boost|zmq|simdjson|rapidjson|prometheus|yaml-cpp|spdlog|CLI)[/._]?")
 # Headers that only .cc files include, because a library's types are what they are about.
-FOR_SOURCES_ONLY = {"node/frontend/json_reader.h", "node/frontend/v2_stream.h", "node/frontend/grpc_call.h",
-                    "node/frontend/http_loop.h", "node/frontend/http_parser.h", "node/frontend/http_connection.h",
-                    "router/etcd/stream.h"}
+FOR_SOURCES_ONLY = {"codec/json_reader.h", "codec/http_body.h", "codec/json_walk.h", "codec/v2_json_tensors.h",
+                    "transport/rest_connection.h", "router/etcd/stream.h", "node/frontend/v2_stream.h",
+                    "node/frontend/grpc_call.h", "node/frontend/http_loop.h", "node/frontend/http_parser.h",
+                    "node/frontend/http_connection.h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 
 
@@ -33,7 +34,7 @@ def breaches(root: pathlib.Path):
                 if not match:
                     continue
                 target = match.group(2)
-                if path.suffix == ".h" and target in FOR_SOURCES_ONLY:
+                if path.suffix == ".h" and target in FOR_SOURCES_ONLY and str(where) not in FOR_SOURCES_ONLY:
                     yield f"{where}:{number}: a header includes {target}, which is for .cc files"
                 if path.suffix == ".h" and str(where) not in FOR_SOURCES_ONLY and folder not in ("tests", "tests/testing", "bench", "examples") and HEAVY.match(target):
                     yield f"{where}:{number}: a header of ours includes {target}; hide it in the .cc"

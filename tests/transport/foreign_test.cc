@@ -19,6 +19,7 @@
 #include "tensorflow_serving/model_service.grpc.pb.h"
 #include "tensorflow_serving/predict.grpc.pb.h"
 #include "tests/testing/temp_folder.h"
+#include "tests/transport/one_of_each_dtype.h"
 #include "tests/transport/scripted_peer.h"
 #include "transport/foreign_endpoint.h"
 #include "transport/transport.h"
@@ -149,24 +150,6 @@ class StatusServer final : public tensorflow::serving::ModelService::Service {
   }
 };
 
-std::vector<Tensor> OneOfEachDtype() {
-  std::vector<Tensor> tensors;
-  for (const DType dtype :
-       {DType::kFloat, DType::kDouble, DType::kFloat16, DType::kBfloat16, DType::kInt8, DType::kInt16, DType::kInt32,
-        DType::kInt64, DType::kUint8, DType::kUint16, DType::kUint32, DType::kUint64, DType::kBool}) {
-    Tensor tensor = Tensor::Allocate(dtype, {2, 3});
-    std::fill_n(tensor.mutable_bytes(), tensor.bytes().size(), '\1');
-    tensors.push_back(tensor);
-  }
-  tensors.push_back(Tensor::OfStrings({2}, std::vector<std::string>{"", std::string(10'000, 'x')}));
-  tensors.push_back(Tensor::Of<int64_t>({}, {7}));
-  tensors.push_back(Tensor::Of<float>({0, 5}, {}));
-  Tensor large = Tensor::Allocate(DType::kFloat, {1'000'000});
-  std::fill_n(large.mutable_bytes(), large.bytes().size(), '\2');
-  tensors.push_back(large);
-  return tensors;
-}
-
 class ForeignTest : public ::testing::Test {
  protected:
   ForeignTest() {
@@ -212,28 +195,6 @@ class ForeignTest : public ::testing::Test {
   const Tensor x_ = Tensor::Of<float>({2}, {1, 2});
 };
 
-void ExpectEchoed(Channel& channel, const std::string& suffix) {
-  const std::vector<Tensor> sent = OneOfEachDtype();
-  std::vector<std::string> names;
-  for (size_t i = 0; i < sent.size(); ++i) names.push_back(absl::StrCat("t", i));
-  PeerHeader header;
-  header.servable = "echo";
-  for (const std::string& name : names) header.tensors.emplace_back().name = name;
-  PendingResult result;
-  channel.Call(header, sent, Deadline(), result.Done());
-  const auto reply = result.Wait();
-  ASSERT_TRUE(reply.ok()) << reply.status();
-  ASSERT_EQ(reply->tensors.size(), sent.size());
-  std::map<std::string, Tensor> got;
-  for (size_t i = 0; i < sent.size(); ++i) got[std::string(reply->header.tensors[i].name)] = reply->tensors[i];
-  for (size_t i = 0; i < sent.size(); ++i) {
-    const Tensor& back = got[names[i] + suffix];
-    EXPECT_EQ(back.dtype(), sent[i].dtype()) << DTypeName(sent[i].dtype());
-    EXPECT_EQ(back.shape(), sent[i].shape()) << DTypeName(sent[i].dtype());
-    EXPECT_EQ(back.bytes(), sent[i].bytes()) << DTypeName(sent[i].dtype());
-  }
-}
-
 TEST_F(ForeignTest, V2CarriesEveryDtypeByName) { ExpectEchoed(*Connect(Endpoint("v2")), "_out"); }
 
 TEST_F(ForeignTest, TfsCarriesEveryDtypeByName) { ExpectEchoed(*Connect(Endpoint("tfs")), ""); }
@@ -274,6 +235,24 @@ TEST_F(ForeignTest, V2NamesTheVersionAndRefusesASignature) {
   const absl::Status status = refused.Wait().status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(status.message(), AllOf(HasSubstr("'echo'"), HasSubstr("'rank'")));
+}
+
+TEST_F(ForeignTest, TargetAndVersionOfTheEndpointAreWhatTheServerHears) {
+  StateLog log;
+  ChannelOptions options;
+  options.connect_timeout = absl::Seconds(60);
+  options.on_state = log.Listener();
+  for (const char* api : {"tfs", "v2"}) {
+    auto channel = Connect(Endpoint(api, "?model=echo&target=legacy/ranker&version=3"), options);
+    const PeerState up = log.Take();
+    ASSERT_EQ(up.served.size(), 1u);
+    EXPECT_EQ(up.served[0].name, "legacy/ranker");
+    PendingResult result;
+    channel->Call(HeaderFor("legacy/ranker", {"x"}), {&x_, 1}, Deadline(), result.Done());
+    ASSERT_TRUE(result.Wait().ok()) << result.Wait().status();
+  }
+  EXPECT_EQ(predict_.spec, R"(name: "echo" version { value: 3 })");
+  EXPECT_EQ(v2_.version, "3");
 }
 
 TEST_F(ForeignTest, ErrorsKeepTheirMeaning) {
@@ -439,13 +418,24 @@ TEST(ForeignEndpointTest, IsTakenApart) {
   EXPECT_EQ(parsed->models, (std::vector<std::string>{"a/b", "c"}));
   EXPECT_EQ(parsed->token_file, "/t");
   EXPECT_EQ(parsed->ca_file, "/c");
+  EXPECT_EQ(parsed->wire, ForeignEndpoint::Wire::kGrpc);
+  const auto rest = ForeignEndpoint::Parse("v2+http://host:80/?model=ranker&target=legacy/ranker&version=3");
+  ASSERT_TRUE(rest.ok()) << rest.status();
+  EXPECT_EQ(rest->wire, ForeignEndpoint::Wire::kRest);
+  EXPECT_FALSE(rest->tls);
+  EXPECT_EQ(rest->address, "host:80");
+  EXPECT_EQ(rest->target, "legacy/ranker");
+  EXPECT_EQ(rest->version, 3);
+  EXPECT_TRUE(ForeignEndpoint::Parse("tfs+https://host:443")->tls);
 }
 
 TEST(ForeignEndpointTest, WhatDoesNotFitIsRefused) {
   for (const char* endpoint :
        {"v2+grpc://host", "v2+grpc://:1", "v2+grpc://host:0", "v2+grpc://host:99999", "v3+grpc://host:1",
         "v2+http2://host:1", "v2+grpc://host:1/path", "v2+grpc://host:1?colour=red",
-        "v2+grpc://host:1?model=", "v2+grpc://host:1?token_file=/t", "v2+grpc://host:1?ca_file=/c"}) {
+        "v2+grpc://host:1?model=", "v2+grpc://host:1?token_file=/t", "v2+grpc://host:1?ca_file=/c",
+        "v2+http://host:1?ca_file=/c", "v2+httpss://host:1", "tfs+://host:1", "v2+grpc://host:1?target=a",
+        "v2+grpc://host:1?model=a&model=b&version=1", "v2+grpc://host:1?model=a&version=-1"}) {
     EXPECT_EQ(ForeignEndpoint::Parse(endpoint).status().code(), absl::StatusCode::kInvalidArgument) << endpoint;
   }
 }

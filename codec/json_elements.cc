@@ -1,4 +1,4 @@
-#include "node/frontend/json_elements.h"
+#include "codec/json_elements.h"
 
 #include <algorithm>
 #include <charconv>
@@ -8,8 +8,8 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/small_float.h"
-#include "node/frontend/json_tensor_builder.h"
-#include "node/json_text.h"
+#include "codec/json_tensor_builder.h"
+#include "codec/json_text.h"
 #include "simdjson.h"
 
 namespace portico {
@@ -72,17 +72,18 @@ int NibbleAt(const char* data, uint64_t index, bool is_signed) {
 
 }  // namespace
 
-absl::Status CheckJsonOutput(absl::string_view name, const Tensor& tensor, JsonBytes bytes, absl::string_view remedy) {
+absl::Status CheckJsonTensor(absl::string_view kind, absl::string_view name, const Tensor& tensor, JsonBytes bytes,
+                             absl::string_view remedy) {
   if (JsonKindOf(tensor.dtype()) == JsonKind::kUnsupported) {
     return absl::UnimplementedError(
-        absl::StrCat("output '", name, "': got ", DTypeName(tensor.dtype()), ", which JSON has no form for; use gRPC"));
+        absl::StrCat(kind, " '", name, "': got ", DTypeName(tensor.dtype()), ", which JSON has no form for; use gRPC"));
   }
   if (tensor.dtype() != DType::kString || bytes == JsonBytes::kBase64) return absl::OkStatus();
   const size_t table = (tensor.num_elements() + 1) * sizeof(uint64_t);
   const absl::string_view text = tensor.bytes().substr(table);
   if (simdjson::validate_utf8(text.data(), text.size())) return absl::OkStatus();
   return absl::FailedPreconditionError(
-      absl::StrCat("output '", name, "': got strings that are not UTF-8, which JSON cannot hold; ", remedy));
+      absl::StrCat(kind, " '", name, "': got strings that are not UTF-8, which JSON cannot hold; ", remedy));
 }
 
 void AppendJsonElements(const Tensor& tensor, uint64_t begin, uint64_t count, JsonBytes bytes, std::string* out) {
@@ -131,6 +132,26 @@ void AppendJsonElements(const Tensor& tensor, uint64_t begin, uint64_t count, Js
         absl::StrAppend(out, "{\"b64\":\"", absl::Base64Escape(tensor.StringAt(i)), "\"}");
       });
   }
+}
+
+// Recursion is as deep as the tensor's rank.
+void AppendJsonLists(const Tensor& tensor, size_t depth, JsonBytes bytes, uint64_t* next, std::string* out) {
+  const Shape& shape = tensor.shape();
+  const auto append = [&](uint64_t count) {
+    AppendJsonElements(tensor, *next, count, bytes, out);
+    *next += count;
+  };
+  if (depth == shape.size()) return append(1);
+  out->push_back('[');
+  if (depth + 1 == shape.size()) {
+    append(static_cast<uint64_t>(shape[depth]));
+  } else {
+    for (int64_t i = 0; i < shape[depth]; ++i) {
+      if (i != 0) out->push_back(',');
+      AppendJsonLists(tensor, depth + 1, bytes, next, out);
+    }
+  }
+  out->push_back(']');
 }
 
 }  // namespace portico

@@ -7,7 +7,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/tensor.h"
-#include "models/package/signature.h"
 
 namespace portico {
 
@@ -23,20 +22,22 @@ class JsonTensorBuilder {
   /// Lists within lists; deeper ones are refused before they are descended into.
   static constexpr size_t kMaxRank = 64;
 
-  /// `spec` is not owned and must outlive the builder.
-  explicit JsonTensorBuilder(const TensorSpec& spec);
+  /// `name`, for messages, is not owned and must outlive the builder. `declared`: the shape of a tensor whose lists end
+  /// before its elements would begin, as in []; extents below 0 are not known.
+  JsonTensorBuilder(absl::string_view name, DType dtype, Shape declared = {});
 
-  const TensorSpec& spec() const { return spec_; }
+  absl::string_view name() const { return name_; }
+  DType dtype() const { return dtype_; }
 
   absl::Status BeginList(size_t depth);
   absl::Status EndList(size_t depth, int64_t length);
-  /// Each writes the element as the spec's dtype. False where that cannot hold it: the caller says what it was.
+  /// Each writes the element as the dtype. False where that cannot hold it: the caller says what it was.
   bool AppendSigned(int64_t value);
   bool AppendUnsigned(uint64_t value);
   void AppendReal(double value);
   void AppendBool(bool value);
   void AppendString(absl::string_view value);
-  /// Elements of one list, in place of Append…() for each: memory for them, as the spec's dtype. REQUIRES:
+  /// Elements of one list, in place of Append…() for each: memory for them, as the dtype. REQUIRES:
   /// BeginElement() for the list.
   void AppendRun(const char* elements, size_t bytes) { data_.append(elements, bytes); }
   /// Before each Append…(): the element's place.
@@ -52,7 +53,9 @@ class JsonTensorBuilder {
   }
   absl::Status WrongShape(size_t depth, absl::string_view got) const;
 
-  const TensorSpec& spec_;
+  const absl::string_view name_;
+  const DType dtype_;
+  const Shape declared_;
   /// Lengths of the lists at each depth; −1 until the first one has ended.
   Shape shape_;
   /// Depth of elements; −1 until the first.

@@ -1,4 +1,4 @@
-#include "node/frontend/json_reader.h"
+#include "codec/json_reader.h"
 
 #include <charconv>
 #include <cmath>
@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "codec/tf_dtype.h"
@@ -22,9 +23,9 @@ absl::string_view Token(Value& value) {
   return absl::StripTrailingAsciiWhitespace({raw.data(), raw.size()});
 }
 
-absl::Status WrongType(ondemand::value& value, const TensorSpec& spec) {
-  return absl::InvalidArgumentError(absl::StrCat("JSON value of '", spec.name, "': ", Token(value).substr(0, 64),
-                                                 " is not of expected type: ", TfTypeName(spec.dtype)));
+absl::Status WrongType(ondemand::value& value, const JsonTensorBuilder& wanted) {
+  return absl::InvalidArgumentError(absl::StrCat("JSON value of '", wanted.name(), "': ", Token(value).substr(0, 64),
+                                                 " is not of expected type: ", TfTypeName(wanted.dtype())));
 }
 
 /// What simdjson refuses but the API takes: NaN, the infinities, and numbers too large for a double. Left unconsumed:
@@ -55,54 +56,53 @@ absl::Status ReadBase64(ondemand::value value, JsonTensorBuilder* out) {
     RETURN_IF_JSON_ERROR(field.unescaped_key().get(key));
     if (key != "b64" || ++keys > 1) {
       return absl::InvalidArgumentError(
-          absl::StrCat("JSON value of '", out->spec().name, "': Expecting value/list but got object"));
+          absl::StrCat("JSON value of '", out->name(), "': Expecting value/list but got object"));
     }
     if (field.value().get_string().get(encoded) != simdjson::SUCCESS ||
         !absl::Base64Unescape({encoded.data(), encoded.size()}, &text)) {
       return absl::InvalidArgumentError(
-          absl::StrCat("JSON value of '", out->spec().name, "': got a 'b64' that is not base64"));
+          absl::StrCat("JSON value of '", out->name(), "': got a 'b64' that is not base64"));
     }
   }
   if (keys == 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat("JSON value of '", out->spec().name, "': got an empty object, want a value"));
+        absl::StrCat("JSON value of '", out->name(), "': got an empty object, want a value"));
   }
   out->AppendString(text);
   return absl::OkStatus();
 }
 
 absl::Status ReadElement(ondemand::value& value, JsonTensorBuilder* out) {
-  const TensorSpec& spec = out->spec();
-  switch (JsonKindOf(spec.dtype)) {
+  switch (JsonKindOf(out->dtype())) {
     case JsonKind::kSigned: {
       int64_t number = 0;
-      if (value.get_int64().get(number) != simdjson::SUCCESS) return WrongType(value, spec);
+      if (value.get_int64().get(number) != simdjson::SUCCESS) return WrongType(value, *out);
       if (out->AppendSigned(number)) return absl::OkStatus();
       break;
     }
     case JsonKind::kUnsigned: {
       uint64_t number = 0;
-      if (value.get_uint64().get(number) != simdjson::SUCCESS) return WrongType(value, spec);
+      if (value.get_uint64().get(number) != simdjson::SUCCESS) return WrongType(value, *out);
       if (out->AppendUnsigned(number)) return absl::OkStatus();
       break;
     }
     case JsonKind::kReal: {
       double real = 0;
       if (value.get_double().get(real) != simdjson::SUCCESS && !ReadSpecialReal(Token(value), &real)) {
-        return WrongType(value, spec);
+        return WrongType(value, *out);
       }
       out->AppendReal(real);
       return absl::OkStatus();
     }
     case JsonKind::kBool: {
       bool truth = false;
-      if (value.get_bool().get(truth) != simdjson::SUCCESS) return WrongType(value, spec);
+      if (value.get_bool().get(truth) != simdjson::SUCCESS) return WrongType(value, *out);
       out->AppendBool(truth);
       return absl::OkStatus();
     }
     default: {
       const absl::string_view token = Token(value);
-      if (token.empty() || token[0] != '"') return WrongType(value, spec);
+      if (token.empty() || token[0] != '"') return WrongType(value, *out);
       std::string_view text;
       RETURN_IF_JSON_ERROR(value.get_string().get(text));
       out->AppendString({text.data(), text.size()});
@@ -110,8 +110,8 @@ absl::Status ReadElement(ondemand::value& value, JsonTensorBuilder* out) {
     }
   }
   return absl::InvalidArgumentError(
-      absl::StrCat("JSON value of '", spec.name,
-                   "': got a number out of range; it is not of expected type: ", TfTypeName(spec.dtype)));
+      absl::StrCat("JSON value of '", out->name(),
+                   "': got a number out of range; it is not of expected type: ", TfTypeName(out->dtype())));
 }
 
 }  // namespace
@@ -213,7 +213,7 @@ bool IsNumber(char first) { return first == '-' || (first >= '0' && first <= '9'
 
 absl::Status ReadList(ondemand::array list, char first, size_t depth, JsonTensorBuilder* out, int64_t* length) {
   if (!IsNumber(first)) return ReadElements(list, depth, out, length);
-  switch (out->spec().dtype) {
+  switch (out->dtype()) {
     case DType::kFloat:
       return ReadRun<float>(list, depth, out, length, GetReal<float>);
     case DType::kDouble:
@@ -234,6 +234,8 @@ const char* SkipJsonSpace(const char* text) {
   return text;
 }
 
+bool IsNamedJson(const char* text) { return *text == '{' && !absl::StartsWith(SkipJsonSpace(text + 1), "\"b64\""); }
+
 // Recursion is as deep as the builder lets lists nest.
 absl::Status ReadJsonTensor(ondemand::value value, size_t depth, JsonTensorBuilder* out) {
   const std::string_view token = value.raw_json_token();
@@ -241,9 +243,9 @@ absl::Status ReadJsonTensor(ondemand::value value, size_t depth, JsonTensorBuild
   if (first != '[') {
     RETURN_IF_ERROR(out->BeginElement(depth));
     if (first != '{') return ReadElement(value, out);
-    if (out->spec().dtype == DType::kString) return ReadBase64(value, out);
+    if (out->dtype() == DType::kString) return ReadBase64(value, out);
     return absl::InvalidArgumentError(
-        absl::StrCat("JSON value of '", out->spec().name, "': Expecting value/list but got object"));
+        absl::StrCat("JSON value of '", out->name(), "': Expecting value/list but got object"));
   }
   RETURN_IF_ERROR(out->BeginList(depth));
   ondemand::array list;

@@ -5,16 +5,16 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "node/frontend/http_server.h"
-#include "node/frontend/json_tensor_builder.h"
+#include "codec/json_padding.h"
+#include "codec/json_tensor_builder.h"
 #include "simdjson.h"
 
-/// What the JSON readers of the REST frontends share: simdjson's on-demand reading into tensor memory. For their .cc
+/// What the JSON readers of REST servers and clients share: simdjson's on-demand reading into tensor memory. For .cc
 /// files only: simdjson is a heavy header.
 
 namespace portico {
 
-static_assert(simdjson::SIMDJSON_PADDING <= HttpRequest::kBodyPadding);
+static_assert(simdjson::SIMDJSON_PADDING <= kJsonPadding);
 
 /// INVALID_ARGUMENT "JSON Parse error: …".
 absl::Status JsonParseError(simdjson::error_code error);
@@ -33,11 +33,14 @@ absl::Status NotAJsonObject(simdjson::ondemand::document& document);
 /// The first byte from `text` on that is no white space. REQUIRES: text of a document, which padding ends.
 const char* SkipJsonSpace(const char* text);
 
+/// Whether `text`, of a value, is an object of named tensors, and not {"b64": …}, which is one string.
+bool IsNamedJson(const char* text);
+
 /// A value and what it holds, at `depth` of the builder's tensor: nested lists of elements of the builder's dtype;
 /// {"b64": "..."} stands for bytes; NaN, Infinity and -Infinity for numbers. INVALID_ARGUMENT for what does not fit.
 absl::Status ReadJsonTensor(simdjson::ondemand::value value, size_t depth, JsonTensorBuilder* out);
 
-/// Calls `read(document)` with the document of `body` and returns what it returns. REQUIRES: HttpRequest::kBodyPadding
+/// Calls `read(document)` with the document of `body` and returns what it returns. REQUIRES: kJsonPadding
 /// readable bytes behind `body`.
 template <typename Read>
 auto ReadJsonDocument(absl::string_view body, Read read)
@@ -48,7 +51,7 @@ auto ReadJsonDocument(absl::string_view body, Read read)
   std::optional<simdjson::ondemand::parser> own;
   simdjson::ondemand::parser& parser = body.size() <= kSharedParserBytes ? shared : own.emplace();
   simdjson::ondemand::document document;
-  RETURN_IF_JSON_ERROR(parser.iterate(body.data(), body.size(), body.size() + HttpRequest::kBodyPadding).get(document));
+  RETURN_IF_JSON_ERROR(parser.iterate(body.data(), body.size(), body.size() + kJsonPadding).get(document));
   return read(document);
 }
 

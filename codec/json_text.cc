@@ -1,4 +1,4 @@
-#include "node/json_text.h"
+#include "codec/json_text.h"
 
 #include <charconv>
 #include <cmath>

@@ -1,5 +1,6 @@
-#include "node/frontend/json_tensor_builder.h"
+#include "codec/json_tensor_builder.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <utility>
@@ -56,20 +57,21 @@ JsonKind JsonKindOf(DType dtype) {
   }
 }
 
-JsonTensorBuilder::JsonTensorBuilder(const TensorSpec& spec) : spec_(spec) {
-  if (spec.dtype == DType::kString) offsets_.push_back(0);
+JsonTensorBuilder::JsonTensorBuilder(absl::string_view name, DType dtype, Shape declared)
+    : name_(name), dtype_(dtype), declared_(std::move(declared)) {
+  if (dtype == DType::kString) offsets_.push_back(0);
 }
 
 absl::Status JsonTensorBuilder::WrongShape(size_t depth, absl::string_view got) const {
-  return absl::InvalidArgumentError(absl::StrCat("JSON value of '", spec_.name, "': Expecting shape ",
-                                                 ShapeString(shape_), " but got ", got, " inside ", depth, " lists"));
+  return absl::InvalidArgumentError(absl::StrCat("JSON value of '", name_, "': Expecting shape ", ShapeString(shape_),
+                                                 " but got ", got, " inside ", depth, " lists"));
 }
 
 absl::Status JsonTensorBuilder::BeginList(size_t depth) {
   if (rank_ >= 0 && depth >= static_cast<size_t>(rank_)) return WrongShape(depth, "a list");
   if (depth >= kMaxRank) {
-    return absl::InvalidArgumentError(absl::StrCat("JSON value of '", spec_.name, "': got lists nested deeper than ",
-                                                   kMaxRank, ", want at most that"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("JSON value of '", name_, "': got lists nested deeper than ", kMaxRank, ", want at most that"));
   }
   if (depth == shape_.size()) shape_.push_back(-1);
   return absl::OkStatus();
@@ -80,7 +82,7 @@ absl::Status JsonTensorBuilder::EndList(size_t depth, int64_t length) {
   if (extent < 0) extent = length;
   if (extent == length) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("JSON value of '", spec_.name, "': Expecting tensor size: ", extent, " but got: ", length));
+      absl::StrCat("JSON value of '", name_, "': Expecting tensor size: ", extent, " but got: ", length));
 }
 
 absl::Status JsonTensorBuilder::BeginElement(size_t depth) {
@@ -91,7 +93,7 @@ absl::Status JsonTensorBuilder::BeginElement(size_t depth) {
 }
 
 bool JsonTensorBuilder::AppendSigned(int64_t value) {
-  switch (spec_.dtype) {
+  switch (dtype_) {
     case DType::kInt64:
       Push(value);
       return true;
@@ -111,7 +113,7 @@ bool JsonTensorBuilder::AppendSigned(int64_t value) {
 }
 
 bool JsonTensorBuilder::AppendUnsigned(uint64_t value) {
-  switch (spec_.dtype) {
+  switch (dtype_) {
     case DType::kUint64:
       Push(value);
       return true;
@@ -131,7 +133,7 @@ bool JsonTensorBuilder::AppendUnsigned(uint64_t value) {
 }
 
 void JsonTensorBuilder::AppendReal(double value) {
-  switch (spec_.dtype) {
+  switch (dtype_) {
     case DType::kDouble:
       Push(value);
       break;
@@ -156,15 +158,13 @@ void JsonTensorBuilder::AppendString(absl::string_view value) {
 
 absl::StatusOr<Tensor> JsonTensorBuilder::Finish() {
   // Without elements the nesting may end early, as in []: the declaration says what is left.
-  if (rank_ < 0 && spec_.has_rank) {
-    for (size_t d = shape_.size(); d < spec_.dims.size(); ++d) {
-      shape_.push_back(spec_.dims[d].extent < 0 ? 0 : spec_.dims[d].extent);
-    }
+  if (rank_ < 0) {
+    for (size_t d = shape_.size(); d < declared_.size(); ++d) shape_.push_back(std::max<int64_t>(declared_[d], 0));
   }
-  if (spec_.dtype == DType::kString) {
+  if (dtype_ == DType::kString) {
     const size_t table = offsets_.size() * sizeof(uint64_t);
     data_.insert(0, reinterpret_cast<const char*>(offsets_.data()), table);
-  } else if (BitsPerElement(spec_.dtype) == 4) {
+  } else if (BitsPerElement(dtype_) == 4) {
     for (size_t i = 0; i < data_.size(); ++i) {
       const auto nibble = static_cast<char>(data_[i] & 0x0f);
       data_[i / 2] = i % 2 == 0 ? nibble : static_cast<char>(data_[i / 2] | static_cast<char>(nibble << 4));
@@ -173,7 +173,7 @@ absl::StatusOr<Tensor> JsonTensorBuilder::Finish() {
   }
   auto origin = MakeRef<StringOrigin>(std::move(data_));
   const absl::string_view bytes = origin->bytes();
-  return Tensor::View(spec_.dtype, std::move(shape_), bytes, std::move(origin));
+  return Tensor::View(dtype_, std::move(shape_), bytes, std::move(origin));
 }
 
 }  // namespace portico
