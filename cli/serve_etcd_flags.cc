@@ -32,9 +32,6 @@ void ServeEtcdFlags::AddTo(CLI::App& command) {
   command.add_option("--advertise", advertise_, "How others reach --peer, where that is not as it is bound")
       ->type_name("ENDPOINT")
       ->group(kGroup);
-  command.add_option("--zone", zone_, "Where this node stands, for balancing by locality")
-      ->type_name("NAME")
-      ->group(kGroup);
   command
       .add_option("--revision-folder", revision_folder_,
                   "With --revision etcd: where revisions are kept, so that the node starts without etcd, too")
@@ -44,7 +41,6 @@ void ServeEtcdFlags::AddTo(CLI::App& command) {
 
 absl::Status ServeEtcdFlags::Apply(Node::Options* options) const {
   EtcdMembership::Options& etcd = options->etcd;
-  etcd.zone = zone_;
   if (!flags_.given()) {
     if (advertise_.empty() && revision_folder_.empty()) return absl::OkStatus();
     return absl::InvalidArgumentError("--advertise, --revision-folder: got no --etcd, want HOST:PORT of its members");

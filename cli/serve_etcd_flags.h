@@ -10,7 +10,7 @@
 
 namespace portico {
 
-/// Where the node finds others and registers itself, and where its mesh's revisions may come from: etcd; and its zone.
+/// Where the node finds others and registers itself, and where its mesh's revisions may come from: etcd.
 class ServeEtcdFlags final : public ServeFlags {
  public:
   void AddTo(CLI::App& command) override;
@@ -22,7 +22,6 @@ class ServeEtcdFlags final : public ServeFlags {
   EtcdFlags flags_;
   int ttl_s_ = 5;
   std::string advertise_;
-  std::string zone_;
   std::string revision_folder_;
 };
 

@@ -31,6 +31,12 @@ class PeerFlags final : public ServeFlags {
     file("--peer-tls-allow", &allow_, "PEM authorities, or single certificates, of the nodes that may connect");
     file("--peer-tls-roots", &roots_, "PEM authorities of the nodes it calls; default: those of --peer-tls-allow");
     command
+        .add_option("--zone", zone_,
+                    "Where this node stands, for balance: locality; in a mesh in place of what its file says")
+        ->type_name("NAME")
+        ->envname("PORTICO_ZONE")
+        ->group(kGroup);
+    command
         .add_option("--peer-loops", loops_, "Threads that carry tcp:// and unix://; connections are spread over them")
         ->check(CLI::Range(1, kMaxLoops))
         ->capture_default_str()
@@ -47,6 +53,7 @@ class PeerFlags final : public ServeFlags {
 
   absl::Status Apply(Node::Options* options) const override {
     options->transports.stream.loops = loops_;
+    if (!zone_.empty()) options->zone = zone_;
     options->transports.stream.spin = absl::Microseconds(spin_us_);
     return ApplyTls(options);
   }
@@ -94,6 +101,7 @@ class PeerFlags final : public ServeFlags {
   }
 
   std::string key_, cert_, allow_, roots_;
+  std::string zone_;
   int loops_ = StreamTransportOptions().loops;
   int64_t spin_us_ = 0;
 };

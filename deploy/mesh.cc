@@ -17,6 +17,7 @@
 #include "deploy/address.h"
 #include "deploy/mesh_portals.h"
 #include "deploy/mesh_traffic.h"
+#include "router/revision_external.h"
 #include "router/revision_model.h"
 #include "router/yaml_node.h"
 
@@ -46,7 +47,7 @@ class MeshReader {
       : folder_(std::filesystem::path(path).parent_path()), packages_(packages) {}
 
   absl::StatusOr<Revision> Read(const YamlNode& root) {
-    RETURN_IF_ERROR(root.CheckMap("mesh file", {"mesh", "models", "nodes", "policies", "traffic"}));
+    RETURN_IF_ERROR(root.CheckMap("mesh file", {"mesh", "models", "external", "nodes", "policies", "traffic"}));
     for (const absl::string_view key : {"mesh", "models", "nodes"}) {
       if (root.Find(key) == nullptr) {
         return root.Error(
@@ -55,6 +56,7 @@ class MeshReader {
     }
     ASSIGN_OR_RETURN(revision_.mesh, root.Find("mesh")->Text("mesh"));
     RETURN_IF_ERROR(ReadModels(*root.Find("models")));
+    if (const YamlNode* external = root.Find("external")) RETURN_IF_ERROR(ReadExternals(*external, &revision_));
     RETURN_IF_ERROR(ReadNodes(*root.Find("nodes")));
     if (const YamlNode* policies = root.Find("policies")) RETURN_IF_ERROR(ReadPolicies(*policies));
     RETURN_IF_ERROR(PinVersions(&revision_, *root.Find("models"), packages_));
@@ -120,7 +122,7 @@ class MeshReader {
       return from.Error(absl::StrCat(
           subject, ": got a name that is no good, want letters, digits, _, - and ., at most 64; rename it"));
     }
-    RETURN_IF_ERROR(from.CheckMap(subject, {"serve", "replicas", "grpc", "http", "peer", "workers"}));
+    RETURN_IF_ERROR(from.CheckMap(subject, {"serve", "replicas", "grpc", "http", "peer", "workers", "zone"}));
     Revision::Node node;
     node.name = name;
     RETURN_IF_ERROR(ReadServe(subject, from, &node));
@@ -130,6 +132,9 @@ class MeshReader {
     }
     if (const YamlNode* value = from.Find("workers")) {
       ASSIGN_OR_RETURN(node.workers, value->Integer(absl::StrCat(subject, ": workers"), 0, kMaxWorkers));
+    }
+    if (const YamlNode* value = from.Find("zone")) {
+      ASSIGN_OR_RETURN(node.zone, value->Text(absl::StrCat(subject, ": zone")));
     }
     ASSIGN_OR_RETURN(node.grpc, ReadListener(subject, "grpc", from, replicas));
     ASSIGN_OR_RETURN(node.http, ReadListener(subject, "http", from, replicas));
@@ -236,10 +241,10 @@ class MeshReader {
     for (const YamlEntry& entry : policies.entries()) {
       if (entry.key == "default") continue;
       const std::string subject = absl::StrCat("policy '", entry.key, "'");
-      if (revision_.FindModel(entry.key) == nullptr) {
+      if (revision_.FindModel(entry.key) == nullptr && revision_.FindExternal(entry.key) == nullptr) {
         return entry.value.Error(absl::StrCat(subject,
                                               ": got a target that is no model, want 'default' or one of 'models' (",
-                                              ModelNames(), "); mend the name"));
+                                              ModelNames(), ") or of 'external'; mend the name"));
       }
       ASSIGN_OR_RETURN(revision_.policies[entry.key], ReadRoutePolicy(entry.value, subject, revision_.default_policy));
     }

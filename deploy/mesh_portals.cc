@@ -73,12 +73,29 @@ bool IsServed(const Revision& revision, const std::string& model) {
                         [&](const Revision::Node& node) { return absl::c_linear_search(node.serve, model); });
 }
 
+/// The same where the target is no model of the mesh.
+absl::Status CheckExternal(const Revision::External& external, const PortalSpec& portal) {
+  if (!portal.digest.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("got digest ", portal.digest.Short(), " for external '",
+                                                   external.name,
+                                                   "', want none: servers of another make know of no digests; make the "
+                                                   "portal without one"));
+  }
+  if (external.signature.empty() || external.signature == portal.signature) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("got signature '", portal.signature, "' of external '", external.name,
+                                                 "', want '", external.signature, "'"));
+}
+
 /// The message of what is wrong with one portal; OK when nothing is.
 absl::Status CheckTarget(const Revision& revision, const Facts& facts, const PortalSpec& portal) {
+  if (const Revision::External* external = revision.FindExternal(portal.target)) {
+    return CheckExternal(*external, portal);
+  }
   const auto target = facts.find(portal.target);
   if (target == facts.end()) {
-    return absl::InvalidArgumentError(absl::StrCat("got target '", portal.target, "', want a model of this mesh; add '",
-                                                   portal.target, "' to 'models' and to the 'serve' of a node"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "got target '", portal.target, "', want a model of this mesh; add '", portal.target,
+        "' to 'models' and to the 'serve' of a node, or to 'external' where servers of another make have it"));
   }
   if (!IsServed(revision, portal.target)) {
     return absl::InvalidArgumentError(
@@ -100,7 +117,7 @@ absl::Status CheckTarget(const Revision& revision, const Facts& facts, const Por
   return absl::OkStatus();
 }
 
-/// Depth-first search for a chain of portals that comes back. Targets are known to exist.
+/// Depth-first search for a chain of portals that comes back.
 class CycleSearch {
  public:
   explicit CycleSearch(const Facts& facts) : facts_(facts) {}
@@ -116,6 +133,7 @@ class CycleSearch {
     if (!visited_.emplace(model, true).second) return "";
     path_.push_back(model);
     for (const PortalSpec& portal : facts_.at(model).highest->portals) {
+      if (!facts_.contains(portal.target)) continue;  // External: what it calls is not ours to know.
       if (std::string cycle = From(portal.target); !cycle.empty()) return cycle;
     }
     path_.pop_back();

@@ -135,13 +135,14 @@ class NodeImpl final : public Node {
     }
     traces_.emplace(options_.traces, *metrics_, otlp_.get());
     if (!options_.etcd.etcd.endpoints.empty()) {
+      options_.etcd.zone = options_.zone;
       ASSIGN_OR_RETURN(membership_, EtcdMembership::Create(options_.etcd, kSelfEndpoint, resolver_, *metrics_));
     }
     names_.emplace(membership_ == nullptr ? resolver_ : membership_->resolver(), DnsResolver::Options());
     Router::Options router;
     router.self = Self();
     router.security = options_.call_security;
-    router.zone = options_.etcd.zone;
+    router.zone = options_.zone;
     router.default_policy = options_.default_policy;
     router.policies = options_.policies;
     ASSIGN_OR_RETURN(router_, Router::Create(std::move(router), *transport_, *names_, clock_, *metrics_));
@@ -353,6 +354,7 @@ absl::StatusOr<Node::Options> Node::OptionsFor(const Revision& revision, const s
   options.http.address = own->http;
   options.peer = own->peer;
   options.workers = own->workers;
+  options.zone = own->zone;
   options.default_policy = revision.default_policy;
   options.policies = revision.policies;
   for (const std::string& served : own->serve) {

@@ -33,6 +33,8 @@ class Node {
   struct Options {
     /// Said in spans, logs and HELLO.
     std::string name = "node";
+    /// Where it stands, for `balance: locality`; empty: not known.
+    std::string zone;
     std::vector<ModelConfig> models;
     /// A file that says which models, in place of `models`, and is followed; without a path there is none.
     ModelConfigPoller::Options model_config_file;

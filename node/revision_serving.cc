@@ -6,6 +6,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "router/revision_external.h"
 
 namespace portico {
 namespace {
@@ -84,7 +85,10 @@ StaticResolver::Table PeersOf(const std::vector<const Revision*>& live, const Re
       const bool is_self = other.name == node && other.replica == replica;
       // Without an endpoint it is found elsewhere: in etcd.
       if (other.peer.empty() && !is_self) continue;
-      for (const std::string& served : other.serve) own[served].emplace_back(is_self ? self : other.peer);
+      for (const std::string& served : other.serve) own[served].emplace_back(is_self ? self : other.peer, other.zone);
+    }
+    for (const Revision::External& external : revision.externals) {
+      for (std::string& endpoint : EndpointsOf(external)) own[external.name].emplace_back(std::move(endpoint));
     }
     // Those that are there already stay.
     table.merge(own);

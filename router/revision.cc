@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "router/policies/policy.h"
+#include "router/revision_external.h"
 #include "router/revision_model.h"
 #include "router/traffic_document.h"
 #include "router/yaml_node.h"
@@ -75,7 +76,7 @@ absl::StatusOr<Revision::Model> ReadModel(const YamlNode& from) {
 }
 
 absl::StatusOr<Revision::Node> ReadNode(const YamlNode& from) {
-  RETURN_IF_ERROR(from.CheckMap("node", {"name", "replica", "serve", "peer", "grpc", "http", "workers"}));
+  RETURN_IF_ERROR(from.CheckMap("node", {"name", "replica", "serve", "peer", "grpc", "http", "workers", "zone"}));
   Revision::Node node;
   ASSIGN_OR_RETURN(node.name, RequiredText(from, "name", "node"));
   const std::string subject = absl::StrCat("node '", node.name, "'");
@@ -95,6 +96,7 @@ absl::StatusOr<Revision::Node> ReadNode(const YamlNode& from) {
   ASSIGN_OR_RETURN(node.peer, OptionalText(from, "peer", subject));
   ASSIGN_OR_RETURN(node.grpc, OptionalText(from, "grpc", subject));
   ASSIGN_OR_RETURN(node.http, OptionalText(from, "http", subject));
+  ASSIGN_OR_RETURN(node.zone, OptionalText(from, "zone", subject));
   return node;
 }
 
@@ -132,6 +134,13 @@ const Revision::Model* Revision::FindModel(absl::string_view name) const {
 const Revision::Node* Revision::FindNode(absl::string_view name, int replica) const {
   for (const Node& node : nodes) {
     if (node.name == name && node.replica == replica) return &node;
+  }
+  return nullptr;
+}
+
+const Revision::External* Revision::FindExternal(absl::string_view name) const {
+  for (const External& external : externals) {
+    if (external.name == name) return &external;
   }
   return nullptr;
 }
@@ -201,10 +210,16 @@ std::string FormatRevision(const Revision& revision) {
     if (!node.peer.empty()) out << YAML::Key << "peer" << YAML::Value << node.peer;
     if (!node.grpc.empty()) out << YAML::Key << "grpc" << YAML::Value << node.grpc;
     if (!node.http.empty()) out << YAML::Key << "http" << YAML::Value << node.http;
+    if (!node.zone.empty()) out << YAML::Key << "zone" << YAML::Value << node.zone;
     if (node.workers != 0) out << YAML::Key << "workers" << YAML::Value << node.workers;
     out << YAML::EndMap;
   }
-  out << YAML::EndSeq << YAML::Key << "default_policy" << YAML::Value;
+  out << YAML::EndSeq;
+  if (!revision.externals.empty()) {
+    out << YAML::Key << "external" << YAML::Value;
+    EmitExternals(revision.externals, out);
+  }
+  out << YAML::Key << "default_policy" << YAML::Value;
   EmitPolicy(out, revision.default_policy);
   out << YAML::Key << "policies" << YAML::Value << YAML::BeginMap;
   for (const auto& [target, policy] : revision.policies) {
@@ -236,7 +251,7 @@ absl::StatusOr<Revision> ParseRevision(const std::string& text, const std::strin
 
 static absl::StatusOr<Revision> RevisionOf(const YamlNode& root) {
   RETURN_IF_ERROR(
-      root.CheckMap("revision", {"revision", "mesh", "reason", "models", "nodes", "default_policy", "policies", "traffic"}));
+      root.CheckMap("revision", {"revision", "mesh", "reason", "models", "nodes", "external", "default_policy", "policies", "traffic"}));
   Revision revision;
   const YamlNode* number = root.Find("revision");
   const YamlNode* models = root.Find("models");
@@ -261,6 +276,7 @@ static absl::StatusOr<Revision> RevisionOf(const YamlNode& root) {
     revision.nodes.push_back(std::move(node));
   }
   RETURN_IF_ERROR(CheckNodes(*nodes, revision));
+  if (const YamlNode* external = root.Find("external")) RETURN_IF_ERROR(ReadExternals(*external, &revision));
   if (const YamlNode* policy = root.Find("default_policy")) {
     ASSIGN_OR_RETURN(revision.default_policy, ReadRoutePolicy(*policy, "default_policy", RoutePolicy()));
   }

@@ -66,6 +66,18 @@ struct Revision {
     /// Loaded when it is first asked for.
     bool on_demand = false;
   };
+  /// A target of portals that no node of the mesh serves, but servers of another make.
+  struct External {
+    std::string name;
+    /// Endpoints of foreign servers (transport/foreign_endpoint.h).
+    std::vector<std::string> peers;
+    /// What these call it.
+    std::string model;
+    /// −1: the newest.
+    int64_t version = -1;
+    /// The only one that portals may call; empty: any.
+    std::string signature;
+  };
   struct Node {
     std::string name;
     int replica = 0;
@@ -77,6 +89,8 @@ struct Revision {
     std::string http;
     /// Worker threads; 0: one per core.
     int workers = 0;
+    /// Where it stands, for `balance: locality`; empty: not known.
+    std::string zone;
 
     /// "hub/0".
     std::string id() const;
@@ -88,6 +102,7 @@ struct Revision {
   std::string reason;
   std::vector<Model> models;
   std::vector<Node> nodes;
+  std::vector<External> externals;
   RoutePolicy default_policy;
   /// By target.
   std::map<std::string, RoutePolicy> policies;
@@ -96,6 +111,7 @@ struct Revision {
 
   const Model* FindModel(absl::string_view name) const;
   const Node* FindNode(absl::string_view name, int replica) const;
+  const External* FindExternal(absl::string_view name) const;
   const RoutePolicy& PolicyFor(const std::string& target) const;
   /// Whether both say the same, whatever their numbers and reasons are.
   bool SaysTheSameAs(const Revision& other) const;

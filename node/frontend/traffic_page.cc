@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
-#include "node/json_text.h"
+#include "codec/json_text.h"
 
 namespace portico {
 namespace {

@@ -70,6 +70,11 @@ TEST_F(PeerFlagsTest, TheyReachTheNode) {
   EXPECT_THAT(options_->call_security.peer_public_key, HasSubstr("roots"));
 }
 
+TEST_F(PeerFlagsTest, TheZoneStandsInPlaceOfTheMeshs) {
+  ASSERT_TRUE(Parse({"--zone=eu-2"}).ok());
+  EXPECT_EQ(options_->zone, "eu-2");
+}
+
 TEST_F(PeerFlagsTest, WhatMakesNoSenseIsRefused) {
   const auto message = [this](const std::vector<std::string>& flags) { return std::string(Parse(flags).message()); };
   EXPECT_THAT(message({"--peer-loops=0"}), HasSubstr("--peer-loops"));

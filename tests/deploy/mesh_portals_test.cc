@@ -49,7 +49,7 @@ TEST_F(MeshPortalsTest, TargetThatIsNoModelIsRefused) {
   EXPECT_EQ(ErrorOf({"a", "digit"}, {"a", "digit"}),
             "mesh.yaml:4: model 'digit': portal 'portal_0': got target 'hub/enc', want a model of this mesh; add "
             "'hub/enc' to "
-            "'models' and to the 'serve' of a node");
+            "'models' and to the 'serve' of a node, or to 'external' where servers of another make have it");
 }
 
 TEST_F(MeshPortalsTest, TargetThatNobodyServesIsRefused) {
@@ -77,6 +77,29 @@ TEST_F(MeshPortalsTest, SignatureThatTheTargetHasNotIsRefused) {
   EXPECT_EQ(ErrorOf({"digit", "hub/enc"}, {"digit", "hub/enc"}),
             "mesh.yaml:3: model 'digit': portal 'portal_0': got signature 'other' of target 'hub/enc', want one of "
             "serving_default");
+}
+
+TEST_F(MeshPortalsTest, PortalsToExternalTargetsAreCheckedAgainstThem) {
+  const auto error_of = [&](const std::string& external) {
+    const absl::Status status =
+        ReadMeshFile(folder_.WriteMesh(absl::StrCat("mesh: m\nmodels:\n  digit: {path: packages/digit}\nexternal:\n  ",
+                                                    external, "\nnodes:\n  n: {serve: [digit]}\n")))
+            .status();
+    return status.ok() ? "" : std::string(status.message()).substr(folder_.path().size() + 1);
+  };
+  folder_.WriteCaller("digit", "hub/enc");
+  EXPECT_EQ(error_of("hub/enc: {peers: ['v2+http://h:1']}"), "");
+  EXPECT_EQ(error_of("hub/enc: {peers: ['tfs+http://h:1']}"), "");
+  EXPECT_THAT(error_of("hub/dec: {peers: ['tfs+http://h:1']}"), HasSubstr("want a model of this mesh"));
+  EXPECT_EQ(
+      error_of("hub/enc: {peers: ['tfs+http://h:1'], signature: rank}"),
+      "mesh.yaml:3: model 'digit': portal 'portal_0': got signature 'serving_default' of external 'hub/enc', want "
+      "'rank'");
+  folder_.WriteCaller("digit", "hub/enc", {String("signature", "rank")});
+  EXPECT_EQ(error_of("hub/enc: {peers: ['tfs+http://h:1'], signature: rank}"), "");
+  EXPECT_THAT(error_of("hub/enc: {peers: ['v2+http://h:1']}"), HasSubstr("want 'serving_default'"));
+  folder_.WriteCaller("digit", "hub/enc", {String("digest", std::string(64, 'a'))});
+  EXPECT_THAT(error_of("hub/enc: {peers: ['v2+http://h:1']}"), HasSubstr("for external 'hub/enc', want none"));
 }
 
 TEST_F(MeshPortalsTest, CyclesAreRefused) {

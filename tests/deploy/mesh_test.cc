@@ -8,6 +8,7 @@ namespace portico {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 class MeshTest : public ::testing::Test {
@@ -116,11 +117,12 @@ TEST_F(MeshTest, MissingSectionsAndUnknownKeysAreRefused) {
   EXPECT_EQ(ErrorOf("mesh: m\nmodels: {}\n"),
             "mesh.yaml:1: mesh file: got no 'nodes', want the keys mesh, models and nodes; add 'nodes:'");
   EXPECT_EQ(ErrorOf("mesh: m\nmodels: {}\nnode: {}\n"),
-            "mesh.yaml:3: mesh file: got unknown key 'node', want one of mesh, models, nodes, policies, traffic");
+            "mesh.yaml:3: mesh file: got unknown key 'node', want one of mesh, models, external, nodes, policies, traffic");
   EXPECT_EQ(ErrorOf("mesh: m\nmodels: {}\nnodes: {}\n"), "mesh.yaml:3: nodes: got none, want at least one");
   EXPECT_EQ(ErrorOf("mesh: m\nmodels: [a]\nnodes: {}\n"), "mesh.yaml:2: models: got a list, want a map");
-  EXPECT_EQ(NodesErrorOf("  n:\n    serve: [a]\n    replica: 2\n"),
-            "mesh.yaml:7: node 'n': got unknown key 'replica', want one of serve, replicas, grpc, http, peer, workers");
+  EXPECT_EQ(
+      NodesErrorOf("  n:\n    serve: [a]\n    replica: 2\n"),
+      "mesh.yaml:7: node 'n': got unknown key 'replica', want one of serve, replicas, grpc, http, peer, workers, zone");
 }
 
 TEST_F(MeshTest, NamesThatAreThereTwiceAreRefused) {
@@ -224,9 +226,58 @@ TEST_F(MeshTest, BadPoliciesAreRefused) {
   EXPECT_THAT(NodesErrorOf(nodes + "  default: {hedging: 1}\n"),
               StartsWith("mesh.yaml:7: policy 'default': got unknown key 'hedging', want one of timeout, balance, "
                          "retries, "));
-  EXPECT_EQ(
-      NodesErrorOf(nodes + "  b: {timeout: 1s}\n"),
-      "mesh.yaml:7: policy 'b': got a target that is no model, want 'default' or one of 'models' (a); mend the name");
+  EXPECT_EQ(NodesErrorOf(nodes + "  b: {timeout: 1s}\n"),
+            "mesh.yaml:7: policy 'b': got a target that is no model, want 'default' or one of 'models' (a) or of "
+            "'external'; mend the name");
+}
+
+TEST_F(MeshTest, ExternalTargetsAndZonesAreRead) {
+  const auto mesh = ReadMeshFile(folder_.WriteMesh(R"(
+mesh: m
+models:
+  a: {path: packages/a}
+external:
+  legacy/ranker: {peers: ["tfs+grpc://10.0.0.5:8500", "tfs+https://ranker:8501?ca_file=/ca"], model: ranker, version: 3,
+                  signature: rank}
+  plain: {peers: ["v2+http://[::1]:8000"]}
+nodes:
+  n: {serve: [a], zone: eu-1, replicas: 2}
+policies:
+  default: {timeout: 1s}
+  legacy/ranker: {retries: 0}
+)"));
+  ASSERT_TRUE(mesh.ok()) << mesh.status();
+  const Revision& revision = mesh->revision;
+  EXPECT_EQ(revision.FindNode("n", 1)->zone, "eu-1");
+  const Revision::External& ranker = *revision.FindExternal("legacy/ranker");
+  EXPECT_THAT(ranker.peers, ElementsAre("tfs+grpc://10.0.0.5:8500", "tfs+https://ranker:8501?ca_file=/ca"));
+  EXPECT_EQ(ranker.model, "ranker");
+  EXPECT_EQ(ranker.version, 3);
+  EXPECT_EQ(ranker.signature, "rank");
+  EXPECT_EQ(revision.FindExternal("plain")->model, "plain");
+  EXPECT_EQ(revision.FindExternal("plain")->signature, "serving_default");
+  EXPECT_EQ(revision.PolicyFor("legacy/ranker").retries, 0);
+  EXPECT_EQ(revision.PolicyFor("legacy/ranker").timeout, absl::Seconds(1));
+}
+
+TEST_F(MeshTest, BadExternalTargetsAreRefused) {
+  const auto error_of = [&](const std::string& external) {
+    return ErrorOf(absl::StrCat("mesh: m\nmodels:\n  a: {path: packages/a}\nexternal:\n  ", external,
+                                "\nnodes:\n  n: {serve: [a]}\n"));
+  };
+  EXPECT_THAT(error_of("a: {peers: ['v2+http://h:1']}"), StartsWith("mesh.yaml:5: external 'a': got a name that"));
+  EXPECT_THAT(error_of("b c: {peers: ['v2+http://h:1']}"), StartsWith("mesh.yaml:5: external 'b c': got a name"));
+  EXPECT_EQ(error_of("b: {model: c}"),
+            "mesh.yaml:5: external 'b': got no 'peers', want its servers; add {peers: [v2+grpc://HOST:PORT]}");
+  EXPECT_THAT(error_of("b: {peers: []}"), StartsWith("mesh.yaml:5: external 'b': peers: got 0 servers"));
+  EXPECT_THAT(error_of("b: {peers: ['tcp://h:1']}"),
+              StartsWith("mesh.yaml:5: external 'b': peers: endpoint 'tcp://h:1'"));
+  EXPECT_THAT(error_of("b: {peers: ['v2+http://h:1', 'v2+http://h:1']}"), HasSubstr("twice"));
+  EXPECT_THAT(error_of("b: {peers: ['v2+http://h:1?model=c']}"), HasSubstr("want it as a key of its own"));
+  EXPECT_THAT(error_of("b: {peers: ['v2+http://h:1'], model: 'c&d'}"), HasSubstr("external 'b': model: got 'c&d'"));
+  EXPECT_THAT(error_of("b: {peers: ['v2+http://h:1'], version: -1}"), HasSubstr("external 'b': version: "));
+  EXPECT_THAT(error_of("b: {peers: ['v2+http://h:1'], signature: rank}"), HasSubstr("want 'serving_default'"));
+  EXPECT_THAT(error_of("b: {peer: ['v2+http://h:1']}"), HasSubstr("unknown key 'peer'"));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "router/revision_external.h"
 #include "tests/testing/temp_folder.h"
 
 namespace portico {
@@ -67,6 +68,27 @@ TEST(RevisionTest, WhatIsWrittenIsReadBack) {
   EXPECT_EQ(read->PolicyFor("hub/enc").eject_slower, 4);
   EXPECT_EQ(read->PolicyFor("hub/enc").slow_start, absl::Seconds(9));
   EXPECT_EQ(read->PolicyFor("digit").retries, 2);
+}
+
+TEST(RevisionTest, ExternalTargetsAndZonesAreReadBack) {
+  Revision written = SampleRevision();
+  written.nodes[0].zone = "eu-1";
+  written.externals = {
+      {"legacy/ranker", {"tfs+grpc://10.0.0.5:8500", "tfs+https://h:1?ca_file=/ca"}, "ranker", 3, "rank"},
+      {"plain", {"v2+http://[::1]:8000"}, "plain", -1, "serving_default"}};
+  const auto read = Read(FormatRevision(written));
+  ASSERT_TRUE(read.ok()) << read.status() << FormatRevision(written);
+  EXPECT_EQ(FormatRevision(*read), FormatRevision(written));
+  EXPECT_EQ(read->FindNode("hub", 0)->zone, "eu-1");
+  EXPECT_EQ(read->FindNode("hub", 1)->zone, "");
+  ASSERT_EQ(read->externals.size(), 2u);
+  EXPECT_EQ(EndpointsOf(read->externals[0]),
+            (std::vector<std::string>{"tfs+grpc://10.0.0.5:8500?model=ranker&target=legacy/ranker&version=3",
+                                      "tfs+https://h:1?ca_file=/ca&model=ranker&target=legacy/ranker&version=3"}));
+  EXPECT_EQ(EndpointsOf(read->externals[1])[0], "v2+http://[::1]:8000?model=plain&target=plain");
+  Revision other = written;
+  other.externals[0].version = 4;
+  EXPECT_FALSE(written.SaysTheSameAs(other));
 }
 
 TEST(RevisionTest, ServedVersionsAreReadBack) {
