@@ -3,12 +3,15 @@
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "deploy/address.h"
+#include "transport/tls_client_context.h"
+#include "transport/tls_host.h"
 
 namespace portico {
 namespace {
@@ -35,22 +38,37 @@ class Call {
     stream_.async_connect(endpoints, [&](boost::system::error_code done, const auto&) { error = done; });
     RunStep();
     if (error) return Failed("connect to", error);
+    if (!call_.security.tls) return Exchange(stream_);
 
+    const ClientSecurity& security = call_.security;
+    ASSIGN_OR_RETURN(const auto context,
+                     NewTlsClientContext({security.roots, security.certificates, security.private_key}));
+    asio::ssl::stream<beast::tcp_stream&> tls(stream_, *context);
+    ExpectTlsHost(tls.native_handle(), call_.security.server_name.empty() ? address.host : call_.security.server_name);
+    tls.async_handshake(asio::ssl::stream_base::client, [&](boost::system::error_code done) { error = done; });
+    RunStep();
+    if (error) return Failed("TLS handshake with", error);
+    return Exchange(tls);
+  }
+
+ private:
+  template <typename Stream>
+  absl::StatusOr<HttpAnswer> Exchange(Stream& stream) {
+    boost::system::error_code error;
     http::request<http::string_body> request = Request();
-    http::async_write(stream_, request, [&](boost::system::error_code done, size_t) { error = done; });
+    http::async_write(stream, request, [&](boost::system::error_code done, size_t) { error = done; });
     RunStep();
     if (error) return Failed("send to", error);
 
     http::response_parser<http::string_body> response;
     response.body_limit(kMaxBodyBytes);
     beast::flat_buffer buffer;
-    http::async_read(stream_, buffer, response, [&](boost::system::error_code done, size_t) { error = done; });
+    http::async_read(stream, buffer, response, [&](boost::system::error_code done, size_t) { error = done; });
     RunStep();
     if (error) return Failed("read from", error);
     return HttpAnswer{static_cast<int>(response.get().result_int()), std::move(response.get().body())};
   }
 
- private:
   void RunStep() {
     io_.restart();
     io_.run();
@@ -61,6 +79,9 @@ class Call {
     request.set(http::field::host, address_);
     request.set(http::field::connection, "close");
     for (const auto& [name, value] : call_.headers) request.set(name, value);
+    if (!call_.security.token.empty()) {
+      request.set(http::field::authorization, absl::StrCat("Bearer ", call_.security.token));
+    }
     if (!call_.body.empty()) {
       request.set(http::field::content_type, "application/json");
       request.body() = call_.body;

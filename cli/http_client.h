@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "cli/client_security.h"
 
 namespace portico {
 
@@ -22,6 +23,8 @@ struct HttpCall {
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
   absl::Duration timeout = absl::Seconds(30);
+  /// Over https where it says so; with its token.
+  ClientSecurity security;
 };
 
 /// One HTTP/1.1 request to HOST:PORT on a connection of its own. Blocks. Any answer is OK, whatever its code;

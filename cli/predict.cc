@@ -11,6 +11,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
+#include "cli/client_security_flags.h"
 #include "cli/commands.h"
 #include "cli/http_client.h"
 #include "cli/npy.h"
@@ -33,6 +34,7 @@ struct PredictFlags {
   bool rest = false;
   bool trace = false;
   double timeout_s = 30;
+  ClientSecurityFlags security;
 };
 
 /// An input as the command line gives it: "name=[[1,2]]" or "name=@array.npy".
@@ -147,7 +149,8 @@ absl::StatusOr<std::vector<NamedTensor>> ToTensors(const std::string& model, con
 
 absl::StatusOr<std::string> PredictGrpc(const PredictFlags& flags, const std::vector<InputFlag>& inputs,
                                         const TraceContext& trace) {
-  TfsClient client(flags.grpc);
+  ASSIGN_OR_RETURN(const ClientSecurity security, flags.security.Read(flags.grpc));
+  TfsClient client(flags.grpc, security);
   TfsClient::CallOptions options;
   options.timeout = absl::Seconds(flags.timeout_s);
   ASSIGN_OR_RETURN(const Signature signature, client.FetchSignature(flags.model, flags.signature, options));
@@ -163,6 +166,7 @@ absl::StatusOr<std::string> PredictRest(const PredictFlags& flags, const std::ve
   // A name can't hold a slash in a URL.
   call.target = absl::StrCat("/v1/models/", absl::StrReplaceAll(flags.model, {{"/", "--"}}), ":predict");
   call.timeout = absl::Seconds(flags.timeout_s);
+  ASSIGN_OR_RETURN(call.security, flags.security.Read(flags.http));
   if (trace.sampled) call.headers.emplace_back("traceparent", FormatTraceparent(trace));
   ASSIGN_OR_RETURN(call.body, RequestJson(flags.signature, inputs));
   ASSIGN_OR_RETURN(HttpAnswer answer, CallHttp(flags.http, call));
@@ -172,6 +176,7 @@ absl::StatusOr<std::string> PredictRest(const PredictFlags& flags, const std::ve
 
 absl::Status PrintTrace(const PredictFlags& flags, const TraceContext& trace) {
   HttpCall call;
+  ASSIGN_OR_RETURN(call.security, flags.security.Read(flags.http));
   call.target = absl::StrCat("/debug/traces?id=", TraceIdHex(trace));
   ASSIGN_OR_RETURN(const HttpAnswer answer, CallHttp(flags.http, call));
   if (answer.code != 200) {
@@ -213,9 +218,11 @@ void AddPredictCommand(CLI::App& app, int& exit_code) {
   command->add_option("--timeout", flags->timeout_s, "Seconds to wait for the answer")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  flags->security.AddTo(*command);
   command->footer(
       "Example:\n"
       "  portico predict --grpc 127.0.0.1:8500 digit --input image=@image.npy\n"
+      "  portico predict --grpc node:8500 --tls-ca ca.pem --token-file token digit --input image=@image.npy\n"
       "  portico predict --http 127.0.0.1:8501 --rest --trace sum --input 'x=[[1,2],[3,4]]'");
   command->callback([flags, &exit_code] { exit_code = ReportError("predict", Predict(*flags)); });
 }

@@ -4,8 +4,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/file.h"
 #include "gtest/gtest.h"
 #include "node/frontend/http_server.h"
+#include "tests/testing/test_certificates.h"
 
 namespace portico {
 namespace {
@@ -44,6 +46,31 @@ TEST(HttpClientTest, NobodyThereIsUnavailableAndNoAnswerIsDeadlineExceeded) {
   server.reset();
   EXPECT_TRUE(absl::IsUnavailable(CallHttp(address, {}).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(CallHttp("no address", {}).status()));
+}
+
+TEST(HttpClientTest, SpeaksTlsAndSendsTheToken) {
+  const TestCertificates keys;
+  HttpServer::Options options;
+  options.tls.private_key = *ReadFile(keys.File("server.key"), 1 << 20);
+  options.tls.certificates = *ReadFile(keys.File("server.pem"), 1 << 20);
+  auto server = HttpServer::Start(std::move(options), [](const HttpRequest& request, HttpServer::Respond respond) {
+    respond({.body = absl::StrCat(request.header("authorization"), " ", request.body)});
+  });
+  ASSERT_TRUE(server.ok()) << server.status();
+  HttpCall call;
+  call.body = std::string(100'000, 'x');
+  call.security.tls = true;
+  call.security.token = "s3cret";
+  // Nobody vouches for it.
+  EXPECT_TRUE(absl::IsUnavailable(CallHttp((*server)->address(), call).status()));
+  call.security.roots = *ReadFile(keys.File("root.pem"), 1 << 20);
+  const auto answer = CallHttp((*server)->address(), call);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->body, "Bearer s3cret " + call.body);
+  call.security.server_name = "elsewhere";
+  EXPECT_TRUE(absl::IsUnavailable(CallHttp((*server)->address(), call).status()));
+  call.security.roots = "no roots";
+  EXPECT_TRUE(absl::IsInvalidArgument(CallHttp((*server)->address(), call).status()));
 }
 
 }  // namespace

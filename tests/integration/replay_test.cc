@@ -113,8 +113,20 @@ TEST_F(ReplayTest, ANodeThatWantsTlsCertificatesAndTokensIsReached) {
   const CommandResult known = Replay(flags);
   EXPECT_EQ(known.end, "exit status 0") << known.output;
   EXPECT_THAT(known.output, HasSubstr("equal 5, within tolerance 0, different 0, failed 0"));
+  // `portico predict` has the same flags, for either API.
+  const auto predict = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"predict", "m", "--grpc=" + grpc_, "--http=" + http_, "--input=x=[1,2]"});
+    more.insert(more.end(), flags.begin(), flags.end());
+    return RunPortico(std::move(more));
+  };
+  for (const CommandResult& answer : {predict({}), predict({"--rest"})}) {
+    EXPECT_EQ(answer.end, "exit status 0") << answer.output;
+    EXPECT_THAT(answer.output, HasSubstr("\"outputs\""));
+  }
 
   flags.pop_back();
+  EXPECT_EQ(predict({}).end, "exit status 1");
+  EXPECT_THAT(predict({"--rest"}).output, HasSubstr("HTTP 401"));
   const CommandResult nobody = Replay(flags);
   EXPECT_EQ(nobody.end, "exit status 1") << nobody.output;
   EXPECT_THAT(nobody.output, HasSubstr("failed 5"));
