@@ -5,21 +5,14 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "models/graph/determinism.h"
 #include "models/graph/graph_plan.h"
+#include "models/graph/node_reads.h"
 #include "models/graph/portal_spec.h"
 #include "onnx/onnx_pb.h"
 
 namespace portico {
 namespace {
-
-/// Calls `visit(attribute, body)` for each body of `node`.
-template <typename Visit>
-void ForEachBody(const onnx::NodeProto& node, const Visit& visit) {
-  for (const onnx::AttributeProto& attribute : node.attribute()) {
-    if (attribute.has_g()) visit(attribute, attribute.g());
-    for (const onnx::GraphProto& body : attribute.graphs()) visit(attribute, body);
-  }
-}
 
 // Recursion over bodies is as deep as the bodies nest, which protobuf's parser bounds.
 
@@ -40,50 +33,6 @@ absl::Status RefusePortals(const google::protobuf::RepeatedPtrField<onnx::NodePr
   }
   return absl::OkStatus();
 }
-
-/// Tells whether nodes give the same result each time.
-class Determinism {
- public:
-  explicit Determinism(const onnx::ModelProto& model) {
-    for (const onnx::FunctionProto& function : model.functions()) functions_.insert(Key(function));
-    // A function is random where its body is; until nothing changes, as functions call functions.
-    for (bool changed = true; changed;) {
-      changed = false;
-      for (const onnx::FunctionProto& function : model.functions()) {
-        if (!AllDeterministic(function.node())) changed |= random_.insert(Key(function)).second;
-      }
-    }
-  }
-
-  bool IsDeterministic(const onnx::NodeProto& node) const {
-    const std::string key = Key(node.domain(), node.op_type());
-    if (functions_.contains(key)) return !random_.contains(key);
-    if (!node.domain().empty() && node.domain() != "ai.onnx" && node.domain() != "ai.onnx.ml") return false;
-    const absl::string_view op = node.op_type();
-    if (op == "RandomNormal" || op == "RandomUniform" || op == "RandomNormalLike" || op == "RandomUniformLike" ||
-        op == "Multinomial" || op == "Bernoulli" || (op == "Dropout" && node.input_size() > 2)) {
-      return false;
-    }
-    bool deterministic = true;
-    ForEachBody(node, [&](const onnx::AttributeProto&, const onnx::GraphProto& body) {
-      deterministic = deterministic && AllDeterministic(body.node());
-    });
-    return deterministic;
-  }
-
- private:
-  static std::string Key(absl::string_view domain, absl::string_view name) { return absl::StrCat(domain, "::", name); }
-  static std::string Key(const onnx::FunctionProto& function) { return Key(function.domain(), function.name()); }
-  bool AllDeterministic(const google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes) const {
-    for (const onnx::NodeProto& node : nodes) {
-      if (!IsDeterministic(node)) return false;
-    }
-    return true;
-  }
-
-  absl::flat_hash_set<std::string> functions_;
-  absl::flat_hash_set<std::string> random_;
-};
 
 /// Walks back from the signature's outputs, depth first, so that nodes come out after what they read.
 class Reader {
@@ -161,16 +110,7 @@ class Reader {
 
   Frame Open(int node) {
     marks_[node] = Mark::kOpen;
-    Frame frame{.node = node, .names = {}};
-    absl::flat_hash_set<absl::string_view> seen;
-    const auto add = [&](absl::string_view name) {
-      if (!name.empty() && seen.insert(name).second) frame.names.push_back(name);
-    };
-    for (const std::string& input : graph_.node(node).input()) add(input);
-    ForEachBody(graph_.node(node), [&](const onnx::AttributeProto&, const onnx::GraphProto& body) {
-      for (const absl::string_view name : CapturedNames(body)) add(name);
-    });
-    return frame;
+    return {.node = node, .names = TensorsRead(graph_.node(node))};
   }
 
   absl::Status Visit(int root) {
@@ -234,27 +174,6 @@ class Reader {
 };
 
 }  // namespace
-
-std::vector<absl::string_view> CapturedNames(const onnx::GraphProto& body) {
-  absl::flat_hash_set<absl::string_view> defined;
-  for (const onnx::ValueInfoProto& input : body.input()) defined.insert(input.name());
-  for (const onnx::TensorProto& weight : body.initializer()) defined.insert(weight.name());
-  for (const onnx::SparseTensorProto& weight : body.sparse_initializer()) defined.insert(weight.values().name());
-  for (const onnx::NodeProto& node : body.node()) defined.insert(node.output().begin(), node.output().end());
-
-  std::vector<absl::string_view> captured;
-  const auto use = [&](absl::string_view name) {
-    if (!name.empty() && defined.insert(name).second) captured.push_back(name);
-  };
-  for (const onnx::NodeProto& node : body.node()) {
-    for (const std::string& input : node.input()) use(input);
-    ForEachBody(node, [&](const onnx::AttributeProto&, const onnx::GraphProto& inner) {
-      for (const absl::string_view name : CapturedNames(inner)) use(name);
-    });
-  }
-  for (const onnx::ValueInfoProto& output : body.output()) use(output.name());
-  return captured;
-}
 
 absl::StatusOr<Dataflow> ReadDataflow(const Model& model, const Signature& signature) {
   const onnx::ModelProto& proto = model.proto();

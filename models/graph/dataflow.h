@@ -48,7 +48,4 @@ struct Dataflow {
 /// graph has a cycle or nobody computes a tensor that is needed. Linear in the size of the graph.
 absl::StatusOr<Dataflow> ReadDataflow(const Model& model, const Signature& signature);
 
-/// Names that `body` uses and does not define: what it captures from around it, nested bodies included.
-std::vector<absl::string_view> CapturedNames(const onnx::GraphProto& body);
-
 }  // namespace portico

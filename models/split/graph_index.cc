@@ -11,30 +11,21 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
-#include "models/graph/dataflow.h"
+#include "models/graph/determinism.h"
+#include "models/graph/node_reads.h"
 #include "models/graph/portal_spec.h"
 #include "onnx/onnx_pb.h"
 
 namespace portico {
 namespace {
 
-/// Their results differ from run to run, so a copy of one is not the same tensor.
-bool IsRandom(const onnx::NodeProto& node) {
-  static const auto* const kRandom = new absl::flat_hash_set<std::string>{
-      "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"};
-  bool random = node.domain().empty() && kRandom->contains(node.op_type());
-  ForEachBody(node, [&](const onnx::GraphProto& body) {
-    random |= std::any_of(body.node().begin(), body.node().end(), IsRandom);
-  });
-  return random;
-}
-
 bool Computes(const onnx::GraphProto& body, absl::string_view tensor) {
   bool found = false;
   for (const auto& input : body.input()) found |= input.name() == tensor;
   for (const auto& node : body.node()) {
     for (const auto& output : node.output()) found |= output == tensor;
-    ForEachBody(node, [&](const onnx::GraphProto& inner) { found |= Computes(inner, tensor); });
+    ForEachBody(node,
+                [&](const onnx::AttributeProto&, const onnx::GraphProto& inner) { found |= Computes(inner, tensor); });
   }
   return found;
 }
@@ -55,23 +46,10 @@ size_t EditDistance(absl::string_view a, absl::string_view b) {
 
 }  // namespace
 
-std::vector<std::string> TensorsRead(const onnx::NodeProto& node) {
-  std::vector<std::string> distinct;
-  absl::flat_hash_set<absl::string_view> seen;
-  const auto add = [&](absl::string_view name) {
-    if (!name.empty() && seen.insert(name).second) distinct.emplace_back(name);
-  };
-  for (const std::string& input : node.input()) add(input);
-  ForEachBody(node, [&](const onnx::GraphProto& body) {
-    for (const absl::string_view name : CapturedNames(body)) add(name);
-  });
-  return distinct;
-}
-
-absl::StatusOr<GraphIndex> GraphIndex::Create(const onnx::GraphProto& graph) {
-  GraphIndex index(graph);
+absl::StatusOr<GraphIndex> GraphIndex::Create(const onnx::ModelProto& model) {
+  GraphIndex index(model.graph());
   RETURN_IF_ERROR(index.Connect());
-  RETURN_IF_ERROR(index.Sort());
+  RETURN_IF_ERROR(index.Sort(Determinism(model)));
   return index;
 }
 
@@ -87,7 +65,7 @@ absl::Status GraphIndex::Connect() {
   outputs_.resize(graph_->node_size());
   for (int i = 0; i < num_nodes(); ++i) {
     const onnx::NodeProto& node = graph_->node(i);
-    inputs_[i] = TensorsRead(node);
+    for (const absl::string_view name : TensorsRead(node)) inputs_[i].emplace_back(name);
     for (const std::string& name : inputs_[i]) readers_[name].push_back(i);
     for (const std::string& name : node.output()) {
       if (name.empty()) continue;
@@ -102,7 +80,7 @@ absl::Status GraphIndex::Connect() {
   return absl::OkStatus();
 }
 
-absl::Status GraphIndex::Sort() {
+absl::Status GraphIndex::Sort(const Determinism& determinism) {
   std::vector<int> waits(num_nodes(), 0);
   // The smallest number first, so that a sorted graph keeps its order.
   std::priority_queue<int, std::vector<int>, std::greater<int>> ready;
@@ -122,9 +100,9 @@ absl::Status GraphIndex::Sort() {
     const int node = ready.top();
     ready.pop();
     order_.push_back(node);
-    constant_[node] =
-        !IsRandom(graph_->node(node)) && std::all_of(inputs_[node].begin(), inputs_[node].end(),
-                                                     [this](const std::string& input) { return IsConstant(input); });
+    constant_[node] = determinism.IsDeterministic(graph_->node(node)) &&
+                      std::all_of(inputs_[node].begin(), inputs_[node].end(),
+                                  [this](const std::string& input) { return IsConstant(input); });
     for (const std::string& output : outputs_[node]) {
       for (const int reader : Readers(output)) {
         if (--waits[reader] == 0) ready.push(reader);
@@ -161,7 +139,8 @@ std::string GraphIndex::Describe(int node) const { return DescribeNode(graph_->n
 int GraphIndex::BodyWith(absl::string_view tensor) const {
   for (int i = 0; i < num_nodes(); ++i) {
     bool found = false;
-    ForEachBody(graph_->node(i), [&](const onnx::GraphProto& body) { found |= Computes(body, tensor); });
+    ForEachBody(graph_->node(i),
+                [&](const onnx::AttributeProto&, const onnx::GraphProto& body) { found |= Computes(body, tensor); });
     if (found) return i;
   }
   return -1;

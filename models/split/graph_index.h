@@ -11,19 +11,22 @@
 
 namespace onnx {
 class GraphProto;
+class ModelProto;
 class NodeProto;
 }  // namespace onnx
 
 namespace portico {
 
+class Determinism;
+
 /// Who computes and who reads each tensor of an ONNX graph: what cutting it needs to know. Bodies of If, Loop and Scan
 /// belong to their node, whose inputs are then also what the bodies capture. Immutable; borrows the graph, which must
-/// outlive it.
+/// outlive it. (What serving needs of a graph is models/graph/dataflow.h: of one signature, with portals.)
 class GraphIndex {
  public:
   /// INVALID_ARGUMENT when two nodes compute one tensor, when nobody computes a tensor that a node reads, or when the
   /// graph has a cycle.
-  static absl::StatusOr<GraphIndex> Create(const onnx::GraphProto& graph);
+  static absl::StatusOr<GraphIndex> Create(const onnx::ModelProto& model);
 
   int num_nodes() const { return static_cast<int>(inputs_.size()); }
   const onnx::NodeProto& node(int node) const;
@@ -57,7 +60,7 @@ class GraphIndex {
  private:
   explicit GraphIndex(const onnx::GraphProto& graph) : graph_(&graph) {}
   absl::Status Connect();
-  absl::Status Sort();
+  absl::Status Sort(const Determinism& determinism);
 
   const onnx::GraphProto* graph_;
   std::vector<std::vector<std::string>> inputs_;
@@ -70,17 +73,5 @@ class GraphIndex {
   absl::flat_hash_set<std::string> graph_outputs_;
   absl::flat_hash_set<std::string> weights_;
 };
-
-/// Calls `visit(const onnx::GraphProto&)` for each body in the attributes of `node`.
-template <typename Node, typename Visit>
-void ForEachBody(const Node& node, const Visit& visit) {
-  for (const auto& attribute : node.attribute()) {
-    if (attribute.has_g()) visit(attribute.g());
-    for (const auto& body : attribute.graphs()) visit(body);
-  }
-}
-
-/// Distinct tensors that `node` reads, those captured by its bodies included.
-std::vector<std::string> TensorsRead(const onnx::NodeProto& node);
 
 }  // namespace portico

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "models/graph/node_reads.h"
 #include "models/package/tensor_proto.h"
 #include "models/runtime/row_check.h"
 #include "models/split/graph_index.h"
@@ -73,7 +74,7 @@ class IndexTracer {
       const bool picks = node.op_type() == "Gather" || node.op_type() == "GatherElements" ||
                          node.op_type() == "ScatterElements" || node.op_type() == "Scatter";
       if (picks && node.input_size() >= 2) picking_.push_back(&node);
-      ForEachBody(node, [this](const onnx::GraphProto& body) { AddTensors(body); });
+      ForEachBody(node, [this](const onnx::AttributeProto&, const onnx::GraphProto& body) { AddTensors(body); });
     }
   }
 

@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "models/graph/graph_plan.h"
+#include "models/graph/node_reads.h"
 #include "models/runtime/session.h"
 #include "models/split/cut.h"
 #include "models/split/graph_index.h"
@@ -34,7 +35,9 @@ absl::Status RefusePortals(const Nodes& nodes) {
                        "several or nested parts"));
     }
     absl::Status status;
-    ForEachBody(node, [&](const onnx::GraphProto& body) { status.Update(RefusePortals(body.node())); });
+    ForEachBody(node, [&](const onnx::AttributeProto&, const onnx::GraphProto& body) {
+      status.Update(RefusePortals(body.node()));
+    });
     RETURN_IF_ERROR(status);
   }
   return absl::OkStatus();
@@ -108,7 +111,7 @@ class Splitter {
       : model_(model), product_(product), parts_(parts) {}
 
   absl::StatusOr<std::vector<SplitModel>> Run() {
-    ASSIGN_OR_RETURN(const GraphIndex index, GraphIndex::Create(model_.proto().graph()));
+    ASSIGN_OR_RETURN(const GraphIndex index, GraphIndex::Create(model_.proto()));
     ASSIGN_OR_RETURN(const CutGraph cut_graph, CutParts(index, parts_));
     ASSIGN_OR_RETURN(types_, LearnTypes(model_, index, cut_graph.cuts));
     std::vector<SplitModel> models;

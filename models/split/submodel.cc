@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "models/graph/graph_plan.h"
+#include "models/graph/node_reads.h"
 #include "models/package/tensor_proto.h"
 #include "onnx/onnx_pb.h"
 
@@ -24,7 +25,7 @@ class Completer {
 
   void Run() {
     for (const auto& node : graph_.node()) {
-      for (const std::string& tensor : TensorsRead(node)) AddConstant(tensor);
+      for (const absl::string_view tensor : TensorsRead(node)) AddConstant(std::string(tensor));
     }
     for (const auto& output : graph_.output()) AddConstant(output.name());
     AddConstantNodes();
@@ -79,7 +80,7 @@ class Completer {
   /// Notes the domain of `node`, the function it calls, and the same of all nodes below it.
   void Visit(const onnx::NodeProto& node) {
     domains_.insert(std::string(Domain(node.domain())));
-    ForEachBody(node, [this](const onnx::GraphProto& body) {
+    ForEachBody(node, [this](const onnx::AttributeProto&, const onnx::GraphProto& body) {
       for (const auto& inner : body.node()) Visit(inner);
     });
     for (const auto& function : source_.functions()) {
