@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "remote_op/portal.h"
 #include "router/static_resolver.h"
+#include "tests/remote_op/remote_spec.h"
 #include "tests/router/fake_transport.h"
 
 namespace portico {
@@ -24,26 +25,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using Outputs = absl::StatusOr<std::vector<Tensor>>;
-
-TensorSpec Spec(std::string name, DType dtype, std::vector<Dim> dims) {
-  TensorSpec spec;
-  spec.name = std::move(name);
-  spec.dtype = dtype;
-  spec.dims = std::move(dims);
-  return spec;
-}
-
-PortalSpec RemoteSpec(std::vector<TensorSpec> outputs) {
-  PortalSpec spec;
-  spec.op_type = "Remote";
-  spec.node_name = "portal_0";
-  spec.target = "hub/enc";
-  spec.signature = "serving_default";
-  spec.digest = Sha256("enc");
-  spec.input_names = {"x"};
-  spec.outputs = std::move(outputs);
-  return spec;
-}
 
 OnErrorPolicy Defaults(std::map<std::string, std::string> values) {
   OnErrorPolicy policy;
@@ -61,13 +42,13 @@ class FallbackTest : public ::testing::Test {
     options.policies["hub/enc"].on_error = on_error;
     options.policies["hub/enc"].timeout = absl::Milliseconds(50);
     router_ = *Router::Create(std::move(options), transport_, resolver_, clock_, metrics_);
-    auto portal = NewPortal(RemoteSpec(std::move(outputs)), *router_);
+    auto portal = NewPortal(RemoteSpecOf({"x"}, std::move(outputs)), *router_);
     if (portal.ok()) portal_ = *std::move(portal);
     return portal.status();
   }
   void MakeScores(const OnErrorPolicy& on_error) {
     const absl::Status status = Make(
-        on_error, {Spec("score", DType::kFloat, {{-1, "N"}, {2, ""}}), Spec("label", DType::kString, {{-1, "N"}})});
+        on_error, {SpecOf("score", DType::kFloat, {{-1, "N"}, {2, ""}}), SpecOf("label", DType::kString, {{-1, "N"}})});
     ASSERT_TRUE(status.ok()) << status;
   }
   /// One call for `rows` rows of `value`, ended by `end`.
@@ -186,7 +167,7 @@ TEST_F(FallbackTest, EveryDTypeReadsItsValue) {
       {DType::kBool, "true", "\x01"},
   };
   for (const auto& test : cases) {
-    const absl::Status made = Make(Defaults({{"y", test.value}}), {Spec("y", test.dtype, {})});
+    const absl::Status made = Make(Defaults({{"y", test.value}}), {SpecOf("y", test.dtype, {})});
     ASSERT_TRUE(made.ok()) << made;
     const Outputs outputs = Run(4, 1, Fails(absl::StatusCode::kUnavailable));
     ASSERT_TRUE(outputs.ok()) << outputs.status();
@@ -202,13 +183,13 @@ TEST_F(FallbackTest, DefaultsThatDoNotFitAreRefusedWhenThePortalIsMade) {
     TensorSpec output;
     const char* want;
   } cases[] = {
-      {{{"x", "1"}}, Spec("y", DType::kFloat, {rows}), "output 'y': on_error: defaults: got no value"},
-      {{{"y", "much"}}, Spec("y", DType::kFloat, {rows}), "got 'much', want a value of float32[N]"},
-      {{{"y", "1.5"}}, Spec("y", DType::kInt64, {rows}), "got '1.5', want a value of int64[N]"},
-      {{{"y", "256"}}, Spec("y", DType::kUint8, {rows}), "got '256', want a value of uint8[N]"},
-      {{{"y", "-1"}}, Spec("y", DType::kUint32, {rows}), "got '-1'"},
-      {{{"y", "1"}}, Spec("y", DType::kInvalid, {rows}), "got '1', want a value of any[N]"},
-      {{{"y", "1"}}, Spec("y", DType::kFloat, {rows, {-1, "T"}}), "got float32[N,T], want a shape that is known"},
+      {{{"x", "1"}}, SpecOf("y", DType::kFloat, {rows}), "output 'y': on_error: defaults: got no value"},
+      {{{"y", "much"}}, SpecOf("y", DType::kFloat, {rows}), "got 'much', want a value of float32[N]"},
+      {{{"y", "1.5"}}, SpecOf("y", DType::kInt64, {rows}), "got '1.5', want a value of int64[N]"},
+      {{{"y", "256"}}, SpecOf("y", DType::kUint8, {rows}), "got '256', want a value of uint8[N]"},
+      {{{"y", "-1"}}, SpecOf("y", DType::kUint32, {rows}), "got '-1'"},
+      {{{"y", "1"}}, SpecOf("y", DType::kInvalid, {rows}), "got '1', want a value of any[N]"},
+      {{{"y", "1"}}, SpecOf("y", DType::kFloat, {rows, {-1, "T"}}), "got float32[N,T], want a shape that is known"},
   };
   for (const auto& test : cases) {
     const absl::Status made = Make(Defaults(test.values), {test.output});
@@ -216,7 +197,7 @@ TEST_F(FallbackTest, DefaultsThatDoNotFitAreRefusedWhenThePortalIsMade) {
     EXPECT_THAT(std::string(made.message()), AllOf(HasSubstr("portal 'portal_0' to 'hub/enc'"), HasSubstr(test.want)));
   }
   EXPECT_FALSE(Make(Defaults({{"a", "1"}, {"b", "1"}}),
-                    {Spec("a", DType::kFloat, {rows}), Spec("b", DType::kFloat, {{-1, "M"}})})
+                    {SpecOf("a", DType::kFloat, {rows}), SpecOf("b", DType::kFloat, {{-1, "M"}})})
                    .ok())
       << "one of the two is not the request's rows";
 }

@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "remote_op/portal.h"
 #include "router/static_resolver.h"
+#include "tests/remote_op/remote_spec.h"
 #include "tests/router/fake_transport.h"
 
 namespace portico {
@@ -19,23 +20,10 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using Outputs = absl::StatusOr<std::vector<Tensor>>;
 
-TensorSpec Spec(std::string name, DType dtype, std::vector<Dim> dims) {
-  TensorSpec spec;
-  spec.name = std::move(name);
-  spec.dtype = dtype;
-  spec.dims = std::move(dims);
-  return spec;
-}
-
 PortalSpec RemoteSpec(bool with_digest) {
-  PortalSpec spec;
-  spec.op_type = "Remote";
-  spec.node_name = "portal_0";
-  spec.target = "hub/enc";
-  spec.signature = "serving_default";
-  if (with_digest) spec.digest = Sha256("enc");
-  spec.input_names = {"left", "right"};
-  spec.outputs = {Spec("codes", DType::kFloat, {{-1, "N"}, {4, ""}}), Spec("ids", DType::kInt64, {{-1, "N"}})};
+  PortalSpec spec = RemoteSpecOf({"left", "right"}, {SpecOf("codes", DType::kFloat, {{-1, "N"}, {4, ""}}),
+                                                     SpecOf("ids", DType::kInt64, {{-1, "N"}})});
+  if (!with_digest) spec.digest = Digest();
   return spec;
 }
 

@@ -10,7 +10,7 @@
 #include "gtest/gtest.h"
 #include "router/router.h"
 #include "router/static_resolver.h"
-#include "tests/router/fake_transport.h"
+#include "tests/router/one_target.h"
 
 namespace portico {
 namespace {
@@ -21,39 +21,15 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using Result = absl::StatusOr<PeerMessage>;
 
-class HedgeTest : public ::testing::Test {
+class HedgeTest : public OneTarget {
  protected:
-  HedgeTest() : timer_(clock_) { target_.servable.name = "m"; }
-
   static RoutePolicy After(absl::Duration after) {
     RoutePolicy policy;
     policy.hedge.after = after;
     return policy;
   }
   void Make(std::vector<std::string> endpoints, RoutePolicy policy) {
-    resolver_.emplace(std::map<std::string, std::vector<std::string>>{{"m", endpoints}});
-    Router::Options options;
-    options.default_policy = std::move(policy);
-    options.random = [] { return 0; };  // Of equal replicas the first.
-    options.timer = &timer_;
-    router_ = *Router::Create(std::move(options), transport_, *resolver_, clock_, metrics_);
-    router_->Warm(target_);
-    for (const std::string& endpoint : endpoints) transport_.Connected(endpoint);
-  }
-  std::shared_ptr<std::optional<Result>> Call(const Ref<RequestContext>& context = MakeRef<RequestContext>()) {
-    auto result = std::make_shared<std::optional<Result>>();
-    const std::vector<Tensor> tensors = {Tensor::Of<int64_t>({1}, {42})};
-    router_->Call(target_, Ref<const RequestContext>(context.get()), tensors, [result](Result r) {
-      ASSERT_FALSE(result->has_value());
-      *result = std::move(r);
-    });
-    return result;
-  }
-  size_t sent() const { return transport_.calls.size(); }
-  void Answer(size_t call, absl::StatusCode code = absl::StatusCode::kOk) {
-    PeerMessage reply;
-    reply.header.code = static_cast<uint32_t>(code);
-    std::exchange(transport_.calls[call].done, nullptr)(std::move(reply));
+    OneTarget::Make(std::move(endpoints), std::move(policy), &timer_);
   }
   void Pass(absl::Duration time) {
     clock_.now += time;
@@ -67,13 +43,11 @@ class HedgeTest : public ::testing::Test {
     if (transport_.calls[first].done) Answer(first);
   }
 
-  FakeClock clock_;
-  ManualTimer timer_;
-  FakeTransport transport_;
-  CountedMetrics metrics_;
-  std::optional<StaticResolver> resolver_;
-  std::unique_ptr<Router> router_;
-  RouteTarget target_;
+  // After the router has gone it runs nothing.
+  ManualTimer timer_{clock_};
+
+ private:
+  void TearDown() override { router_.reset(); }
 };
 
 TEST_F(HedgeTest, ASlowCallIsSentToAnotherReplicaAndTheFirstAnswerWins) {

@@ -10,14 +10,13 @@
 #include "router/retry_budget.h"
 #include "router/router.h"
 #include "router/static_resolver.h"
-#include "tests/router/fake_transport.h"
+#include "tests/router/one_target.h"
 
 namespace portico {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using Result = absl::StatusOr<PeerMessage>;
 
 TEST(RetryBudgetTest, IsFullAtFirstAndEarnsAPartOfARetryPerCall) {
   RetryBudget budget(/*percent=*/20, /*burst=*/2);
@@ -40,41 +39,8 @@ TEST(RetryBudgetTest, OfNoneIsAlwaysEmpty) {
   EXPECT_FALSE(budget.Take());
 }
 
-class RetryTest : public ::testing::Test {
+class RetryTest : public OneTarget {
  protected:
-  RetryTest() { target_.servable.name = "m"; }
-
-  /// A router with these replicas, all connected.
-  void Make(std::vector<std::string> endpoints, RoutePolicy policy = {}) {
-    resolver_.emplace(std::map<std::string, std::vector<std::string>>{{"m", endpoints}});
-    Router::Options options;
-    options.default_policy = policy;
-    options.random = [] { return 0; };  // Of equal replicas the first.
-    router_ = *Router::Create(std::move(options), transport_, *resolver_, clock_, MetricRegistry::Null());
-    router_->Warm(target_);
-    for (const std::string& endpoint : endpoints) transport_.Connected(endpoint);
-  }
-  std::shared_ptr<std::optional<Result>> Call(Ref<RequestContext> context = MakeRef<RequestContext>()) {
-    auto result = std::make_shared<std::optional<Result>>();
-    const std::vector<Tensor> tensors = {Tensor::Of<int64_t>({1}, {42})};
-    router_->Call(target_, Ref<const RequestContext>(context.get()), tensors, [result](Result r) {
-      ASSERT_FALSE(result->has_value());
-      *result = std::move(r);
-    });
-    return result;
-  }
-  size_t sent() const { return transport_.calls.size(); }
-  void Fail(size_t call, absl::Status status) {
-    // A retry makes the list longer: the call must not be looked at afterwards.
-    Channel::Done done = std::exchange(transport_.calls[call].done, nullptr);
-    done(std::move(status));
-  }
-  void Answer(size_t call, absl::StatusCode code = absl::StatusCode::kOk) {
-    PeerMessage reply;
-    reply.header.code = static_cast<uint32_t>(code);
-    Channel::Done done = std::exchange(transport_.calls[call].done, nullptr);
-    done(std::move(reply));
-  }
   /// Where a call goes that is answered with `code` and, where it is tried again, with success.
   std::string CallAnswered(absl::StatusCode code) {
     const auto result = Call();
@@ -85,12 +51,6 @@ class RetryTest : public ::testing::Test {
     EXPECT_TRUE(result->has_value());
     return endpoint;
   }
-
-  FakeClock clock_;
-  FakeTransport transport_;
-  std::optional<StaticResolver> resolver_;
-  std::unique_ptr<Router> router_;
-  RouteTarget target_;
 };
 
 TEST_F(RetryTest, ACallThatWasLostGoesToAnotherReplicaWithTheSameTensors) {

@@ -14,6 +14,7 @@
 #include "node/node.h"
 #include "tensorflow_serving/predict.grpc.pb.h"
 #include "tests/node/frontend/raw_http.h"
+#include "tests/node/frontend/slow_predict.h"
 #include "tests/testing/model_builder.h"
 #include "tests/testing/temp_folder.h"
 
@@ -22,30 +23,13 @@ namespace {
 
 namespace tfs = ::tensorflow::serving;
 
-constexpr int64_t kWidth = 512;
-
-/// A Predict call under way.
-struct Call {
-  grpc::ClientContext context;
-  tfs::PredictRequest request;
-  tfs::PredictResponse response;
-  grpc::Status status;
-  std::atomic<bool> done{false};
-};
+using Call = PredictUnderWay;
 
 /// front → mid → deep. The deep node has one worker, and a model of which thousands of rows keep it busy for long.
 class CancelChainTest : public ::testing::TestWithParam<const char*> {
  protected:
   CancelChainTest() {
-    constexpr int kLayers = 48;
-    ModelBuilder slow;
-    slow.Input("x", DType::kFloat, {"N", kWidth}).Output("y", DType::kFloat, {"N", kWidth});
-    slow.Initializer("w", Tensor::Of<float>({kWidth, kWidth}, std::vector<float>(kWidth * kWidth, 1e-3f)));
-    for (int i = 0; i < kLayers; ++i) {
-      slow.Node("MatMul", {i == 0 ? "x" : absl::StrCat("h", i), "w"},
-                {i + 1 == kLayers ? "y" : absl::StrCat("h", i + 1)});
-    }
-    slow.WriteTo(folder_.File("deep/1/model.onnx"));
+    WriteSlowModel(folder_.File("deep/1/model.onnx"), 48);
     deep_ = StartNode("deep", "");
     WritePortal("mid", "deep");
     mid_ = StartNode("mid", deep_->peer_endpoint());
@@ -97,8 +81,8 @@ class CancelChainTest : public ::testing::TestWithParam<const char*> {
   /// A model that is nothing but a portal.
   void WritePortal(const std::string& name, const std::string& target) {
     ModelBuilder model;
-    model.Input("x", DType::kFloat, {"N", kWidth}).Output("y", DType::kFloat, {"N", kWidth});
-    model.Portal("Remote", target, {"x"}, {"y"}, {DType::kFloat}, {absl::StrCat("N,", kWidth)});
+    model.Input("x", DType::kFloat, {"N", kSlowWidth}).Output("y", DType::kFloat, {"N", kSlowWidth});
+    model.Portal("Remote", target, {"x"}, {"y"}, {DType::kFloat}, {absl::StrCat("N,", kSlowWidth)});
     model.WriteTo(folder_.File(name + "/1/model.onnx"));
   }
   std::unique_ptr<Node> StartNode(const std::string& name, const std::string& next) {
@@ -126,8 +110,8 @@ class CancelChainTest : public ::testing::TestWithParam<const char*> {
     tensorflow::TensorProto& x = (*call.request.mutable_inputs())["x"];
     x.set_dtype(tensorflow::DT_FLOAT);
     x.mutable_tensor_shape()->add_dim()->set_size(rows);
-    x.mutable_tensor_shape()->add_dim()->set_size(kWidth);
-    x.set_tensor_content(std::string(static_cast<size_t>(rows * kWidth) * sizeof(float), '\0'));
+    x.mutable_tensor_shape()->add_dim()->set_size(kSlowWidth);
+    x.set_tensor_content(std::string(static_cast<size_t>(rows * kSlowWidth) * sizeof(float), '\0'));
     stub.async()->Predict(&call.context, &call.request, &call.response, [&call](grpc::Status status) {
       call.status = std::move(status);
       call.done = true;
@@ -171,7 +155,7 @@ TEST_P(CancelChainTest, ARestClientThatClosesItsConnectionDoesSo) {
   {
     RawHttp client(front_->http_address());
     std::string row = "0";
-    for (int64_t i = 1; i < kWidth; ++i) row += ",0";
+    for (int64_t i = 1; i < kSlowWidth; ++i) row += ",0";
     const std::string body = absl::StrCat("{\"instances\":[[", row, "]]}");
     client.Send(absl::StrCat("POST /v1/models/front:predict HTTP/1.1\r\nHost: x\r\nContent-Length: ", body.size(),
                              "\r\n\r\n", body));

@@ -12,6 +12,7 @@
 #include "node/node.h"
 #include "tensorflow_serving/predict.grpc.pb.h"
 #include "tests/node/frontend/raw_http.h"
+#include "tests/node/frontend/slow_predict.h"
 #include "tests/testing/model_builder.h"
 #include "tests/testing/temp_folder.h"
 
@@ -21,30 +22,13 @@ namespace {
 namespace tfs = ::tensorflow::serving;
 using ::testing::HasSubstr;
 
-constexpr int64_t kWidth = 512;
-
-/// A Predict call under way.
-struct Call {
-  grpc::ClientContext context;
-  tfs::PredictRequest request;
-  tfs::PredictResponse response;
-  grpc::Status status;
-  std::atomic<bool> done{false};
-};
+using Call = PredictUnderWay;
 
 /// One worker, and a model of which 4096 rows keep it busy for long.
 class CancelGrpcTest : public ::testing::Test {
  protected:
   CancelGrpcTest() {
-    constexpr int kLayers = 24;
-    ModelBuilder model;
-    model.Input("x", DType::kFloat, {"N", kWidth}).Output("y", DType::kFloat, {"N", kWidth});
-    model.Initializer("w", Tensor::Of<float>({kWidth, kWidth}, std::vector<float>(kWidth * kWidth, 1e-3f)));
-    for (int i = 0; i < kLayers; ++i) {
-      model.Node("MatMul", {i == 0 ? "x" : absl::StrCat("h", i), "w"},
-                 {i + 1 == kLayers ? "y" : absl::StrCat("h", i + 1)});
-    }
-    model.WriteTo(folder_.File("slow/1/model.onnx"));
+    WriteSlowModel(folder_.File("slow/1/model.onnx"), 24);
     Node::Options options;
     options.workers = 1;
     options.grpc.address = "127.0.0.1:0";
@@ -64,8 +48,8 @@ class CancelGrpcTest : public ::testing::Test {
     tensorflow::TensorProto& x = (*call.request.mutable_inputs())["x"];
     x.set_dtype(tensorflow::DT_FLOAT);
     x.mutable_tensor_shape()->add_dim()->set_size(rows);
-    x.mutable_tensor_shape()->add_dim()->set_size(kWidth);
-    x.set_tensor_content(std::string(static_cast<size_t>(rows * kWidth) * sizeof(float), '\0'));
+    x.mutable_tensor_shape()->add_dim()->set_size(kSlowWidth);
+    x.set_tensor_content(std::string(static_cast<size_t>(rows * kSlowWidth) * sizeof(float), '\0'));
     stub_->async()->Predict(&call.context, &call.request, &call.response, [&call](grpc::Status status) {
       call.status = std::move(status);
       call.done = true;
