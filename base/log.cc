@@ -1,7 +1,14 @@
 #include "base/log.h"
 
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <atomic>
+#include <cerrno>
+#include <cstdint>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 
@@ -11,7 +18,7 @@
 #include "absl/time/time.h"
 #include "base/json_string.h"
 #include "base/mutex.h"
-#include "spdlog/sinks/stdout_sinks.h"
+#include "spdlog/sinks/base_sink.h"
 #include "spdlog/spdlog.h"
 
 namespace portico {
@@ -19,9 +26,45 @@ namespace {
 
 constexpr char kTextPattern[] = "%Y-%m-%dT%H:%M:%S.%f %L %v";
 
+/// Standard error, which holds nobody up: where its reader has stopped (a pipe to a supervisor that hangs, a terminal
+/// that is paused), lines are dropped and counted, and the next one that gets through is preceded by their number.
+class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    if (dropped_ > 0 && Write(absl::StrCat("(", dropped_, " log lines were dropped: standard error took none)\n"))) {
+      dropped_ = 0;
+    }
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    if (dropped_ > 0 || !Write({line.data(), line.size()})) ++dropped_;
+  }
+  void flush_() override {}
+
+ private:
+  /// A pipe that poll() calls writable takes so many bytes at once.
+  static constexpr size_t kAtOnce = 4096;
+
+  /// False where nothing was taken. What is taken in part loses its end.
+  static bool Write(absl::string_view text) {
+    bool begun = false;
+    while (!text.empty()) {
+      pollfd state{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+      if (poll(&state, 1, 0) <= 0 || (state.revents & POLLOUT) == 0) break;
+      const ssize_t written = write(STDERR_FILENO, text.data(), std::min(text.size(), kAtOnce));
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) break;
+      begun = true;
+      text.remove_prefix(static_cast<size_t>(written));
+    }
+    return begun;
+  }
+
+  uint64_t dropped_ = 0;
+};
+
 spdlog::logger& Logger() {
   static spdlog::logger& logger = *[] {
-    auto* made = new spdlog::logger("portico", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    auto* made = new spdlog::logger("portico", std::make_shared<StderrSink>());
     made->set_pattern(kTextPattern);
     made->flush_on(spdlog::level::trace);
     return made;

@@ -4,7 +4,8 @@
 
 namespace portico {
 
-/// One line each to standard error, with time and level. Thread-safe. Never called per request on success. `file` and
+/// One line each to standard error, with time and level. Thread-safe; never waits: lines that standard error does not
+/// take are dropped, and the next one that it takes says how many. Never called per request on success. `file` and
 /// `line` say where the call stands; leave them out.
 void LogInfo(absl::string_view message, const char* file = __builtin_FILE(), int line = __builtin_LINE());
 void LogWarning(absl::string_view message, const char* file = __builtin_FILE(), int line = __builtin_LINE());

@@ -1,8 +1,12 @@
 #include "base/log.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -11,6 +15,7 @@ namespace portico {
 namespace {
 
 using ::testing::EndsWith;
+using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 
 class LogTest : public ::testing::Test {
@@ -57,6 +62,28 @@ TEST_F(LogTest, LinesBelowTheLevelAreNotWritten) {
   SetLogLevel("error");
   EXPECT_TRUE(Lines([] { LogInfo("x"); }).empty());
   SetLogLevel("info");
+}
+
+TEST_F(LogTest, AReaderThatHasStoppedHoldsNobodyUpAndLearnsHowManyLinesItMissed) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const int before = dup(STDERR_FILENO);
+  ASSERT_EQ(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+  const std::string filler(200, '.');
+  constexpr int kLines = 2'000;
+  // Several times what a pipe holds.
+  for (int i = 0; i < kLines; ++i) LogInfo(filler);
+  std::string text(1 << 20, '\0');
+  text.resize(static_cast<size_t>(read(ends[0], text.data(), text.size())));
+  const auto came = std::count(text.begin(), text.end(), '\n');
+  LogInfo("again");
+  std::string rest(4096, '\0');
+  rest.resize(static_cast<size_t>(read(ends[0], rest.data(), rest.size())));
+  dup2(before, STDERR_FILENO);
+  for (const int fd : {before, ends[0], ends[1]}) close(fd);
+  EXPECT_LT(came, kLines);
+  EXPECT_THAT(rest, HasSubstr(absl::StrCat("(", kLines - came, " log lines were dropped")));
+  EXPECT_THAT(rest, HasSubstr("again\n"));
 }
 
 }  // namespace
