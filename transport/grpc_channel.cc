@@ -29,7 +29,7 @@ namespace {
 /// A HELLO stream that ended without a word is tried again after this, doubled up to the limit; one that had been
 /// connected, at once, but not in a tight loop.
 constexpr absl::Duration kFirstRetry = absl::Milliseconds(50);
-constexpr absl::Duration kLastRetry = absl::Seconds(2);
+constexpr absl::Duration kLastRetry = absl::Seconds(1);
 
 class GrpcChannel;
 
@@ -38,12 +38,16 @@ std::shared_ptr<grpc::Channel> Dial(const std::string& address, const ChannelOpt
   // Each of our channels is one connection of its own, whose loss it sees; and inner traffic takes no proxy.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5'000);
+  // gRPC waits for a second between two pings, so that a peer is lost `dead_after` after it fell silent, or a little
+  // later.
+  const bool brisk = options.dead_after > absl::ZeroDuration();
+  const int64_t dead_ms = absl::ToInt64Milliseconds(std::min(options.dead_after, absl::Minutes(1)));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, brisk ? static_cast<int>(dead_ms / 3 + 1) : 10'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, brisk ? static_cast<int>(dead_ms * 3 / 5 + 1) : 5'000);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 500);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
   arguments.SetMaxSendMessageSize(-1);
   arguments.SetMaxReceiveMessageSize(
       static_cast<int>(std::min<uint64_t>(options.limits.max_message_bytes, std::numeric_limits<int>::max())));

@@ -103,13 +103,18 @@ class ServerCall final : public RefCounted, public grpc::ServerGenericBidiReacto
     }
     call.connection = connection_->id;
     call_id_.store(call.header.call_id, std::memory_order_relaxed);
-    handed_.store(true, std::memory_order_release);
     if (finished_.load(std::memory_order_acquire)) return;  // Cancelled before it began.
-    handler_.OnCall(std::move(call), ReplyTicket<ServerCall>(Ref<ServerCall>(this), call_id_));
+    const uint64_t call_id = call.header.call_id;
+    handler_.OnCall(std::move(call), ReplyTicket<ServerCall>(Ref<ServerCall>(this), call_id));
+    // Whoever comes second of this and OnCancel() tells the handler.
+    handed_.store(true, std::memory_order_seq_cst);
+    if (cancelled_.load(std::memory_order_seq_cst)) handler_.OnCancel(connection_->id, call_id);
   }
 
   void OnCancel() override {
-    if (handed_.load(std::memory_order_acquire) && !finished_.load(std::memory_order_acquire)) {
+    const bool open = !finished_.load(std::memory_order_acquire);
+    cancelled_.store(true, std::memory_order_seq_cst);
+    if (handed_.load(std::memory_order_seq_cst) && open) {
       handler_.OnCancel(connection_->id, call_id_.load(std::memory_order_relaxed));
     }
     FinishOnce(grpc::Status(grpc::StatusCode::CANCELLED, "the caller cancelled"));
@@ -152,7 +157,9 @@ class ServerCall final : public RefCounted, public grpc::ServerGenericBidiReacto
   grpc::ByteBuffer response_;
   uint64_t reply_bytes_ = 0;
   std::atomic<uint64_t> call_id_{0};
+  /// The handler's OnCall() has returned.
   std::atomic<bool> handed_{false};
+  std::atomic<bool> cancelled_{false};
   std::atomic<bool> finished_{false};
   Ref<ServerCall> grpc_share_;
 };
@@ -363,7 +370,7 @@ absl::Status GrpcListener::Bind(const GrpcEndpoint& parsed) {
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5'000);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 100);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.SetMaxSendMessageSize(-1);
   builder.SetMaxReceiveMessageSize(

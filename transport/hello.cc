@@ -2,11 +2,12 @@
 
 namespace portico {
 
-std::string HelloHeader(const PeerState& self) {
+std::string HelloHeader(const PeerState& self, uint32_t pace_ms) {
   PeerHeader header;
   header.kind = PeerHeader::Kind::kHello;
   header.incarnation = self.incarnation;
   header.node = self.node;
+  header.pace_ms = pace_ms;
   for (const PeerState::Served& served : self.served) {
     header.served.push_back(
         {served.name, served.version, served.digest.empty() ? absl::string_view() : served.digest.View()});

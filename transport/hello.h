@@ -8,8 +8,8 @@
 
 namespace portico {
 
-/// The header of a HELLO that says what `self` is.
-std::string HelloHeader(const PeerState& self);
+/// The header of a HELLO that says what `self` is. `pace_ms`: PeerHeader::pace_ms.
+std::string HelloHeader(const PeerState& self, uint32_t pace_ms = 0);
 /// What a received HELLO says; `connected` is set.
 PeerState StateOfHello(const PeerHeader& hello);
 /// A header of nothing but its kind and, where it is not 0, a call's id.

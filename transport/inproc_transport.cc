@@ -100,6 +100,18 @@ class InprocCall final : public RefCounted {
     Complete(MakeMessage(header, PeerHeader::Kind::kReply, call_id, tensors));
   }
 
+  // A cancel that comes while the handler is being handed the call must not overtake it: whoever is second tells it.
+  /// The handler's OnCall() has returned. True where it has to be told that the call was abandoned.
+  bool HandedOver() {
+    handed_over_.store(true, std::memory_order_seq_cst);
+    return abandoned_.load(std::memory_order_seq_cst);
+  }
+  /// This side gave it up. True where the handler has to be told.
+  bool Abandoned() {
+    abandoned_.store(true, std::memory_order_seq_cst);
+    return handed_over_.load(std::memory_order_seq_cst);
+  }
+
   const uint64_t id;
   const uint64_t bytes;
   const Deadline deadline;
@@ -109,6 +121,8 @@ class InprocCall final : public RefCounted {
   InprocChannel& channel_;
   Channel::Done done_;
   std::atomic<bool> completed_{false};
+  std::atomic<bool> handed_over_{false};
+  std::atomic<bool> abandoned_{false};
 };
 
 /// What channels see of a listener; shared with calls on their way into its handler.
@@ -310,8 +324,10 @@ class InprocChannel final : public Channel {
       const absl::Duration left = call->deadline.Remaining(exchange_.clock());
       message.header.timeout_us = std::max<int64_t>(1, absl::ToInt64Microseconds(left));
     }
-    const uint64_t id = call->id;
-    peer->handler.OnCall(std::move(message), ReplyTicket<InprocCall>(std::move(call), id));
+    // The channel may be gone as soon as the call is complete.
+    const uint64_t connection = connection_, id = call->id;
+    peer->handler.OnCall(std::move(message), ReplyTicket<InprocCall>(call, id));
+    if (call->HandedOver()) peer->handler.OnCancel(connection, id);
     peer->gate.Leave();
   }
 
@@ -325,7 +341,7 @@ class InprocChannel final : public Channel {
     }
     // From its completion on, the channel may be gone.
     if (!call->Complete(std::move(status)) || peer == nullptr || !peer->gate.Enter()) return;
-    peer->handler.OnCancel(connection, call->id);
+    if (call->Abandoned()) peer->handler.OnCancel(connection, call->id);
     peer->gate.Leave();
   }
 

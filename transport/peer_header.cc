@@ -117,6 +117,7 @@ void PutAfterTensors(WireWriter& out, const PeerHeader& header) {
   PutFixed64(out, 30, header.key);
   PutFixed64(out, 31, header.draw);
   PutVarint(out, 32, header.shadow ? 1 : 0);
+  PutVarint(out, 40, header.pace_ms);
 }
 
 // --- Decoding ---
@@ -464,6 +465,9 @@ absl::Status DecodeHeader(absl::string_view bytes, const PeerLimits& limits, Pee
         break;
       case Tag(27, kBytes):
         header->node = in.Bytes();
+        break;
+      case Tag(40, kVarint):
+        header->pace_ms = static_cast<uint32_t>(in.Varint());
         break;
       case Tag(29, kBytes):
         header->trace_state = in.Bytes();

@@ -97,6 +97,8 @@ struct PeerHeader {
 
   uint64_t incarnation = 0;
   absl::string_view node;
+  /// 0: no promise.
+  uint32_t pace_ms = 0;
   absl::InlinedVector<ServedEntry, 1> served;
 };
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -19,9 +20,13 @@ namespace portico {
 namespace {
 
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(50);
-constexpr absl::Duration kMaxBackoff = absl::Seconds(1);
+constexpr absl::Duration kMaxBackoff = absl::Milliseconds(500);
 // For a connection and its handshakes, whatever the peer does.
 constexpr absl::Duration kAttemptTimeout = absl::Seconds(5);
+// For the connection alone: behind a network that is cut, the kernel would ask ever more rarely.
+constexpr absl::Duration kConnectTimeout = absl::Milliseconds(1200);
+// Signs of life that a peer may miss before it is given up.
+constexpr int kSignsMissed = 4;
 // Calls that expire one by one are gathered for so long, so that looking through all calls stays rare.
 constexpr int64_t kExpiryGrainNs = 1'000'000;
 
@@ -171,6 +176,9 @@ void StreamChannelCore::TryNextAddress() {
       why = parsed_.local() ? CheckUnixPeer(fd) : absl::OkStatus();
       if (why.ok()) {
         greeted_ = false;
+        linking_ = !parsed_.local();
+        attempt_by_ns_ = absl::ToUnixNanos(loop_.clock().Now() + (linking_ ? kConnectTimeout : kAttemptTimeout));
+        SetTimer();
         return Attach(make_socket_(fd));
       }
     } else {
@@ -196,7 +204,9 @@ void StreamChannelCore::RetryLater(const absl::Status& why) {
 }
 
 void StreamChannelCore::OnOpen() {
-  tick_ns_ = absl::ToUnixNanos(loop_.clock().Now() + parts_.heartbeat);
+  const absl::Time now = loop_.clock().Now();
+  tick_ns_ = absl::ToUnixNanos(now + parts_.tick);
+  if (std::exchange(linking_, false)) attempt_by_ns_ = absl::ToUnixNanos(now + kAttemptTimeout);
   SetTimer();
   // What the server says may come with tensors from its first message on.
   Greeted();
@@ -246,6 +256,7 @@ void StreamChannelCore::OnReply(PeerMessage message) {
 
 void StreamChannelCore::OnHello(const PeerHeader& hello) {
   PeerState state = StateOfHello(hello);
+  dead_ticks_ = DeadTicks(hello.pace_ms);
   const bool restarted = greeted_ && peer_.incarnation != state.incarnation;
   if (restarted) {
     FailAll(absl::StatusCode::kUnavailable, "the peer restarted");
@@ -265,6 +276,13 @@ void StreamChannelCore::OnHello(const PeerHeader& hello) {
     LetFlow();
   }
   Tell(state);
+}
+
+int StreamChannelCore::DeadTicks(uint32_t pace_ms) const {
+  if (pace_ms == 0 || options_.dead_after <= absl::ZeroDuration()) return parts_.silent_ticks;
+  // Of a peer that promises little, not more is asked.
+  const absl::Duration dead_after = std::max(options_.dead_after, kSignsMissed * absl::Milliseconds(pace_ms));
+  return static_cast<int>(std::min(std::ceil(absl::FDivDuration(dead_after, parts_.tick)), double{1e6}));
 }
 
 void StreamChannelCore::OnGoaway() {
@@ -300,17 +318,26 @@ void StreamChannelCore::OnDue(absl::Time now) {
     }
   }
   if (closed_) return;
-  if (attempt_by_ns_ <= now_ns) {
-    attempt_by_ns_ = CallTable::kNever;
-    OnBroken(absl::UnavailableError("the peer did not answer the handshake"));
-  }
+  if (attempt_by_ns_ <= now_ns) OnAttemptTimeout(now);
   if (attempt_ns_ <= now_ns) Attempt();
   if (closed_) return;
   if (tick_ns_ <= now_ns) {
-    tick_ns_ = absl::ToUnixNanos(now + parts_.heartbeat);
-    Tick(now, parts_);
+    tick_ns_ = absl::ToUnixNanos(now + parts_.tick);
+    Vigil vigil;
+    if (in_flight_.load(std::memory_order_relaxed) > 0) vigil.patience = dead_ticks_;
+    Tick(now, parts_, vigil);
   }
   SetTimer();
+}
+
+void StreamChannelCore::OnAttemptTimeout(absl::Time now) {
+  const bool linking = std::exchange(linking_, false);
+  if (linking && Linked()) {
+    attempt_by_ns_ = absl::ToUnixNanos(now + kAttemptTimeout);
+    return;
+  }
+  attempt_by_ns_ = CallTable::kNever;
+  OnBroken(absl::UnavailableError(linking ? "the peer's host did not answer" : "the peer did not answer the handshake"));
 }
 
 void StreamChannelCore::SetTimer() { timer_ns_ = std::min({connect_by_ns_, attempt_ns_, attempt_by_ns_, tick_ns_}); }

@@ -56,10 +56,12 @@ class StreamChannelCore final : public StreamPipe {
   void RetryLater(const absl::Status& why);
   void OnReply(PeerMessage message);
   void OnHello(const PeerHeader& hello);
+  int DeadTicks(uint32_t pace_ms) const;
   void OnGoaway();
   void MarkLost(absl::string_view why);
   void ExpireCalls(int64_t now_ns);
   void FailAll(absl::StatusCode code, absl::string_view why);
+  void OnAttemptTimeout(absl::Time now);
   void SetTimer();
   void Tell(const PeerState& state);
 
@@ -87,6 +89,9 @@ class StreamChannelCore final : public StreamPipe {
   size_t next_address_ = 0;
   bool closed_ = false;
   bool greeted_ = false;
+  int dead_ticks_ = 0;
+  /// The network has not answered yet.
+  bool linking_ = false;
   absl::Duration backoff_;
   int64_t timer_ns_ = CallTable::kNever;
   int64_t connect_by_ns_ = CallTable::kNever;

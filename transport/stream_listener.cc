@@ -71,7 +71,12 @@ void StreamPeer::OnTick(absl::Time now) {
   if (!greeted_ && now - accepted_ > kGreetWithin) {
     return OnBroken(absl::UnavailableError("the peer did not say HELLO"));
   }
-  Tick(now, core_->parts_);
+  Vigil vigil;
+  {
+    MutexLock lock(&mutex_);
+    vigil.owes = !open_calls_.empty();
+  }
+  Tick(now, core_->parts_, vigil);
 }
 
 void StreamPeer::Stop() {
@@ -159,12 +164,12 @@ StreamListenerCore::StreamListenerCore(const StreamParts& parts, StreamLoop& loo
       local_(!absl::StartsWith(endpoint_, "tcp:")),
       socket_(std::move(socket)),
       make_socket_(std::move(make_socket)),
-      hello_(HelloHeader(options_.self)) {}
+      hello_(HelloHeader(options_.self, parts.pace_ms())) {}
 
 void StreamListenerCore::Open() {
   loop_.Watch(socket_.fd(), EPOLLIN, *this);
   loop_.AddTimed(Ref<Source>(this));
-  due_ns_ = absl::ToUnixNanos(loop_.clock().Now() + parts_.heartbeat);
+  due_ns_ = absl::ToUnixNanos(loop_.clock().Now() + parts_.tick);
 }
 
 void StreamListenerCore::OnReady(uint32_t) {
@@ -226,7 +231,7 @@ void StreamListenerCore::Forget(uint64_t connection) {
 }
 
 void StreamListenerCore::OnDue(absl::Time now) {
-  due_ns_ = absl::ToUnixNanos(now + parts_.heartbeat);
+  due_ns_ = absl::ToUnixNanos(now + parts_.tick);
   if (!accepting_) {
     accepting_ = true;
     loop_.Rewatch(socket_.fd(), EPOLLIN, *this);
@@ -247,7 +252,7 @@ void StreamListenerCore::SayToAll(const std::string& header) {
 }
 
 void StreamListenerCore::Announce(const PeerState& self) {
-  const std::string hello = HelloHeader(self);
+  const std::string hello = HelloHeader(self, parts_.pace_ms());
   {
     MutexLock lock(&mutex_);
     hello_ = hello;

@@ -19,9 +19,15 @@ struct StreamParts {
   StreamLoops& loops;
   /// Asks the DNS, which blocks.
   EventThread& resolver;
-  /// Each side says at least so often that it is there; StreamTransportOptions says more.
+  /// StreamTransportOptions says more.
   absl::Duration heartbeat;
+  /// How often a connection is looked at: at most `heartbeat`, at most the pace that HELLO promises.
+  absl::Duration tick;
+  /// What a heartbeat is in ticks; and how many without a word end a connection.
+  int heartbeat_ticks = 1;
   int silent_ticks = 5;
+
+  uint32_t pace_ms() const { return static_cast<uint32_t>(absl::ToInt64Milliseconds(tick)); }
   /// A message that is under way for so many heartbeats has to come at this pace from then on.
   int slow_ticks = 30;
   uint64_t slow_bytes_per_second = 16 << 10;

@@ -1,5 +1,6 @@
 #include "transport/stream_pipe.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -109,9 +110,15 @@ void StreamPipe::Attach(std::unique_ptr<StreamSocket> socket) {
   open_ = dropping_ = read_again_ = false;
   reader_.Reset();
   heard_bytes_ = reader_.bytes();
-  silence_ = 0;
+  silence_ = awaited_silence_ = 0;
   slow_since_ = absl::InfiniteFuture();
   loop_.Watch(socket_->fd(), EPOLLIN | EPOLLOUT, *this);
+}
+
+bool StreamPipe::Linked() const {
+  if (socket_ == nullptr) return false;
+  pollfd state{.fd = socket_->fd(), .events = POLLOUT, .revents = 0};
+  return poll(&state, 1, 0) > 0 && (state.revents & (POLLERR | POLLHUP)) == 0;
 }
 
 void StreamPipe::Detach() {
@@ -173,20 +180,26 @@ void StreamPipe::Finish() {
   Flush();
 }
 
-void StreamPipe::Tick(absl::Time now, const StreamParts& parts) {
+void StreamPipe::Tick(absl::Time now, const StreamParts& parts, Vigil vigil) {
   if (!open_) return;
   {
     MutexLock lock(&write_mutex_);
-    if (!std::exchange(sent_, false) && out_ != nullptr && sending_.empty() && !finishing_) {
+    unsaid_ = std::exchange(sent_, false) ? 0 : unsaid_ + 1;
+    const bool due = unsaid_ >= (vigil.owes ? 1 : parts.heartbeat_ticks);
+    if (due && out_ != nullptr && sending_.empty() && !finishing_) {
       sending_.AppendHeartbeat();
       if (flowing_) queued_bytes_.fetch_add(sending_.bytes(), std::memory_order_relaxed);
       SendQueued();
+      // The next one is due a whole interval after this one.
+      sent_ = false;
+      unsaid_ = 0;
     }
   }
   Flush();
   const bool heard = std::exchange(heard_bytes_, reader_.bytes()) != reader_.bytes();
   silence_ = heard ? 0 : silence_ + 1;
-  if (silence_ >= parts.silent_ticks) {
+  awaited_silence_ = heard ? 0 : awaited_silence_ + (vigil.patience > 0 ? 1 : 0);
+  if (silence_ >= parts.silent_ticks || (vigil.patience > 0 && awaited_silence_ >= vigil.patience)) {
     return OnBroken(absl::UnavailableError("the peer gave no sign of life"));
   }
   if (!reader_.unfinished() || slow_message_ != reader_.messages() || slow_since_ == absl::InfiniteFuture()) {

@@ -48,6 +48,8 @@ class StreamPipe : public StreamLoop::Source {
   /// Forgets what was appended and has not been taken.
   void DropUnsent();
   bool attached() const { return socket_ != nullptr; }
+  /// The socket has reached the peer's host, whether or not the two have greeted each other.
+  bool Linked() const;
   /// Writes `header` before everything that waits. REQUIRES: OnOpen() was called and LetFlow() was not.
   void SendFirst(absl::string_view header);
   /// From now on, what is appended is written.
@@ -55,9 +57,16 @@ class StreamPipe : public StreamLoop::Source {
   void Greeted() { reader_.Greeted(); }
   /// Ends the sending side once everything is written; what still comes is read and dropped.
   void Finish();
-  /// Sends a sign of life if nothing else was sent, and calls OnBroken() if the peer gave none for a while or takes
-  /// very long for one message. To be called at every heartbeat.
-  void Tick(absl::Time now, const StreamParts& parts);
+  /// Who waits for whom at the moment.
+  struct Vigil {
+    /// The peer waits for answers, and wants a sign of life at every tick.
+    bool owes = false;
+    /// This side waits for answers, and so many ticks for a sign of life; 0: it waits for none.
+    int patience = 0;
+  };
+  /// Sends a sign of life if one is due and nothing else was sent, and calls OnBroken() if the peer gave none for a
+  /// while or takes very long for one message. To be called at every tick.
+  void Tick(absl::Time now, const StreamParts& parts, Vigil vigil);
 
   /// On the loop's thread. The socket can be written to.
   virtual void OnOpen() = 0;
@@ -94,6 +103,8 @@ class StreamPipe : public StreamLoop::Source {
   bool blocked_ ABSL_GUARDED_BY(write_mutex_) = false;
   bool finishing_ ABSL_GUARDED_BY(write_mutex_) = false;
   bool sent_ ABSL_GUARDED_BY(write_mutex_) = false;
+  /// Ticks since.
+  int unsaid_ ABSL_GUARDED_BY(write_mutex_) = 0;
   uint32_t watched_ ABSL_GUARDED_BY(write_mutex_) = 0;
 
   // Only on the loop's thread.
@@ -106,7 +117,9 @@ class StreamPipe : public StreamLoop::Source {
   uint64_t attachment_ = 0;
   uint32_t handled_ = 0;
   uint64_t heard_bytes_ = 0;
+  /// Ticks since the peer said something: all of them, and those in which it was waited for.
   int silence_ = 0;
+  int awaited_silence_ = 0;
   /// The unfinished message that is being watched: its number, and when and where the watch began.
   uint64_t slow_message_ = 0;
   uint64_t slow_bytes_ = 0;

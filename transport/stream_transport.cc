@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <string>
 #include <utility>
@@ -20,6 +21,13 @@ namespace {
 
 std::unique_ptr<StreamSocket> PlainSocket(int fd) { return std::make_unique<StreamSocket>(fd); }
 
+StreamParts PartsOf(const StreamTransportOptions& options, StreamLoops& loops, EventThread& resolver) {
+  StreamParts parts{loops, resolver, options.heartbeat, std::min(options.heartbeat, options.pace)};
+  parts.heartbeat_ticks = static_cast<int>(std::ceil(absl::FDivDuration(parts.heartbeat, parts.tick)));
+  parts.silent_ticks *= parts.heartbeat_ticks;
+  return parts;
+}
+
 /// Owns the loops, over which channels, listeners and their connections are spread in turn.
 class StreamTransport final : public Transport {
  public:
@@ -27,7 +35,7 @@ class StreamTransport final : public Transport {
       : shm_sizes_{.arena_bytes = options.shm_arena_bytes},
         loops_(std::max(options.loops, 1), clock, options.spin),
         resolver_("stream-dns", clock),
-        parts_{loops_, resolver_, options.heartbeat} {}
+        parts_(PartsOf(options, loops_, resolver_)) {}
 
   absl::StatusOr<std::unique_ptr<Channel>> Connect(const std::string& endpoint, ChannelOptions options) override {
     ASSIGN_OR_RETURN(StreamEndpoint parsed, StreamEndpoint::Parse(endpoint, /*listening=*/false));

@@ -72,7 +72,8 @@ class CallHandler {
   virtual ~CallHandler() = default;
   /// On a thread of the transport: hands off fast. `call.header.kind` is kCall. Called by many threads at once.
   virtual void OnCall(PeerMessage call, PeerReply reply) = 0;
-  /// The caller of `call_id` on connection `connection` no longer wants the answer. Best effort.
+  /// The caller of `call_id` on connection `connection` no longer wants the answer. Never before OnCall() of that call
+  /// has returned; it may come twice, and though the call is answered already.
   virtual void OnCancel(uint64_t connection, uint64_t call_id) {}
 };
 
@@ -106,6 +107,9 @@ struct ChannelOptions {
   uint64_t max_bytes = uint64_t{1} << 30;
   /// How long first calls wait for the first connection; then calls fail with UNAVAILABLE until there is one.
   absl::Duration connect_timeout = absl::Seconds(1);
+  /// A peer that has calls of ours in hand and gives no sign of life for so long is lost, whereupon they fail with
+  /// UNAVAILABLE; more where the peer promises less. 0: as long as without calls, some 5 s.
+  absl::Duration dead_after = absl::Milliseconds(1500);
   PeerLimits limits;
   TransportSecurity security;
   /// What this side says of itself in its HELLO.
@@ -145,12 +149,14 @@ struct ZmqTransportOptions {
 };
 std::unique_ptr<Transport> NewZmqTransport(const ZmqTransportOptions& options, const Clock& clock);
 /// `tcp://HOST:PORT`, `unix:///PATH`, `shm:///PATH`. `loops`: threads that read and write. Each side gives a sign of
-/// life every `heartbeat`; a peer that gave none for five times as long is lost. `spin`: how long a thread that has run
+/// life every `heartbeat`, and every `pace` where it has calls in hand; a peer that gave none for five heartbeats is lost,
+/// one that has calls in hand sooner (ChannelOptions::dead_after). `spin`: how long a thread that has run
 /// out of work looks for more before it sleeps (transport/spin.h). `shm_arena_bytes`: memory for large tensors on their
 /// way in one direction of a `shm://` connection that this side accepts; taken when it is needed.
 struct StreamTransportOptions {
   int loops = 1;
   absl::Duration heartbeat = absl::Seconds(1);
+  absl::Duration pace = absl::Milliseconds(250);
   absl::Duration spin = absl::ZeroDuration();
   uint64_t shm_arena_bytes = uint64_t{64} << 20;
 };

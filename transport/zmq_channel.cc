@@ -230,6 +230,7 @@ void ZmqChannelCore::OnEvents() {
     switch (event.kind) {
       case ConnectionEvent::Kind::kConnected:
         watch_ = ConnectionWatch(event.fd);
+        silent_checks_ = 0;
         connected_ = true;
         MoveDue(absl::ToUnixNanos(reactor_.clock().Now()) + kCheckNs);
         break;
@@ -277,10 +278,28 @@ void ZmqChannelCore::MarkLost(absl::string_view why) {
 void ZmqChannelCore::Reset(const absl::Status& why) {
   LogWarning(
       absl::StrCat("peer '", endpoint_, "': got a malformed message, want a reply; connecting again: ", why.message()));
+  Cut("the peer sent a malformed message");
+}
+
+void ZmqChannelCore::Cut(absl::string_view why) {
   unpacked_.clear();
   watch_.Cut();
-  OnLost("the peer sent a malformed message");
+  OnLost(why);
   resetting_ = true;
+}
+
+bool ZmqChannelCore::Silent(int64_t now_ns) {
+  bool waits;
+  {
+    MutexLock lock(&mutex_);
+    waits = !waiting_.empty();
+  }
+  // Between two looks the thread may have been away for long: each counts for its period, however late it comes.
+  if (now_ns < next_listen_ns_) return false;
+  next_listen_ns_ = now_ns + kCheckNs * 9 / 10;
+  silent_checks_ = watch_.Heard() ? 0 : silent_checks_ + (waits ? 1 : 0);
+  return waits && options_.dead_after > absl::ZeroDuration() &&
+         silent_checks_ * kCheckNs >= absl::ToInt64Nanoseconds(options_.dead_after);
 }
 
 void ZmqChannelCore::OnDue(absl::Time now) {
@@ -289,6 +308,7 @@ void ZmqChannelCore::OnDue(absl::Time now) {
     Reset(absl::ResourceExhaustedError(
         absl::StrCat("got a message that does not end, want at most ", options_.limits.max_message_bytes, " bytes")));
   }
+  if (connected_ && Silent(now_ns)) Cut("the peer gave no sign of life");
   if (connect_by_ns_ <= now_ns) {
     connect_by_ns_ = kNever;
     bool connecting;

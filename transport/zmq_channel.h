@@ -64,6 +64,9 @@ class ZmqChannelCore final : public ZmqEndpoint {
   void MarkLost(absl::string_view why);
   /// The peer broke the protocol: drops the connection and ignores what it still says.
   void Reset(const absl::Status& why);
+  void Cut(absl::string_view why);
+  /// Whether the peer has said nothing for so long, while calls waited for it, that it is given up.
+  bool Silent(int64_t now_ns);
   /// Expires calls and looks at the connection, and sets the next time for it.
   void OnDue(absl::Time now);
   void ExpireCalls(int64_t now_ns) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -97,6 +100,8 @@ class ZmqChannelCore final : public ZmqEndpoint {
   ZmqSocket monitor_;
   std::vector<int> fds_;
   ConnectionWatch watch_;
+  int64_t silent_checks_ = 0;
+  int64_t next_listen_ns_ = 0;
   bool connected_ = false;
   /// When to stop waiting for the first connection.
   int64_t connect_by_ns_ = kNever;

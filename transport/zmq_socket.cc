@@ -114,8 +114,12 @@ ConnectionEvent::Kind KindOfEvent(uint16_t event) {
 constexpr int kReadAhead = 256;
 constexpr int kHandshakeMs = 10'000;
 constexpr int kReconnectMs = 50;
-constexpr int kReconnectMaxMs = 1'000;
-constexpr int kHeartbeatMs = 1'000;
+constexpr int kReconnectMaxMs = 500;
+// Behind a network that is cut, the kernel would ask ever more rarely.
+constexpr int kConnectMs = 1'200;
+// Of who calls: the answers are what tells it that its peer lives.
+constexpr int kPingMs = 250;
+constexpr int kHeartbeatMs = 500;
 constexpr int kHeartbeatTimeoutMs = 5'000;
 // After Stop() the last answers still get out, but a peer that does not read holds nobody up for long.
 constexpr int kRouterLingerMs = 500;
@@ -162,7 +166,7 @@ absl::Status ZmqSocket::Configure(const PeerLimits& limits, const TransportSecur
 }
 
 absl::StatusOr<ZmqSocket> ZmqSocket::Dealer(void* context, const PeerLimits& limits,
-                                            const TransportSecurity& security) {
+                                            const TransportSecurity& security, absl::Duration silence) {
   ZmqSocket socket(zmq_socket(context, ZMQ_DEALER));
   if (socket.handle_ == nullptr) return ZmqError("socket");
   RETURN_IF_ERROR(socket.Set(ZMQ_LINGER, 0));
@@ -170,7 +174,12 @@ absl::StatusOr<ZmqSocket> ZmqSocket::Dealer(void* context, const PeerLimits& lim
   RETURN_IF_ERROR(socket.Set(ZMQ_IPV6, 1));
   RETURN_IF_ERROR(socket.Set(ZMQ_RECONNECT_IVL, kReconnectMs));
   RETURN_IF_ERROR(socket.Set(ZMQ_RECONNECT_IVL_MAX, kReconnectMaxMs));
+  RETURN_IF_ERROR(socket.Set(ZMQ_CONNECT_TIMEOUT, kConnectMs));
   RETURN_IF_ERROR(socket.Configure(limits, security));
+  RETURN_IF_ERROR(socket.Set(ZMQ_HEARTBEAT_IVL, kPingMs));
+  if (silence > absl::ZeroDuration()) {
+    RETURN_IF_ERROR(socket.Set(ZMQ_HEARTBEAT_TIMEOUT, static_cast<int>(absl::ToInt64Milliseconds(silence))));
+  }
   if (!security.own_secret_key.empty()) {
     RETURN_IF_ERROR(socket.SetText(ZMQ_CURVE_PUBLICKEY, absl::string_view(security.own_public_key.c_str(), 41)));
     RETURN_IF_ERROR(socket.SetText(ZMQ_CURVE_SERVERKEY, absl::string_view(security.peer_public_key.c_str(), 41)));

@@ -49,7 +49,9 @@ class ZmqSocket {
  public:
   ZmqSocket() = default;
   /// A DEALER that connects again by itself, and drops what was queued for a connection that is lost.
-  static absl::StatusOr<ZmqSocket> Dealer(void* context, const PeerLimits& limits, const TransportSecurity& security);
+  /// `silence`: a peer that answers no ping for so long is lost; zero: a few seconds.
+  static absl::StatusOr<ZmqSocket> Dealer(void* context, const PeerLimits& limits, const TransportSecurity& security,
+                                          absl::Duration silence);
   /// A ROUTER; ZAP is asked under `zap_domain` who may come in.
   static absl::StatusOr<ZmqSocket> Router(void* context, const PeerLimits& limits, const TransportSecurity& security,
                                           const std::string& zap_domain);

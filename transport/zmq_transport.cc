@@ -105,7 +105,9 @@ class ZmqTransport final : public Transport {
   absl::StatusOr<std::unique_ptr<Channel>> Connect(const std::string& endpoint, ChannelOptions options) override {
     ASSIGN_OR_RETURN(const Address address, ParseAddress(endpoint, /*listening=*/false));
     RETURN_IF_ERROR(WithContext(endpoint, CheckSecurity(options.security, /*listening=*/false)));
-    ASSIGN_OR_RETURN(ZmqSocket socket, ZmqSocket::Dealer(context_, options.limits, options.security));
+    // Over TCP the channel itself counts what comes, so that one large frame on a slow line is no silence.
+    const absl::Duration silence = address.path.empty() ? absl::ZeroDuration() : options.dead_after;
+    ASSIGN_OR_RETURN(ZmqSocket socket, ZmqSocket::Dealer(context_, options.limits, options.security, silence));
     ASSIGN_OR_RETURN(ZmqSocket monitor, socket.Monitor(context_));
     RETURN_IF_ERROR(WithContext(endpoint, socket.Connect(address.text)));
     ZmqReactor& reactor = NextReactor();

@@ -5,6 +5,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <utility>
+
 namespace portico {
 namespace {
 
@@ -33,6 +35,11 @@ bool ConnectionWatch::Exceeds(uint64_t limit) {
     received_before_ = received;
   }
   return received > received_before_ && received - received_before_ > limit && Same();
+}
+
+bool ConnectionWatch::Heard() {
+  const uint64_t received = Received();
+  return std::exchange(heard_bytes_, received) != received || received == 0;
 }
 
 void ConnectionWatch::Cut() const {

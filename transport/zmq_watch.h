@@ -21,6 +21,8 @@ class ConnectionWatch {
   void OnMessage() { whole_message_ = true; }
   /// Whether more than `limit` bytes have come since the last whole message.
   bool Exceeds(uint64_t limit);
+  /// Whether a byte has come since the last call. True where the kernel does not count (Unix sockets).
+  bool Heard();
   /// Ends the connection, whereupon libzmq closes it.
   void Cut() const;
 
@@ -32,6 +34,7 @@ class ConnectionWatch {
   uint64_t cookie_ = 0;
   uint64_t received_before_ = 0;
   bool whole_message_ = false;
+  uint64_t heard_bytes_ = 0;
 };
 
 }  // namespace portico

@@ -1,6 +1,7 @@
 // What every transport has to do, whatever carries its bytes.
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <fstream>
 #include <memory>
@@ -517,6 +518,61 @@ TEST_P(TransportConformanceTest, EndpointThatCannotBeReadIsRefused) {
   EXPECT_EQ(transport_->Connect(scheme + "://", {}).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(transport_->Connect("nonsense", {}).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(transport_->Listen("nonsense", handler, {}).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+/// Is slow to take a call in, and notes what comes before it has.
+class SlowDoor final : public CallHandler {
+ public:
+  void OnCall(PeerMessage call, PeerReply reply) override {
+    arrived.Set(call.header.call_id);
+    gave_up.WaitFor(1, absl::Milliseconds(300));
+    taken_in_ = true;
+    replies_.Set(std::move(reply));
+  }
+  void OnCancel(uint64_t, uint64_t) override { cancelled.Set(taken_in_); }
+
+  Arrival<uint64_t> arrived;
+  /// The caller has.
+  Arrival<bool> gave_up;
+  /// Whether the call had been taken in.
+  Arrival<bool> cancelled;
+
+ private:
+  std::atomic<bool> taken_in_{false};
+  Arrival<PeerReply> replies_;
+};
+
+TEST_P(TransportConformanceTest, ACancelDoesNotOvertakeItsCall) {
+  SlowDoor door;
+  const auto listener = Listen(door);
+  const auto channel = Connect(listener->endpoint());
+  ASSERT_TRUE(AwaitConnected());
+  Arrival<Outcome> outcome;
+  // In process, Call() returns when the call has been taken in: the deadline is what ends it before.
+  channel->Call(PeerHeader(), {}, Soon(absl::Milliseconds(100)), [&](Outcome result) {
+    door.gave_up.Set(true);
+    outcome.Set(std::move(result));
+  });
+  ASSERT_TRUE(outcome.WaitFor(1));
+  EXPECT_EQ(outcome.Take().front().status().code(), absl::StatusCode::kDeadlineExceeded);
+  ASSERT_TRUE(door.cancelled.WaitFor(1)) << "the handler was never told";
+  for (const bool after : door.cancelled.Take()) EXPECT_TRUE(after);
+}
+
+TEST_P(TransportConformanceTest, APeerThatTakesLongIsNotTakenForDead) {
+  RecordingHandler handler;
+  const auto listener = Listen(handler);
+  ChannelOptions options;
+  options.dead_after = absl::Seconds(1);
+  const auto channel = Connect(listener->endpoint(), options);
+  ASSERT_TRUE(AwaitConnected());
+  Arrival<Outcome> outcome;
+  channel->Call(PeerHeader(), {}, Soon(), [&](Outcome result) { outcome.Set(std::move(result)); });
+  ASSERT_TRUE(handler.held.WaitFor(1));
+  EXPECT_FALSE(outcome.WaitFor(1, absl::Seconds(3))) << "three times as long";
+  handler.held.Take().front().reply(PeerHeader(), {});
+  ASSERT_TRUE(outcome.WaitFor(1));
+  EXPECT_TRUE(outcome.Take().front().ok());
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TransportConformanceTest, ::testing::ValuesIn(TransportsUnderTest()),

@@ -10,12 +10,12 @@
 
 namespace portico {
 
-/// A fresh key and a certificate for 127.0.0.1 that it signs itself, as PEM.
+/// A fresh key and a certificate, of 127.0.0.1 unless said otherwise, that it signs itself, as PEM.
 struct Identity {
   std::string certificate;
   std::string key;
 
-  static Identity Make() {
+  static Identity Make(const char* names = "IP:127.0.0.1") {
     EVP_PKEY* key = EVP_EC_gen("P-256");
     X509* certificate = X509_new();
     X509_set_version(certificate, 2);
@@ -29,7 +29,7 @@ struct Identity {
     X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(common.c_str()), -1, -1,
                                0);
     X509_set_issuer_name(certificate, name);
-    X509_EXTENSION* san = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, "IP:127.0.0.1");
+    X509_EXTENSION* san = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, names);
     X509_add_ext(certificate, san, -1);
     X509_EXTENSION_free(san);
     X509_sign(certificate, key, EVP_sha256());

@@ -243,6 +243,71 @@ TEST_F(StreamTest, ServerThatFallsSilentIsLostLongBeforeTheDeadline) {
   close(fd);
 }
 
+/// Accepts a connection, says HELLO and then nothing.
+class MutePeer {
+ public:
+  explicit MutePeer(uint32_t pace_ms) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    EXPECT_EQ(bind(listener_, reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(listen(listener_, 8), 0);
+    getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
+    endpoint_ = absl::StrCat("tcp://127.0.0.1:", ntohs(address.sin_port));
+    PeerState self;
+    self.incarnation = 9;
+    hello_ = Framed(HelloHeader(self, pace_ms));
+  }
+  ~MutePeer() {
+    close(listener_);
+    close(peer_);
+  }
+  const std::string& endpoint() const { return endpoint_; }
+  void Greet() {
+    peer_ = accept(listener_, nullptr, nullptr);
+    EXPECT_EQ(send(peer_, hello_.data(), hello_.size(), MSG_NOSIGNAL), static_cast<ssize_t>(hello_.size()));
+  }
+
+ private:
+  const int listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  int peer_ = -1;
+  std::string endpoint_, hello_;
+};
+
+TEST_F(StreamTest, PeerThatHoldsCallsAndFallsSilentIsLostAsSoonAsItsPaceAllows) {
+  transport_ = NewStreamTransport({.pace = absl::Milliseconds(50)}, Clock::Real());
+  MutePeer peer(/*pace_ms=*/50);
+  ChannelOptions options;
+  options.dead_after = absl::Milliseconds(300);
+  const auto channel = Connect(peer.endpoint(), options);
+  peer.Greet();
+  const absl::Time start = absl::Now();
+  const Outcome outcome = CallAndWait(*channel);
+  EXPECT_EQ(outcome.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(outcome.status().message(), HasSubstr("no sign of life"));
+  EXPECT_GT(absl::Now() - start, absl::Milliseconds(250));
+  EXPECT_LT(absl::Now() - start, absl::Seconds(3)) << "not five heartbeats of a second";
+}
+
+TEST_F(StreamTest, PeerThatPromisedNothingOrHoldsNothingHasFiveHeartbeats) {
+  transport_ = NewStreamTransport({.pace = absl::Milliseconds(50)}, Clock::Real());
+  MutePeer silent(/*pace_ms=*/0), idle(/*pace_ms=*/50);
+  Arrival<PeerState> states;
+  ChannelOptions options;
+  options.dead_after = absl::Milliseconds(200);
+  options.on_state = [&](const PeerState& state) { states.Set(state); };
+  const auto held = Connect(silent.endpoint(), options);
+  const auto free = Connect(idle.endpoint(), options);
+  silent.Greet();
+  idle.Greet();
+  ASSERT_TRUE(states.WaitFor(2));
+  Arrival<Outcome> outcome;
+  held->Call(PeerHeader(), {}, Deadline(), [&](Outcome result) { outcome.Set(std::move(result)); });
+  EXPECT_FALSE(states.WaitFor(3, absl::Seconds(2)));
+  EXPECT_EQ(outcome.size(), 0u);
+}
+
 TEST_F(StreamTest, IdleConnectionIsKeptByHeartbeats) {
   RecordingHandler handler(Echo);
   const auto listener = Listen(handler);
