@@ -22,6 +22,7 @@ Rollout::Step Rollout::Next(const std::vector<Node>& nodes, absl::Time now) {
           phase_ = Phase::kOver;
           return Step::kRefuse;
         }
+        if (node != nullptr && !node->running && options_.down.contains(id)) continue;
         if (node == nullptr || !node->running || node->prepared < options_.number) behind.push_back(id);
       }
       if (behind.empty()) {

@@ -26,6 +26,9 @@ class Rollout {
     /// Nodes of the new revision, by id; of `leaving` those that end or start anew.
     std::set<std::string> nodes;
     std::set<std::string> leaving;
+    /// Of `nodes` those that were not running when it began: as long as they are not, they are not waited for. They
+    /// begin with what is current then, which may be what lets them run.
+    std::set<std::string> down;
     /// How long preparing may take from the start, and draining.
     absl::Time prepare_by = absl::InfiniteFuture();
     absl::Duration drain_timeout = absl::Minutes(1);

@@ -211,6 +211,7 @@ class Supervisor {
       options.nodes.insert(node.id());
       const SupervisedNode* have = processes_.Find(node.id());
       if (have == nullptr) processes_.Add(node);
+      if (have != nullptr && !have->running()) options.down.insert(node.id());
       if (have != nullptr && !SameProcess(have->node(), node)) options.leaving.insert(node.id());
     }
     for (const auto& node : processes_.nodes()) {

@@ -58,6 +58,22 @@ TEST(RolloutTest, OneNodeThatCannotPrepareItEndsIt) {
   EXPECT_EQ(rollout.why(), "node 'b': no such op");
 }
 
+TEST(RolloutTest, ANodeThatWasDownBeforeIsNotWaitedForUnlessItComesBack) {
+  Rollout::Options options;
+  options.number = 5;
+  options.nodes = {"a", "b"};
+  options.down = {"b"};
+  Rollout rollout(options);
+  const Node down{"b", /*running=*/false};
+  EXPECT_EQ(rollout.Next({On("a", 4, 4, 4), down}, kStart), Step::kWait);
+  EXPECT_EQ(rollout.Next({On("a", 4, 5, 4), On("b", 4, 4, 4)}, kStart), Step::kWait) << "it is back, and loading";
+  EXPECT_EQ(rollout.Next({On("a", 4, 5, 4), down}, kStart), Step::kFlip);
+  // One that ends while it is being prepared is another matter.
+  options.down.clear();
+  Rollout another(options);
+  EXPECT_EQ(another.Next({On("a", 4, 5, 4), down}, kStart), Step::kWait);
+}
+
 TEST(RolloutTest, TakingTooLongEndsItAndSaysWho) {
   Rollout rollout = Sample();
   const std::vector<Node> nodes = {On("a", 4, 5, 4), {"b", false, 4, 5}, On("c", 0, 0, 0)};
