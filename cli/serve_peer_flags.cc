@@ -18,6 +18,7 @@ namespace {
 constexpr uint64_t kMaxPemBytes = uint64_t{1} << 20;
 constexpr int kMaxLoops = 64;
 constexpr int64_t kMaxSpinUs = 1'000'000;
+constexpr int64_t kMaxDeadAfterMs = 60'000;
 
 class PeerFlags final : public ServeFlags {
  public:
@@ -49,12 +50,21 @@ class PeerFlags final : public ServeFlags {
         ->envname("PORTICO_PEER_SPIN_US")
         ->capture_default_str()
         ->group(kGroup);
+    command
+        .add_option("--peer-dead-after-ms", dead_after_ms_,
+                    "A node that has calls in hand and gives no sign of life for so long is lost: they go to another "
+                    "one; 0: after some 5 s")
+        ->check(CLI::Range(int64_t{0}, kMaxDeadAfterMs))
+        ->envname("PORTICO_PEER_DEAD_AFTER_MS")
+        ->capture_default_str()
+        ->group(kGroup);
   }
 
   absl::Status Apply(Node::Options* options) const override {
     options->transports.stream.loops = loops_;
     if (!zone_.empty()) options->zone = zone_;
     options->transports.stream.spin = absl::Microseconds(spin_us_);
+    options->peer_dead_after = absl::Milliseconds(dead_after_ms_);
     return ApplyTls(options);
   }
 
@@ -104,6 +114,7 @@ class PeerFlags final : public ServeFlags {
   std::string zone_;
   int loops_ = StreamTransportOptions().loops;
   int64_t spin_us_ = 0;
+  int64_t dead_after_ms_ = absl::ToInt64Milliseconds(ChannelOptions().dead_after);
 };
 
 }  // namespace

@@ -143,6 +143,7 @@ class NodeImpl final : public Node {
     router.self = Self();
     router.security = options_.call_security;
     router.zone = options_.zone;
+    router.dead_after = options_.peer_dead_after;
     router.default_policy = options_.default_policy;
     router.policies = options_.policies;
     ASSIGN_OR_RETURN(router_, Router::Create(std::move(router), *transport_, *names_, clock_, *metrics_));
@@ -231,7 +232,7 @@ class NodeImpl final : public Node {
     if (!options_.revisions.pointer.empty()) {
       revision_serving_ = std::make_unique<RevisionServing>(
           RevisionServing::Options{options_.revisions.node, options_.revisions.replica, kSelfEndpoint}, *servables_,
-          resolver_);
+          resolver_, *router_);
       RevisionFollower::Options follow = options_.revisions;
       if (membership_ != nullptr) {
         follow.on_change = [this](const RevisionState& state) {
@@ -363,7 +364,7 @@ absl::StatusOr<Node::Options> Node::OptionsFor(const Revision& revision, const s
                                                    "', which is not among the models of mesh '", revision.mesh, "'"));
   }
   options.models = ModelsOf({&revision}, revision, node, replica);
-  for (const auto& [target, endpoints] : PeersOf({&revision}, revision, node, replica, kSelfEndpoint)) {
+  for (const auto& [target, endpoints] : PeersOf({&revision}, node, replica, kSelfEndpoint)) {
     for (const PeerAddress& endpoint : endpoints) options.peers[target].push_back(endpoint.url);
   }
   return options;

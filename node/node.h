@@ -61,6 +61,8 @@ class Node {
     RoutePolicy default_policy;
     std::map<std::string, RoutePolicy> policies;
     TransportsOptions transports;
+    /// How long a peer that has calls of ours in hand may be silent (ChannelOptions::dead_after).
+    absl::Duration peer_dead_after = ChannelOptions().dead_after;
     /// Which revisions of a mesh it follows, in place of `models` and `peers`; without a pointer: none.
     RevisionFollower::Options revisions;
     /// Where it finds other nodes, and they find it; without etcd: by `peers` and revisions alone.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "router/revision_external.h"
@@ -34,9 +35,23 @@ ModelConfig ConfigOf(const Revision::Model& model) {
   return config;
 }
 
+/// "m:serving_default: no replica" → "m:serving_default".
+std::string TargetOf(const std::string& degraded) { return degraded.substr(0, degraded.find(": ")); }
+
 bool Serves(const Revision& revision, const std::string& node, int replica, const std::string& model) {
   const Revision::Node* own = revision.FindNode(node, replica);
   return own != nullptr && absl::c_linear_search(own->serve, model);
+}
+
+/// Adds `peer` for the revisions of `span`, which widens those of one that is there.
+void AddPeer(PeerAddress peer, RevisionSpan span, std::vector<PeerAddress>& peers) {
+  const auto known = absl::c_find_if(peers, [&](const PeerAddress& one) { return one.url == peer.url; });
+  if (known == peers.end()) {
+    peer.revisions = span;
+    peers.push_back(std::move(peer));
+  } else {
+    known->revisions = {std::min(known->revisions.first, span.first), std::max(known->revisions.last, span.last)};
+  }
 }
 
 }  // namespace
@@ -76,30 +91,38 @@ std::vector<ModelConfig> ModelsOf(const std::vector<const Revision*>& live, cons
   return configs;
 }
 
-StaticResolver::Table PeersOf(const std::vector<const Revision*>& live, const Revision& current,
-                              const std::string& node, int replica, const std::string& self) {
+StaticResolver::Table PeersOf(const std::vector<const Revision*>& live, const std::string& node, int replica,
+                              const std::string& self) {
   StaticResolver::Table table;
   const auto add = [&](const Revision& revision) {
-    StaticResolver::Table own;
+    // Those of before the first and after the last that are known here go where those do.
+    const RevisionSpan span{&revision == live.front() ? 0 : revision.number,
+                            &revision == live.back() ? UINT64_MAX : revision.number};
     for (const Revision::Node& other : revision.nodes) {
       const bool is_self = other.name == node && other.replica == replica;
       // Without an endpoint it is found elsewhere: in etcd.
       if (other.peer.empty() && !is_self) continue;
-      for (const std::string& served : other.serve) own[served].emplace_back(is_self ? self : other.peer, other.zone);
+      for (const std::string& served : other.serve) {
+        AddPeer(PeerAddress(is_self ? self : other.peer, other.zone), span, table[served]);
+      }
     }
     for (const Revision::External& external : revision.externals) {
-      for (std::string& endpoint : EndpointsOf(external)) own[external.name].emplace_back(std::move(endpoint));
+      for (std::string& endpoint : EndpointsOf(external)) {
+        AddPeer(PeerAddress(std::move(endpoint)), span, table[external.name]);
+      }
     }
-    // Those that are there already stay.
-    table.merge(own);
   };
-  add(current);
-  for (auto revision = live.rbegin(); revision != live.rend(); ++revision) add(**revision);
+  for (const Revision* revision : live) add(*revision);
   return table;
 }
 
 absl::Status RevisionServing::Hold(const std::vector<const Revision*>& live, const Revision& current) {
-  resolver_.Update(PeersOf(live, current, options_.node, options_.replica, options_.self));
+  if (const uint64_t newest = live.back()->number; newest != newest_) {
+    newest_ = newest;
+    away_before_ = Away();
+  }
+  resolver_.Update(PeersOf(live, options_.node, options_.replica, options_.self));
+  RETURN_IF_ERROR(router_.SetPolicies(current.default_policy, current.policies));
   RETURN_IF_ERROR(servables_.Configure(ModelsOf(live, current, options_.node, options_.replica)));
   servables_.WhenSettled(Deadline(), [settled = settled_, number = ++applied_](const absl::Status&) {
     // Later ones may be told first.
@@ -108,6 +131,35 @@ absl::Status RevisionServing::Hold(const std::vector<const Revision*>& live, con
     }
   });
   return absl::OkStatus();
+}
+
+std::set<std::string> RevisionServing::Away() const {
+  std::set<std::string> away;
+  for (const auto& servable : servables_.Available()) {
+    for (const std::string& degraded : servable->Degraded()) away.insert(TargetOf(degraded));
+  }
+  return away;
+}
+
+bool RevisionServing::ReachesNodesOf(const Revision& revision) const {
+  // By target: whether one of the revision's own nodes is there.
+  std::map<std::string, bool> reached;
+  for (const ReplicaStatus& replica : router_.Replicas()) {
+    const Revision::Model* model = revision.FindModel(replica.target);
+    if (model == nullptr || !replica.revisions.Has(revision.number)) continue;
+    if (model->on_demand || model->resource_preserving) continue;
+    // What only earlier versions were cut from is not waited for.
+    const bool wanted = replica.digest.empty() || absl::c_any_of(model->pins, [&](const Revision::Pin& pin) {
+                          return pin.digest.Short() == replica.digest;
+                        });
+    if (wanted) reached[absl::StrCat(replica.target, "#", replica.digest)] |= replica.standing == Standing::kHere;
+  }
+  return absl::c_all_of(reached, [&](const auto& target) {
+    const std::string name = target.first.substr(0, target.first.find('#'));
+    return target.second || absl::c_any_of(away_before_, [&](const std::string& away) {
+             return absl::StartsWith(away, name) && absl::StrContains(":#@", away.substr(name.size(), 1));
+           });
+  });
 }
 
 std::optional<absl::Status> RevisionServing::Prepared(const Revision& revision) {
@@ -134,9 +186,13 @@ std::optional<absl::Status> RevisionServing::Prepared(const Revision& revision) 
             "model '", name, "' version ", pin.version, ": got digest ", (*servable)->digest().Short(), ", want ",
             pin.digest.Short(), "; a version that serves cannot change: give what is new a higher number"));
       }
-      if (!(*servable)->Degraded().empty()) return std::nullopt;
+      // What was away before is no reason to keep what is new: it may well be what ends it.
+      for (const std::string& degraded : (*servable)->Degraded()) {
+        if (!away_before_.contains(TargetOf(degraded))) return std::nullopt;
+      }
     }
   }
+  if (!ReachesNodesOf(revision)) return std::nullopt;
   return absl::OkStatus();
 }
 

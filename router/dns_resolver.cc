@@ -88,8 +88,8 @@ std::vector<PeerAddress> DnsResolver::Resolve(absl::string_view servable) const 
     }
     for (const std::string& address : name->second.addresses) {
       const bool v6 = absl::StrContains(address, ':');
-      peers.emplace_back(absl::StrCat(url->scheme, "://", v6 ? "[" : "", address, v6 ? "]" : "", ":", url->port),
-                         peer.zone);
+      peers.push_back(peer);
+      peers.back().url = absl::StrCat(url->scheme, "://", v6 ? "[" : "", address, v6 ? "]" : "", ":", url->port);
     }
   }
   return peers;

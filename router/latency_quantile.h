@@ -20,6 +20,9 @@ class LatencyQuantile {
   /// `share`: 0.95 for the latency that 95 of 100 calls did not exceed.
   explicit LatencyQuantile(double share) : share_(share) {}
 
+  /// From the next look on.
+  void SetShare(double share) { share_.store(share, std::memory_order_relaxed); }
+
   void Learn(absl::Duration latency, absl::Time now);
   /// The quantile, as of the last look; infinite as long as too little is known.
   absl::Duration Get() const;
@@ -37,7 +40,7 @@ class LatencyQuantile {
 
   void Look(int64_t now_us);
 
-  const double share_;
+  std::atomic<double> share_;
   std::array<std::atomic<uint64_t>, kBuckets> buckets_{};
   std::atomic<int64_t> next_look_us_{0};
   /// Only by who looks.

@@ -28,7 +28,7 @@ constexpr double kLeastWarmth = 0.05;
 
 }  // namespace
 
-Replica::Replica(std::shared_ptr<Endpoint> endpoint, int distance, const RoutePolicy& policy)
+Replica::Replica(std::shared_ptr<Endpoint> endpoint, int distance, const LivePolicy& policy)
     : endpoint_(std::move(endpoint)), policy_(policy), hash_(StableHash(endpoint_->url())), distance_(distance) {}
 
 Standing Replica::StandingFor(const ServableRef& wanted, absl::Time now) {
@@ -66,6 +66,7 @@ ReplicaStatus Replica::Status(const ServableRef& wanted, absl::Time now) {
   status.digest = wanted.digest.empty() ? "" : wanted.digest.Short();
   status.endpoint = endpoint().url();
   status.node = endpoint().node();
+  status.revisions = revisions();
   status.standing = StandingFor(wanted, now);
   status.in_flight = endpoint().in_flight().load(std::memory_order_relaxed);
   status.answers = answers_.Read();
@@ -103,14 +104,14 @@ bool Replica::Learn(absl::Time now, absl::Duration latency, Blame blame) {
 
 bool Replica::CountFault(absl::Time now, int halves) {
   // Of the calls that were out when it was put aside each tells the same.
-  if (policy_.eject_after == 0 || Ejected(now)) return false;
-  if (faults_in_a_row_.fetch_add(halves, std::memory_order_relaxed) + halves < 2 * policy_.eject_after) return false;
+  if (policy_.policy().eject_after == 0 || Ejected(now)) return false;
+  if (faults_in_a_row_.fetch_add(halves, std::memory_order_relaxed) + halves < 2 * policy_.policy().eject_after) return false;
   Eject(now);
   return true;
 }
 
 bool Replica::CountInWindow(absl::Time now, bool fault) {
-  if (policy_.eject_error_percent == 0 || Ejected(now)) return false;
+  if (policy_.policy().eject_error_percent == 0 || Ejected(now)) return false;
   const int64_t now_us = absl::ToUnixMicros(now);
   if (now_us >= window_ends_us_.load(std::memory_order_relaxed)) {
     window_ends_us_.store(absl::ToUnixMicros(now + kWindow), std::memory_order_relaxed);
@@ -120,7 +121,7 @@ bool Replica::CountInWindow(absl::Time now, bool fault) {
   const int calls = window_calls_.fetch_add(1, std::memory_order_relaxed) + 1;
   if (!fault) return false;
   const int faults = window_faults_.fetch_add(1, std::memory_order_relaxed) + 1;
-  if (calls < kWindowCalls || int64_t{100} * faults < int64_t{policy_.eject_error_percent} * calls) return false;
+  if (calls < kWindowCalls || int64_t{100} * faults < int64_t{policy_.policy().eject_error_percent} * calls) return false;
   Eject(now);
   return true;
 }
@@ -128,9 +129,9 @@ bool Replica::CountInWindow(absl::Time now, bool fault) {
 void Replica::Eject(absl::Time now) {
   all_ejections_.fetch_add(1, std::memory_order_relaxed);
   const int before = ejections_.fetch_add(1, std::memory_order_relaxed);
-  const absl::Duration time = policy_.eject_for * (int64_t{1} << std::min(before, kMaxDoublings));
+  const absl::Duration time = policy_.policy().eject_for * (int64_t{1} << std::min(before, kMaxDoublings));
   // When it comes back, its first answer decides.
-  faults_in_a_row_.store(std::max(0, 2 * policy_.eject_after - 2), std::memory_order_relaxed);
+  faults_in_a_row_.store(std::max(0, 2 * policy_.policy().eject_after - 2), std::memory_order_relaxed);
   samples_.store(0, std::memory_order_relaxed);
   window_ends_us_.store(0, std::memory_order_relaxed);
   ejected_until_us_.store(absl::ToUnixMicros(now + time), std::memory_order_relaxed);
@@ -141,9 +142,9 @@ double Replica::SettledLatency() const {
 }
 
 double Replica::Warmth(absl::Time now) const {
-  if (policy_.slow_start <= absl::ZeroDuration()) return 1;
+  if (policy_.policy().slow_start <= absl::ZeroDuration()) return 1;
   const int64_t age_us = absl::ToUnixMicros(now) - here_since_us_.load(std::memory_order_relaxed);
-  const double part = static_cast<double>(age_us) / absl::ToDoubleMicroseconds(policy_.slow_start);
+  const double part = static_cast<double>(age_us) / absl::ToDoubleMicroseconds(policy_.policy().slow_start);
   return std::clamp(part, kLeastWarmth, 1.0);
 }
 

@@ -10,8 +10,10 @@
 #include "base/servable_ref.h"
 #include "router/blame.h"
 #include "router/endpoint.h"
+#include "router/live_policy.h"
 #include "router/policies/policy.h"
 #include "router/replica_status.h"
+#include "router/resolver.h"
 #include "router/revision.h"
 
 namespace portico {
@@ -21,13 +23,21 @@ namespace portico {
 /// when it is taken out.
 class Replica final : public RefCounted {
  public:
-  /// `policy` is not owned and must outlive the replica. `distance`: Candidate::distance.
-  Replica(std::shared_ptr<Endpoint> endpoint, int distance, const RoutePolicy& policy);
+  /// `policy`: of its target; not owned, and must outlive the replica. `distance`: Candidate::distance.
+  Replica(std::shared_ptr<Endpoint> endpoint, int distance, const LivePolicy& policy);
 
   Endpoint& endpoint() const { return *endpoint_; }
   Standing StandingFor(const ServableRef& wanted, absl::Time now);
   Candidate AsCandidate(absl::Time now) const;
   void set_distance(int distance) { distance_.store(distance, std::memory_order_relaxed); }
+  /// Requests of which revisions it answers.
+  RevisionSpan revisions() const {
+    return {first_revision_.load(std::memory_order_relaxed), last_revision_.load(std::memory_order_relaxed)};
+  }
+  void set_revisions(const RevisionSpan& span) {
+    first_revision_.store(span.first, std::memory_order_relaxed);
+    last_revision_.store(span.last, std::memory_order_relaxed);
+  }
   /// A call that ended `now` told how fast the replica is, or that it fails. True where that put it aside.
   bool Learn(absl::Time now, absl::Duration latency, Blame blame);
   /// Put aside, for faults or for being slow.
@@ -51,9 +61,11 @@ class Replica final : public RefCounted {
   bool CountInWindow(absl::Time now, bool fault);
 
   const std::shared_ptr<Endpoint> endpoint_;
-  const RoutePolicy& policy_;
+  const LivePolicy& policy_;
   const uint64_t hash_;
   std::atomic<int> distance_;
+  std::atomic<uint64_t> first_revision_{0};
+  std::atomic<uint64_t> last_revision_{UINT64_MAX};
   /// Endpoint's version << 2 | Standing, so that both change together.
   std::atomic<uint64_t> standing_{0};
   std::atomic<int64_t> here_since_us_{0};

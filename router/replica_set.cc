@@ -22,12 +22,17 @@ constexpr double kNoticeableSeconds = 0.002;
 ReplicaSet::ReplicaSet(ServableRef target, const BalancePolicy& balance, const RoutePolicy& policy,
                        MetricRegistry& metrics)
     : target_(std::move(target)),
-      balance_(balance),
-      policy_(policy),
+      policy_(policy, balance),
       // At once: all that one peer can have in flight, for when it is lost.
       retry_budget_(policy.retry_percent, ChannelOptions().max_calls),
-      hedging_(policy.hedge),
+      hedging_(policy_),
       metrics_(metrics, target_.name) {}
+
+void ReplicaSet::SetPolicy(const RoutePolicy& policy, const BalancePolicy& balance) {
+  policy_.Set(policy, balance);
+  retry_budget_.SetPercent(policy.retry_percent);
+  hedging_.OnPolicy();
+}
 
 void ReplicaSet::SetMembers(const std::vector<Member>& members) {
   const std::shared_ptr<const Replicas> before = Snapshot();
@@ -43,6 +48,7 @@ void ReplicaSet::SetMembers(const std::vector<Member>& members) {
     Ref<Replica> replica = replica_of(*before, member.endpoint.get());
     if (!replica) replica = MakeRef<Replica>(member.endpoint, member.distance, policy_);
     replica->set_distance(member.distance);
+    replica->set_revisions(member.revisions);
     after->push_back(std::move(replica));
   }
   size_.store(after->size(), std::memory_order_relaxed);
@@ -59,11 +65,12 @@ std::shared_ptr<const ReplicaSet::Replicas> ReplicaSet::Snapshot() const {
   return copy.replicas;
 }
 
-Ref<Replica> ReplicaSet::Pick(absl::Time now, uint64_t random, absl::Span<Replica* const> tried, uint64_t key) {
+Ref<Replica> ReplicaSet::Pick(absl::Time now, uint64_t random, absl::Span<Replica* const> tried, uint64_t key,
+                              uint64_t revision) {
   Draw draw;
   draw.random = random;
   draw.key = key;
-  if (balance_.needs_turn()) draw.turn = turns_.fetch_add(1, std::memory_order_relaxed);
+  if (policy_.Get().balance->needs_turn()) draw.turn = turns_.fetch_add(1, std::memory_order_relaxed);
   Copy& copy = copies_.Own();
   MutexLock lock(&copy.mutex);
   int64_t review_at_us = review_at_us_.load(std::memory_order_relaxed);
@@ -72,36 +79,41 @@ Ref<Replica> ReplicaSet::Pick(absl::Time now, uint64_t random, absl::Span<Replic
                                             std::memory_order_relaxed)) {
     Review(*copy.replicas, now);
   }
-  return PickFrom(*copy.replicas, now, draw, tried);
+  Ref<Replica> picked = PickFrom(*copy.replicas, now, draw, {tried, revision});
+  if (picked || revision == 0) return picked;
+  return PickFrom(*copy.replicas, now, draw, {tried, 0});
 }
 
-Ref<Replica> ReplicaSet::PickFrom(const Replicas& replicas, absl::Time now, const Draw& draw,
-                                  absl::Span<Replica* const> tried) {
+bool ReplicaSet::Wanted::Allows(const Replica& replica) const {
+  return !absl::c_linear_search(tried, &replica) && replica.revisions().Has(revision);
+}
+
+Ref<Replica> ReplicaSet::PickFrom(const Replicas& replicas, absl::Time now, const Draw& draw, const Wanted& wanted) {
   absl::InlinedVector<Candidate, 8> candidates;
   absl::InlinedVector<Replica*, 8> owners;
-  for (const Standing wanted : {Standing::kHere, Standing::kUnknown}) {
+  for (const Standing standing_wanted : {Standing::kHere, Standing::kUnknown}) {
     size_t ejected = 0, standing = 0;
     bool any_warm = false;
     for (const Ref<Replica>& replica : replicas) {
-      if (replica->StandingFor(target_, now) != wanted) continue;
+      if (replica->StandingFor(target_, now) != standing_wanted) continue;
       ++standing;
       const bool aside = replica->Ejected(now);
       ejected += aside;
-      any_warm = any_warm || (!aside && replica->Warmth(now) == 1 && !absl::c_linear_search(tried, replica.get()));
+      any_warm = any_warm || (!aside && replica->Warmth(now) == 1 && wanted.Allows(*replica));
     }
     const bool heed = 2 * ejected <= standing;
     for (const Ref<Replica>& replica : replicas) {
-      if (replica->StandingFor(target_, now) != wanted || (heed && replica->Ejected(now))) continue;
-      if (absl::c_linear_search(tried, replica.get())) continue;
+      if (replica->StandingFor(target_, now) != standing_wanted || (heed && replica->Ejected(now))) continue;
+      if (!wanted.Allows(*replica)) continue;
       const Candidate candidate = replica->AsCandidate(now);
-      if (any_warm && wanted == Standing::kHere) {
+      if (any_warm && standing_wanted == Standing::kHere) {
         const double drawn = static_cast<double>(MixBits(draw.random + candidate.hash) >> 11) * 0x1p-53;
         if (drawn >= replica->Warmth(now)) continue;
       }
       candidates.push_back(candidate);
       owners.push_back(replica.get());
     }
-    if (!owners.empty()) return Ref<Replica>(owners[balance_.Pick(candidates, draw)]);
+    if (!owners.empty()) return Ref<Replica>(owners[policy_.Get().balance->Pick(candidates, draw)]);
   }
   return nullptr;
 }
@@ -119,12 +131,13 @@ void ReplicaSet::Review(const Replicas& replicas, absl::Time now) {
     const double latency = replica->SettledLatency();
     if (latency > 0) latencies.emplace_back(latency, replica.get());
   }
-  if (policy_.eject_slower > 0 && latencies.size() > 1) {
+  const int eject_slower = policy().eject_slower;
+  if (eject_slower > 0 && latencies.size() > 1) {
     std::sort(latencies.begin(), latencies.end());
     // Of the others: without the slowest itself.
     const double median = latencies[(latencies.size() - 2) / 2].first;
     const auto [slowest, replica] = latencies.back();
-    if (slowest > policy_.eject_slower * median && slowest > median + kNoticeableSeconds) {
+    if (slowest > eject_slower * median && slowest > median + kNoticeableSeconds) {
       replica->Eject(now);
       metrics_.Ejected();
       --here;

@@ -16,6 +16,7 @@
 #include "router/call_window.h"
 #include "router/endpoint.h"
 #include "router/hedging.h"
+#include "router/live_policy.h"
 #include "router/policies/policy.h"
 #include "router/portal_metrics.h"
 #include "router/replica.h"
@@ -34,10 +35,14 @@ class ReplicaSet {
     std::shared_ptr<Endpoint> endpoint;
     /// Candidate::distance.
     int distance = 0;
+    RevisionSpan revisions;
   };
 
-  /// Without members at first. `balance` and `policy` are not owned and must outlive the set.
+  /// Without members at first. `balance` is not owned and must outlive the set.
   ReplicaSet(ServableRef target, const BalancePolicy& balance, const RoutePolicy& policy, MetricRegistry& metrics);
+
+  /// Calls that begin from now on go by this one; what is known of the replicas stays, and so do calls in flight.
+  void SetPolicy(const RoutePolicy& policy, const BalancePolicy& balance);
 
   /// Calls go to these from now on. Replicas that stay keep what was learned of them; those that are taken out finish
   /// the calls they have. One at a time.
@@ -46,9 +51,11 @@ class ReplicaSet {
   /// Connected replicas first; else one that was never connected; else null. Of the connected ones not those that are
   /// put aside, unless they are more than half: then it is not the replicas that are at fault; and those that were
   /// connected to of late by their growing share, while there are others. Never one of `tried`. `random`: a uniform
-  /// draw. `key`: Draw::key, where needs_key().
-  Ref<Replica> Pick(absl::Time now, uint64_t random, absl::Span<Replica* const> tried = {}, uint64_t key = 0);
-  bool needs_key() const { return balance_.needs_key(); }
+  /// draw. `key`: Draw::key, where needs_key(). `revision`: of the request, 0 where it has none: those that answer
+  /// it, or any where there are none.
+  Ref<Replica> Pick(absl::Time now, uint64_t random, absl::Span<Replica* const> tried = {}, uint64_t key = 0,
+                    uint64_t revision = 0);
+  bool needs_key() const { return policy_.Get().balance->needs_key(); }
   /// OK where a connected replica could take a call; else UNAVAILABLE, naming endpoints and their state.
   absl::Status Health(absl::Time now);
   /// The same message, whatever the state is: for a call that found no replica.
@@ -71,7 +78,8 @@ class ReplicaSet {
   }
 
   const ServableRef& target() const { return target_; }
-  const RoutePolicy& policy() const { return policy_; }
+  /// As it is now; the reference lives as long as the set.
+  const RoutePolicy& policy() const { return policy_.policy(); }
   size_t size() const { return size_.load(std::memory_order_relaxed); }
   RetryBudget& retry_budget() { return retry_budget_; }
   Hedging& hedging() { return hedging_; }
@@ -85,14 +93,20 @@ class ReplicaSet {
     std::shared_ptr<const Replicas> replicas ABSL_GUARDED_BY(mutex) = std::make_shared<const Replicas>();
   };
 
-  Ref<Replica> PickFrom(const Replicas& replicas, absl::Time now, const Draw& draw, absl::Span<Replica* const> tried);
+  /// What may be picked for one call.
+  struct Wanted {
+    absl::Span<Replica* const> tried;
+    uint64_t revision = 0;
+
+    bool Allows(const Replica& replica) const;
+  };
+  Ref<Replica> PickFrom(const Replicas& replicas, absl::Time now, const Draw& draw, const Wanted& wanted);
   /// Once in a while: puts replicas aside that are much slower than the others, and says how all are.
   void Review(const Replicas& replicas, absl::Time now);
   std::shared_ptr<const Replicas> Snapshot() const;
 
   const ServableRef target_;
-  const BalancePolicy& balance_;
-  const RoutePolicy& policy_;
+  LivePolicy policy_;
   RetryBudget retry_budget_;
   Hedging hedging_;
   CallWindow window_;

@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "router/endpoint.h"
+#include "router/resolver.h"
 
 namespace portico {
 
@@ -39,6 +40,7 @@ struct ReplicaStatus {
   /// What it calls itself; empty before it said so.
   std::string node;
   Standing standing = Standing::kUnknown;
+  RevisionSpan revisions;
   /// Calls of ours to the endpoint, for all targets.
   int64_t in_flight = 0;
   /// Answers, and how many of them were faults of the replica or that it was full.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -10,6 +11,16 @@
 
 namespace portico {
 
+/// Revisions from one to another, both included.
+struct RevisionSpan {
+  uint64_t first = 0;
+  uint64_t last = UINT64_MAX;
+
+  /// `revision` 0: a request that is of none.
+  bool Has(uint64_t revision) const { return revision == 0 || (first <= revision && revision <= last); }
+  friend bool operator==(const RevisionSpan&, const RevisionSpan&) = default;
+};
+
 /// How one node is reached by its peers, and where it stands.
 struct PeerAddress {
   PeerAddress() = default;
@@ -19,8 +30,10 @@ struct PeerAddress {
   std::string url;
   /// Empty: not known.
   std::string zone;
+  /// Requests of which revisions it answers.
+  RevisionSpan revisions;
 
-  friend bool operator==(const PeerAddress& a, const PeerAddress& b) { return a.url == b.url && a.zone == b.zone; }
+  friend bool operator==(const PeerAddress&, const PeerAddress&) = default;
 };
 
 /// Says who may serve a target, now and after each change. Thread-safe.

@@ -15,16 +15,19 @@ class RetryBudget {
   /// `percent` of the calls may be retries in the long run, `burst` at once.
   RetryBudget(int percent, int64_t burst) : percent_(percent), full_(burst * kToken), parts_(full_) {}
 
+  void SetPercent(int percent) { percent_.store(percent, std::memory_order_relaxed); }
+
   /// A first call went out.
   void Earn() {
     // Nearly always full: then nothing is written. Threads that earn at once may overfill it by a part each.
-    if (percent_ == 0 || parts_.load(std::memory_order_relaxed) >= full_) return;
-    parts_.fetch_add(percent_, std::memory_order_relaxed);
+    const int percent = percent_.load(std::memory_order_relaxed);
+    if (percent == 0 || parts_.load(std::memory_order_relaxed) >= full_) return;
+    parts_.fetch_add(percent, std::memory_order_relaxed);
   }
   /// True where a retry may go out.
   bool Take() {
     int64_t parts = parts_.load(std::memory_order_relaxed);
-    while (percent_ > 0 && parts >= kToken) {
+    while (percent_.load(std::memory_order_relaxed) > 0 && parts >= kToken) {
       if (parts_.compare_exchange_weak(parts, parts - kToken, std::memory_order_relaxed)) return true;
     }
     return false;
@@ -36,7 +39,7 @@ class RetryBudget {
   /// Parts of a retry.
   static constexpr int64_t kToken = 100;
 
-  const int percent_;
+  std::atomic<int> percent_;
   const int64_t full_;
   std::atomic<int64_t> parts_;
 };

@@ -40,6 +40,8 @@ struct RoutePolicy {
   int eject_slower = 10;
   /// How long a replica that was connected to while others serve takes a growing share; zero: its full share at once.
   absl::Duration slow_start = absl::Seconds(2);
+
+  friend bool operator==(const RoutePolicy&, const RoutePolicy&) = default;
 };
 
 /// One immutable, consistent picture of a mesh: which models there are and who serves them where. Nodes read it from a

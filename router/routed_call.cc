@@ -59,6 +59,7 @@ class RoutedCall::TryDone {
 RoutedCall::RoutedCall(ReplicaSet& set, Surroundings& surroundings, Ref<const RequestContext> context,
                        Router::Done done)
     : set_(set),
+      policy_(set.policy()),
       surroundings_(surroundings),
       context_(std::move(context)),
       done_(std::move(done)),
@@ -69,7 +70,7 @@ RoutedCall::RoutedCall(ReplicaSet& set, Surroundings& surroundings, Ref<const Re
 void RoutedCall::Start(const RouteTarget& target, absl::Span<const Tensor> tensors) {
   if (absl::Status status = Admit(target, tensors.size()); !status.ok()) return Finish(std::move(status));
   if (set_.needs_key()) key_ = KeyOf(*context_, tensors);
-  Ref<Replica> replica = set_.Pick(start_, surroundings_.random(), {}, key_);
+  Ref<Replica> replica = set_.Pick(start_, surroundings_.random(), {}, key_, context_->revision);
   if (!replica) return Finish(set_.Unavailable());
   target_ = &target;
   set_.retry_budget().Earn();
@@ -116,7 +117,7 @@ absl::Status RoutedCall::Admit(const RouteTarget& target, size_t num_tensors) {
     return absl::InternalError(
         absl::StrCat("portal to '", name, "': got ", num_tensors, " inputs, want ", target.input_names.size()));
   }
-  const int limit = set_.policy().max_in_flight;
+  const int limit = policy_.max_in_flight;
   if (limit == 0) return absl::OkStatus();
   const CallWindow::Place place = set_.window().Enter(limit);
   in_window_ = place.entered;
@@ -128,7 +129,7 @@ absl::Status RoutedCall::Admit(const RouteTarget& target, size_t num_tensors) {
 }
 
 Deadline RoutedCall::CallDeadline() const {
-  const absl::Duration timeout = set_.policy().timeout;
+  const absl::Duration timeout = policy_.timeout;
   if (timeout > absl::ZeroDuration()) return context_->deadline.Sooner(Deadline::At(start_ + timeout));
   return context_->deadline.infinite() ? Deadline::At(start_ + kDefaultTimeout) : context_->deadline;
 }
@@ -251,11 +252,11 @@ Ref<Replica> RoutedCall::PickUntried(absl::Time now) {
     MutexLock lock(&mutex_);
     for (const Try& one : tries_) tried.push_back(one.replica.get());
   }
-  return set_.Pick(now, surroundings_.random(), tried, key_);
+  return set_.Pick(now, surroundings_.random(), tried, key_, context_->revision);
 }
 
 bool RoutedCall::Retry(const Try& failed, const absl::Status& status, absl::Time now) {
-  if (!MayRetry(status) || retries_ >= set_.policy().retries) return false;
+  if (!MayRetry(status) || retries_ >= policy_.retries) return false;
   if (context_->cancelled.load(std::memory_order_relaxed) || CallDeadline().at() <= now) return false;
   Ref<Replica> another = PickUntried(now);
   Gate& gate = surroundings_.channels;

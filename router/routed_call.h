@@ -99,6 +99,8 @@ class RoutedCall final : public CancelHook, public HedgeQueue::Entry {
   void AddSpans(const Try& one, const PeerHeader& reply, const absl::Status& status, absl::Time now);
 
   ReplicaSet& set_;
+  /// As it was when the call began.
+  const RoutePolicy& policy_;
   Surroundings& surroundings_;
   const Ref<const RequestContext> context_;
   Router::Done done_;

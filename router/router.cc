@@ -29,6 +29,7 @@ ChannelOptions OptionsOfChannels(const Router::Options& options) {
   ChannelOptions channel;
   channel.self = options.self;
   channel.security = options.security;
+  channel.dead_after = options.dead_after;
   return channel;
 }
 
@@ -36,12 +37,9 @@ ChannelOptions OptionsOfChannels(const Router::Options& options) {
 
 class Router::Impl {
  public:
-  using Policies = std::map<std::string, std::unique_ptr<BalancePolicy>>;
-
-  Impl(Options options, Policies policies, Transport& transport, const Resolver& resolver, const Clock& clock,
+  Impl(Options options, Transport& transport, const Resolver& resolver, const Clock& clock,
        MetricRegistry& metrics)
       : options_(std::move(options)),
-        policies_(std::move(policies)),
         resolver_(resolver),
         hedge_timer_("hedges", clock),
         surroundings_{clock, {}, options_.timer != nullptr ? options_.timer : &hedge_timer_},
@@ -68,9 +66,27 @@ class Router::Impl {
     MakeRef<RoutedCall>(SetFor(target.servable), surroundings_, context, std::move(done))->Start(target, tensors);
   }
 
-  const RoutePolicy& PolicyOf(absl::string_view target) const {
-    const auto found = options_.policies.find(std::string(target));
-    return found == options_.policies.end() ? options_.default_policy : found->second;
+  RoutePolicy PolicyOf(absl::string_view target) const {
+    MutexLock lock(&mutex_);
+    const auto found = policies_.find(std::string(target));
+    return found == policies_.end() ? default_policy_ : found->second;
+  }
+  absl::Status SetPolicies(const RoutePolicy& default_policy, const std::map<std::string, RoutePolicy>& policies) {
+    MutexLock resolving(&resolving_);
+    RETURN_IF_ERROR(WithContext("policy 'default'", MakeBalance(default_policy)));
+    for (const auto& [target, policy] : policies) {
+      RETURN_IF_ERROR(WithContext(absl::StrCat("policy '", target, "'"), MakeBalance(policy)));
+    }
+    {
+      MutexLock lock(&mutex_);
+      default_policy_ = default_policy;
+      policies_ = policies;
+    }
+    for (ReplicaSet* set : Sets()) {
+      const RoutePolicy policy = PolicyOf(set->target().name);
+      set->SetPolicy(policy, *balances_.at(policy.balance));
+    }
+    return absl::OkStatus();
   }
   const Clock& clock() const { return surroundings_.clock; }
 
@@ -79,11 +95,11 @@ class Router::Impl {
     if (ReplicaSet* set = Find(servable); set != nullptr) return *set;
     MutexLock resolving(&resolving_);
     if (ReplicaSet* set = Find(servable); set != nullptr) return *set;
-    const RoutePolicy& policy = PolicyOf(servable.name);
+    const RoutePolicy policy = PolicyOf(servable.name);
     ServableRef target;
     target.name = servable.name;
     target.digest = servable.digest;
-    auto set = std::make_unique<ReplicaSet>(std::move(target), *policies_.at(policy.balance), policy, metrics_);
+    auto set = std::make_unique<ReplicaSet>(std::move(target), *balances_.at(policy.balance), policy, metrics_);
     set->SetMembers(MembersOf(servable.name));
     MutexLock lock(&mutex_);
     sets_[servable.name].push_back(std::move(set));
@@ -95,24 +111,11 @@ class Router::Impl {
   /// The resolver says something else than before.
   void ResolveAgain() {
     MutexLock resolving(&resolving_);
-    std::vector<ReplicaSet*> sets;
-    {
-      MutexLock lock(&mutex_);
-      for (const auto& [name, of_name] : sets_) {
-        for (const std::unique_ptr<ReplicaSet>& set : of_name) sets.push_back(set.get());
-      }
-    }
-    for (ReplicaSet* set : sets) set->SetMembers(MembersOf(set->target().name));
+    for (ReplicaSet* set : Sets()) set->SetMembers(MembersOf(set->target().name));
   }
 
   std::vector<ReplicaStatus> Replicas() {
-    std::vector<ReplicaSet*> all;
-    {
-      MutexLock lock(&mutex_);
-      for (const auto& [name, sets] : sets_) {
-        for (const std::unique_ptr<ReplicaSet>& set : sets) all.push_back(set.get());
-      }
-    }
+    std::vector<ReplicaSet*> all = Sets();
     std::sort(all.begin(), all.end(), [](ReplicaSet* a, ReplicaSet* b) { return a->target().name < b->target().name; });
     std::vector<ReplicaStatus> replicas;
     for (ReplicaSet* set : all) set->AddStatus(surroundings_.clock.Now(), &replicas);
@@ -132,16 +135,30 @@ class Router::Impl {
     return nullptr;
   }
 
+  std::vector<ReplicaSet*> Sets() {
+    std::vector<ReplicaSet*> all;
+    MutexLock lock(&mutex_);
+    for (const auto& [name, sets] : sets_) {
+      for (const std::unique_ptr<ReplicaSet>& set : sets) all.push_back(set.get());
+    }
+    return all;
+  }
+
+  absl::Status MakeBalance(const RoutePolicy& policy) ABSL_EXCLUSIVE_LOCKS_REQUIRED(resolving_) {
+    if (balances_.contains(policy.balance)) return absl::OkStatus();
+    ASSIGN_OR_RETURN(balances_[policy.balance], NewBalancePolicy(policy.balance));
+    return absl::OkStatus();
+  }
+
   std::vector<ReplicaSet::Member> MembersOf(const std::string& target) {
     std::vector<ReplicaSet::Member> members;
     for (const PeerAddress& peer : resolver_.Resolve(target)) {
-      members.push_back({pool_.Get(peer.url), DistanceOf(peer, options_.zone)});
+      members.push_back({pool_.Get(peer.url), DistanceOf(peer, options_.zone), peer.revisions});
     }
     return members;
   }
 
   Options options_;
-  const Policies policies_;
   const Resolver& resolver_;
   LazyTimer hedge_timer_;
   RoutedCall::Surroundings surroundings_;
@@ -151,7 +168,11 @@ class Router::Impl {
   std::unique_ptr<Resolver::Watch> watch_;
   /// Of who makes sets or changes their members; calls to known targets don't meet it.
   Mutex resolving_ ABSL_ACQUIRED_BEFORE(mutex_);
-  Mutex mutex_;
+  /// By name; none goes before the router.
+  std::map<std::string, std::unique_ptr<BalancePolicy>> balances_ ABSL_GUARDED_BY(resolving_);
+  mutable Mutex mutex_;
+  RoutePolicy default_policy_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, RoutePolicy> policies_ ABSL_GUARDED_BY(mutex_);
   /// By name; each name has one set per digest that calls asked for.
   absl::flat_hash_map<std::string, std::vector<std::unique_ptr<ReplicaSet>>> sets_ ABSL_GUARDED_BY(mutex_);
 };
@@ -161,17 +182,11 @@ Router::~Router() = default;
 
 absl::StatusOr<std::unique_ptr<Router>> Router::Create(Options options, Transport& transport, const Resolver& resolver,
                                                        const Clock& clock, MetricRegistry& metrics) {
-  Impl::Policies policies;
-  const auto add = [&](const RoutePolicy& policy) -> absl::Status {
-    ASSIGN_OR_RETURN(policies[policy.balance], NewBalancePolicy(policy.balance));
-    return absl::OkStatus();
-  };
-  RETURN_IF_ERROR(WithContext("policy 'default'", add(options.default_policy)));
-  for (const auto& [target, policy] : options.policies) {
-    RETURN_IF_ERROR(WithContext(absl::StrCat("policy '", target, "'"), add(policy)));
-  }
-  return std::unique_ptr<Router>(
-      new Router(std::make_unique<Impl>(std::move(options), std::move(policies), transport, resolver, clock, metrics)));
+  const RoutePolicy default_policy = std::move(options.default_policy);
+  const std::map<std::string, RoutePolicy> policies = std::move(options.policies);
+  auto impl = std::make_unique<Impl>(std::move(options), transport, resolver, clock, metrics);
+  RETURN_IF_ERROR(impl->SetPolicies(default_policy, policies));
+  return std::unique_ptr<Router>(new Router(std::move(impl)));
 }
 
 void Router::Call(const RouteTarget& target, const Ref<const RequestContext>& context, absl::Span<const Tensor> tensors,
@@ -179,7 +194,12 @@ void Router::Call(const RouteTarget& target, const Ref<const RequestContext>& co
   impl_->Call(target, context, tensors, std::move(done));
 }
 
-const OnErrorPolicy& Router::OnErrorOf(absl::string_view target) const { return impl_->PolicyOf(target).on_error; }
+absl::Status Router::SetPolicies(const RoutePolicy& default_policy,
+                                 const std::map<std::string, RoutePolicy>& policies) {
+  return impl_->SetPolicies(default_policy, policies);
+}
+
+OnErrorPolicy Router::OnErrorOf(absl::string_view target) const { return impl_->PolicyOf(target).on_error; }
 
 void Router::CountFallback(const RouteTarget& target, absl::string_view kind) {
   impl_->SetFor(target.servable).metrics().FellBack(kind);

@@ -43,6 +43,8 @@ class Router {
     PeerState self;
     /// Keys of the calling side, per transport scheme's need.
     TransportSecurity security;
+    /// ChannelOptions::dead_after.
+    absl::Duration dead_after = ChannelOptions().dead_after;
     /// Where this node stands; empty: not known.
     std::string zone;
     RoutePolicy default_policy;
@@ -73,8 +75,12 @@ class Router {
   void Call(const RouteTarget& target, const Ref<const RequestContext>& context, absl::Span<const Tensor> tensors,
             Done done);
 
+  /// Calls that begin from now on go by these, as at Create(); calls in flight by what they began with. Fallbacks of
+  /// portals that are there stay. INVALID_ARGUMENT, and nothing changes, for a balance policy that is not in the table.
+  absl::Status SetPolicies(const RoutePolicy& default_policy, const std::map<std::string, RoutePolicy>& policies);
+
   /// What the target's policy says of calls that fail: whoever makes the call acts on it.
-  const OnErrorPolicy& OnErrorOf(absl::string_view target) const;
+  OnErrorPolicy OnErrorOf(absl::string_view target) const;
   /// A failed call was answered by `kind` of fallback.
   void CountFallback(const RouteTarget& target, absl::string_view kind);
   const Clock& clock() const;

@@ -51,15 +51,17 @@ TEST_F(PeerFlagsTest, WithoutThemOneThreadWithoutSpinningAndPlain) {
   ASSERT_TRUE(Parse({}).ok());
   EXPECT_EQ(options_->transports.stream.loops, 1);
   EXPECT_EQ(options_->transports.stream.spin, absl::ZeroDuration());
+  EXPECT_EQ(options_->peer_dead_after, absl::Milliseconds(1500));
   EXPECT_EQ(options_->listen_security.own_secret_key, "");
 }
 
 TEST_F(PeerFlagsTest, TheyReachTheNode) {
   std::vector<std::string> arguments = Tls();
-  arguments.insert(arguments.end(), {"--peer-loops=3", "--peer-spin-us=50"});
+  arguments.insert(arguments.end(), {"--peer-loops=3", "--peer-spin-us=50", "--peer-dead-after-ms=700"});
   ASSERT_TRUE(Parse(arguments).ok());
   EXPECT_EQ(options_->transports.stream.loops, 3);
   EXPECT_EQ(options_->transports.stream.spin, absl::Microseconds(50));
+  EXPECT_EQ(options_->peer_dead_after, absl::Milliseconds(700));
   EXPECT_THAT(options_->listen_security.own_secret_key, HasSubstr("key"));
   EXPECT_THAT(options_->listen_security.own_public_key, HasSubstr("cert"));
   EXPECT_THAT(options_->listen_security.allowed_keys, ElementsAre(HasSubstr("allow")));
@@ -79,6 +81,7 @@ TEST_F(PeerFlagsTest, WhatMakesNoSenseIsRefused) {
   const auto message = [this](const std::vector<std::string>& flags) { return std::string(Parse(flags).message()); };
   EXPECT_THAT(message({"--peer-loops=0"}), HasSubstr("--peer-loops"));
   EXPECT_THAT(message({"--peer-spin-us=-1"}), HasSubstr("--peer-spin-us"));
+  EXPECT_THAT(message({"--peer-dead-after-ms=-1"}), HasSubstr("--peer-dead-after-ms"));
   EXPECT_THAT(message({"--peer-tls-key=" + key_}), HasSubstr("got some of them, want all"));
   chmod(key_.c_str(), 0640);
   EXPECT_THAT(message(Tls()), HasSubstr("that others may read, want it private"));

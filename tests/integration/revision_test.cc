@@ -1,5 +1,7 @@
 // Revisions of a running mesh: `portico up` and its nodes as processes, over real sockets.
 
+#include <signal.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
@@ -11,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "cli/metrics_text.h"
 #include "deploy/node_status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -225,6 +228,109 @@ TEST_F(RevisionTest, ReplicasComeAndGoWithoutAFailedRequest) {
   StopClients();
   EXPECT_EQ(failures_, 0) << up.output();
   EXPECT_EQ(StatusOf("back-0").revisions.current, 3u);
+}
+
+TEST_F(RevisionTest, AControllerThatIsAwayStopsNoRequestAndCatchesUpWhenItIsBack) {
+  PorticoCommand up(UpArguments(WriteMesh(1)));
+  ASSERT_TRUE(up.WaitForOutput("mesh 'chain' is ready")) << up.output();
+  StartClients(StatusOf("front-0").grpc);
+  WaitForAnswers(20);
+  up.process().Signal(SIGSTOP);
+  // What it would have rolled out, and what it would have started again.
+  Publish(2);
+  WriteMesh(2);
+  kill(static_cast<pid_t>(StatusOf("back-1").pid), SIGKILL);
+  for (int i = 0; i < 10; ++i) {
+    WaitForAnswers(50);
+    absl::SleepFor(absl::Milliseconds(200));
+  }
+  EXPECT_EQ(failures_, 0);
+  EXPECT_EQ(last_version_, 1);
+  up.process().Signal(SIGCONT);
+  ASSERT_TRUE(up.WaitForOutput("back/1 ended with signal 9 (Killed)")) << up.output();
+  ASSERT_TRUE(up.WaitForOutput("revision 2 is current")) << up.output();
+  WaitForAnswers(50);
+  StopClients();
+  EXPECT_EQ(failures_, 0) << up.output();
+  EXPECT_EQ(last_version_, 2);
+}
+
+TEST_F(RevisionTest, AControllerThatIsKilledIsFollowedByOneThatGoesOnInItsRunFolder) {
+  NodeStatus before;
+  {
+    PorticoCommand up(UpArguments(WriteMesh(1)));
+    ASSERT_TRUE(up.WaitForOutput("mesh 'chain' is ready")) << up.output();
+    Publish(2);
+    WriteMesh(2);
+    ASSERT_TRUE(up.WaitForOutput("revision 2 is current")) << up.output();
+    before = StatusOf("front-0");
+    up.process().Signal(SIGKILL);
+    up.process().Wait();
+  }
+  // Its nodes were told by the kernel.
+  for (const absl::Time end = absl::Now() + absl::Seconds(30);
+       kill(static_cast<pid_t>(before.pid), 0) == 0 && absl::Now() < end;) {
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  EXPECT_NE(kill(static_cast<pid_t>(before.pid), 0), 0);
+  PorticoCommand up(UpArguments(folder_.path() + "/mesh.yaml"));
+  ASSERT_TRUE(up.WaitForOutput("mesh 'chain' is ready")) << up.output();
+  EXPECT_GT(ReadRevisionPointers(run_folder() + "/current")->current, 2u) << "numbers are not used twice";
+  StartClients(StatusOf("front-0").grpc);
+  WaitForAnswers(20);
+  StopClients();
+  EXPECT_EQ(failures_, 0);
+  EXPECT_EQ(last_version_, 2);
+}
+
+TEST_F(RevisionTest, PoliciesThatChangeHoldAtOnceAndFailNoRequest) {
+  PorticoCommand up(UpArguments(WriteMesh(1)));
+  ASSERT_TRUE(up.WaitForOutput("mesh 'chain' is ready")) << up.output();
+  const NodeStatus front = StatusOf("front-0");
+  StartClients(front.grpc);
+  WaitForAnswers(100);
+  const auto hedges = [&] {
+    const auto metrics = MetricsText::Parse(Http(front.http, "/metrics").body).value_or(MetricsText());
+    double sum = 0;
+    for (const auto& [labels, count] : metrics.Values("portico_portal_hedges_total")) sum += count;
+    return sum;
+  };
+  EXPECT_EQ(hedges(), 0);
+  const std::string policies[] = {"{hedge_after: 1us, hedge_percent: 100, timeout: 20s}",
+                                  "{balance: round_robin, max_in_flight: 1000, eject_after: 0}",
+                                  "{balance: consistent_hash, retries: 0, slow_start: 0s}", "{}"};
+  uint64_t number = 1;
+  for (const std::string& policy : policies) {
+    WriteMesh(1, absl::StrCat(kNodes, "policies: {m: ", policy, "}\n"));
+    ASSERT_TRUE(up.WaitForOutput(absl::StrCat("revision ", ++number, " is current"))) << up.output();
+    WaitForAnswers(200);
+    if (number == 2) {
+      EXPECT_GT(hedges(), 10) << "without a restart";
+    }
+  }
+  EXPECT_EQ(StatusOf("front-0").pid, front.pid);
+  StopClients();
+  EXPECT_EQ(failures_, 0) << up.output();
+}
+
+TEST_F(RevisionTest, AllNodesOfAModelAreReplacedAtOnceWithoutAFailedRequest) {
+  PorticoCommand up(UpArguments(WriteMesh(1)));
+  ASSERT_TRUE(up.WaitForOutput("mesh 'chain' is ready")) << up.output();
+  StartClients(StatusOf("front-0").grpc);
+  WaitForAnswers(100);
+  uint64_t number = 1;
+  for (const char* name : {"rear", "aft", "rear", "back"}) {
+    const int64_t version = static_cast<int64_t>(number) + 1;
+    Publish(version);
+    WriteMesh(version, absl::StrCat("nodes:\n  ", name,
+                                    ": {serve: [m], replicas: 2}\n  front: {serve: [head], grpc: 0, http: 0}\n"));
+    ASSERT_TRUE(up.WaitForOutput(absl::StrCat("revision ", ++number, " is current"))) << up.output();
+    WaitForAnswers(200);
+    for (int i = 0; i < 2; ++i) ASSERT_TRUE(up.WaitForOutput(" stopped\n")) << up.output();
+  }
+  StopClients();
+  EXPECT_EQ(failures_, 0) << up.output();
+  EXPECT_EQ(last_version_, 5);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <future>
 #include <map>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -17,6 +18,7 @@
 namespace portico {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Result = absl::StatusOr<PeerMessage>;
 
@@ -67,6 +69,40 @@ TEST_F(MembershipTest, AReplicaThatIsAddedIsConnectedToAtOnceAndTakesCalls) {
   EXPECT_EQ(transport_.calls.back().endpoint, "x://a");
   Call();
   EXPECT_EQ(transport_.calls.back().endpoint, "x://b") << "the less busy one";
+}
+
+TEST_F(MembershipTest, ARequestGoesToNodesOfItsOwnRevisionAndToOthersWhereThereAreNone) {
+  PeerAddress old("x://old"), both("x://both"), fresh("x://new");
+  old.revisions = {1, 7};
+  fresh.revisions = {8, 9};
+  RoutePolicy policy;
+  policy.balance = "round_robin";
+  Make({old, both, fresh}, policy);
+  const auto endpoints = [&](uint64_t revision) {
+    std::set<std::string> seen;
+    for (int i = 0; i < 6; ++i) {
+      auto context = MakeRef<RequestContext>();
+      context->revision = revision;
+      router_->Call(target_, context, {}, [](Result) {});
+      seen.insert(transport_.calls.back().endpoint);
+    }
+    for (FakeTransport::Call& call : transport_.calls) {
+      if (call.done) call.Reply();
+    }
+    return seen;
+  };
+  EXPECT_THAT(endpoints(7), ElementsAre("x://both", "x://old"));
+  EXPECT_THAT(endpoints(8), ElementsAre("x://both", "x://new"));
+  EXPECT_EQ(endpoints(0).size(), 3u) << "a request of no revision";
+  transport_.Lost("x://both");
+  EXPECT_THAT(endpoints(8), ElementsAre("x://new"));
+  transport_.Lost("x://new");
+  EXPECT_THAT(endpoints(8), ElementsAre("x://old")) << "better than none: it may hold what is wanted";
+  // What they answer may change while they stay.
+  old.revisions = {1, 9};
+  resolver_.Update({{"m", {old}}});
+  EXPECT_THAT(endpoints(8), ElementsAre("x://old"));
+  EXPECT_EQ(transport_.connects["x://old"], 1);
 }
 
 TEST_F(MembershipTest, AReplicaThatIsTakenOutFinishesItsCallsThenItsChannelCloses) {

@@ -14,7 +14,8 @@ namespace portico {
 namespace {
 
 TEST(ReplicaTest, AShareOfFaultsPutsAsideThoughNoneAreInARow) {
-  const RoutePolicy policy;
+  const auto balance = *NewBalancePolicy("p2c");
+  const LivePolicy policy({}, *balance);
   const FakeClock clock;
   Replica replica(std::make_shared<Endpoint>("x://a"), 0, policy);
   for (int i = 0; i < 1000; ++i) {
@@ -34,12 +35,13 @@ TEST(ReplicaTest, AShareOfFaultsPutsAsideThoughNoneAreInARow) {
 }
 
 TEST(ReplicaTest, OneThatIsOutrunAgainAndAgainWithoutAnAnswerIsPutAside) {
-  const RoutePolicy policy;
+  const auto balance = *NewBalancePolicy("p2c");
+  const LivePolicy policy({}, *balance);
   const FakeClock clock;
   Replica stopped(std::make_shared<Endpoint>("x://a"), 0, policy), slow(std::make_shared<Endpoint>("x://b"), 0, policy);
   int outrun = 1;
   while (outrun < 100 && !stopped.Learn(clock.now, absl::Milliseconds(5), Blame::kOutrun)) ++outrun;
-  EXPECT_EQ(outrun, 2 * policy.eject_after);
+  EXPECT_EQ(outrun, 2 * policy.policy().eject_after);
   for (int i = 0; i < 100; ++i) {
     EXPECT_FALSE(slow.Learn(clock.now, absl::Milliseconds(5), Blame::kOutrun));
     if (i % 3 != 0) continue;
