@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -55,7 +56,7 @@ MetricsText MetricsOf(const std::string& http) {
 
 }  // namespace
 
-ChaosMesh::ChaosMesh(std::vector<std::string> front_flags, const std::string& front_prefix) {
+ChaosMesh::ChaosMesh(Options options) : options_(std::move(options)) {
   ModelBuilder leaf;
   leaf.Input("x", DType::kFloat, {"N", 2}).Output("y", DType::kFloat, {"N", 2}).Node("Neg", {"x"}, {"y"});
   leaf.WriteTo(folder_.File("leaf/1/model.onnx"));
@@ -70,14 +71,16 @@ ChaosMesh::ChaosMesh(std::vector<std::string> front_flags, const std::string& fr
       "--node", "front",       "--status-file", folder_.path() + "/front.json"};
   for (int i = 0; i < kReplicas; ++i) {
     const auto index = static_cast<size_t>(i);
-    peers_[index] = "tcp://127.0.0.1:0";
+    const bool has_host = !absl::StrContains("unix shm zmq+ipc", options_.scheme);
+    peers_[index] = has_host ? absl::StrCat(options_.scheme, "://", options_.hosts[index], ":0")
+                             : absl::StrCat(options_.scheme, "://", folder_.path(), "/leaf-", i, ".sock");
     Start(i);
-    proxies_[index] = std::make_unique<ChaosProxy>(peers_[index]);
+    if (options_.proxied) proxies_[index] = std::make_unique<ChaosProxy>(peers_[index]);
     words.push_back("--remote");
-    words.push_back("leaf=" + proxies_[index]->endpoint());
+    words.push_back("leaf=" + EndpointOf(i));
   }
-  words.insert(words.end(), front_flags.begin(), front_flags.end());
-  front_ = MustStart({"/bin/sh", "-c", absl::StrCat(front_prefix, " exec ", absl::StrJoin(words, " "))});
+  words.insert(words.end(), options_.front_flags.begin(), options_.front_flags.end());
+  front_ = MustStart({"/bin/sh", "-c", absl::StrCat(options_.front_prefix, " exec ", absl::StrJoin(words, " "))});
   const NodeStatus status = AwaitReady(*front_, folder_.path() + "/front.json");
   grpc_ = status.grpc;
   http_ = status.http;
@@ -93,10 +96,18 @@ void ChaosMesh::Start(int replica) {
   const auto index = static_cast<size_t>(replica);
   const std::string file = absl::StrCat(folder_.path(), "/leaf-", replica, ".json");
   std::filesystem::remove(file);
-  replicas_[index] =
-      MustStart({kPortico, "serve", "--model", absl::StrCat("leaf=", folder_.path(), "/leaf"), "--peer", peers_[index],
-                 "--node", "leaf", "--replica", absl::StrCat(replica), "--status-file", file});
+  std::vector<std::string> words = {
+      "exec", options_.replica_prefixes[index], kPortico, "serve", "--model",
+      absl::StrCat("leaf=", folder_.path(), "/leaf"), "--peer", peers_[index], "--node", "leaf", "--replica",
+      absl::StrCat(replica), "--status-file", file};
+  words.insert(words.end(), options_.replica_flags.begin(), options_.replica_flags.end());
+  replicas_[index] = MustStart({"/bin/sh", "-c", absl::StrJoin(words, " ")});
   peers_[index] = AwaitReady(*replicas_[index], file).peer;
+}
+
+const std::string& ChaosMesh::EndpointOf(int replica) const {
+  const auto index = static_cast<size_t>(replica);
+  return proxies_[index] != nullptr ? proxies_[index]->endpoint() : peers_[index];
 }
 
 absl::Duration ChaosMesh::WaitForState(int replica, const std::string& state) {
@@ -104,7 +115,7 @@ absl::Duration ChaosMesh::WaitForState(int replica, const std::string& state) {
   while (absl::Now() - begin < kPatience) {
     const MetricsText metrics = MetricsOf(http_);
     for (const auto& [labels, value] : metrics.Values("portico_replica_state")) {
-      if (LabelOf(labels, "endpoint") == proxy(replica).endpoint() && LabelOf(labels, "state") == state) {
+      if (LabelOf(labels, "endpoint") == EndpointOf(replica) && LabelOf(labels, "state") == state) {
         return absl::Now() - begin;
       }
     }
@@ -116,7 +127,7 @@ absl::Duration ChaosMesh::WaitForState(int replica, const std::string& state) {
 double ChaosMesh::Answers(int replica) {
   const MetricsText metrics = MetricsOf(http_);
   for (const auto& [labels, histogram] : metrics.Histograms("portico_replica_latency_seconds")) {
-    if (LabelOf(labels, "endpoint") == proxy(replica).endpoint()) return histogram.count();
+    if (LabelOf(labels, "endpoint") == EndpointOf(replica)) return histogram.count();
   }
   return 0;
 }

@@ -25,9 +25,24 @@ class ChaosMesh {
  public:
   static constexpr int kReplicas = 2;
 
-  /// Blocks until all are ready. `front_prefix`: a shell's words before the front's command, such as "ulimit -f 8;".
-  explicit ChaosMesh(std::vector<std::string> front_flags = {}, const std::string& front_prefix = "");
+  struct Options {
+    std::vector<std::string> front_flags;
+    /// A shell's words before the front's command, such as "ulimit -f 8;".
+    std::string front_prefix;
+    /// How replicas are reached; those that have no host are files in folder().
+    std::string scheme = "tcp";
+    std::array<std::string, kReplicas> hosts = {"127.0.0.1", "127.0.0.1"};
+    std::vector<std::string> replica_flags;
+    /// A shell's words before a replica's command, such as "ip netns exec far".
+    std::array<std::string, kReplicas> replica_prefixes;
+    /// Through a ChaosProxy each; `tcp` alone.
+    bool proxied = true;
+  };
 
+  /// Blocks until all are ready.
+  explicit ChaosMesh(Options options);
+
+  /// REQUIRES: proxied.
   ChaosProxy& proxy(int replica) { return *proxies_[static_cast<size_t>(replica)]; }
   Process& replica(int replica) { return *replicas_[static_cast<size_t>(replica)]; }
   Process& front() { return *front_; }
@@ -49,6 +64,10 @@ class ChaosMesh {
   double Count(const std::string& name, const std::string& label, const std::string& value);
 
  private:
+  /// What the front calls.
+  const std::string& EndpointOf(int replica) const;
+
+  const Options options_;
   const TempFolder folder_;
   std::array<std::string, kReplicas> peers_;
   std::array<std::unique_ptr<Process>, kReplicas> replicas_;
