@@ -112,7 +112,7 @@ void RunLoad(Report& report) {
   const TempFolder folder;
   WriteLayers(folder.File("a/1/model.onnx"), kWidth, 8);
   WriteLayers(folder.File("b/1/model.onnx"), 4096, 16);  // 16 × 64 MiB
-  sync();  // The kernel would write them back while we measure.
+  sync();                                                // The kernel would write them back while we measure.
   const auto node = StartNode(folder, {"a"});
   const Caller a(*node, "a", kWidth);
   OpenLoad load;

@@ -3,8 +3,8 @@
 #include "absl/time/time.h"
 #include "router/hedge_policy.h"
 #include "router/hedge_queue.h"
-#include "router/live_policy.h"
 #include "router/latency_quantile.h"
+#include "router/live_policy.h"
 #include "router/retry_budget.h"
 
 namespace portico {

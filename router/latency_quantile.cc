@@ -45,7 +45,8 @@ void LatencyQuantile::Look(int64_t now_us) {
   uint64_t total = 0;
   for (const std::atomic<uint64_t>& bucket : buckets_) total += bucket.load(std::memory_order_relaxed);
   if (total < kMinSamples * kWhole) return;
-  const auto rank = static_cast<uint64_t>(std::ceil(share_.load(std::memory_order_relaxed) * static_cast<double>(total)));
+  const auto rank =
+      static_cast<uint64_t>(std::ceil(share_.load(std::memory_order_relaxed) * static_cast<double>(total)));
   uint64_t below = 0;
   for (size_t i = 0; i < kBuckets; ++i) {
     below += buckets_[i].load(std::memory_order_relaxed);

@@ -105,7 +105,8 @@ bool Replica::Learn(absl::Time now, absl::Duration latency, Blame blame) {
 bool Replica::CountFault(absl::Time now, int halves) {
   // Of the calls that were out when it was put aside each tells the same.
   if (policy_.policy().eject_after == 0 || Ejected(now)) return false;
-  if (faults_in_a_row_.fetch_add(halves, std::memory_order_relaxed) + halves < 2 * policy_.policy().eject_after) return false;
+  if (faults_in_a_row_.fetch_add(halves, std::memory_order_relaxed) + halves < 2 * policy_.policy().eject_after)
+    return false;
   Eject(now);
   return true;
 }
@@ -121,7 +122,8 @@ bool Replica::CountInWindow(absl::Time now, bool fault) {
   const int calls = window_calls_.fetch_add(1, std::memory_order_relaxed) + 1;
   if (!fault) return false;
   const int faults = window_faults_.fetch_add(1, std::memory_order_relaxed) + 1;
-  if (calls < kWindowCalls || int64_t{100} * faults < int64_t{policy_.policy().eject_error_percent} * calls) return false;
+  if (calls < kWindowCalls || int64_t{100} * faults < int64_t{policy_.policy().eject_error_percent} * calls)
+    return false;
   Eject(now);
   return true;
 }

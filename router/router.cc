@@ -37,8 +37,7 @@ ChannelOptions OptionsOfChannels(const Router::Options& options) {
 
 class Router::Impl {
  public:
-  Impl(Options options, Transport& transport, const Resolver& resolver, const Clock& clock,
-       MetricRegistry& metrics)
+  Impl(Options options, Transport& transport, const Resolver& resolver, const Clock& clock, MetricRegistry& metrics)
       : options_(std::move(options)),
         resolver_(resolver),
         hedge_timer_("hedges", clock),

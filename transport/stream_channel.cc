@@ -337,7 +337,8 @@ void StreamChannelCore::OnAttemptTimeout(absl::Time now) {
     return;
   }
   attempt_by_ns_ = CallTable::kNever;
-  OnBroken(absl::UnavailableError(linking ? "the peer's host did not answer" : "the peer did not answer the handshake"));
+  OnBroken(
+      absl::UnavailableError(linking ? "the peer's host did not answer" : "the peer did not answer the handshake"));
 }
 
 void StreamChannelCore::SetTimer() { timer_ns_ = std::min({connect_by_ns_, attempt_ns_, attempt_by_ns_, tick_ns_}); }

@@ -149,10 +149,10 @@ struct ZmqTransportOptions {
 };
 std::unique_ptr<Transport> NewZmqTransport(const ZmqTransportOptions& options, const Clock& clock);
 /// `tcp://HOST:PORT`, `unix:///PATH`, `shm:///PATH`. `loops`: threads that read and write. Each side gives a sign of
-/// life every `heartbeat`, and every `pace` where it has calls in hand; a peer that gave none for five heartbeats is lost,
-/// one that has calls in hand sooner (ChannelOptions::dead_after). `spin`: how long a thread that has run
-/// out of work looks for more before it sleeps (transport/spin.h). `shm_arena_bytes`: memory for large tensors on their
-/// way in one direction of a `shm://` connection that this side accepts; taken when it is needed.
+/// life every `heartbeat`, and every `pace` where it has calls in hand; a peer that gave none for five heartbeats is
+/// lost, one that has calls in hand sooner (ChannelOptions::dead_after). `spin`: how long a thread that has run out of
+/// work looks for more before it sleeps (transport/spin.h). `shm_arena_bytes`: memory for large tensors on their way in
+/// one direction of a `shm://` connection that this side accepts; taken when it is needed.
 struct StreamTransportOptions {
   int loops = 1;
   absl::Duration heartbeat = absl::Seconds(1);

@@ -165,8 +165,8 @@ absl::Status ZmqSocket::Configure(const PeerLimits& limits, const TransportSecur
   return absl::OkStatus();
 }
 
-absl::StatusOr<ZmqSocket> ZmqSocket::Dealer(void* context, const PeerLimits& limits,
-                                            const TransportSecurity& security, absl::Duration silence) {
+absl::StatusOr<ZmqSocket> ZmqSocket::Dealer(void* context, const PeerLimits& limits, const TransportSecurity& security,
+                                            absl::Duration silence) {
   ZmqSocket socket(zmq_socket(context, ZMQ_DEALER));
   if (socket.handle_ == nullptr) return ZmqError("socket");
   RETURN_IF_ERROR(socket.Set(ZMQ_LINGER, 0));

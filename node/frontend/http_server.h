@@ -87,7 +87,8 @@ class HttpServer {
   };
   /// From any thread, once. One that is dropped without a call answers 500.
   using Respond = absl::AnyInvocable<void(HttpReply)>;
-  /// On an I/O thread (or a task of the executor), several at a time where there are more: hands off fast. `request` lives until `respond` was called.
+  /// On an I/O thread (or a task of the executor), several at a time where there are more: hands off fast. `request`
+  /// lives until `respond` was called.
   using Handler = std::function<void(const HttpRequest& request, Respond respond)>;
 
   /// UNAVAILABLE when the address is taken; INVALID_ARGUMENT for keys that are none.

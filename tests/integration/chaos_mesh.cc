@@ -96,10 +96,13 @@ void ChaosMesh::Start(int replica) {
   const auto index = static_cast<size_t>(replica);
   const std::string file = absl::StrCat(folder_.path(), "/leaf-", replica, ".json");
   std::filesystem::remove(file);
-  std::vector<std::string> words = {
-      "exec", options_.replica_prefixes[index], kPortico, "serve", "--model",
-      absl::StrCat("leaf=", folder_.path(), "/leaf"), "--peer", peers_[index], "--node", "leaf", "--replica",
-      absl::StrCat(replica), "--status-file", file};
+  std::vector<std::string> words = {"exec",          options_.replica_prefixes[index],
+                                    kPortico,        "serve",
+                                    "--model",       absl::StrCat("leaf=", folder_.path(), "/leaf"),
+                                    "--peer",        peers_[index],
+                                    "--node",        "leaf",
+                                    "--replica",     absl::StrCat(replica),
+                                    "--status-file", file};
   words.insert(words.end(), options_.replica_flags.begin(), options_.replica_flags.end());
   replicas_[index] = MustStart({"/bin/sh", "-c", absl::StrJoin(words, " ")});
   peers_[index] = AwaitReady(*replicas_[index], file).peer;

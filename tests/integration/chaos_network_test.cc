@@ -49,7 +49,8 @@ class ChaosNetworkTest : public ::testing::TestWithParam<std::string> {
               "'" + write("allow", open) + "'"};
     }
     const Identity identity = Identity::Make(absl::StrCat("IP:127.0.0.1,IP:", far_->address()).c_str());
-    return {"--peer-tls-key", write("key", identity.key), "--peer-tls-cert", write("cert", identity.certificate),
+    return {"--peer-tls-key",   write("key", identity.key),
+            "--peer-tls-cert",  write("cert", identity.certificate),
             "--peer-tls-allow", write("allow", identity.certificate)};
   }
   void Start() {
@@ -124,8 +125,9 @@ TEST_P(ChaosNetworkTest, AFarReplicaIsUsedLessAndFailsNothing) {
   EXPECT_GT(mesh_->Answers(1), 10 * mesh_->Answers(0));
 }
 
-INSTANTIATE_TEST_SUITE_P(Schemes, ChaosNetworkTest, ::testing::Values("tcp", "zmq+tcp", "grpc"),
-                         [](const auto& info) { return absl::StrReplaceAll(info.param, {{"+", "_"}}); });
+INSTANTIATE_TEST_SUITE_P(Schemes, ChaosNetworkTest, ::testing::Values("tcp", "zmq+tcp", "grpc"), [](const auto& info) {
+  return absl::StrReplaceAll(info.param, {{"+", "_"}});
+});
 
 }  // namespace
 }  // namespace portico

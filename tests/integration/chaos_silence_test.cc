@@ -53,8 +53,9 @@ TEST_P(ChaosSilenceTest, WhatAStoppedReplicaHadIsAnsweredByTheOther) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Schemes, ChaosSilenceTest,
-                         ::testing::Values("tcp", "unix", "shm", "zmq+tcp", "zmq+ipc", "grpc"),
-                         [](const auto& info) { return absl::StrReplaceAll(info.param, {{"+", "_"}}); });
+                         ::testing::Values("tcp", "unix", "shm", "zmq+tcp", "zmq+ipc", "grpc"), [](const auto& info) {
+                           return absl::StrReplaceAll(info.param, {{"+", "_"}});
+                         });
 
 TEST(ChaosBusyTest, AReplicaThatComputesForLongOnAllItsCoresIsLeftAlone) {
   const TempFolder folder;

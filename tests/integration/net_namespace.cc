@@ -47,9 +47,7 @@ NetNamespace::~NetNamespace() {
   Run(absl::StrCat("ip netns del ", name_));
 }
 
-void NetNamespace::Plug(bool in) const {
-  Run(absl::StrCat("ip -n ", name_, " link set ", far_, in ? " up" : " down"));
-}
+void NetNamespace::Plug(bool in) const { Run(absl::StrCat("ip -n ", name_, " link set ", far_, in ? " up" : " down")); }
 
 absl::Status NetNamespace::Delay(absl::Duration delay) const {
   const std::string time = absl::StrCat(absl::ToInt64Milliseconds(delay), "ms");

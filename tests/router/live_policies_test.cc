@@ -192,7 +192,8 @@ TEST(LivePoliciesStressTest, ChangesUnderLoadFailNoCall) {
   for (int i = 0; i < 3; ++i) {
     callers.emplace_back([&] {
       while (!over) {
-        router->Call(target, MakeRef<RequestContext>(), {}, [&](Result result) { ++(result.ok() ? answered : failed); });
+        router->Call(target, MakeRef<RequestContext>(), {},
+                     [&](Result result) { ++(result.ok() ? answered : failed); });
       }
     });
   }
