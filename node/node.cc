@@ -135,8 +135,9 @@ class NodeImpl final : public Node {
     }
     traces_.emplace(options_.traces, *metrics_, otlp_.get());
     if (!options_.etcd.etcd.endpoints.empty()) {
-      options_.etcd.zone = options_.zone;
-      ASSIGN_OR_RETURN(membership_, EtcdMembership::Create(options_.etcd, kSelfEndpoint, resolver_, *metrics_));
+      EtcdMembership::Options membership = options_.etcd;
+      membership.zone = options_.zone;
+      ASSIGN_OR_RETURN(membership_, EtcdMembership::Create(std::move(membership), kSelfEndpoint, resolver_, *metrics_));
     }
     names_.emplace(membership_ == nullptr ? resolver_ : membership_->resolver(), DnsResolver::Options());
     Router::Options router;
