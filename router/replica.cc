@@ -143,10 +143,10 @@ double Replica::SettledLatency() const {
   return samples_.load(std::memory_order_relaxed) < kSettledSamples ? 0 : latency_.load(std::memory_order_relaxed);
 }
 
-double Replica::Warmth(absl::Time now) const {
-  if (policy_.policy().slow_start <= absl::ZeroDuration()) return 1;
+double Replica::Warmth(absl::Time now, absl::Duration slow_start) const {
+  if (slow_start <= absl::ZeroDuration()) return 1;
   const int64_t age_us = absl::ToUnixMicros(now) - here_since_us_.load(std::memory_order_relaxed);
-  const double part = static_cast<double>(age_us) / absl::ToDoubleMicroseconds(policy_.policy().slow_start);
+  const double part = static_cast<double>(age_us) / absl::ToDoubleMicroseconds(slow_start);
   return std::clamp(part, kLeastWarmth, 1.0);
 }
 

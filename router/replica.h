@@ -52,7 +52,7 @@ class Replica final : public RefCounted {
   /// Smoothed, in seconds; 0 before so many answers that it is worth comparing.
   double SettledLatency() const;
   /// Which part of its share a replica that was connected to of late may take; 1: all of it.
-  double Warmth(absl::Time now) const;
+  double Warmth(absl::Time now, absl::Duration slow_start) const;
 
  private:
   /// Counts a fault, or half of one, in a row. True where the replica was put aside for it.

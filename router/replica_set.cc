@@ -89,6 +89,8 @@ bool ReplicaSet::Wanted::Allows(const Replica& replica) const {
 }
 
 Ref<Replica> ReplicaSet::PickFrom(const Replicas& replicas, absl::Time now, const Draw& draw, const Wanted& wanted) {
+  // Once: where it changed between the two looks at the replicas, none might be left.
+  const absl::Duration slow_start = policy().slow_start;
   absl::InlinedVector<Candidate, 8> candidates;
   absl::InlinedVector<Replica*, 8> owners;
   for (const Standing standing_wanted : {Standing::kHere, Standing::kUnknown}) {
@@ -99,7 +101,7 @@ Ref<Replica> ReplicaSet::PickFrom(const Replicas& replicas, absl::Time now, cons
       ++standing;
       const bool aside = replica->Ejected(now);
       ejected += aside;
-      any_warm = any_warm || (!aside && replica->Warmth(now) == 1 && wanted.Allows(*replica));
+      any_warm = any_warm || (!aside && replica->Warmth(now, slow_start) == 1 && wanted.Allows(*replica));
     }
     const bool heed = 2 * ejected <= standing;
     for (const Ref<Replica>& replica : replicas) {
@@ -108,7 +110,7 @@ Ref<Replica> ReplicaSet::PickFrom(const Replicas& replicas, absl::Time now, cons
       const Candidate candidate = replica->AsCandidate(now);
       if (any_warm && standing_wanted == Standing::kHere) {
         const double drawn = static_cast<double>(MixBits(draw.random + candidate.hash) >> 11) * 0x1p-53;
-        if (drawn >= replica->Warmth(now)) continue;
+        if (drawn >= replica->Warmth(now, slow_start)) continue;
       }
       candidates.push_back(candidate);
       owners.push_back(replica.get());
