@@ -21,7 +21,7 @@ Revision TwoZones() {
 
 TEST(RevisionPeersTest, PeersHaveTheZonesOfTheRevision) {
   const Revision revision = TwoZones();
-  const auto peers = PeersOf({&revision}, revision, "apps", 0, "inproc://self");
+  const auto peers = PeersOf({&revision}, "apps", 0, "inproc://self");
   EXPECT_THAT(peers.at("enc"),
               ElementsAre(PeerAddress("tcp://10.0.0.1:1", "eu-1"), PeerAddress("tcp://10.0.0.2:1", "eu-2")));
   // What locality makes of it, for a node that stands where its part of the revision says.
@@ -33,16 +33,21 @@ TEST(RevisionPeersTest, PeersHaveTheZonesOfTheRevision) {
 
 TEST(RevisionPeersTest, ExternalTargetsHaveTheirServers) {
   const Revision revision = TwoZones();
-  const auto peers = PeersOf({&revision}, revision, "apps", 0, "inproc://self");
+  const auto peers = PeersOf({&revision}, "apps", 0, "inproc://self");
   EXPECT_THAT(peers.at("legacy/ranker"),
               ElementsAre(PeerAddress("v2+http://10.0.0.9:8000?model=ranker&target=legacy/ranker&version=3")));
-  // The next revision moves it; where it is gone from, the last that had it counts.
+  // The next revision moves it; requests of the one before go where they went.
   Revision next = TwoZones();
+  next.number = revision.number + 1;
   next.externals[0].peers = {"v2+http://10.0.0.8:8000"};
-  EXPECT_EQ(PeersOf({&revision, &next}, next, "apps", 0, "").at("legacy/ranker")[0].url,
-            "v2+http://10.0.0.8:8000?model=ranker&target=legacy/ranker&version=3");
+  const auto both = PeersOf({&revision, &next}, "apps", 0, "").at("legacy/ranker");
+  ASSERT_EQ(both.size(), 2u);
+  EXPECT_EQ(both[0].url, "v2+http://10.0.0.9:8000?model=ranker&target=legacy/ranker&version=3");
+  EXPECT_EQ(both[0].revisions.last, revision.number);
+  EXPECT_EQ(both[1].url, "v2+http://10.0.0.8:8000?model=ranker&target=legacy/ranker&version=3");
+  EXPECT_EQ(both[1].revisions.first, next.number);
   next.externals.clear();
-  EXPECT_EQ(PeersOf({&revision, &next}, next, "apps", 0, "").at("legacy/ranker").size(), 1u);
+  EXPECT_EQ(PeersOf({&revision, &next}, "apps", 0, "").at("legacy/ranker").size(), 1u);
 }
 
 }  // namespace
