@@ -49,6 +49,8 @@ TEST(MetricsPageTest, TellsWhatANodeExposesAndNothingElse) {
     if (absl::StartsWith(name, "portico_portal_") || absl::StartsWith(name, "portico_replica")) continue;
     if (absl::StartsWith(name, "portico_warmup_")) continue;
     if (absl::StartsWith(name, "portico_trace_spans_")) continue;
+    // Without --etcd.
+    if (absl::StartsWith(name, "portico_etcd_")) continue;
     // No traffic is split.
     if (absl::StartsWith(name, "portico_traffic_") || absl::StartsWith(name, "portico_shadow_")) continue;
     EXPECT_TRUE(exposed.contains(name)) << name << " is in docs/metrics.md, and no node has it";
