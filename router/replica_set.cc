@@ -89,31 +89,40 @@ bool ReplicaSet::Wanted::Allows(const Replica& replica) const {
 }
 
 Ref<Replica> ReplicaSet::PickFrom(const Replicas& replicas, absl::Time now, const Draw& draw, const Wanted& wanted) {
-  // Once: where it changed between the two looks at the replicas, none might be left.
+  /// A replica as it was found. Each is looked at once: what changes between two looks could leave none.
+  struct Found {
+    Replica* replica;
+    bool aside;
+    bool allowed;
+    double warmth;
+  };
   const absl::Duration slow_start = policy().slow_start;
+  absl::InlinedVector<Found, 8> all;
   absl::InlinedVector<Candidate, 8> candidates;
   absl::InlinedVector<Replica*, 8> owners;
-  for (const Standing standing_wanted : {Standing::kHere, Standing::kUnknown}) {
-    size_t ejected = 0, standing = 0;
+  for (const Standing at_least : {Standing::kHere, Standing::kUnknown}) {
+    size_t ejected = 0;
     bool any_warm = false;
+    all.clear();
     for (const Ref<Replica>& replica : replicas) {
-      if (replica->StandingFor(target_, now) != standing_wanted) continue;
-      ++standing;
-      const bool aside = replica->Ejected(now);
-      ejected += aside;
-      any_warm = any_warm || (!aside && replica->Warmth(now, slow_start) == 1 && wanted.Allows(*replica));
+      // One may have come meanwhile that was not there at the first look.
+      if (replica->StandingFor(target_, now) < at_least) continue;
+      const Found found{replica.get(), replica->Ejected(now), wanted.Allows(*replica),
+                        replica->Warmth(now, slow_start)};
+      ejected += found.aside;
+      any_warm = any_warm || (!found.aside && found.allowed && found.warmth == 1);
+      all.push_back(found);
     }
-    const bool heed = 2 * ejected <= standing;
-    for (const Ref<Replica>& replica : replicas) {
-      if (replica->StandingFor(target_, now) != standing_wanted || (heed && replica->Ejected(now))) continue;
-      if (!wanted.Allows(*replica)) continue;
-      const Candidate candidate = replica->AsCandidate(now);
-      if (any_warm && standing_wanted == Standing::kHere) {
+    const bool heed = 2 * ejected <= all.size();
+    for (const Found& found : all) {
+      if (!found.allowed || (heed && found.aside)) continue;
+      const Candidate candidate = found.replica->AsCandidate(now);
+      if (any_warm && at_least == Standing::kHere) {
         const double drawn = static_cast<double>(MixBits(draw.random + candidate.hash) >> 11) * 0x1p-53;
-        if (drawn >= replica->Warmth(now, slow_start)) continue;
+        if (drawn >= found.warmth) continue;
       }
       candidates.push_back(candidate);
-      owners.push_back(replica.get());
+      owners.push_back(found.replica);
     }
     if (!owners.empty()) return Ref<Replica>(owners[policy_.Get().balance->Pick(candidates, draw)]);
   }
