@@ -101,6 +101,7 @@ TEST_F(MembershipTest, ARequestGoesToNodesOfItsOwnRevisionAndToOthersWhereThereA
   // What they answer may change while they stay.
   old.revisions = {1, 9};
   resolver_.Update({{"m", {old}}});
+  ASSERT_TRUE(ClosedBecomes(2));
   EXPECT_THAT(endpoints(8), ElementsAre("x://old"));
   EXPECT_EQ(transport_.connects["x://old"], 1);
 }
