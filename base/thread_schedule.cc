@@ -7,6 +7,7 @@
 
 #include <csignal>
 #include <cstdint>
+#include <ctime>
 
 namespace portico {
 namespace {
@@ -34,6 +35,32 @@ void AskForSlices(absl::Duration slice) {
   [[maybe_unused]] const long unknown = syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
+// Who gets less of a core than this has to wait for it anyhow: yielding would only starve it.
+constexpr double kLeastShare = 0.2;
+constexpr double kWindowSeconds = 0.05;
+
+double Seconds(clockid_t clock) {
+  timespec time = {};
+  clock_gettime(clock, &time);  // Safe in a signal handler.
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
+/// What a thread had of its core in the last window. Touched by its own signal handler alone, once it is set.
+struct Share {
+  double wall = 0, used = 0;
+  bool yields = true;
+};
+thread_local Share share;
+
+void OnTimer(int) {
+  const double wall = Seconds(CLOCK_MONOTONIC);
+  if (wall - share.wall > kWindowSeconds) {
+    const double used = Seconds(CLOCK_THREAD_CPUTIME_ID);
+    share = {wall, used, used - share.used > kLeastShare * (wall - share.wall)};
+  }
+  if (share.yields) sched_yield();
+}
+
 }  // namespace
 
 void AskForShortSlices(absl::Duration slice) { AskForSlices(slice); }
@@ -47,11 +74,12 @@ YieldOften::YieldOften() {
   static const bool handled = [] {
     struct sigaction action = {};
     if (sigaction(SIGURG, nullptr, &action) != 0 || action.sa_handler != SIG_DFL) return false;  // Somebody else's.
-    action.sa_handler = [](int) { sched_yield(); };
+    action.sa_handler = OnTimer;
     action.sa_flags = SA_RESTART;
     return sigaction(SIGURG, &action, nullptr) == 0;
   }();
   if (!handled) return;
+  share = {Seconds(CLOCK_MONOTONIC), Seconds(CLOCK_THREAD_CPUTIME_ID), true};
   sigevent event = {};
   event.sigev_notify = SIGEV_THREAD_ID;
   event.sigev_signo = SIGURG;
