@@ -14,7 +14,7 @@ namespace portico {
 class RestLoop {
  public:
   RestLoop();
-  /// Drops what has not run, and joins.
+  /// Ends what was cancelled, drops what else has not run, and joins.
   ~RestLoop();
 
   boost::asio::io_context& io() { return *io_; }

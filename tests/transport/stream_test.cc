@@ -297,12 +297,12 @@ TEST_F(StreamTest, PeerThatPromisedNothingOrHoldsNothingHasFiveHeartbeats) {
   ChannelOptions options;
   options.dead_after = absl::Milliseconds(200);
   options.on_state = [&](const PeerState& state) { states.Set(state); };
+  Arrival<Outcome> outcome;
   const auto held = Connect(silent.endpoint(), options);
   const auto free = Connect(idle.endpoint(), options);
   silent.Greet();
   idle.Greet();
   ASSERT_TRUE(states.WaitFor(2));
-  Arrival<Outcome> outcome;
   held->Call(PeerHeader(), {}, Deadline(), [&](Outcome result) { outcome.Set(std::move(result)); });
   EXPECT_FALSE(states.WaitFor(3, absl::Seconds(2)));
   EXPECT_EQ(outcome.size(), 0u);
