@@ -22,8 +22,9 @@ void YieldToServing(int nice);
 /// moment every 300 µs. Between its ticks (4 ms at 250 Hz) the kernel takes a core from a niced thread only for one
 /// that it owes time; a thread that serves and that has just used a little more than its share waits for the next tick.
 ///
-/// By a timer that sends SIGURG to the thread (ignored otherwise). System calls that block are begun again
-/// (SA_RESTART), but for those that never are: poll(), epoll_wait(), nanosleep() see EINTR. See signal(7).
+/// By a timer that sends SIGURG to the thread (ignored otherwise; where the process handles it itself, nothing yields).
+/// System calls that block are begun again (SA_RESTART), but for those that never are: poll(), epoll_wait(),
+/// nanosleep() see EINTR. See signal(7).
 class YieldOften {
  public:
   YieldOften();

@@ -4,8 +4,6 @@
 
 #include <atomic>
 #include <future>
-#include <map>
-#include <set>
 #include <thread>
 
 #include "base/mutex.h"
@@ -13,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "node/frontend/access.h"
 #include "node/frontend/gunzip.h"
+#include "tests/node/frontend/http_serving.h"
 #include "tests/node/frontend/raw_http.h"
 
 namespace portico {
@@ -20,21 +19,9 @@ namespace {
 
 using ::testing::HasSubstr;
 
-HttpReply Text(std::string body) {
-  HttpReply reply;
-  reply.body = std::move(body);
-  return reply;
-}
-
 /// Answers with what it was asked.
 void Echo(const HttpRequest& request, HttpServer::Respond respond) {
   respond(Text(absl::StrCat(request.method, " ", request.path, "?", request.query, " ", request.body)));
-}
-
-std::unique_ptr<HttpServer> Serve(HttpServer::Handler handler, HttpServer::Options options = {}) {
-  auto server = HttpServer::Start(std::move(options), std::move(handler));
-  EXPECT_TRUE(server.ok()) << server.status();
-  return *std::move(server);
 }
 
 std::string Gzip(const std::string& text) {
@@ -50,31 +37,6 @@ std::string Gzip(const std::string& text) {
   deflateEnd(&stream);
   return out;
 }
-
-/// Keeps the requests it gets until told to answer.
-class Holder {
- public:
-  HttpServer::Handler handler() {
-    return [this](const HttpRequest&, HttpServer::Respond respond) {
-      MutexLock lock(&mutex_);
-      held_.push_back(std::move(respond));
-      arrived_.NotifyAll();
-    };
-  }
-  /// Waits for a request and hands its Respond out.
-  HttpServer::Respond Take() {
-    MutexLock lock(&mutex_);
-    while (held_.empty()) arrived_.Wait(&mutex_);
-    HttpServer::Respond respond = std::move(held_.back());
-    held_.pop_back();
-    return respond;
-  }
-
- private:
-  Mutex mutex_;
-  CondVar arrived_;
-  std::vector<HttpServer::Respond> held_ ABSL_GUARDED_BY(mutex_);
-};
 
 TEST(HttpServerTest, KeepsConnectionAndSplitsPathFromQuery) {
   const auto server = Serve(Echo);
@@ -516,64 +478,6 @@ TEST(HttpServerTest, StopLetsRequestsInHandFinish) {
   EXPECT_EQ(response.body, "done");
   EXPECT_THAT(response.head, HasSubstr("Connection: close"));
   stop.join();
-}
-
-TEST(HttpServerTest, ConnectionsAreSpreadOverThreadsAndStayThere) {
-  Mutex mutex;
-  std::map<std::string, std::set<std::thread::id>> threads_of;
-  std::set<std::thread::id> threads;
-  const auto server = Serve(
-      [&](const HttpRequest& request, HttpServer::Respond respond) {
-        {
-          MutexLock lock(&mutex);
-          threads_of[std::string(request.path)].insert(std::this_thread::get_id());
-          threads.insert(std::this_thread::get_id());
-        }
-        respond(Text(std::string(request.path)));
-      },
-      {.threads = 3});
-  std::vector<std::thread> clients;
-  for (int i = 0; i < 6; ++i) {
-    clients.emplace_back([&, path = absl::StrCat("/", i)] {
-      RawHttp client(server->address());
-      for (int call = 0; call < 200; ++call) ASSERT_EQ(client.Get(path).body, path);
-    });
-  }
-  for (std::thread& client : clients) client.join();
-  EXPECT_EQ(threads.size(), 3u);
-  for (const auto& [path, ids] : threads_of) EXPECT_EQ(ids.size(), 1u) << path;
-}
-
-TEST(HttpServerTest, ThreadsShareTheLimits) {
-  Holder holder;
-  const auto server = Serve(holder.handler(), {.threads = 3, .max_total_body_bytes = 1000, .max_connections = 4});
-  RawHttp first(server->address()), second(server->address()), third(server->address());
-  first.Send(absl::StrCat("POST / HTTP/1.1\r\nContent-Length: 600\r\n\r\n", std::string(600, 'x')));
-  HttpServer::Respond respond = holder.Take();
-  EXPECT_EQ(second.Post("/", std::string(600, 'x')).code, 503);
-  EXPECT_EQ(third.Post("/", std::string(600, 'x')).code, 503);
-  respond(Text("first"));
-  EXPECT_EQ(first.Receive().body, "first");
-
-  const RawHttp fourth(server->address());
-  RawHttp fifth(server->address());
-  EXPECT_TRUE(fifth.Closed());
-}
-
-TEST(HttpServerTest, StopWaitsForTheRequestsOfAllThreads) {
-  Holder holder;
-  const auto server = Serve(holder.handler(), {.threads = 3});
-  std::vector<std::unique_ptr<RawHttp>> clients;
-  std::vector<HttpServer::Respond> responds;
-  for (int i = 0; i < 6; ++i) {
-    clients.push_back(std::make_unique<RawHttp>(server->address()));
-    clients.back()->Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    responds.push_back(holder.Take());
-  }
-  std::thread stopper([&] { server->Stop(absl::Seconds(20)); });
-  for (HttpServer::Respond& respond : responds) respond(Text("done"));
-  stopper.join();
-  for (const auto& client : clients) EXPECT_EQ(client->Receive().body, "done");
 }
 
 TEST(HttpServerTest, RespondAfterStopIsHarmless) {
