@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 
 namespace portico {
 namespace {
 
 constexpr int64_t kLookEveryUs = 100'000;
+/// In place of the time of the next look.
+constexpr int64_t kLooking = std::numeric_limits<int64_t>::max();
 constexpr int64_t kAgeEveryUs = 1'000'000;
 /// What remains of what was known a second ago.
 constexpr double kKeep = 15.0 / 16;
@@ -37,8 +40,10 @@ void LatencyQuantile::Learn(absl::Duration latency, absl::Time now) {
   const int64_t now_us = absl::ToUnixMicros(now);
   int64_t next = next_look_us_.load(std::memory_order_relaxed);
   if (now_us < next) return;
-  // Who comes first looks for all.
-  if (next_look_us_.compare_exchange_strong(next, now_us + kLookEveryUs, std::memory_order_acquire)) Look(now_us);
+  // Who comes first looks for all. Nobody else does until it has: what it found would hide what a later look did.
+  if (!next_look_us_.compare_exchange_strong(next, kLooking, std::memory_order_acquire)) return;
+  Look(now_us);
+  next_look_us_.store(now_us + kLookEveryUs, std::memory_order_release);
 }
 
 void LatencyQuantile::Look(int64_t now_us) {

@@ -66,8 +66,9 @@ void ArmTally::Compared(Copy what, double difference, absl::Duration answer, abs
       CopyCounter("disagreed").Increment();
       break;
   }
-  compared_.fetch_add(1, std::memory_order_relaxed);
+  // Who sees a copy as compared sees what came of it.
   if (what != Copy::kAgreed) disagreed_.fetch_add(1, std::memory_order_relaxed);
+  compared_.fetch_add(1, std::memory_order_release);
   if (what == Copy::kFailed) return;
   const MetricLabels labels = {{"model", model_}, {"shadow", arm_}};
   if (difference >= 0) {
@@ -116,7 +117,7 @@ ArmCounts ArmTally::Read() const {
   counts.arm = arm_;
   counts.requests = requests_.load(std::memory_order_relaxed);
   counts.errors = errors_.load(std::memory_order_relaxed);
-  counts.compared = compared_.load(std::memory_order_relaxed);
+  counts.compared = compared_.load(std::memory_order_acquire);
   counts.disagreed = disagreed_.load(std::memory_order_relaxed);
   for (size_t i = 0; i < latencies_.size(); ++i) {
     if (const uint64_t count = latencies_[i].load(std::memory_order_relaxed); count != 0) counts.latencies[i] = count;

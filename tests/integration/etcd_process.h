@@ -13,8 +13,8 @@
 
 namespace portico {
 
-/// A real etcd, Debian's, on ports of its own, with its data in a folder of its own: of one member, or one of several.
-/// Killed at the end of the scope. For one thread.
+/// A real etcd, Debian's, on ports of its own, with its data in a folder of its own (in memory, where /dev/shm is
+/// there): of one member, or one of several. Killed at the end of the scope. For one thread.
 class EtcdProcess {
  public:
   /// Blocks until it answers. `tls`: it has a certificate, and takes those who show the same one.

@@ -16,8 +16,8 @@ namespace portico {
 /// A new, empty folder, removed with all it holds at the end of the scope.
 class TempFolder {
  public:
-  TempFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "portico_test_XXXXXX").string();
+  explicit TempFolder(const std::filesystem::path& parent = std::filesystem::temp_directory_path()) {
+    std::string pattern = (parent / "portico_test_XXXXXX").string();
     PORTICO_CHECK(mkdtemp(pattern.data()) != nullptr);
     path_ = pattern;
   }
