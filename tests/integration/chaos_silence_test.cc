@@ -66,7 +66,7 @@ TEST(ChaosBusyTest, AReplicaThatComputesForLongOnAllItsCoresIsLeftAlone) {
   slow.Initializer("column", Tensor::Of<float>({kWidth, 1}, std::vector<float>(kWidth, 0)));
   slow.Initializer("w", Tensor::Of<float>({kWidth, kWidth}, std::vector<float>(kWidth * kWidth, 0.001F)));
   slow.Node("MatMul", {"x", "row"}, {"h0"});
-  constexpr int kProducts = 10;
+  constexpr int kProducts = 20;
   for (int i = 0; i < kProducts; ++i) slow.Node("MatMul", {absl::StrCat("h", i), "w"}, {absl::StrCat("h", i + 1)});
   slow.Node("MatMul", {absl::StrCat("h", kProducts), "column"}, {"y"}).WriteTo(folder.File("slow/1/model.onnx"));
   ModelBuilder through;
@@ -76,9 +76,10 @@ TEST(ChaosBusyTest, AReplicaThatComputesForLongOnAllItsCoresIsLeftAlone) {
   ServingProcess replica({"--model=slow=" + folder.path() + "/slow", "--peer=tcp://127.0.0.1:0"});
   ServingProcess front({"--model=through=" + folder.path() + "/through", "--grpc=127.0.0.1:0",
                         "--remote=slow=" + replica.Address("peer")});
-  // Far more than the cores can do at once; each is far longer than a silent peer would be waited for.
+  // Far more than the cores can do at once; each is far longer than a silent peer would be waited for. All of them fit
+  // into the replica's queue.
   constexpr int kCalls = 4;
-  constexpr int64_t kRows = 8192;
+  constexpr int64_t kRows = 4096;
   std::vector<std::thread> callers;
   std::vector<absl::Status> statuses(kCalls);
   const absl::Time start = absl::Now();
