@@ -104,7 +104,7 @@ void Run(Report& report) {
     figure.value = Median(predicted);
     figure.unit = "calls/s";
     figure.baseline = Median(echoed);
-    figure.at_least = load.in_flight > 1 ? 0.6 : 0;
+    figure.at_least = load.in_flight > 1 ? 0.75 : 0;
     report.Add(figure);
   }
 }

@@ -175,21 +175,23 @@ absl::Status ReadRun(ondemand::array list, size_t depth, JsonTensorBuilder* out,
   T piece[kPiece];
   size_t used = 0;
   RETURN_IF_ERROR(out->BeginElement(depth));
+  ondemand::value inner;
+  const auto append = [&] {
+    out->AppendRun({reinterpret_cast<const char*>(piece), used * sizeof(T)}, inner.raw_json_token().data());
+    used = 0;
+  };
   for (simdjson::simdjson_result<ondemand::value> element : list) {
-    ondemand::value inner;
     RETURN_IF_JSON_ERROR(element.get(inner));
     ++*length;
     if (get(inner, &piece[used])) {
       if (++used < kPiece) continue;
-      out->AppendRun(reinterpret_cast<const char*>(piece), sizeof(piece));
-      used = 0;
+      append();
       continue;
     }
-    out->AppendRun(reinterpret_cast<const char*>(piece), used * sizeof(T));
-    used = 0;
+    append();
     RETURN_IF_ERROR(ReadJsonTensor(inner, depth, out));
   }
-  out->AppendRun(reinterpret_cast<const char*>(piece), used * sizeof(T));
+  if (used > 0) append();
   return absl::OkStatus();
 }
 

@@ -57,9 +57,26 @@ JsonKind JsonKindOf(DType dtype) {
   }
 }
 
-JsonTensorBuilder::JsonTensorBuilder(absl::string_view name, DType dtype, Shape declared)
-    : name_(name), dtype_(dtype), declared_(std::move(declared)) {
+JsonTensorBuilder::JsonTensorBuilder(absl::string_view name, DType dtype, Shape declared, const char* text_end)
+    : name_(name), dtype_(dtype), declared_(std::move(declared)), text_end_(text_end) {
   if (dtype == DType::kString) offsets_.push_back(0);
+}
+
+void JsonTensorBuilder::GrowFor(size_t bytes, const char* at) {
+  const size_t needed = data_.size() + bytes;
+  if (text_end_ == nullptr || grown_at_ == nullptr || at <= grown_at_) {
+    // How much text an element takes is not known yet.
+    grown_at_ = at;
+    grown_bytes_ = needed;
+    return data_.reserve(2 * needed);
+  }
+  // What is left of the text, at the density seen so far, and a little more: else everything would be copied again and
+  // again. No element takes less than two bytes.
+  const double left = static_cast<double>(text_end_ - at) * 1.06;
+  const double density = static_cast<double>(needed - grown_bytes_) / static_cast<double>(at - grown_at_);
+  constexpr double kDensest = sizeof(double) / 2.0;
+  const auto foreseen = static_cast<size_t>(left * std::min(density, kDensest));
+  data_.reserve(needed + std::max(foreseen, needed / 4));
 }
 
 absl::Status JsonTensorBuilder::WrongShape(size_t depth, absl::string_view got) const {
@@ -171,6 +188,8 @@ absl::StatusOr<Tensor> JsonTensorBuilder::Finish() {
     }
     data_.resize((data_.size() + 1) / 2);
   }
+  // More was foreseen than came: other tensors' text, say. The origin counts what it holds.
+  if (data_.capacity() / 2 > data_.size()) data_.shrink_to_fit();
   auto origin = MakeRef<StringOrigin>(std::move(data_));
   const absl::string_view bytes = origin->bytes();
   return Tensor::View(dtype_, std::move(shape_), bytes, std::move(origin));

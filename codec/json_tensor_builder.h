@@ -23,8 +23,9 @@ class JsonTensorBuilder {
   static constexpr size_t kMaxRank = 64;
 
   /// `name`, for messages, is not owned and must outlive the builder. `declared`: the shape of a tensor whose lists end
-  /// before its elements would begin, as in []; extents below 0 are not known.
-  JsonTensorBuilder(absl::string_view name, DType dtype, Shape declared = {});
+  /// before its elements would begin, as in []; extents below 0 are not known. `text_end`: where the text ends that the
+  /// values are read from, which helps to foresee how much memory they take; null: not known.
+  JsonTensorBuilder(absl::string_view name, DType dtype, Shape declared = {}, const char* text_end = nullptr);
 
   absl::string_view name() const { return name_; }
   DType dtype() const { return dtype_; }
@@ -37,9 +38,12 @@ class JsonTensorBuilder {
   void AppendReal(double value);
   void AppendBool(bool value);
   void AppendString(absl::string_view value);
-  /// Elements of one list, in place of Append…() for each: memory for them, as the dtype. REQUIRES:
-  /// BeginElement() for the list.
-  void AppendRun(const char* elements, size_t bytes) { data_.append(elements, bytes); }
+  /// Elements of one list, in place of Append…() for each: memory for them, as the dtype. `at`: about where the text
+  /// has been read to. REQUIRES: BeginElement() for the list.
+  void AppendRun(absl::string_view elements, const char* at) {
+    if (elements.size() > data_.capacity() - data_.size()) GrowFor(elements.size(), at);
+    data_.append(elements.data(), elements.size());
+  }
   /// Before each Append…(): the element's place.
   absl::Status BeginElement(size_t depth);
 
@@ -52,10 +56,15 @@ class JsonTensorBuilder {
     data_.append(reinterpret_cast<const char*>(&value), sizeof(value));
   }
   absl::Status WrongShape(size_t depth, absl::string_view got) const;
+  void GrowFor(size_t bytes, const char* at);
 
   const absl::string_view name_;
   const DType dtype_;
   const Shape declared_;
+  const char* const text_end_;
+  /// Where the text was, and how much there was, when memory first grew.
+  const char* grown_at_ = nullptr;
+  size_t grown_bytes_ = 0;
   /// Lengths of the lists at each depth; −1 until the first one has ended.
   Shape shape_;
   /// Depth of elements; −1 until the first.

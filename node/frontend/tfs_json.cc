@@ -97,9 +97,12 @@ Shape DeclaredShape(const TensorSpec& spec) {
 /// Builders of all inputs of a signature.
 class InputBuilders {
  public:
-  explicit InputBuilders(const Signature& signature) : signature_(signature) {
+  /// `text_end` as JsonTensorBuilder's.
+  InputBuilders(const Signature& signature, const char* text_end) : signature_(signature) {
     builders_.reserve(signature.inputs.size());
-    for (const TensorSpec& spec : signature.inputs) builders_.emplace_back(spec.name, spec.dtype, DeclaredShape(spec));
+    for (const TensorSpec& spec : signature.inputs) {
+      builders_.emplace_back(spec.name, spec.dtype, DeclaredShape(spec), text_end);
+    }
   }
 
   absl::Status Check() const {
@@ -195,8 +198,8 @@ absl::Status ReadNamedRows(ondemand::value value, InputBuilders* builders) {
 }
 
 absl::StatusOr<std::vector<Tensor>> ReadTensors(const Signature& signature, bool named, bool rows,
-                                                ondemand::value value) {
-  InputBuilders builders(signature);
+                                                ondemand::value value, const char* text_end) {
+  InputBuilders builders(signature, text_end);
   RETURN_IF_ERROR(builders.Check());
   if (!named) {
     ASSIGN_OR_RETURN(JsonTensorBuilder* const only, builders.Only());
@@ -212,7 +215,7 @@ absl::StatusOr<std::vector<Tensor>> ReadTensors(const Signature& signature, bool
 using FindSignature = absl::FunctionRef<const Signature*(absl::string_view)>;
 
 /// Two walks: the first learns what is there, so that whatever is wrong gets the right words.
-absl::StatusOr<PredictJson> ReadCarefully(ondemand::document& document, FindSignature find) {
+absl::StatusOr<PredictJson> ReadCarefully(absl::string_view body, ondemand::document& document, FindSignature find) {
   ASSIGN_OR_RETURN(const Outline outline, ReadOutline(document));
   PredictJson request;
   request.row_format = outline.instances;
@@ -224,7 +227,8 @@ absl::StatusOr<PredictJson> ReadCarefully(ondemand::document& document, FindSign
   document.rewind();
   ondemand::value value;
   RETURN_IF_JSON_ERROR(document.find_field(outline.instances ? "instances" : "inputs").get(value));
-  ASSIGN_OR_RETURN(request.inputs, ReadTensors(*request.signature, outline.named, outline.instances, value));
+  ASSIGN_OR_RETURN(request.inputs,
+                   ReadTensors(*request.signature, outline.named, outline.instances, value, body.end()));
   return request;
 }
 
@@ -235,7 +239,7 @@ bool LooksNamed(const char* text, bool rows) {
 }
 
 /// One walk, for bodies whose signature is known before their tensors. False: it takes a closer look.
-bool ReadAtOnce(ondemand::document& document, FindSignature find, PredictJson* request) {
+bool ReadAtOnce(absl::string_view body, ondemand::document& document, FindSignature find, PredictJson* request) {
   ondemand::object object;
   if (document.get_object().get(object) != simdjson::SUCCESS) return false;
   bool name_read = false, data_read = false;
@@ -258,8 +262,8 @@ bool ReadAtOnce(ondemand::document& document, FindSignature find, PredictJson* r
       request->row_format = key == "instances";
       const std::string_view token = value.raw_json_token();
       if (token.empty() || (request->row_format && token[0] != '[')) return false;
-      absl::StatusOr<std::vector<Tensor>> inputs =
-          ReadTensors(*request->signature, LooksNamed(token.data(), request->row_format), request->row_format, value);
+      absl::StatusOr<std::vector<Tensor>> inputs = ReadTensors(
+          *request->signature, LooksNamed(token.data(), request->row_format), request->row_format, value, body.end());
       if (!inputs.ok()) return false;
       request->inputs = *std::move(inputs);
     }
@@ -274,11 +278,11 @@ absl::StatusOr<PredictJson> ReadPredictJson(absl::string_view body,
                                             absl::FunctionRef<const Signature*(absl::string_view)> find) {
   PredictJson request;
   ASSIGN_OR_RETURN(const bool read, ReadJsonDocument(body, [&](ondemand::document& document) -> absl::StatusOr<bool> {
-                     return ReadAtOnce(document, find, &request);
+                     return ReadAtOnce(body, document, find, &request);
                    }));
   if (read) return request;
   // A document that an error ended cannot be rewound.
-  return ReadJsonDocument(body, [&](ondemand::document& document) { return ReadCarefully(document, find); });
+  return ReadJsonDocument(body, [&](ondemand::document& document) { return ReadCarefully(body, document, find); });
 }
 
 }  // namespace portico
