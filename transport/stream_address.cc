@@ -67,7 +67,8 @@ absl::Status RemoveStale(const std::string& path) {
 
 /// Holds the lock of a path's folder: who binds and who removes take turns. −1 where it cannot be opened.
 int LockFolder(const std::string& path) {
-  const std::string folder = std::filesystem::path(path).parent_path();
+  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  const std::string folder = parent.empty() ? "." : parent.string();
   const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd >= 0) flock(fd, LOCK_EX);
   return fd;

@@ -33,12 +33,14 @@ ZmqPeer::ZmqPeer(Ref<ZmqListenerCore> core, std::string routing_id, uint64_t con
     : core(std::move(core)), routing_id(std::move(routing_id)), connection(connection), fd(fd) {}
 
 ZmqListenerCore::ZmqListenerCore(ZmqReactor& reactor, const std::string& endpoint, CallHandler& handler,
-                                 ListenOptions options, ZmqSocket socket, ZmqSocket monitor)
+                                 ListenOptions options, ZmqSocket socket, ZmqSocket monitor,
+                                 ListeningSocket file)
     : ZmqEndpoint(reactor),
       endpoint_(endpoint),
       options_(std::move(options)),
       handler_(handler),
       monitor_(std::move(monitor)),
+      file_(std::move(file)),
       hello_(HelloHeader(options_.self)) {
   MutexLock lock(&socket_mutex_);
   socket_ = std::move(socket);
@@ -83,6 +85,7 @@ void ZmqListenerCore::Close() {
   MutexLock lock(&socket_mutex_);
   socket_ = ZmqSocket();
   monitor_ = ZmqSocket();
+  file_ = ListeningSocket();
 }
 
 // --- Answers, on any thread ---

@@ -11,6 +11,7 @@
 #include "base/mutex.h"
 #include "transport/core_listener.h"
 #include "transport/malformed_log.h"
+#include "transport/stream_address.h"
 #include "transport/transport.h"
 #include "transport/zmq_pack.h"
 #include "transport/zmq_reactor.h"
@@ -45,8 +46,9 @@ struct ZmqPeer final : public RefCounted {
 class ZmqListenerCore final : public ZmqEndpoint {
  public:
   /// `socket` is bound; `handler` is used only until Close().
+  /// `file`: of a Unix socket, which goes with Close().
   ZmqListenerCore(ZmqReactor& reactor, const std::string& endpoint, CallHandler& handler, ListenOptions options,
-                  ZmqSocket socket, ZmqSocket monitor);
+                  ZmqSocket socket, ZmqSocket monitor, ListeningSocket file);
 
   /// On the reactor's thread, first.
   void Open();
@@ -112,6 +114,7 @@ class ZmqListenerCore final : public ZmqEndpoint {
   // Only on the reactor's thread.
   CallHandler& handler_;
   ZmqSocket monitor_;
+  ListeningSocket file_;
   std::vector<int> fds_;
   std::string hello_;
   bool leaving_ = false;

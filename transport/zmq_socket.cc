@@ -1,5 +1,6 @@
 #include "transport/zmq_socket.h"
 
+#include <fcntl.h>
 #include <zmq.h>
 
 #include <cerrno>
@@ -8,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/file.h"
 #include "base/status_macros.h"
 
 namespace portico {
@@ -223,7 +225,13 @@ absl::StatusOr<ZmqSocket> ZmqSocket::Monitor(void* context) {
   return monitor;
 }
 
-absl::Status ZmqSocket::Bind(const std::string& address) {
+absl::Status ZmqSocket::Bind(const std::string& address, int listening) {
+  if (listening >= 0) {
+    // libzmq closes what it is given.
+    const int own = fcntl(listening, F_DUPFD_CLOEXEC, 0);
+    if (own < 0) return ErrnoStatus(errno, "copy the socket of", address);
+    RETURN_IF_ERROR(Set(ZMQ_USE_FD, own));
+  }
   // Only where asked for: libzmq would write an IPv4 address as one of IPv6.
   RETURN_IF_ERROR(Set(ZMQ_IPV6, absl::StartsWith(address, "tcp://[") ? 1 : 0));
   return zmq_bind(handle_, address.c_str()) == 0 ? absl::OkStatus() : ZmqError("bind");

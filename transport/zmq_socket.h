@@ -66,7 +66,8 @@ class ZmqSocket {
 
   /// A socket that receives this one's ConnectionEvents. REQUIRES: called before Bind() and Connect().
   absl::StatusOr<ZmqSocket> Monitor(void* context);
-  absl::Status Bind(const std::string& address);
+  /// `listening`: a socket that listens at the address already; it stays the caller's. −1: libzmq makes one.
+  absl::Status Bind(const std::string& address, int listening = -1);
   absl::Status Connect(const std::string& address);
   /// The address that is bound, with its port.
   std::string BoundAddress() const;

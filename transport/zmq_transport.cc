@@ -1,4 +1,3 @@
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <zmq.h>
 
@@ -11,8 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/check.h"
-#include "base/file.h"
 #include "base/status_macros.h"
+#include "transport/stream_address.h"
 #include "transport/transport.h"
 #include "transport/zmq_channel.h"
 #include "transport/zmq_listener.h"
@@ -131,14 +130,20 @@ class ZmqTransport final : public Transport {
     if (secure) RETURN_IF_ERROR(Guard(domain, options.security.allowed_keys));
     ASSIGN_OR_RETURN(ZmqSocket socket, ZmqSocket::Router(context_, options.limits, options.security, domain));
     ASSIGN_OR_RETURN(ZmqSocket monitor, socket.Monitor(context_));
-    RETURN_IF_ERROR(WithContext(endpoint, socket.Bind(address.text)));
-    // A Unix socket's path is its only lock: who may not write to it can't connect.
-    if (!address.path.empty() && chmod(address.path.c_str(), 0600) != 0)
-      return ErrnoStatus(errno, "chmod", address.path);
+    // A Unix socket's path is its only lock. libzmq would take it from whoever listens there, open it to all, and leave
+    // it behind.
+    ListeningSocket file;
+    if (!address.path.empty()) {
+      StreamEndpoint local;
+      local.path = address.path;
+      ASSIGN_OR_RETURN(file, ListeningSocket::Open(local));
+    }
+    RETURN_IF_ERROR(WithContext(endpoint, socket.Bind(address.text, file.fd())));
     ZmqReactor& reactor = NextReactor();
     const std::string bound = absl::StrCat("zmq+", socket.BoundAddress());
     return std::make_unique<ZmqListener>(reactor, MakeRef<ZmqListenerCore>(reactor, bound, handler, std::move(options),
-                                                                           std::move(socket), std::move(monitor)));
+                                                                           std::move(socket), std::move(monitor),
+                                                                           std::move(file)));
   }
 
  private:

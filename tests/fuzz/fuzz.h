@@ -1,6 +1,6 @@
 #pragma once
 
-#include <unistd.h>
+#include <sys/mman.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -57,11 +57,10 @@ inline bool SameTensor(const Tensor& a, const Tensor& b) {
   return a.dtype() == b.dtype() && a.shape() == b.shape() && a.bytes() == b.bytes();
 }
 
-/// A file that holds what the current input says. One per process; readers get its path.
+/// A file that holds what the current input says, and that goes with the process however it ends; readers get its path.
 class FuzzFile {
  public:
-  explicit FuzzFile(absl::string_view name) : path_(absl::StrCat("/dev/shm/portico_fuzz_", getpid(), "_", name)) {}
-  ~FuzzFile() { std::remove(path_.c_str()); }
+  explicit FuzzFile(const char* name) : path_(absl::StrCat("/proc/self/fd/", memfd_create(name, MFD_CLOEXEC))) {}
   const std::string& path() const { return path_; }
   void Write(absl::string_view content) const {
     std::FILE* file = std::fopen(path_.c_str(), "wb");

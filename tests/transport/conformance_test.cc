@@ -1,8 +1,11 @@
 // What every transport has to do, whatever carries its bytes.
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <random>
@@ -510,6 +513,25 @@ TEST_P(TransportConformanceTest, AddressOffLoopbackWithoutKeysIsRefused) {
   RecordingHandler handler(Echo);
   const auto listener = transport_->Listen(GetParam().remote_endpoint, handler, {});
   EXPECT_EQ(listener.status().code(), absl::StatusCode::kFailedPrecondition) << listener.status();
+}
+
+TEST_P(TransportConformanceTest, ASocketsFileIsPrivateAndGoesWithItsListener) {
+  const std::string endpoint = GetParam().endpoint();
+  const std::string path = endpoint.substr(endpoint.find("://") + 3);
+  if (path[0] != '/') GTEST_SKIP() << "this scheme has no file";
+  RecordingHandler handler(Echo);
+  {
+    const auto listener = *transport_->Listen(endpoint, handler, {});
+    EXPECT_EQ(listener->endpoint(), endpoint);
+    struct stat found {};
+    ASSERT_EQ(stat(path.c_str(), &found), 0);
+    EXPECT_EQ(found.st_mode & 0777, 0600u);
+    const auto second = transport_->Listen(endpoint, handler, {});
+    EXPECT_EQ(second.status().code(), absl::StatusCode::kAlreadyExists) << second.status();
+    const auto channel = Connect(endpoint);
+    EXPECT_TRUE(CallAndWait(*channel, PeerHeader(), {}).ok()) << "the second one did no harm";
+  }
+  EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 TEST_P(TransportConformanceTest, EndpointThatCannotBeReadIsRefused) {

@@ -123,7 +123,7 @@ TEST(ShmPeerProcess, DISABLED_Calls) {
 
 class ShmTest : public ::testing::Test {
  protected:
-  std::string NewEndpoint() { return "shm://" + testing::TempDir() + UniqueName("portico-shm-"); }
+  std::string NewEndpoint() { return "shm://" + NewSocketPath(); }
   std::unique_ptr<Listener> Listen(CallHandler& handler, ListenOptions options = {}) {
     auto listener = transport_->Listen(NewEndpoint(), handler, std::move(options));
     EXPECT_TRUE(listener.ok()) << listener.status();

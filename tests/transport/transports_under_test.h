@@ -11,7 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
-#include "gtest/gtest.h"
+#include "tests/testing/temp_folder.h"
 #include "transport/transport.h"
 
 namespace portico {
@@ -35,6 +35,12 @@ inline std::string UniqueName(const std::string& prefix) {
   return absl::StrCat(prefix, getpid(), "-", next.fetch_add(1));
 }
 
+/// For a Unix socket, in a folder that goes with the process.
+inline std::string NewSocketPath() {
+  static const TempFolder folder;
+  return folder.File(UniqueName("socket-"));
+}
+
 inline std::vector<TransportUnderTest> TransportsUnderTest() {
   const auto zmq = [] { return NewZmqTransport({}, Clock::Real()); };
   const auto stream = [] { return NewStreamTransport({}, Clock::Real()); };
@@ -43,10 +49,10 @@ inline std::vector<TransportUnderTest> TransportsUnderTest() {
        [] { return NewStreamTransport({.loops = 3, .spin = absl::Microseconds(20)}, Clock::Real()); },
        [] { return std::string("tcp://127.0.0.1:0"); }, "tcp://0.0.0.0:0"},
       {"Tcp", stream, [] { return std::string("tcp://127.0.0.1:0"); }, "tcp://0.0.0.0:0"},
-      {"Unix", stream, [] { return "unix://" + testing::TempDir() + UniqueName("portico-test-"); }, ""},
-      {"Shm", stream, [] { return "shm://" + testing::TempDir() + UniqueName("portico-test-"); }, ""},
+      {"Unix", stream, [] { return "unix://" + NewSocketPath(); }, ""},
+      {"Shm", stream, [] { return "shm://" + NewSocketPath(); }, ""},
       {"ZmqTcp", zmq, [] { return std::string("zmq+tcp://127.0.0.1:0"); }, "zmq+tcp://0.0.0.0:0"},
-      {"ZmqIpc", zmq, [] { return "zmq+ipc://" + testing::TempDir() + UniqueName("portico-test-"); }, ""},
+      {"ZmqIpc", zmq, [] { return "zmq+ipc://" + NewSocketPath(); }, ""},
       {"Grpc", [] { return NewGrpcTransport(Clock::Real()); }, [] { return std::string("grpc://127.0.0.1:0"); },
        "grpc://0.0.0.0:0", 8},
       {"Inproc", [] { return NewInprocTransport(Clock::Real()); }, [] { return "inproc://" + UniqueName(""); }, ""},

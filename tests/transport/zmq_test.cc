@@ -1,6 +1,5 @@
 // What only ZeroMQ's transport has to stand: peers that break its framing, keys, libzmq's own habits.
 
-#include <sys/stat.h>
 #include <zmq.h>
 
 #include <memory>
@@ -329,16 +328,6 @@ TEST(ZmqTest, ChannelMayBeDestroyedInsideItsOwnCompletion) {
   });
   ASSERT_TRUE(done.WaitFor(1));
   EXPECT_TRUE(done.Take()[0]);
-}
-
-TEST(ZmqTest, IpcSocketIsOnlyForItsUser) {
-  RecordingHandler handler(Echo);
-  const auto transport = NewZmqTransport({}, Clock::Real());
-  const std::string path = testing::TempDir() + UniqueName("portico-ipc-");
-  const auto listener = *transport->Listen("zmq+ipc://" + path, handler, {});
-  struct stat info {};
-  ASSERT_EQ(stat(path.c_str(), &info), 0);
-  EXPECT_EQ(info.st_mode & 0777, 0600u);
 }
 
 TEST(ZmqTest, UnreadableEndpointsAreNamed) {
