@@ -7,7 +7,10 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -100,6 +103,19 @@ absl::Status WriteFileAtomically(const std::string& path, absl::string_view cont
   absl::Cleanup close_folder = [folder] { close(folder); };
   if (fsync(folder) != 0) return ErrnoStatus(errno, "fsync folder of", path);
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> MakeUniqueFolder(absl::string_view prefix) {
+  std::string path = absl::StrCat(prefix, "XXXXXX");
+  if (mkdtemp(path.data()) == nullptr) return ErrnoStatus(errno, "make folder", path);
+  return path;
+}
+
+absl::StatusOr<std::string> MakeTemporaryFolder(absl::string_view name) {
+  std::error_code error;
+  const std::filesystem::path parent = std::filesystem::temp_directory_path(error);
+  if (error) return ErrnoStatus(error.value(), "find the folder of temporary files", parent.string());
+  return MakeUniqueFolder(absl::StrCat(parent.string(), "/", name));
 }
 
 absl::StatusOr<Ref<MappedFile>> MappedFile::Open(const std::string& path) {

@@ -16,6 +16,12 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes
 /// whole new one, whatever happens.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content);
 
+/// Makes a new folder, `prefix` and six more characters, that only its owner may enter; its path. Whoever asks for it
+/// removes it.
+absl::StatusOr<std::string> MakeUniqueFolder(absl::string_view prefix);
+/// The same where temporary files are (TMPDIR, /tmp); `name` is how its own name begins.
+absl::StatusOr<std::string> MakeTemporaryFolder(absl::string_view name);
+
 /// A file mapped read-only. Shared through Ref; unmapped with the last one. Reading past what was mapped is impossible,
 /// but a file that shrinks while mapped raises SIGBUS: packages are immutable.
 class MappedFile final : public TensorOrigin {

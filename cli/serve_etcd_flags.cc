@@ -1,7 +1,5 @@
 #include "cli/serve_etcd_flags.h"
 
-#include <cerrno>
-#include <cstdlib>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -62,9 +60,7 @@ absl::StatusOr<std::unique_ptr<ServeEtcdRevisions>> ServeEtcdRevisions::Open(con
   ASSIGN_OR_RETURN(revisions->client_, EtcdClient::Create(options.etcd.etcd));
   revisions->folder_ = flags.revision_folder();
   if (revisions->folder_.empty()) {
-    std::string pattern = (std::filesystem::temp_directory_path() / "portico-revisions-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) return ErrnoStatus(errno, "make folder", pattern);
-    revisions->folder_ = pattern;
+    ASSIGN_OR_RETURN(revisions->folder_, MakeTemporaryFolder("portico-revisions-"));
     revisions->temporary_ = true;
   } else {
     std::error_code error;

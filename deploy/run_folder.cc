@@ -27,13 +27,13 @@ namespace fs = std::filesystem;
 /// With the 0 at its end, sun_path holds 108.
 constexpr size_t kMaxSocketPath = sizeof(sockaddr_un::sun_path) - 1;
 
+/// Sockets and pointers of a process that runs: where the system keeps such things, if it does.
 absl::StatusOr<std::string> NewTemporaryFolder() {
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
   std::error_code error;
   const bool usable = runtime != nullptr && fs::is_directory(runtime, error) && access(runtime, W_OK) == 0;
-  std::string path = absl::StrCat(usable ? runtime : "/tmp", "/portico-XXXXXX");
-  if (mkdtemp(path.data()) == nullptr) return ErrnoStatus(errno, "make folder", path);
-  return path;
+  // Not TMPDIR: the path of a socket has to be short.
+  return MakeUniqueFolder(absl::StrCat(usable ? runtime : "/tmp", "/portico-"));
 }
 
 absl::StatusOr<std::string> GivenFolder(const std::string& path) {

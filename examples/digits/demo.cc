@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -57,12 +56,6 @@ struct Product {
 void Say(const std::string& line) {
   std::printf("%s\n", line.c_str());
   std::fflush(stdout);
-}
-
-absl::StatusOr<std::string> NewFolder() {
-  std::string path = (std::filesystem::temp_directory_path() / "portico-demo-XXXXXX").string();
-  if (mkdtemp(path.data()) == nullptr) return ErrnoStatus(errno, "make folder", path);
-  return path;
 }
 
 /// The mesh file beside the packages. With --once on ports that the system chooses, so that it runs beside anything.
@@ -153,7 +146,7 @@ void PrintAddresses(const Flags& flags, const Heldout& heldout, const std::vecto
 absl::Status Run(const Flags& flags) {
   SignalFd signals({SIGINT, SIGTERM});
   ASSIGN_OR_RETURN(const Heldout heldout, ReadHeldout(flags.folder));
-  ASSIGN_OR_RETURN(const std::string folder, NewFolder());
+  ASSIGN_OR_RETURN(const std::string folder, MakeTemporaryFolder("portico-demo-"));
   const absl::Cleanup remove_folder = [&folder] {
     std::error_code ignored;
     std::filesystem::remove_all(folder, ignored);

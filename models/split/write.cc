@@ -42,10 +42,10 @@ class FolderTransaction {
   /// Saves `model` beside where it is to be, `path`.
   absl::Status Add(const Model& model, const fs::path& path) {
     RETURN_IF_ERROR(MakeFolders(path.parent_path()));
-    std::string temporary = (path.parent_path() / absl::StrCat(".", path.filename().string(), ".XXXXXX")).string();
-    if (mkdtemp(temporary.data()) == nullptr) return ErrnoStatus(errno, "folder", temporary);
+    ASSIGN_OR_RETURN(const std::string temporary, MakeUniqueFolder((path.parent_path() / absl::StrCat(
+                                                      ".", path.filename().string(), ".")).string()));
     folders_.push_back({path, temporary, false});
-    // mkdtemp's folders are private; a package is for whichever user serves it.
+    // Private so far; a package is for whichever user serves it.
     std::error_code error;
     fs::permissions(temporary,
                     fs::perms::group_read | fs::perms::group_exec | fs::perms::others_read | fs::perms::others_exec,

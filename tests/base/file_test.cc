@@ -45,6 +45,23 @@ TEST(FileTest, ErrorsNameTheFile) {
   EXPECT_FALSE(MappedFile::Open(folder.path()).ok());
 }
 
+TEST(FileTest, UniqueFoldersAreNewAndPrivate) {
+  TempFolder folder;
+  const auto one = MakeUniqueFolder(folder.path() + "/run-"), other = MakeUniqueFolder(folder.path() + "/run-");
+  ASSERT_TRUE(one.ok() && other.ok()) << one.status() << other.status();
+  EXPECT_NE(*one, *other);
+  EXPECT_EQ(one->find(folder.path() + "/run-"), 0u);
+  EXPECT_EQ(std::filesystem::status(*one).permissions(), std::filesystem::perms::owner_all);
+  EXPECT_EQ(MakeUniqueFolder(folder.path() + "/none/run-").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(FileTest, TemporaryFoldersAreWhereSuchAre) {
+  const auto made = MakeTemporaryFolder("portico-file-test-");
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(std::filesystem::path(*made).parent_path(), std::filesystem::temp_directory_path());
+  EXPECT_TRUE(std::filesystem::remove(*made));
+}
+
 TEST(DigestTest, MatchesTheKnownValueOfSha256) {
   EXPECT_EQ(Sha256("abc").Hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
