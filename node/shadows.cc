@@ -75,7 +75,7 @@ Shadows::~Shadows() { Stop(); }
 
 bool Shadows::Wants(const RequestContext& context) const {
   const TrafficArm& arm = *TrafficArm::Of(context);
-  return arm.copies() != nullptr && DrawsShadow(arm.model(), arm.copies()->plan, context);
+  return arm.copies() != nullptr && arm.copies()->draw.Draws(context);
 }
 
 void Shadows::Send(Answered answered) {
@@ -94,7 +94,7 @@ void Shadows::Send(Answered answered) {
 }
 
 void Shadows::Schedule(Executor::Task task) {
-  MutexLock lock(&mutex_);
+  MutexLock lock(&thread_mutex_);
   if (stopped_) return;
   if (thread_ == nullptr) thread_ = std::make_unique<ThreadPool>(ThreadPool::Options{1, "shadow", 10});
   thread_->Schedule(std::move(task));
@@ -144,7 +144,7 @@ void Shadows::Note(const Copy& copy, const AnswerComparison& comparison) {
   const TraceContext& trace = copy.answered.context->trace;
   Example example{clock_.Now(), absl::StrFormat("%016x%016x", trace.trace_id_high, trace.trace_id_low),
                   comparison.difference, comparison.where.substr(0, kMaxWhere)};
-  MutexLock lock(&mutex_);
+  MutexLock lock(&examples_mutex_);
   const std::pair<std::string, std::string> series(copy.model, copy.copies->plan.to.name);
   if (!examples_.contains(series) && examples_.size() >= kMaxSeries) return;
   std::vector<Example>& worst = examples_[series];
@@ -156,14 +156,14 @@ void Shadows::Note(const Copy& copy, const AnswerComparison& comparison) {
 }
 
 std::map<std::pair<std::string, std::string>, std::vector<Shadows::Example>> Shadows::Examples() const {
-  MutexLock lock(&mutex_);
+  MutexLock lock(&examples_mutex_);
   return examples_;
 }
 
 void Shadows::Stop() {
   std::unique_ptr<ThreadPool> thread;
   {
-    MutexLock lock(&mutex_);
+    MutexLock lock(&thread_mutex_);
     stopped_ = true;
     thread = std::move(thread_);
   }

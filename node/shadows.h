@@ -26,8 +26,9 @@ struct AnswerComparison;
 /// may serve the shadow, with a deadline of its own, at a lower priority, without retries, and without a word to what
 /// the router knows of replicas. Tensors are shared with the request.
 ///
-/// Threads: Wants() and Send() on any, neither waits; copies are sent and answers compared on one niced thread, which
-/// starts with the first. Where it does not keep up, copies are dropped, by number and bytes.
+/// Threads: Wants() and Send() on any; neither waits, and Wants(), which is all that requests without a copy meet,
+/// takes no lock. Copies are sent and answers compared on one niced thread, which starts with the first. Where it does
+/// not keep up, copies are dropped, by number and bytes.
 class Shadows {
  public:
   /// An answered request.
@@ -74,10 +75,12 @@ class Shadows {
 
   Router& router_;
   const Clock& clock_;
-  mutable Mutex mutex_;
-  std::unique_ptr<ThreadPool> thread_ ABSL_GUARDED_BY(mutex_);
-  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
-  std::map<std::pair<std::string, std::string>, std::vector<Example>> examples_ ABSL_GUARDED_BY(mutex_);
+  /// Who sends a copy meets it.
+  Mutex thread_mutex_;
+  std::unique_ptr<ThreadPool> thread_ ABSL_GUARDED_BY(thread_mutex_);
+  bool stopped_ ABSL_GUARDED_BY(thread_mutex_) = false;
+  mutable Mutex examples_mutex_;
+  std::map<std::pair<std::string, std::string>, std::vector<Example>> examples_ ABSL_GUARDED_BY(examples_mutex_);
 };
 
 }  // namespace portico

@@ -109,7 +109,7 @@ absl::StatusOr<ServableRef> LiveRevisions::Route(const ServableRef& ref, const R
       if (view->number != number) continue;
       const TrafficView* const traffic = view->TrafficOf(ref);
       if (traffic == nullptr) return view->Narrow(ref);
-      const Ref<const TrafficArm>& arm = traffic->Choose(ref.name, context);
+      const Ref<const TrafficArm>& arm = traffic->Choose(context);
       if (!context.shadow) context.arm = arm;
       return RefOf(arm->target());
     }

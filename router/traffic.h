@@ -8,7 +8,6 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "base/request_context.h"
 
 namespace portico {
 
@@ -90,13 +89,5 @@ absl::string_view RampStateName(TrafficSplit::Ramp::State state);
 void ApplyRamp(TrafficSplit* split);
 /// The share of all requests that the arm gets, in percent.
 double PercentOf(const TrafficSplit& split, const std::string& arm);
-
-/// By what requests for `model` are told apart; the same at every hop.
-uint64_t TrafficHash(absl::string_view model, TrafficSplit::By by, const RequestContext& context);
-/// The arm for a request. Pure. Equal hashes meet the same arm; where the weight of one arm grows relative to the
-/// others', only that arm gains requests, and where it shrinks only that one loses. REQUIRES: some weight is above 0.
-size_t PickArm(const TrafficSplit& split, uint64_t hash);
-/// Whether the request is one of those that are copied.
-bool DrawsShadow(absl::string_view model, const TrafficSplit::Shadow& shadow, const RequestContext& context);
 
 }  // namespace portico

@@ -145,8 +145,7 @@ absl::flat_hash_map<std::string, std::shared_ptr<const TrafficView>> TrafficArms
     if (std::find(served.begin(), served.end(), model) == served.end()) continue;
     std::shared_ptr<TrafficArm::Copies> copies;
     if (split.shadow.has_value()) {
-      copies = std::make_shared<TrafficArm::Copies>();
-      copies->plan = *split.shadow;
+      copies = std::make_shared<TrafficArm::Copies>(model, *split.shadow);
       copies->tally = TallyOf(model, split.shadow->to.name);
       if (const Revision::Model* to = revision.FindModel(split.shadow->to.model); to != nullptr) {
         for (const Revision::Pin& pin : to->pins) {
@@ -154,8 +153,7 @@ absl::flat_hash_map<std::string, std::shared_ptr<const TrafficView>> TrafficArms
         }
       }
     }
-    auto view = std::make_shared<TrafficView>();
-    view->split = split;
+    auto view = std::make_shared<TrafficView>(model, split);
     for (const TrafficSplit::Arm& arm : split.arms) {
       // What the shadow answers itself is not compared with itself.
       const bool copied = copies != nullptr && arm.target != copies->plan.to;

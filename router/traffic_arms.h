@@ -20,6 +20,7 @@
 #include "base/request_arm.h"
 #include "router/latency_quantile.h"
 #include "router/traffic.h"
+#include "router/traffic_draw.h"
 
 namespace portico {
 
@@ -81,7 +82,10 @@ class TrafficArm final : public RequestArm {
  public:
   /// What copies are made of, where they are; shared by the arms of a split.
   struct Copies {
-    TrafficSplit::Shadow plan;
+    Copies(absl::string_view model, const TrafficSplit::Shadow& shadow) : plan(shadow), draw(model, shadow) {}
+
+    const TrafficSplit::Shadow plan;
+    const ShadowDraw draw;
     Digest digest;
     std::shared_ptr<ArmTally> tally;
   };
@@ -114,15 +118,17 @@ class TrafficArm final : public RequestArm {
 
 /// The split of one name in one revision, with its arms ready for requests. Immutable.
 struct TrafficView {
-  TrafficSplit split;
+  /// `model`: that is asked for.
+  TrafficView(absl::string_view model, const TrafficSplit& split) : split(split), draw(model, split) {}
+
+  const TrafficSplit split;
+  const TrafficDraw draw;
   std::vector<Ref<const TrafficArm>> arms;
 
   /// The version that most requests get.
   const TrafficSplit::Target& Heaviest() const;
-  /// The arm for a request for `model`.
-  const Ref<const TrafficArm>& Choose(absl::string_view model, const RequestContext& context) const {
-    return arms[PickArm(split, TrafficHash(model, split.by, context))];
-  }
+  /// The arm for a request for the model.
+  const Ref<const TrafficArm>& Choose(const RequestContext& context) const { return arms[draw.Pick(context)]; }
 };
 
 /// Where counts of arms live, by model and arm. Thread-safe; outlives the views that it makes.

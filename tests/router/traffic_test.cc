@@ -23,10 +23,14 @@ TrafficSplit Split(const std::vector<std::pair<std::string, double>>& arms) {
   return split;
 }
 
-size_t ArmOf(const TrafficSplit& split, int request) { return PickArm(split, MixBits(static_cast<uint64_t>(request))); }
+TrafficDraw DrawOf(const TrafficSplit& split) { return TrafficDraw("m", split); }
+
+size_t ArmOf(const TrafficDraw& draw, int request) {
+  return draw.PickByHash(MixBits(static_cast<uint64_t>(request)));
+}
 
 TEST(TrafficTest, ArmsGetTheirShares) {
-  const TrafficSplit split = Split({{"a", 90}, {"b", 9}, {"c", 1}, {"none", 0}});
+  const TrafficDraw split = DrawOf(Split({{"a", 90}, {"b", 9}, {"c", 1}, {"none", 0}}));
   std::map<size_t, int> got;
   for (int i = 0; i < kRequests; ++i) ++got[ArmOf(split, i)];
   EXPECT_NEAR(got[0], 0.90 * kRequests, 500);
@@ -42,12 +46,13 @@ TEST(TrafficTest, GrowingArmTakesRequestsAndNoOtherGainsAny) {
   ramp.steps = {1, 5, 25, 50, 100};
   ApplyRamp(&split);
   for (; ramp.step + 1 < ramp.steps.size();) {
-    const TrafficSplit before = split;
+    const TrafficDraw before = DrawOf(split);
     ++ramp.step;
     ApplyRamp(&split);
+    const TrafficDraw after = DrawOf(split);
     int moved = 0;
     for (int i = 0; i < kRequests; ++i) {
-      const size_t was = ArmOf(before, i), is = ArmOf(split, i);
+      const size_t was = ArmOf(before, i), is = ArmOf(after, i);
       if (was == is) continue;
       ++moved;
       ASSERT_EQ(is, 2u) << "request " << i << " went from arm " << was;
@@ -59,15 +64,20 @@ TEST(TrafficTest, GrowingArmTakesRequestsAndNoOtherGainsAny) {
   // Taken back, everybody is where he was without the ramp.
   ramp.state = TrafficSplit::Ramp::State::kRolledBack;
   ApplyRamp(&split);
-  const TrafficSplit without = Split({{"a", 60}, {"b", 40}});
-  for (int i = 0; i < kRequests; ++i) ASSERT_EQ(ArmOf(split, i), ArmOf(without, i));
+  const TrafficDraw back = DrawOf(split), without = DrawOf(Split({{"a", 60}, {"b", 40}}));
+  for (int i = 0; i < kRequests; ++i) ASSERT_EQ(ArmOf(back, i), ArmOf(without, i));
 }
 
 TEST(TrafficTest, RequestsStickByKeyTenantOrNotAtAll) {
   RequestContext first, second;
   first.draw = 1;
   second.draw = 2;
-  const auto same = [&](TrafficSplit::By by) { return TrafficHash("m", by, first) == TrafficHash("m", by, second); };
+  const auto hash = [](absl::string_view model, TrafficSplit::By by, const RequestContext& context) {
+    TrafficSplit split = Split({{"a", 1}});
+    split.by = by;
+    return TrafficDraw(model, split).HashOf(context);
+  };
+  const auto same = [&](TrafficSplit::By by) { return hash("m", by, first) == hash("m", by, second); };
   EXPECT_FALSE(same(TrafficSplit::By::kKey)) << "without a key the draw decides";
   EXPECT_FALSE(same(TrafficSplit::By::kTenant));
   ASSERT_TRUE(TakeRequestKey("user 7", &first).ok());
@@ -77,7 +87,7 @@ TEST(TrafficTest, RequestsStickByKeyTenantOrNotAtAll) {
   first.tenant = second.tenant = "ads";
   EXPECT_TRUE(same(TrafficSplit::By::kTenant));
   // Who is in one model's canary is not for that reason in another's.
-  EXPECT_NE(TrafficHash("m", TrafficSplit::By::kKey, first), TrafficHash("n", TrafficSplit::By::kKey, first));
+  EXPECT_NE(hash("m", TrafficSplit::By::kKey, first), hash("n", TrafficSplit::By::kKey, first));
 }
 
 TEST(TrafficTest, KeyThatIsTooLongIsRefusedAndNoneIsNone) {
@@ -92,16 +102,35 @@ TEST(TrafficTest, KeyThatIsTooLongIsRefusedAndNoneIsNone) {
 TEST(TrafficTest, ShadowGetsItsPercentWhateverTheArm) {
   TrafficSplit::Shadow shadow;
   shadow.percent = 10;
-  const TrafficSplit split = Split({{"a", 50}, {"b", 50}});
+  TrafficSplit split = Split({{"a", 50}, {"b", 50}});
+  split.by = TrafficSplit::By::kRandom;
+  const TrafficDraw arms = DrawOf(split);
+  const ShadowDraw draw("m", shadow);
   std::map<size_t, int> copied;
   RequestContext context;
   for (int i = 0; i < kRequests; ++i) {
     context.draw = MixBits(static_cast<uint64_t>(i) + 1);
-    if (!DrawsShadow("m", shadow, context)) continue;
-    ++copied[PickArm(split, TrafficHash("m", TrafficSplit::By::kRandom, context))];
+    if (draw.Draws(context)) ++copied[arms.Pick(context)];
   }
   EXPECT_NEAR(copied[0], 0.05 * kRequests, 400);
   EXPECT_NEAR(copied[1], 0.05 * kRequests, 400);
+}
+
+TEST(TrafficTest, HashesAreWhatEarlierReleasesMeetToo) {
+  // Nodes of two releases answer one request: they have to choose the same arm.
+  RequestContext context;
+  context.draw = 0x1234'5678'9abc'def0;
+  TrafficSplit split = Split({{"1", 70}, {"canary", 30}});
+  split.by = TrafficSplit::By::kRandom;
+  EXPECT_EQ(TrafficDraw("digit", split).HashOf(context), MixBits(context.draw + StableHash("digit")));
+  const auto time = [&](absl::string_view arm, double weight) {
+    const uint64_t own = MixBits(TrafficDraw("digit", split).HashOf(context) ^ StableHash(arm));
+    return -std::log((static_cast<double>(own >> 11) + 0.5) * 0x1p-53) / weight;
+  };
+  for (int i = 0; i < 1000; ++i) {
+    context.draw = MixBits(static_cast<uint64_t>(i) + 1);
+    EXPECT_EQ(TrafficDraw("digit", split).Pick(context), time("1", 70) <= time("canary", 30) ? 0u : 1u);
+  }
 }
 
 /// `m` in versions 1 and 2, 70 to 30, served by one node; version 3 is its shadow.
