@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "node/process_name.h"
 
 namespace portico {
 namespace {
@@ -28,10 +29,29 @@ std::string Advertised(const std::string& endpoint, const std::string& host) {
   return endpoint;
 }
 
+EtcdRegistration::Holder HolderOf(absl::string_view value) {
+  EtcdRegistration::Holder holder;
+  const absl::StatusOr<RegisteredNode> node = ParseRegisteredNode(value);
+  if (!node.ok()) {
+    holder.who = "something that is no node";
+    return holder;
+  }
+  const std::string pid = PidOf(node->process);
+  holder.who = absl::StrCat("a node on host '", node->host, "'", pid.empty() ? "" : absl::StrCat(", process ", pid),
+                            node->endpoints.empty() ? "" : absl::StrCat(", at ", node->endpoints.front()));
+  holder.ttl = absl::Seconds(node->ttl_s);
+  const ProcessState state =
+      node->process == OwnProcessName() ? ProcessState::kEnded : StateOfProcess(node->process);
+  if (state == ProcessState::kEnded) holder.state = EtcdRegistration::Holder::State::kGone;
+  if (state == ProcessState::kRuns) holder.state = EtcdRegistration::Holder::State::kRuns;
+  return holder;
+}
+
 EtcdRegistration::Options RegistrationOf(const EtcdMembership::Options& options, const std::string& id) {
   EtcdRegistration::Options registration;
   registration.key = absl::StrCat(options.prefix, "/nodes/", id);
   registration.ttl = options.ttl;
+  registration.holder = HolderOf;
   return registration;
 }
 
@@ -47,6 +67,8 @@ EtcdMembership::EtcdMembership(Options options, const std::string& self, std::un
   said_.id = IdOf(options_);
   said_.host = OwnHost();
   said_.zone = options_.zone;
+  said_.process = OwnProcessName();
+  said_.ttl_s = absl::ToInt64Seconds(options_.ttl);
   EtcdResolver::Options resolver;
   resolver.nodes = options_.prefix + "/nodes/";
   resolver.own = said_.id;
@@ -74,7 +96,16 @@ EtcdMembership::~EtcdMembership() {
   resolver_ = nullptr;
 }
 
-void EtcdMembership::Join(const std::string& endpoint) {
+absl::Status EtcdMembership::Join(const std::string& endpoint) {
+  TellOf(endpoint);
+  const absl::Status status = registration_.WaitForFirst(options_.first_list);
+  if (status.ok()) return status;
+  return absl::Status(status.code(),
+                      absl::StrCat("node '", IdOf(options_), "': ", status.message(),
+                                   "; give this one a --node or --replica of its own, or stop that one"));
+}
+
+void EtcdMembership::TellOf(const std::string& endpoint) {
   MutexLock lock(&mutex_);
   joined_ = true;
   said_.endpoints.clear();

@@ -48,8 +48,10 @@ class EtcdMembership {
 
   const Resolver& resolver() const { return *resolver_; }
 
-  /// The node serves from now on; `endpoint`: its peer listener as bound, empty: it has none.
-  void Join(const std::string& endpoint);
+  /// The node serves from now on; `endpoint`: its peer listener as bound, empty: it has none. ALREADY_EXISTS where
+  /// another node has its name: at once where that one is of this machine, else as soon as it has outlived its lease.
+  /// Of one that was killed the name is taken over.
+  absl::Status Join(const std::string& endpoint);
   void SayServed(const std::vector<PeerState::Served>& served);
   void SayRevisions(const RevisionState& state);
   /// Nobody is to find it any more. Blocks for as long as etcd takes, some seconds at most.
@@ -58,6 +60,7 @@ class EtcdMembership {
  private:
   EtcdMembership(Options options, const std::string& self, std::unique_ptr<EtcdClient> client, const Resolver& inner,
                  MetricRegistry& metrics);
+  void TellOf(const std::string& endpoint);
   void Tell() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;

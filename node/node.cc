@@ -69,8 +69,7 @@ class NodeImpl final : public Node {
     RETURN_IF_ERROR(Assemble());
     RETURN_IF_ERROR(Bind());
     RETURN_IF_ERROR(LoadModels());
-    if (membership_ != nullptr) membership_->Join(peer_endpoint_);
-    return absl::OkStatus();
+    return membership_ == nullptr ? absl::OkStatus() : membership_->Join(peer_endpoint_);
   }
 
   const std::string& grpc_address() const override { return grpc_ == nullptr ? none_ : grpc_->address(); }

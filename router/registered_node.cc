@@ -27,6 +27,9 @@ RegisteredNode Parse(const simdjson::dom::element& root) {
   }
   node.host = Text(root["host"].get_string());
   node.zone = Text(root["zone"].get_string());
+  std::string_view process;
+  if (root["process"].get_string().get(process) == simdjson::SUCCESS) node.process = std::string(process);
+  if (root["ttl_s"].get_int64().get(node.ttl_s) != simdjson::SUCCESS) node.ttl_s = 0;
   for (const simdjson::dom::element from : root["models"].get_array()) {
     RegisteredNode::Model& model = node.models.emplace_back();
     model.name = Text(from["name"].get_string());
@@ -56,7 +59,9 @@ std::string FormatRegisteredNode(const RegisteredNode& node) {
   AddText("host", node.host, &out);
   out += ',';
   AddText("zone", node.zone, &out);
-  out += ",\"models\":[";
+  out += ',';
+  AddText("process", node.process, &out);
+  absl::StrAppend(&out, ",\"ttl_s\":", node.ttl_s, ",\"models\":[");
   for (const RegisteredNode::Model& model : node.models) {
     out += out.back() == '[' ? "{" : ",{";
     AddText("name", model.name, &out);

@@ -18,6 +18,10 @@ struct RegisteredNode {
   std::string host;
   /// Empty: not known.
   std::string zone;
+  /// Which process it is (node/process_name.h), and how long after its end this may still stand in etcd. Empty and 0:
+  /// an older release does not say.
+  std::string process;
+  int64_t ttl_s = 0;
   struct Model {
     std::string name;
     int64_t version = 0;

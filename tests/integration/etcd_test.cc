@@ -18,9 +18,11 @@
 #include "router/etcd/client.h"
 #include "router/etcd/mirror.h"
 #include "router/etcd/registration.h"
+#include "router/registered_node.h"
 #include "tests/integration/chaos_mesh.h"
 #include "tests/integration/etcd_process.h"
 #include "tests/integration/node_fixture.h"
+#include "tests/integration/portico_command.h"
 #include "tests/integration/serving_process.h"
 #include "tests/testing/model_builder.h"
 
@@ -48,7 +50,7 @@ class EtcdTest : public ::testing::Test {
     }
   }
 
-  std::unique_ptr<ServingProcess> Serve(const std::string& model, int replica, std::vector<std::string> more) const {
+  std::vector<std::string> ServeFlagsOf(const std::string& model, int replica, std::vector<std::string> more) const {
     std::vector<std::string> arguments = {"--model",       absl::StrCat(model, "=", folder_.path(), "/", model),
                                           "--node",        model,
                                           "--etcd",        etcd_.endpoint(),
@@ -56,7 +58,15 @@ class EtcdTest : public ::testing::Test {
                                           "--etcd-ttl",    "2",
                                           "--etcd-prefix", kPrefix};
     arguments.insert(arguments.end(), more.begin(), more.end());
-    return std::make_unique<ServingProcess>(std::move(arguments));
+    return arguments;
+  }
+  std::vector<std::string> ServeArguments(const std::string& model, int replica, std::vector<std::string> more) const {
+    std::vector<std::string> arguments = ServeFlagsOf(model, replica, std::move(more));
+    arguments.insert(arguments.begin(), "serve");
+    return arguments;
+  }
+  std::unique_ptr<ServingProcess> Serve(const std::string& model, int replica, std::vector<std::string> more) const {
+    return std::make_unique<ServingProcess>(ServeFlagsOf(model, replica, std::move(more)));
   }
   void StartLeaf(int replica) { leaves_[replica] = Serve("leaf", replica, {"--peer", "tcp://127.0.0.1:0"}); }
   void StartFront() { front_ = Serve("head", 0, {"--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"}); }
@@ -185,6 +195,64 @@ TEST_F(EtcdTest, ANodeStartsWithoutEtcdAndFindsOthersWhenItComes) {
   WaitForState(Endpoint(0), "here");
   BeginLoad();
   EndLoad("etcd came late");
+}
+
+TEST_F(EtcdTest, ASecondNodeOfTheSameNameDoesNotStart) {
+  StartFront();
+  StartLeaf(0);
+  WaitForState(Endpoint(0), "here");
+  const CommandResult second = RunPortico(ServeArguments("leaf", 0, {"--peer", "tcp://127.0.0.1:0"}));
+  EXPECT_EQ(second.end, "exit status 1");
+  EXPECT_THAT(second.output, HasSubstr(absl::StrCat("node 'leaf/0': key '", kPrefix,
+                                                    "/nodes/leaf/0': got it held by a node on host '")));
+  EXPECT_THAT(second.output, HasSubstr(absl::StrCat("', process ", leaves_[0]->pid(), ", at ", Endpoint(0),
+                                                    ", want it free; give this one a --node or --replica of its own, "
+                                                    "or stop that one")));
+  // The first one goes on as if nothing had been.
+  EXPECT_EQ(StateOf(Endpoint(0)), "here");
+  BeginLoad();
+  EndLoad("a second node of the same name");
+}
+
+TEST_F(EtcdTest, ANodeThatWasKilledComesBackUnderItsNameWhileItsLeaseStands) {
+  StartFront();
+  StartLeaf(0);
+  const std::string before = Endpoint(0);
+  WaitForState(before, "here");
+  kill(leaves_[0]->pid(), SIGKILL);
+  leaves_[0]->WaitForEnd();
+  // Well before its lease has run out, and at another address.
+  StartLeaf(0);
+  EXPECT_NE(Endpoint(0), before);
+  WaitForState(Endpoint(0), "here");
+  WaitForState(before, "");
+  BeginLoad();
+  EndLoad("killed and back");
+}
+
+TEST_F(EtcdTest, ANodeOfAnotherMachineIsWaitedForAsLongAsItsLeaseLasts) {
+  const auto client = *EtcdClient::Create(etcd_.options());
+  RegisteredNode other;
+  other.id = "leaf/0";
+  other.host = "elsewhere";
+  other.process = "another-boot/pid:[1]/17/1";
+  other.ttl_s = 2;
+  const int64_t lease = *client->GrantLease(absl::Seconds(2));
+  ASSERT_TRUE(client->Put(absl::StrCat(kPrefix, "/nodes/leaf/0"), FormatRegisteredNode(other), lease).ok());
+  StartLeaf(0);  // Its lease runs out: it was killed.
+  EXPECT_THAT(leaves_[0]->output(), HasSubstr("got it held by a node on host 'elsewhere', process 17, want it free"));
+  leaves_.clear();
+  WaitForRegistered(0);
+  // One that lives keeps it.
+  EtcdRegistration::Options options;
+  options.key = absl::StrCat(kPrefix, "/nodes/leaf/0");
+  options.ttl = absl::Seconds(2);
+  EtcdRegistration registration(options, *client, MetricRegistry::Null());
+  registration.Set(FormatRegisteredNode(other));
+  ASSERT_TRUE(registration.WaitForFirst(kPatience).ok());
+  const CommandResult second = RunPortico(ServeArguments("leaf", 0, {"--peer", "tcp://127.0.0.1:0"}));
+  EXPECT_EQ(second.end, "exit status 1");
+  EXPECT_THAT(second.output, HasSubstr("got it held by a node on host 'elsewhere', process 17, want it free; give"));
 }
 
 TEST_F(EtcdTest, ANodeThatIsAloneAnswersItsOwnPortals) {

@@ -1,6 +1,9 @@
 #include "router/etcd/registration.h"
 
 #include <functional>
+#include <optional>
+#include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -83,6 +86,74 @@ TEST_F(EtcdRegistrationTest, StopsWhileEtcdIsAway) {
   etcd_.Stop();
   registration_.Stop();
   EXPECT_TRUE(Says("v")) << "its lease runs out";
+}
+
+TEST_F(EtcdRegistrationTest, TheFirstWriteIsWaitedFor) {
+  registration_.Set("v");
+  EXPECT_TRUE(registration_.WaitForFirst(absl::InfiniteDuration()).ok());
+  EXPECT_TRUE(Says("v"));
+}
+
+TEST_F(EtcdRegistrationTest, AnEtcdThatIsAwayHoldsNobodyUp) {
+  etcd_.Stop();
+  registration_.Set("v");
+  EXPECT_TRUE(registration_.WaitForFirst(absl::Seconds(30)).ok());
+  etcd_.Start();
+  WaitFor([&] { return Says("v"); });
+}
+
+/// Another one has the key; `state`: what is known of it.
+class TakenKeyTest : public EtcdRegistrationTest {
+ protected:
+  TakenKeyTest() { etcd_.Put("/p/nodes/n/0", "theirs"); }
+  void Make(EtcdRegistration::Holder::State state, absl::Duration lateness = absl::Milliseconds(100)) {
+    EtcdRegistration::Options options = Options();
+    options.lateness = lateness;
+    options.holder = [this, state](absl::string_view value) {
+      asked_about_ = std::string(value);
+      return EtcdRegistration::Holder{state, "process 17", absl::Milliseconds(100)};
+    };
+    own_.emplace(std::move(options), *client_, MetricRegistry::Null());
+    own_->Set("ours");
+  }
+
+  std::string asked_about_;
+  std::optional<EtcdRegistration> own_;
+};
+
+TEST_F(TakenKeyTest, OfAProcessThatRunsItIsNotTaken) {
+  Make(EtcdRegistration::Holder::State::kRuns);
+  const absl::Status status = own_->WaitForFirst(absl::InfiniteDuration());
+  EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(status.message(), "key '/p/nodes/n/0': got it held by process 17, want it free");
+  own_->Stop();
+  EXPECT_EQ(asked_about_, "theirs");
+  EXPECT_TRUE(Says("theirs"));
+}
+
+TEST_F(TakenKeyTest, OfAProcessThatHasEndedItIsTakenAtOnce) {
+  Make(EtcdRegistration::Holder::State::kGone);
+  EXPECT_TRUE(own_->WaitForFirst(absl::InfiniteDuration()).ok());
+  EXPECT_TRUE(Says("ours"));
+  own_->Stop();
+  EXPECT_TRUE(etcd_.Keys().empty());
+}
+
+TEST_F(TakenKeyTest, OfAProcessOfWhichNothingIsKnownItIsTakenWhenItsLeaseHasRunOut) {
+  Make(EtcdRegistration::Holder::State::kUnknown, absl::Minutes(1));
+  etcd_.Delete("/p/nodes/n/0");
+  EXPECT_TRUE(own_->WaitForFirst(absl::InfiniteDuration()).ok());
+  EXPECT_TRUE(Says("ours"));
+}
+
+TEST_F(TakenKeyTest, OfAProcessThatOutlivesItsLeaseItIsNotTaken) {
+  Make(EtcdRegistration::Holder::State::kUnknown);
+  const absl::Time begin = absl::Now();
+  EXPECT_EQ(own_->WaitForFirst(absl::InfiniteDuration()).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_GE(absl::Now() - begin, absl::Milliseconds(190));
+  EXPECT_TRUE(Says("theirs"));
+  etcd_.Delete("/p/nodes/n/0");
+  WaitFor([&] { return Says("ours"); });
 }
 
 TEST_F(EtcdRegistrationTest, WithoutAValueNothingIsWritten) {
