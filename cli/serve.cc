@@ -254,6 +254,8 @@ class StatusFile {
   NodeStatus::Revisions revisions_ ABSL_GUARDED_BY(mutex_);
 };
 
+absl::string_view NameOf(int signal) { return signal == SIGINT ? "SIGINT" : "SIGTERM"; }
+
 absl::Status Serve(const Flags& flags) {
   if (!SetLogLevel(flags.log_level)) {
     return absl::InvalidArgumentError(
@@ -263,7 +265,13 @@ absl::Status Serve(const Flags& flags) {
   auto signals = std::make_unique<SignalFd>(std::initializer_list<int>{SIGINT, SIGTERM});
   std::unique_ptr<ServeEtcdRevisions> revisions;
   if (flags.revision == "etcd") {
-    ASSIGN_OR_RETURN(revisions, ServeEtcdRevisions::Open(flags.etcd));
+    int early = 0;
+    auto opened = ServeEtcdRevisions::Open(flags.etcd, [&] { return (early = signals->Next()) != 0; });
+    if (early != 0) {
+      LogInfo(absl::StrCat("stopping at ", NameOf(early), " before there was anything to serve"));
+      return absl::OkStatus();
+    }
+    ASSIGN_OR_RETURN(revisions, std::move(opened));
   }
   ASSIGN_OR_RETURN(Node::Options options,
                    OptionsFrom(flags, revisions == nullptr ? flags.revision : revisions->current()));
@@ -292,7 +300,7 @@ absl::Status Serve(const Flags& flags) {
   }
   if (signal == 0) signal = signals->Wait();
 
-  LogInfo(absl::StrCat("stopping at ", signal == SIGINT ? "SIGINT" : "SIGTERM", "; requests in hand finish"));
+  LogInfo(absl::StrCat("stopping at ", NameOf(signal), "; requests in hand finish"));
   // A second signal ends the process at once.
   signals.reset();
   RETURN_IF_ERROR(file.End());

@@ -50,7 +50,8 @@ absl::Status ServeEtcdFlags::Apply(Node::Options* options) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<ServeEtcdRevisions>> ServeEtcdRevisions::Open(const ServeEtcdFlags& flags) {
+absl::StatusOr<std::unique_ptr<ServeEtcdRevisions>> ServeEtcdRevisions::Open(
+    const ServeEtcdFlags& flags, const std::function<bool()>& given_up) {
   Node::Options options;
   RETURN_IF_ERROR(flags.Apply(&options));
   if (options.etcd.etcd.endpoints.empty()) {
@@ -72,7 +73,7 @@ absl::StatusOr<std::unique_ptr<ServeEtcdRevisions>> ServeEtcdRevisions::Open(con
   copy.prefix = options.etcd.prefix;
   revisions->copy_ = std::make_unique<EtcdRevisionCopy>(std::move(copy), *revisions->client_, MetricRegistry::Null());
   const bool has_one = ReadRevisionPointers(revisions->current()).ok();
-  RETURN_IF_ERROR(revisions->copy_->WaitForCurrent(has_one ? kShortPatience : kPatience));
+  RETURN_IF_ERROR(revisions->copy_->WaitForCurrent(has_one ? kShortPatience : kPatience, given_up));
   return revisions;
 }
 

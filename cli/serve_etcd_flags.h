@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -28,8 +29,10 @@ class ServeEtcdFlags final : public ServeFlags {
 /// What `--revision etcd` means: a mesh's revisions, copied from etcd for as long as this lives.
 class ServeEtcdRevisions {
  public:
-  /// Blocks until there is a current one, for 30 s at most. `folder`: as --revision-folder says.
-  static absl::StatusOr<std::unique_ptr<ServeEtcdRevisions>> Open(const ServeEtcdFlags& flags);
+  /// Blocks until there is a current one, for 30 s at most; CANCELLED soon after `given_up`, which is asked again and
+  /// again, says true.
+  static absl::StatusOr<std::unique_ptr<ServeEtcdRevisions>> Open(const ServeEtcdFlags& flags,
+                                                                  const std::function<bool()>& given_up);
   ~ServeEtcdRevisions();
 
   /// Path of the pointer to the current one.

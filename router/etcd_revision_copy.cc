@@ -19,6 +19,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr absl::Duration kLookPeriod = absl::Milliseconds(20);
+/// After so long somebody may wonder.
+constexpr absl::Duration kQuiet = absl::Seconds(1);
+
 uint64_t NumberIn(const EtcdMirror::Entries& entries, absl::string_view key) {
   const auto found = entries.find(key);
   uint64_t number = 0;
@@ -39,22 +43,27 @@ EtcdRevisionCopy::EtcdRevisionCopy(Options options, EtcdClient& client, MetricRe
       mirror_(MirrorOf(options_.prefix, [this](const EtcdMirror::Entries& entries) { Update(entries); }), client,
               metrics) {}
 
-absl::Status EtcdRevisionCopy::WaitForCurrent(absl::Duration timeout) {
-  const absl::Time until = absl::Now() + timeout;
-  {
-    MutexLock lock(&mutex_);
-    while (!copied_ && absl::Now() < until) changed_.WaitFor(&mutex_, until - absl::Now());
-    if (copied_) return absl::OkStatus();
+absl::Status EtcdRevisionCopy::WaitForCurrent(absl::Duration timeout, const std::function<bool()>& given_up) {
+  const absl::Time begin = absl::Now(), until = begin + timeout;
+  const std::string where = absl::StrCat("revisions below '", EtcdRevisionKeys(options_.prefix).mesh, "'");
+  for (bool said = false; absl::Now() < until;) {
+    {
+      MutexLock lock(&mutex_);
+      if (!copied_) changed_.WaitFor(&mutex_, std::min(until - absl::Now(), kLookPeriod));
+      if (copied_) return absl::OkStatus();
+    }
+    if (given_up && given_up()) return absl::CancelledError(absl::StrCat(where, ": given up waiting for one"));
+    if (said || absl::Now() - begin < kQuiet) continue;
+    said = true;
+    LogWarning(absl::StrCat(where, ": got none yet; waiting for ", absl::FormatDuration(timeout)));
   }
   const auto left_over = ReadRevisionPointers(current());
   if (!left_over.ok()) {
-    return absl::UnavailableError(absl::StrCat("revisions below '", EtcdRevisionKeys(options_.prefix).mesh,
-                                               "': got no current one within ", absl::FormatDuration(timeout),
+    return absl::UnavailableError(absl::StrCat(where, ": got no current one within ", absl::FormatDuration(timeout),
                                                ", want one; see --etcd and --etcd-prefix, and run 'portico apply'"));
   }
-  LogWarning(absl::StrCat("revisions below '", EtcdRevisionKeys(options_.prefix).mesh,
-                          "': etcd has not answered; starting with revision ", left_over->current, " of folder '",
-                          options_.folder, "'"));
+  LogWarning(absl::StrCat(where, ": etcd has not answered; starting with revision ", left_over->current,
+                          " of folder '", options_.folder, "'"));
   return absl::OkStatus();
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -44,8 +45,8 @@ class EtcdRevisionCopy {
   EtcdRevisionCopy(Options options, EtcdClient& client, MetricRegistry& metrics);
 
   /// Blocks until there is a current revision in the folder, of etcd's if it answers in time; at most so long.
-  /// UNAVAILABLE where there is none then.
-  absl::Status WaitForCurrent(absl::Duration timeout);
+  /// UNAVAILABLE where there is none then. `given_up`: asked many times a second; true: CANCELLED at once.
+  absl::Status WaitForCurrent(absl::Duration timeout, const std::function<bool()>& given_up = nullptr);
   /// Path of that pointer.
   std::string current() const { return options_.folder + "/current"; }
 

@@ -221,6 +221,17 @@ TEST_F(EtcdRevisionTest, OneAtATimeChangesAMeshAndWhatItLeftIsClearedUp) {
   EXPECT_THAT(next.output, HasSubstr("revision 3 is current"));
 }
 
+TEST_F(EtcdRevisionTest, ANodeThatWaitsForTheFirstRevisionEndsWhenItIsTold) {
+  std::vector<std::string> arguments = ServeArguments("back", 0);
+  arguments.insert(arguments.begin(), "serve");
+  PorticoCommand node(std::move(arguments));
+  ASSERT_TRUE(node.WaitForOutput("got none yet")) << node.output();
+  const absl::Time told = absl::Now();
+  node.process().Signal(SIGTERM);
+  EXPECT_EQ(node.WaitForEnd(), "exit status 0") << node.output();
+  EXPECT_LT(absl::Now() - told, absl::Seconds(15)) << "it would have waited for half a minute";
+}
+
 TEST_F(EtcdRevisionTest, ANodeStartsFromItsFolderWhereEtcdIsAway) {
   Apply(1);
   StartNodes();

@@ -84,6 +84,14 @@ TEST_F(EtcdRevisionCopyTest, WithoutARevisionItSaysWhatIsMissing) {
   EXPECT_TRUE(copy_->WaitForCurrent(absl::Seconds(30)).ok());
 }
 
+TEST_F(EtcdRevisionCopyTest, WhoGivesUpWaitsNoMore) {
+  Make();
+  int asked = 0;
+  const absl::Status status = copy_->WaitForCurrent(absl::InfiniteDuration(), [&] { return ++asked == 3; });
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  EXPECT_EQ(asked, 3);
+}
+
 TEST_F(EtcdRevisionCopyTest, TheFolderStandsInForEtcdAndOutlivesItsLoss) {
   WriteDocument(1);
   Point("current", 1);
