@@ -1,7 +1,6 @@
 // What hedging does for the slowest calls, and what it costs: two replicas answer after a millisecond, one call in a
 // hundred after a hundred. Replicas and client are two processes; an open loop sends.
 
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -20,6 +19,7 @@
 #include "base/mutex.h"
 #include "bench/load_generator.h"
 #include "bench/scenarios.h"
+#include "bench/server_process.h"
 #include "node/observe/metrics.h"
 #include "router/router.h"
 #include "router/static_resolver.h"
@@ -91,54 +91,18 @@ class SlowReplica final : public CallHandler {
     listeners.push_back(*std::move(listener));
   }
   PORTICO_CHECK(write(out, endpoints.data(), endpoints.size()) == static_cast<ssize_t>(endpoints.size()));
-  char end;
-  while (read(in, &end, 1) > 0) {
-  }
-  _exit(0);
+  ServerProcess::EndWith(in);
 }
-
-/// The replicas' process; ends when destroyed.
-class ReplicaProcess {
- public:
-  ReplicaProcess() {
-    int to_child[2], from_child[2];
-    PORTICO_CHECK(pipe(to_child) == 0 && pipe(from_child) == 0);
-    pid_ = fork();
-    PORTICO_CHECK(pid_ >= 0);
-    if (pid_ == 0) {
-      close(to_child[1]);
-      ServeReplicas(to_child[0], from_child[1]);
-    }
-    close(to_child[0]);
-    close(from_child[1]);
-    end_ = to_child[1];
-    FILE* in = fdopen(from_child[0], "r");
-    char first[256], second[256];
-    PORTICO_CHECK(std::fscanf(in, "%255s %255s", first, second) == 2);
-    std::fclose(in);
-    endpoints = {first, second};
-  }
-  ~ReplicaProcess() {
-    close(end_);
-    waitpid(pid_, nullptr, 0);
-  }
-
-  std::vector<std::string> endpoints;
-
- private:
-  pid_t pid_;
-  int end_;
-};
 
 // --- The client ---
 
 /// A router with one way to hedge, and what its calls took.
 class Client {
  public:
-  Client(const ReplicaProcess& replicas, const HedgePolicy& hedge)
+  Client(const ServerProcess& replicas, const HedgePolicy& hedge)
       : metrics_(PrometheusMetrics::Create()),
         transport_(NewTransports({}, Clock::Real())),
-        resolver_(std::map<std::string, std::vector<std::string>>{{"m", replicas.endpoints}}) {
+        resolver_(std::map<std::string, std::vector<std::string>>{{"m", {replicas.first(), replicas.second()}}}) {
     Router::Options options;
     options.default_policy.hedge = hedge;
     router_ = *Router::Create(std::move(options), *transport_, resolver_, Clock::Real(), *metrics_);
@@ -187,7 +151,7 @@ class Client {
 };
 
 void RunHedging(Report& report) {
-  const ReplicaProcess replicas;
+  const ServerProcess replicas(ServeReplicas);
   HedgePolicy fixed, learned;
   fixed.after = absl::Milliseconds(5);
   learned.percentile = 95;

@@ -1,7 +1,6 @@
 // A call through a portal's transport beside a plain ROUTER/DEALER echo of the very same frames. Client and server are
 // two processes; both servers live in one child process, of which only one works at a time.
 
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -13,6 +12,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,6 +23,7 @@
 #include "base/check.h"
 #include "base/mutex.h"
 #include "bench/scenarios.h"
+#include "bench/server_process.h"
 #include "transport/transport.h"
 #include "transport/zmq_pack.h"
 
@@ -90,10 +91,7 @@ void EchoRaw(void* router) {
   const std::string both = absl::StrCat(raw, "\n", (*listener)->endpoint(), "\n");
   PORTICO_CHECK(write(out, both.data(), both.size()) == static_cast<ssize_t>(both.size()));
   std::thread([router] { EchoRaw(router); }).detach();
-  char end;
-  while (read(in, &end, 1) > 0) {
-  }
-  _exit(0);
+  ServerProcess::EndWith(in);
 }
 
 /// A scheme and ZeroMQ's own transport to hold against it.
@@ -119,9 +117,9 @@ struct Route {
 };
 
 /// Runs the servers in a process of its own; ends it when destroyed.
-class ServerProcess {
+class EchoServers {
  public:
-  explicit ServerProcess(const Route& route) : transports(route.Options()) {
+  explicit EchoServers(const Route& route) : transports(route.Options()) {
     const std::string path = std::filesystem::temp_directory_path() / absl::StrCat("portico-bench-", getpid());
     const auto own = [this](const char* address, const std::string& path) {
       std::string text = address;
@@ -132,28 +130,13 @@ class ServerProcess {
     };
     const std::string endpoint = own(route.endpoint, path);
     const std::string raw_address = own(route.raw_address, path + "-raw");
-    int to_child[2], from_child[2];
-    PORTICO_CHECK(pipe(to_child) == 0 && pipe(from_child) == 0);
-    pid_ = fork();
-    PORTICO_CHECK(pid_ >= 0);
-    if (pid_ == 0) {
-      close(to_child[1]);
-      ServeBoth(endpoint, raw_address, transports, to_child[0], from_child[1]);
-    }
-    close(to_child[0]);
-    close(from_child[1]);
-    end_ = to_child[1];
-    FILE* in = fdopen(from_child[0], "r");
-    char raw[256], portal[256];
-    PORTICO_CHECK(std::fscanf(in, "%255s %255s", raw, portal) == 2);
-    std::fclose(in);
-    raw_endpoint = raw;
-    portal_endpoint = portal;
-    PORTICO_CHECK(clock_getcpuclockid(pid_, &cpu_clock_) == 0);
+    process_.emplace([&](int stop, int out) { ServeBoth(endpoint, raw_address, transports, stop, out); });
+    raw_endpoint = process_->first();
+    portal_endpoint = process_->second();
+    PORTICO_CHECK(clock_getcpuclockid(process_->pid(), &cpu_clock_) == 0);
   }
-  ~ServerProcess() {
-    close(end_);
-    waitpid(pid_, nullptr, 0);
+  ~EchoServers() {
+    process_.reset();
     for (const std::string& path : paths_) unlink(path.c_str());
   }
 
@@ -165,8 +148,7 @@ class ServerProcess {
   std::string raw_endpoint, portal_endpoint;
 
  private:
-  pid_t pid_;
-  int end_;
+  std::optional<ServerProcess> process_;
   clockid_t cpu_clock_;
   std::vector<std::string> paths_;
 };
@@ -207,7 +189,7 @@ Sample MakeSample(std::vector<double>& latencies_us, uint64_t calls, double seco
 /// The frames that the transport would send for one call, sent and received with nothing around them.
 class RawClient {
  public:
-  RawClient(const ServerProcess& server, const Load& load) : server_(server), context_(zmq_ctx_new()) {
+  RawClient(const EchoServers& server, const Load& load) : server_(server), context_(zmq_ctx_new()) {
     std::string header;
     EncodeHeader(load.Header(), {PeerHeader::Kind::kCall, 1, 100'000, absl::MakeConstSpan(&load.payload, 1)}, &header);
     pack_.Append(header, absl::MakeConstSpan(&load.payload, 1));
@@ -266,7 +248,7 @@ class RawClient {
     }
   }
 
-  const ServerProcess& server_;
+  const EchoServers& server_;
   void* const context_;
   void* dealer_;
   Pack pack_;
@@ -275,7 +257,7 @@ class RawClient {
 /// Calls through the transport; every answer starts the next call from the callback, as a portal's continuation would.
 class PortalClient {
  public:
-  PortalClient(const ServerProcess& server, const Load& load) : server_(server), load_(load), header_(load.Header()) {
+  PortalClient(const EchoServers& server, const Load& load) : server_(server), load_(load), header_(load.Header()) {
     auto channel = transport_->Connect(server.portal_endpoint, {});
     PORTICO_CHECK(channel.ok());
     channel_ = *std::move(channel);
@@ -342,7 +324,7 @@ class PortalClient {
     if (--running_ == 0) idle_.NotifyAll();
   }
 
-  const ServerProcess& server_;
+  const EchoServers& server_;
   const Load& load_;
   const PeerHeader header_;
   // Only on the transport's one reactor while calls run.
@@ -391,7 +373,7 @@ Figure Compare(std::string name, std::string unit, const std::vector<Sample>& po
   return figure;
 }
 
-void RunCase(const ServerProcess& server, const Route& route, const Case& c, Report& report) {
+void RunCase(const EchoServers& server, const Route& route, const Case& c, Report& report) {
   const Load load(c.bytes);
   RawClient raw_client(server, load);
   PortalClient portal_client(server, load);
@@ -424,7 +406,7 @@ void RunCase(const ServerProcess& server, const Route& route, const Case& c, Rep
 void RunAll(const Route& route, Report& report) {
   TuneAllocator();
   // Forks, so no thread may run yet.
-  const ServerProcess server(route);
+  const EchoServers server(route);
   const bool in_us = route.latency_us_at_most != 0;
   for (const Case& c : {Case{"64B", 64, 1, in_us ? route.latency_us_at_most : route.latency_at_most, 0, 0, in_us},
                         Case{"64B", 64, 64, 0, route.calls_at_least, 6},

@@ -19,8 +19,7 @@
 #include "tests/integration/node_fixture.h"
 #include "tests/integration/portico_command.h"
 #include "tests/integration/serving_process.h"
-#include "tests/testing/temp_folder.h"
-#include "tests/testing/version_model.h"
+#include "tests/integration/version_chain.h"
 
 namespace portico {
 namespace {
@@ -28,23 +27,10 @@ namespace {
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
-/// `head` answers `own` itself and `y` through a portal to `m`; each is the number of its version, times 64. Every
-/// revision has the same version of both.
-class EtcdRevisionTest : public ::testing::Test {
+class EtcdRevisionTest : public VersionChainTest {
  protected:
-  EtcdRevisionTest() { Publish(1); }
   ~EtcdRevisionTest() override { StopClients(); }
 
-  void Publish(int64_t version) const {
-    PublishVersion(VersionModel(version), folder_.Folder("m"), version);
-    ModelBuilder head;
-    head.Input("x", DType::kFloat, {"N", 64})
-        .Output("own", DType::kFloat, {"N", 1})
-        .Output("y", DType::kFloat, {"N", 2});
-    head.Initializer("w", Tensor::Of<float>({64, 1}, std::vector<float>(64, static_cast<float>(version))));
-    head.Node("MatMul", {"x", "w"}, {"own"}).Portal("Remote", "m", {"x"}, {"y"}, {DType::kFloat}, {"N,2"});
-    PublishVersion(head, folder_.Folder("head"), version);
-  }
   CommandResult Apply(int64_t version, std::vector<std::string> more = {}) const {
     const std::string mesh = folder_.Write(
         "mesh.yaml", absl::StrFormat("mesh: chain\nmodels:\n  m: {path: m, versions: [%d]}\n"
@@ -75,36 +61,7 @@ class EtcdRevisionTest : public ::testing::Test {
     front_ = std::make_unique<ServingProcess>(ServeArguments("front", 0));
   }
 
-  void StartClients() {
-    for (int i = 0; i < 2; ++i) clients_.emplace_back([this, address = front_->Address("grpc")] { Call(address); });
-  }
-  void StopClients() {
-    stop_ = true;
-    for (std::thread& client : clients_) client.join();
-    clients_.clear();
-  }
-  void WaitForAnswers(int64_t more) const {
-    const int64_t until = answers_ + more;
-    for (const absl::Time end = absl::Now() + absl::Seconds(30); answers_ < until && absl::Now() < end;) {
-      absl::SleepFor(absl::Milliseconds(1));
-    }
-    EXPECT_GE(answers_, until);
-  }
-  void Call(const std::string& address) {
-    PredictClient client(address);
-    const Tensor x = Tensor::Of<float>({1, 64}, std::vector<float>(64, 1));
-    while (!stop_) {
-      const absl::StatusOr<Outputs> outputs = client.Predict("head", {{"x", x}});
-      std::string error = outputs.ok() ? "" : outputs.status().ToString();
-      if (outputs.ok()) {
-        const float own = outputs->at("own").data<float>()[0], y = outputs->at("y").data<float>()[0];
-        if (own != y) error = absl::StrCat("an answer of versions ", own / 64, " and ", y / 64);
-        last_version_ = static_cast<int64_t>(own / 64);
-        ++answers_;
-      }
-      if (!error.empty() && failures_.fetch_add(1) < 5) ADD_FAILURE() << error;
-    }
-  }
+  void StartClients() { VersionChainTest::StartClients(front_->Address("grpc"), 2); }
   /// The portal finds its target when that has registered.
   void WaitForFirstAnswer() {
     PredictClient client(front_->Address("grpc"));
@@ -116,15 +73,9 @@ class EtcdRevisionTest : public ::testing::Test {
     ASSERT_TRUE(status.ok()) << status;
   }
 
-  const TempFolder folder_;
   EtcdProcess etcd_;
   std::unique_ptr<ServingProcess> back_[2];
   std::unique_ptr<ServingProcess> front_;
-  std::atomic<bool> stop_{false};
-  std::atomic<int64_t> answers_{0};
-  std::atomic<int64_t> failures_{0};
-  std::atomic<int64_t> last_version_{0};
-  std::vector<std::thread> clients_;
 };
 
 TEST_F(EtcdRevisionTest, FlipsUnderLoadFailNoRequestMixNoVersionsAndGoBack) {

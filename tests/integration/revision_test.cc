@@ -21,8 +21,7 @@
 #include "router/revision_pointers.h"
 #include "tests/integration/node_fixture.h"
 #include "tests/integration/portico_command.h"
-#include "tests/testing/temp_folder.h"
-#include "tests/testing/version_model.h"
+#include "tests/integration/version_chain.h"
 
 namespace portico {
 namespace {
@@ -37,26 +36,8 @@ int FromEnvironment(const char* name, int otherwise) {
   return text == nullptr ? otherwise : std::atoi(text);
 }
 
-/// A mesh of two models in a chain, each version of which says its number: `head` answers `own` itself, and `y` through
-/// a portal to `m` that names no version. In every revision both have the same version, so an answer whose halves
-/// differ was given by two revisions.
-class RevisionTest : public ::testing::Test {
+class RevisionTest : public VersionChainTest {
  protected:
-  RevisionTest() { Publish(1); }
-  ~RevisionTest() override { StopClients(); }
-
-  /// Version folders of both models.
-  void Publish(int64_t version) const {
-    PublishVersion(VersionModel(version), folder_.Folder("m"), version);
-    const std::vector<float> weights(64, static_cast<float>(version));
-    ModelBuilder head;
-    head.Input("x", DType::kFloat, {"N", 64}).Output("own", DType::kFloat, {"N", 1});
-    head.Output("y", DType::kFloat, {"N", 2}).Initializer("w", Tensor::Of<float>({64, 1}, weights));
-    head.Node("MatMul", {"x", "w"}, {"own"});
-    head.Portal("Remote", "m", {"x"}, {"y"}, {DType::kFloat}, {"N,2"});
-    PublishVersion(head, folder_.Folder("head"), version);
-  }
-
   /// mesh.yaml, replaced at once.
   std::string WriteMesh(int64_t version, const std::string& nodes = kNodes) const {
     const std::string text = absl::StrFormat(
@@ -77,50 +58,10 @@ class RevisionTest : public ::testing::Test {
     return status.value_or(NodeStatus());
   }
 
-  void StartClients(const std::string& address) {
-    for (int i = 0; i < kClients; ++i) clients_.emplace_back([this, address, i] { Call(address, i + 1); });
-  }
-  void StopClients() {
-    stop_ = true;
-    for (std::thread& client : clients_) client.join();
-    clients_.clear();
-  }
-  void WaitForAnswers(int64_t more) const {
-    const int64_t until = answers_ + more;
-    for (const absl::Time end = absl::Now() + absl::Seconds(30); answers_ < until && absl::Now() < end;) {
-      absl::SleepFor(absl::Milliseconds(1));
-    }
-    EXPECT_GE(answers_, until);
-  }
-
-  void Call(const std::string& address, int64_t rows) {
-    PredictClient client(address);
-    const Tensor x = Tensor::Of<float>({rows, 64}, std::vector<float>(static_cast<size_t>(rows) * 64, 1));
-    while (!stop_) {
-      const absl::StatusOr<Outputs> outputs = client.Predict("head", {{"x", x}});
-      if (!outputs.ok()) {
-        Fail(outputs.status().ToString());
-        continue;
-      }
-      const float own = outputs->at("own").data<float>()[0], y = outputs->at("y").data<float>()[0];
-      if (own != y) Fail(absl::StrCat("an answer of versions ", own / 64, " and ", y / 64));
-      last_version_ = static_cast<int64_t>(own / 64);
-      ++answers_;
-    }
-  }
-  void Fail(const std::string& what) {
-    if (failures_.fetch_add(1) < 5) ADD_FAILURE() << what;
-  }
+  void StartClients(const std::string& address) { VersionChainTest::StartClients(address, kClients); }
 
   static constexpr char kNodes[] =
       "nodes:\n  back: {serve: [m], replicas: 2}\n  front: {serve: [head], grpc: 0, http: 0}\n";
-
-  const TempFolder folder_;
-  std::atomic<bool> stop_{false};
-  std::atomic<int64_t> answers_{0};
-  std::atomic<int64_t> failures_{0};
-  std::atomic<int64_t> last_version_{0};
-  std::vector<std::thread> clients_;
 };
 
 TEST_F(RevisionTest, FlipsUnderLoadFailNoRequestAndMixNoVersions) {

@@ -25,6 +25,7 @@
 #include "gtest/gtest.h"
 #include "tests/testing/memory.h"
 #include "tests/transport/recording_handler.h"
+#include "tests/transport/stream_fixture.h"
 #include "tests/transport/transports_under_test.h"
 #include "transport/hello.h"
 #include "transport/shm_offer.h"
@@ -121,29 +122,12 @@ TEST(ShmPeerProcess, DISABLED_Calls) {
   for (;;) pause();
 }
 
-class ShmTest : public ::testing::Test {
+class ShmTest : public StreamFixture {
  protected:
   std::string NewEndpoint() { return "shm://" + NewSocketPath(); }
   std::unique_ptr<Listener> Listen(CallHandler& handler, ListenOptions options = {}) {
-    auto listener = transport_->Listen(NewEndpoint(), handler, std::move(options));
-    EXPECT_TRUE(listener.ok()) << listener.status();
-    return listener.ok() ? *std::move(listener) : nullptr;
+    return ListenAt(NewEndpoint(), handler, std::move(options));
   }
-  std::unique_ptr<Channel> Connect(const std::string& endpoint, ChannelOptions options = {}) {
-    auto channel = transport_->Connect(endpoint, std::move(options));
-    EXPECT_TRUE(channel.ok()) << channel.status();
-    return channel.ok() ? *std::move(channel) : nullptr;
-  }
-  Outcome CallAndWait(Channel& channel, const std::vector<Tensor>& tensors = {}) {
-    auto outcome = std::make_shared<Arrival<Outcome>>();
-    channel.Call(PeerHeader(), tensors, Deadline::In(absl::Seconds(20), Clock::Real()),
-                 [outcome](Outcome result) { outcome->Set(std::move(result)); });
-    if (!outcome->WaitFor(1, absl::Seconds(30))) return absl::InternalError("test: the call never completed");
-    return outcome->Take().front();
-  }
-
-  StreamTransportOptions quick_ = {.heartbeat = absl::Milliseconds(40)};
-  std::unique_ptr<Transport> transport_ = NewStreamTransport(quick_, Clock::Real());
 };
 
 TEST_F(ShmTest, LargeTensorsAreViewsOfTheSharedMemory) {
@@ -218,17 +202,7 @@ TEST_F(ShmTest, ThreadsThatSpinMissNothing) {
   }
 }
 
-TEST_F(ShmTest, IdleConnectionIsKeptByHeartbeats) {
-  RecordingHandler handler(Echo);
-  const auto listener = Listen(handler);
-  Arrival<PeerState> states;
-  ChannelOptions options;
-  options.on_state = [&](const PeerState& state) { states.Set(state); };
-  const auto channel = Connect(listener->endpoint(), options);
-  ASSERT_TRUE(CallAndWait(*channel).ok());
-  EXPECT_FALSE(states.WaitFor(2, absl::Milliseconds(800))) << "lost after twenty heartbeats";
-  EXPECT_TRUE(CallAndWait(*channel).ok());
-}
+TEST_F(ShmTest, IdleConnectionIsKeptByHeartbeats) { ExpectKeptByHeartbeats(NewEndpoint()); }
 
 // --- A peer that is killed ---
 

@@ -26,6 +26,7 @@
 #include "tests/testing/memory.h"
 #include "tests/transport/identity.h"
 #include "tests/transport/recording_handler.h"
+#include "tests/transport/stream_fixture.h"
 #include "tests/transport/transports_under_test.h"
 #include "transport/hello.h"
 #include "transport/stream_frame.h"
@@ -36,8 +37,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using Outcome = absl::StatusOr<PeerMessage>;
-
-void Echo(PeerMessage call, PeerReply reply) { reply(PeerHeader(), call.tensors); }
 
 std::string Framed(absl::string_view header, const std::vector<Tensor>& tensors = {}) {
   StreamQueue queue;
@@ -116,30 +115,12 @@ sockaddr_un UnixAddress(const std::string& path) {
   return address;
 }
 
-class StreamTest : public ::testing::Test {
+class StreamTest : public StreamFixture {
  protected:
   std::unique_ptr<Listener> Listen(CallHandler& handler, const std::string& endpoint = "tcp://127.0.0.1:0",
                                    ListenOptions options = {}) {
-    auto listener = transport_->Listen(endpoint, handler, std::move(options));
-    EXPECT_TRUE(listener.ok()) << listener.status();
-    return listener.ok() ? *std::move(listener) : nullptr;
+    return ListenAt(endpoint, handler, std::move(options));
   }
-  std::unique_ptr<Channel> Connect(const std::string& endpoint, ChannelOptions options = {}) {
-    auto channel = transport_->Connect(endpoint, std::move(options));
-    EXPECT_TRUE(channel.ok()) << channel.status();
-    return channel.ok() ? *std::move(channel) : nullptr;
-  }
-  Outcome CallAndWait(Channel& channel, const std::vector<Tensor>& tensors = {}) {
-    auto outcome = std::make_shared<Arrival<Outcome>>();
-    channel.Call(PeerHeader(), tensors, Deadline::In(absl::Seconds(20), Clock::Real()),
-                 [outcome](Outcome result) { outcome->Set(std::move(result)); });
-    if (!outcome->WaitFor(1, absl::Seconds(30))) return absl::InternalError("test: the call never completed");
-    return outcome->Take().front();
-  }
-
-  /// Heartbeats often, so that silence is noticed within a test's patience.
-  StreamTransportOptions quick_ = {.loops = 1, .heartbeat = absl::Milliseconds(40)};
-  std::unique_ptr<Transport> transport_ = NewStreamTransport(quick_, Clock::Real());
 };
 
 TEST_F(StreamTest, GarbageIsCutAndOthersGoOn) {
@@ -308,17 +289,7 @@ TEST_F(StreamTest, PeerThatPromisedNothingOrHoldsNothingHasFiveHeartbeats) {
   EXPECT_EQ(outcome.size(), 0u);
 }
 
-TEST_F(StreamTest, IdleConnectionIsKeptByHeartbeats) {
-  RecordingHandler handler(Echo);
-  const auto listener = Listen(handler);
-  Arrival<PeerState> states;
-  ChannelOptions options;
-  options.on_state = [&](const PeerState& state) { states.Set(state); };
-  const auto channel = Connect(listener->endpoint(), options);
-  ASSERT_TRUE(CallAndWait(*channel).ok());
-  EXPECT_FALSE(states.WaitFor(2, absl::Milliseconds(800))) << "lost after twenty heartbeats";
-  EXPECT_TRUE(CallAndWait(*channel).ok());
-}
+TEST_F(StreamTest, IdleConnectionIsKeptByHeartbeats) { ExpectKeptByHeartbeats("tcp://127.0.0.1:0"); }
 
 TEST_F(StreamTest, StormOfConnectionsIsBoundedAndPasses) {
   RecordingHandler handler(Echo);
