@@ -138,12 +138,19 @@ absl::Status CompleteStandalone(Node::Options* options) {
 
 absl::StatusOr<Node::Options> OptionsFrom(const Flags& flags, const std::string& pointer) {
   ASSIGN_OR_RETURN(Node::Options options, pointer.empty() ? StandaloneOptions(flags) : MeshOptions(flags, pointer));
-  options.http.threads = flags.http_threads;
+  if (flags.http_threads != 0) options.http.threads = flags.http_threads;
   if (flags.curve_key.empty() != flags.curve_allow.empty()) {
     return absl::InvalidArgumentError("--curve-key, --curve-allow: got one, want both: own keys, and who may connect");
   }
+  // Flags stand in for what the mesh says.
+  NodeKeys& keys = options.keys;
   if (!flags.curve_key.empty()) {
-    RETURN_IF_ERROR(ReadCurveKeys(flags.curve_key, flags.curve_allow, flags.curve_server_key, &options.listen_security,
+    keys.curve_key = flags.curve_key;
+    keys.curve_allow = flags.curve_allow;
+    keys.curve_server_key = flags.curve_server_key;
+  }
+  if (!keys.curve_key.empty()) {
+    RETURN_IF_ERROR(ReadCurveKeys(keys.curve_key, keys.curve_allow, keys.curve_server_key, &options.listen_security,
                                   &options.call_security));
   }
   for (const auto& group : flags.groups) RETURN_IF_ERROR(group->Apply(&options));

@@ -77,8 +77,17 @@ class PeerFlags final : public ServeFlags {
   }
 
   absl::Status ApplyTls(Node::Options* options) const {
-    if (key_.empty() && cert_.empty() && allow_.empty() && roots_.empty()) return absl::OkStatus();
-    if (key_.empty() || cert_.empty() || allow_.empty()) {
+    // Flags stand in for what the mesh says.
+    NodeKeys& keys = options->keys;
+    if (!(key_ + cert_ + allow_ + roots_).empty()) {
+      keys.peer_tls_key = key_;
+      keys.peer_tls_cert = cert_;
+      keys.peer_tls_allow = allow_;
+      keys.peer_tls_roots = roots_;
+    }
+    const std::string &key = keys.peer_tls_key, &cert = keys.peer_tls_cert, &allow = keys.peer_tls_allow;
+    if (key.empty() && cert.empty() && allow.empty() && keys.peer_tls_roots.empty()) return absl::OkStatus();
+    if (key.empty() || cert.empty() || allow.empty()) {
       return absl::InvalidArgumentError(
           "--peer-tls-key, --peer-tls-cert, --peer-tls-allow: got some of them, want all: own key, own certificate, "
           "and who may connect");
@@ -86,18 +95,18 @@ class PeerFlags final : public ServeFlags {
     if (!options->listen_security.own_secret_key.empty()) {
       return absl::InvalidArgumentError("--peer-tls-key, --curve-key: got both, want one of them");
     }
-    RETURN_IF_ERROR(CheckPrivateFile("--peer-tls-key", key_));
+    RETURN_IF_ERROR(CheckPrivateFile("--peer-tls-key", key));
     TransportSecurity& listen = options->listen_security;
-    ASSIGN_OR_RETURN(listen.own_secret_key, ReadPem("--peer-tls-key", key_));
-    ASSIGN_OR_RETURN(listen.own_public_key, ReadPem("--peer-tls-cert", cert_));
-    ASSIGN_OR_RETURN(const std::string allowed, ReadPem("--peer-tls-allow", allow_));
+    ASSIGN_OR_RETURN(listen.own_secret_key, ReadPem("--peer-tls-key", key));
+    ASSIGN_OR_RETURN(listen.own_public_key, ReadPem("--peer-tls-cert", cert));
+    ASSIGN_OR_RETURN(const std::string allowed, ReadPem("--peer-tls-allow", allow));
     listen.allowed_keys = {allowed};
     TransportSecurity& call = options->call_security;
     call.own_secret_key = listen.own_secret_key;
     call.own_public_key = listen.own_public_key;
     call.peer_public_key = allowed;
-    if (!roots_.empty()) {
-      ASSIGN_OR_RETURN(call.peer_public_key, ReadPem("--peer-tls-roots", roots_));
+    if (!keys.peer_tls_roots.empty()) {
+      ASSIGN_OR_RETURN(call.peer_public_key, ReadPem("--peer-tls-roots", keys.peer_tls_roots));
     }
     return absl::OkStatus();
   }

@@ -56,7 +56,9 @@ class SecurityFlags final : public ServeFlags {
   }
 
   absl::Status Apply(Node::Options* options) const override {
-    if (!tenants_.empty()) options->tenants.path = tenants_;
+    // Flags stand in for what the mesh says.
+    if (!tenants_.empty()) options->keys.tenants = tenants_;
+    if (!options->keys.tenants.empty()) options->tenants.path = options->keys.tenants;
     RETURN_IF_ERROR(ApplyTls(options));
     if (max_body_bytes_) {
       options->http.max_body_bytes = static_cast<uint64_t>(*max_body_bytes_);
@@ -82,11 +84,18 @@ class SecurityFlags final : public ServeFlags {
   }
 
   absl::Status ApplyTls(Node::Options* options) const {
-    if (key_.empty() != cert_.empty()) {
+    NodeKeys& keys = options->keys;
+    if (!(key_ + cert_ + client_ca_).empty()) {
+      keys.tls_key = key_;
+      keys.tls_cert = cert_;
+      keys.tls_client_ca = client_ca_;
+    }
+    const std::string &key = keys.tls_key, &cert = keys.tls_cert, &client_ca = keys.tls_client_ca;
+    if (key.empty() != cert.empty()) {
       return absl::InvalidArgumentError("--tls-key, --tls-cert: got one of them, want both");
     }
-    if (key_.empty()) {
-      if (client_ca_.empty()) return absl::OkStatus();
+    if (key.empty()) {
+      if (client_ca.empty()) return absl::OkStatus();
       return absl::InvalidArgumentError("--tls-client-ca: got it without --tls-key and --tls-cert; give them, too");
     }
     if (options->grpc.tls.enabled()) {
@@ -95,14 +104,14 @@ class SecurityFlags final : public ServeFlags {
     TlsFiles& source = options->tls_files;
     source.files.subject = "TLS keys";
     source.files.max_bytes = kMaxPemBytes;
-    source.files.paths = {key_, cert_};
-    if (!client_ca_.empty()) source.files.paths.push_back(client_ca_);
+    source.files.paths = {key, cert};
+    if (!client_ca.empty()) source.files.paths.push_back(client_ca);
     source.read = [paths = source.files.paths](const std::vector<std::string>& texts) { return KeysOf(paths, texts); };
     std::vector<std::string> texts(2);
-    ASSIGN_OR_RETURN(texts[0], Read("--tls-key", key_));
-    ASSIGN_OR_RETURN(texts[1], Read("--tls-cert", cert_));
-    if (!client_ca_.empty()) {
-      ASSIGN_OR_RETURN(texts.emplace_back(), Read("--tls-client-ca", client_ca_));
+    ASSIGN_OR_RETURN(texts[0], Read("--tls-key", key));
+    ASSIGN_OR_RETURN(texts[1], Read("--tls-cert", cert));
+    if (!client_ca.empty()) {
+      ASSIGN_OR_RETURN(texts.emplace_back(), Read("--tls-client-ca", client_ca));
     }
     ASSIGN_OR_RETURN(options->grpc.tls, source.read(texts));
     options->http.tls = options->grpc.tls;

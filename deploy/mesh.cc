@@ -26,6 +26,7 @@ namespace {
 
 constexpr int kMaxReplicas = 256;
 constexpr int kMaxWorkers = 4096;
+constexpr int kMaxHttpThreads = 256;
 constexpr size_t kMaxNameBytes = 64;
 
 /// Names go into file names, URLs and metrics.
@@ -122,7 +123,8 @@ class MeshReader {
       return from.Error(absl::StrCat(
           subject, ": got a name that is no good, want letters, digits, _, - and ., at most 64; rename it"));
     }
-    RETURN_IF_ERROR(from.CheckMap(subject, {"serve", "replicas", "grpc", "http", "peer", "workers", "zone"}));
+    RETURN_IF_ERROR(from.CheckMap(subject, {"serve", "replicas", "grpc", "http", "peer", "workers", "http_threads",
+                                            "zone", "security", "tls", "tenants"}));
     Revision::Node node;
     node.name = name;
     RETURN_IF_ERROR(ReadServe(subject, from, &node));
@@ -133,6 +135,10 @@ class MeshReader {
     if (const YamlNode* value = from.Find("workers")) {
       ASSIGN_OR_RETURN(node.workers, value->Integer(absl::StrCat(subject, ": workers"), 0, kMaxWorkers));
     }
+    if (const YamlNode* value = from.Find("http_threads")) {
+      ASSIGN_OR_RETURN(node.http_threads, value->Integer(absl::StrCat(subject, ": http_threads"), 0, kMaxHttpThreads));
+    }
+    RETURN_IF_ERROR(ReadNodeKeys(from, subject, folder_, &node.keys));
     if (const YamlNode* value = from.Find("zone")) {
       ASSIGN_OR_RETURN(node.zone, value->Text(absl::StrCat(subject, ": zone")));
     }

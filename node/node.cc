@@ -356,6 +356,8 @@ absl::StatusOr<Node::Options> Node::OptionsFor(const Revision& revision, const s
   options.http.address = own->http;
   options.peer = own->peer;
   options.workers = own->workers;
+  options.http.threads = own->http_threads;
+  options.keys = own->keys;
   options.zone = own->zone;
   options.default_policy = revision.default_policy;
   options.policies = revision.policies;

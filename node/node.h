@@ -67,6 +67,9 @@ class Node {
     RevisionFollower::Options revisions;
     /// Where it finds other nodes, and they find it; without etcd: by `peers` and revisions alone.
     EtcdMembership::Options etcd;
+    /// Files that a mesh's revision names; who starts the node reads them into what follows and into `grpc`, `http` and
+    /// `tenants`.
+    NodeKeys keys;
     /// Keys of the peer protocol; empty: plain, loopback and Unix sockets only.
     TransportSecurity listen_security;
     TransportSecurity call_security;

@@ -17,6 +17,7 @@ namespace {
 
 constexpr int64_t kMaxReplica = 65535;
 constexpr int64_t kMaxWorkers = 65535;
+constexpr int64_t kMaxHttpThreads = 256;
 constexpr int64_t kMaxRetries = 10;
 constexpr int64_t kMaxEjectAfter = 1000000;
 constexpr int64_t kMaxEjectSlower = 1000000;
@@ -76,7 +77,8 @@ absl::StatusOr<Revision::Model> ReadModel(const YamlNode& from) {
 }
 
 absl::StatusOr<Revision::Node> ReadNode(const YamlNode& from) {
-  RETURN_IF_ERROR(from.CheckMap("node", {"name", "replica", "serve", "peer", "grpc", "http", "workers", "zone"}));
+  RETURN_IF_ERROR(from.CheckMap("node", {"name", "replica", "serve", "peer", "grpc", "http", "workers", "http_threads",
+                                         "zone", "security", "tls", "tenants"}));
   Revision::Node node;
   ASSIGN_OR_RETURN(node.name, RequiredText(from, "name", "node"));
   const std::string subject = absl::StrCat("node '", node.name, "'");
@@ -86,6 +88,8 @@ absl::StatusOr<Revision::Node> ReadNode(const YamlNode& from) {
   if (const YamlNode* workers = from.Find("workers")) {
     ASSIGN_OR_RETURN(node.workers, workers->Integer(absl::StrCat(subject, ": workers"), 0, kMaxWorkers));
   }
+  RETURN_IF_ERROR(ReadCount(from, "http_threads", subject, kMaxHttpThreads, &node.http_threads));
+  RETURN_IF_ERROR(ReadNodeKeys(from, subject, "/", &node.keys));
   if (const YamlNode* serve = from.Find("serve")) {
     RETURN_IF_ERROR(serve->CheckList(absl::StrCat(subject, ": serve")));
     for (const YamlNode& item : serve->items()) {
@@ -212,6 +216,8 @@ std::string FormatRevision(const Revision& revision) {
     if (!node.http.empty()) out << YAML::Key << "http" << YAML::Value << node.http;
     if (!node.zone.empty()) out << YAML::Key << "zone" << YAML::Value << node.zone;
     if (node.workers != 0) out << YAML::Key << "workers" << YAML::Value << node.workers;
+    if (node.http_threads != 0) out << YAML::Key << "http_threads" << YAML::Value << node.http_threads;
+    Emit(node.keys, out);
     out << YAML::EndMap;
   }
   out << YAML::EndSeq;

@@ -11,6 +11,7 @@
 #include "base/digest.h"
 #include "base/version_policy.h"
 #include "router/hedge_policy.h"
+#include "router/node_keys.h"
 #include "router/on_error_policy.h"
 #include "router/traffic.h"
 
@@ -91,6 +92,9 @@ struct Revision {
     std::string http;
     /// Worker threads; 0: one per core.
     int workers = 0;
+    /// Threads that read and write HTTP; 0: one per four cores.
+    int http_threads = 0;
+    NodeKeys keys;
     /// Where it stands, for `balance: locality`; empty: not known.
     std::string zone;
 

@@ -24,6 +24,7 @@ class PeerFlagsTest : public ::testing::Test {
   absl::Status Parse(std::vector<std::string> arguments) {
     options_.emplace();
     options_->listen_security.own_secret_key = curve_key_;
+    options_->keys = mesh_keys_;
     const auto flags = NewPeerFlags();
     CLI::App app;
     flags->AddTo(app);
@@ -44,6 +45,8 @@ class PeerFlagsTest : public ::testing::Test {
   const std::string cert_ = folder_.Write("cert", std::string(kPem) + "cert");
   const std::string allow_ = folder_.Write("allow", std::string(kPem) + "allow");
   std::string curve_key_;
+  /// What a mesh says.
+  NodeKeys mesh_keys_;
   std::optional<Node::Options> options_;
 };
 
@@ -70,6 +73,20 @@ TEST_F(PeerFlagsTest, TheyReachTheNode) {
   arguments.push_back("--peer-tls-roots=" + folder_.Write("roots", std::string(kPem) + "roots"));
   ASSERT_TRUE(Parse(arguments).ok());
   EXPECT_THAT(options_->call_security.peer_public_key, HasSubstr("roots"));
+}
+
+TEST_F(PeerFlagsTest, KeysOfTheMeshAreReadWhereFlagsSayNothing) {
+  mesh_keys_.peer_tls_key = key_;
+  mesh_keys_.peer_tls_cert = cert_;
+  mesh_keys_.peer_tls_allow = allow_;
+  mesh_keys_.peer_tls_roots = folder_.Write("roots", std::string(kPem) + "roots");
+  ASSERT_TRUE(Parse({}).ok());
+  EXPECT_THAT(options_->listen_security.own_secret_key, HasSubstr("key"));
+  EXPECT_THAT(options_->call_security.peer_public_key, HasSubstr("roots"));
+  mesh_keys_.peer_tls_key = "/nowhere";
+  ASSERT_TRUE(Parse(Tls()).ok());
+  EXPECT_THAT(options_->call_security.peer_public_key, HasSubstr("allow")) << "all of them are the flags'";
+  EXPECT_EQ(Parse({}).code(), absl::StatusCode::kNotFound);
 }
 
 TEST_F(PeerFlagsTest, TheZoneStandsInPlaceOfTheMeshs) {

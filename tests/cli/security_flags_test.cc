@@ -17,13 +17,29 @@ class SecurityFlagsTest : public ::testing::Test {
   absl::Status Parse(const std::string& address, std::vector<std::string> arguments) {
     options_.emplace();
     options_->http.address = address;
+    options_->keys = mesh_keys_;
     return ParseServeFlags({NewSecurityFlags().get()}, std::move(arguments), &*options_);
   }
 
   const TempFolder folder_;
   const std::string pem_ = folder_.Write("pem", "-----BEGIN PRIVATE KEY-----\n");
+  /// What a mesh says.
+  NodeKeys mesh_keys_;
   std::optional<Node::Options> options_;
 };
+
+TEST_F(SecurityFlagsTest, KeysOfTheMeshAreReadWhereFlagsSayNothing) {
+  mesh_keys_.tls_key = mesh_keys_.tls_cert = pem_;
+  mesh_keys_.tenants = "/mesh/tenants";
+  ASSERT_TRUE(Parse("0.0.0.0:1", {}).ok());
+  EXPECT_TRUE(options_->http.tls.enabled());
+  EXPECT_TRUE(options_->grpc.tls.enabled());
+  EXPECT_EQ(options_->tenants.path, "/mesh/tenants");
+  mesh_keys_.tls_key = "/nowhere";
+  ASSERT_TRUE(Parse("0.0.0.0:1", {"--tls-key=" + pem_, "--tls-cert=" + pem_, "--tenants-file=t"}).ok());
+  EXPECT_EQ(options_->tenants.path, "t");
+  EXPECT_EQ(Parse("", {}).code(), absl::StatusCode::kNotFound);
+}
 
 TEST_F(SecurityFlagsTest, ListenersOfOtherMachinesWantTlsAndTokens) {
   for (const char* near : {"127.0.0.1:1", "localhost:1", "[::1]:1", ""}) EXPECT_TRUE(Parse(near, {}).ok()) << near;

@@ -68,6 +68,64 @@ TEST_F(MeshTest, VersionsThatMakeNoSense) {
   EXPECT_THAT(error_of("on_demand: maybe"), StartsWith("mesh.yaml:3: model 'a': on_demand: got 'maybe'"));
 }
 
+TEST_F(MeshTest, KeysOfNodesAreFilesFromTheMeshFilesFolderOn) {
+  const auto mesh = ReadMeshFile(folder_.WriteMesh(R"(
+mesh: m
+models:
+  a: {path: packages/a}
+nodes:
+  hub:
+    serve: [a]
+    peer: zmq+tcp://10.0.0.1:7000
+    http_threads: 2
+    security: {curve_key: keys/hub, curve_allow: /etc/allow, curve_server_key: keys/pub}
+  front:
+    serve: [a]
+    security: {tls_key: k, tls_cert: c, tls_allow: a, tls_roots: r}
+    tls: {key: front.key, cert: front.crt, client_ca: ca.pem}
+    tenants: tenants.yaml
+)"));
+  ASSERT_TRUE(mesh.ok()) << mesh.status();
+  // As nodes read it.
+  const auto revision = ParseRevision(FormatRevision(mesh->revision), "r.yaml");
+  ASSERT_TRUE(revision.ok()) << revision.status();
+  const Revision::Node& hub = *revision->FindNode("hub", 0);
+  EXPECT_EQ(hub.http_threads, 2);
+  NodeKeys keys;
+  keys.curve_key = folder_.path() + "/keys/hub";
+  keys.curve_allow = "/etc/allow";
+  keys.curve_server_key = folder_.path() + "/keys/pub";
+  EXPECT_EQ(hub.keys, keys);
+  const NodeKeys& front = revision->FindNode("front", 0)->keys;
+  EXPECT_EQ(front.peer_tls_key, folder_.path() + "/k");
+  EXPECT_EQ(front.peer_tls_cert, folder_.path() + "/c");
+  EXPECT_EQ(front.peer_tls_allow, folder_.path() + "/a");
+  EXPECT_EQ(front.peer_tls_roots, folder_.path() + "/r");
+  EXPECT_EQ(front.tls_key, folder_.path() + "/front.key");
+  EXPECT_EQ(front.tls_cert, folder_.path() + "/front.crt");
+  EXPECT_EQ(front.tls_client_ca, folder_.path() + "/ca.pem");
+  EXPECT_EQ(front.tenants, folder_.path() + "/tenants.yaml");
+  EXPECT_TRUE(mesh->revision.SaysTheSameAs(*revision));
+}
+
+TEST_F(MeshTest, KeysThatWantOthersAreNamed) {
+  const auto error_of = [&](absl::string_view keys) {
+    return NodesErrorOf(absl::StrCat("  n:\n    serve: [a]\n    ", keys, "\n"));
+  };
+  EXPECT_EQ(error_of("security: {curve_key: k}"),
+            "mesh.yaml:7: node 'n': security: got some of the CURVE keys, want curve_key, a node's own, and "
+            "curve_allow, who may connect; add what is missing");
+  EXPECT_THAT(error_of("security: {tls_key: k, tls_cert: c}"),
+              StartsWith("mesh.yaml:7: node 'n': security: got some of the TLS keys, want"));
+  EXPECT_THAT(error_of("security: {curve_key: k, curve_allow: a, tls_key: k, tls_cert: c, tls_allow: a}"),
+              StartsWith("mesh.yaml:7: node 'n': security: got keys of CURVE and of TLS, want one of them"));
+  EXPECT_THAT(error_of("security: {curve: k}"),
+              StartsWith("mesh.yaml:7: node 'n': security: got key 'curve', want one of curve_key, curve_allow"));
+  EXPECT_THAT(error_of("tls: {client_ca: k}"), StartsWith("mesh.yaml:7: node 'n': tls: got some of the keys"));
+  EXPECT_THAT(error_of("tls: k"), StartsWith("mesh.yaml:7: node 'n': tls: got "));
+  EXPECT_THAT(error_of("http_threads: 1000"), StartsWith("mesh.yaml:7: node 'n': http_threads: got "));
+}
+
 TEST_F(MeshTest, ReplicasDefaultsAndPathsAreFilledIn) {
   const auto mesh = ReadMeshFile(folder_.WriteMesh(R"(
 mesh: digits

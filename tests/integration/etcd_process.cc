@@ -1,9 +1,6 @@
 #include "tests/integration/etcd_process.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -13,24 +10,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/check.h"
+#include "tests/testing/free_port.h"
 
 namespace portico {
 namespace {
 
 constexpr absl::Duration kPatience = absl::Minutes(1);
-
-/// One that was free a moment ago: etcd can't be told to choose.
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  PORTICO_CHECK(bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0);
-  PORTICO_CHECK(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0);
-  close(fd);
-  return ntohs(address.sin_port);
-}
 
 /// A member that waits long for a busy disk loses its leader, and tests would see that instead of what they make.
 std::filesystem::path InMemory() {
