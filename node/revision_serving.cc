@@ -106,6 +106,8 @@ StaticResolver::Table PeersOf(const std::vector<const Revision*>& live, const st
         AddPeer(PeerAddress(is_self ? self : other.peer, other.zone), span, table[served]);
       }
     }
+    // Servers of another make have no revisions, but what is asked of them has: another version of theirs is another
+    // endpoint here, and a request stays with the ones that its own revision names.
     for (const Revision::External& external : revision.externals) {
       for (std::string& endpoint : EndpointsOf(external)) {
         AddPeer(PeerAddress(std::move(endpoint)), span, table[external.name]);
