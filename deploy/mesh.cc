@@ -61,7 +61,9 @@ class MeshReader {
     RETURN_IF_ERROR(ReadNodes(*root.Find("nodes")));
     if (const YamlNode* policies = root.Find("policies")) RETURN_IF_ERROR(ReadPolicies(*policies));
     RETURN_IF_ERROR(PinVersions(&revision_, *root.Find("models"), packages_));
-    if (const YamlNode* traffic = root.Find("traffic")) RETURN_IF_ERROR(ReadTrafficSplits(*traffic, &revision_));
+    if (const YamlNode* traffic = root.Find("traffic")) {
+      RETURN_IF_ERROR(ReadTrafficSplits(*traffic, packages_, &revision_));
+    }
     RETURN_IF_ERROR(CheckPortals(revision_, *root.Find("models"), packages_));
     return std::move(revision_);
   }

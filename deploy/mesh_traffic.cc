@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
+#include "deploy/arm_signatures.h"
 #include "router/traffic_document.h"
 
 namespace portico {
@@ -26,8 +27,8 @@ bool Pins(const Revision::Model& model, int64_t version) {
 class SplitReader {
  public:
   /// `model`: that is asked for.
-  SplitReader(const Revision& revision, const Revision::Model& model)
-      : revision_(revision), model_(model), subject_(absl::StrCat("traffic '", model.name, "'")) {}
+  SplitReader(const Revision& revision, const Revision::Model& model, PackageReader& packages)
+      : revision_(revision), model_(model), packages_(packages), subject_(absl::StrCat("traffic '", model.name, "'")) {}
 
   absl::StatusOr<TrafficSplit> Read(const YamlNode& from) {
     RETURN_IF_ERROR(from.CheckMap(subject_, {"split", "by", "shadow", "ramp"}));
@@ -40,6 +41,7 @@ class SplitReader {
     }
     if (const YamlNode* shadow = from.Find("shadow")) RETURN_IF_ERROR(ReadShadow(*shadow));
     if (const YamlNode* ramp = from.Find("ramp")) RETURN_IF_ERROR(ReadRamp(*ramp));
+    RETURN_IF_ERROR(CheckSignatures(from));
     UseArmNames();
     ApplyRamp(&split_);
     return std::move(split_);
@@ -98,6 +100,24 @@ class SplitReader {
     if (others > 0) return absl::OkStatus();
     return from.Error(absl::StrCat(subject, ": got no arm with a weight besides '", ramp.to.name,
                                    "', want what it takes over from; add split: {VERSION: 100}"));
+  }
+
+  /// Clients know the model by the arm that most of them have met.
+  absl::Status CheckSignatures(const YamlNode& from) {
+    const auto lighter = [](const TrafficSplit::Arm& a, const TrafficSplit::Arm& b) { return a.base < b.base; };
+    const TrafficTarget& usual = absl::c_max_element(split_.arms, lighter)->target;
+    const YamlNode* const split = from.Find("split");
+    for (const TrafficSplit::Arm& arm : split_.arms) {
+      if (arm.target == usual) continue;
+      const YamlNode* where = split == nullptr ? nullptr : split->Find(arm.target.name);
+      if (where == nullptr) where = from.Find("ramp");
+      const absl::StatusOr<std::string> difference = ArmDifference(revision_, usual, arm.target, packages_);
+      const std::string wrong = difference.ok() ? *difference : std::string(difference.status().message());
+      if (wrong.empty()) continue;
+      return where->Error(absl::StrCat(subject_, ": arm '", arm.target.name, "': ", wrong, " as in arm '", usual.name,
+                                       "'; requests for '", model_.name, "' have to suit every arm"));
+    }
+    return absl::OkStatus();
   }
 
   /// One version has one name, by which it is counted, whatever else it is called.
@@ -174,13 +194,14 @@ class SplitReader {
 
   const Revision& revision_;
   const Revision::Model& model_;
+  PackageReader& packages_;
   const std::string subject_;
   TrafficSplit split_;
 };
 
 }  // namespace
 
-absl::Status ReadTrafficSplits(const YamlNode& traffic, Revision* revision) {
+absl::Status ReadTrafficSplits(const YamlNode& traffic, PackageReader& packages, Revision* revision) {
   RETURN_IF_ERROR(traffic.CheckMap("traffic", {}));
   for (const YamlEntry& entry : traffic.entries()) {
     const Revision::Model* const model = revision->FindModel(entry.key);
@@ -188,7 +209,7 @@ absl::Status ReadTrafficSplits(const YamlNode& traffic, Revision* revision) {
       return entry.value.Error(
           absl::StrCat("traffic '", entry.key, "': got a name that is no model, want one of 'models'; mend the name"));
     }
-    ASSIGN_OR_RETURN(revision->traffic[entry.key], SplitReader(*revision, *model).Read(entry.value));
+    ASSIGN_OR_RETURN(revision->traffic[entry.key], SplitReader(*revision, *model, packages).Read(entry.value));
   }
   return absl::OkStatus();
 }

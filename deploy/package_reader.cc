@@ -17,6 +17,7 @@ absl::StatusOr<std::shared_ptr<const PackageFacts>> PackageReader::Read(const st
   auto facts = std::make_shared<PackageFacts>();
   facts->folder = package.folder;
   facts->digest = package.digest;
+  facts->functions = package.signatures;
   for (const Signature& signature : package.signatures) {
     facts->signatures.push_back(signature.name);
     ASSIGN_OR_RETURN(GraphPlan plan, Partition(package.model, signature));

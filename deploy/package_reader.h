@@ -20,6 +20,8 @@ struct PackageFacts {
   Digest digest;
   /// Names.
   std::vector<std::string> signatures;
+  /// The same, with what goes in and comes out.
+  std::vector<Signature> functions;
   /// Of all signatures.
   std::vector<PortalSpec> portals;
 };

@@ -1,5 +1,7 @@
 #include "deploy/mesh_traffic.h"
 
+#include <filesystem>
+
 #include "deploy/mesh.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -49,6 +51,50 @@ TEST_F(MeshTrafficTest, ArmsAreVersionsLabelsAndModels) {
   EXPECT_EQ(split->arms[1].target, (TrafficSplit::Target{"canary", "m", 2}));
   EXPECT_EQ(split->arms[2].target, (TrafficSplit::Target{"other", "other", 4}));
   EXPECT_EQ(split->arms[2].weight, 2.5);
+}
+
+/// y = relu(x) of `width` columns, under another name where asked for.
+ModelBuilder Relu(DType dtype, int64_t width, const char* output = "y") {
+  ModelBuilder model;
+  model.Input("x", dtype, {"N", width}).Output(output, dtype, {"N", width}).Node("Relu", {"x"}, {output});
+  return model;
+}
+
+class ArmSignaturesTest : public ::testing::Test {
+ protected:
+  /// Of a mesh whose model has version 1, y float32[N,2], and this one for version 2.
+  std::string ErrorOf(const ModelBuilder& second, absl::string_view split) {
+    for (const auto& [version, model] : {std::pair(1, Relu(DType::kFloat, 2)), {2, second}}) {
+      std::filesystem::remove_all(folder_.File(absl::StrCat("m/", version)));
+      PublishVersion(model, folder_.File("m"), version);
+    }
+    const auto mesh = ReadMeshFile(folder_.WriteMesh(
+        absl::StrCat("mesh: t\nmodels: {m: {path: m, versions: all}}\nnodes: {n: {serve: [m]}}\ntraffic:\n  m:\n    ",
+                     split, "\n")));
+    if (mesh.ok()) return "";
+    EXPECT_TRUE(absl::IsInvalidArgument(mesh.status()));
+    return std::string(mesh.status().message()).substr(folder_.path().size() + 1);
+  }
+
+  MeshFolder folder_;
+};
+
+TEST_F(ArmSignaturesTest, AnArmThatRequestsForTheOthersDoNotSuitIsAnErrorAtItsLine) {
+  EXPECT_EQ(ErrorOf(Relu(DType::kFloat, 3), "split:\n      1: 90\n      2: 10"),
+            "mesh.yaml:8: traffic 'm': arm '2': signature 'serving_default': input 'x': got float32[N,3], want "
+            "float32[N,2] as in arm '1'; requests for 'm' have to suit every arm");
+  EXPECT_THAT(ErrorOf(Relu(DType::kDouble, 2), "split: {2: 10, 1: 90}"),
+              HasSubstr("mesh.yaml:6: traffic 'm': arm '2': signature 'serving_default': input 'x': got float64[N,2]"));
+  EXPECT_THAT(ErrorOf(Relu(DType::kFloat, 2, "z"), "split: {1: 100}\n    ramp: {to: 2, steps: [1, 100]}"),
+              HasSubstr("mesh.yaml:7: traffic 'm': arm '2': signature 'serving_default': output 'y': got none"));
+}
+
+TEST_F(ArmSignaturesTest, WhatTakesMoreSuits) {
+  ModelBuilder wider;
+  wider.Input("x", DType::kFloat, {"N", "W"}).Output("y", DType::kFloat, {"N", "W"}).Node("Relu", {"x"}, {"y"});
+  EXPECT_EQ(ErrorOf(wider, "split: {1: 90, 2: 10}"), "");
+  EXPECT_THAT(ErrorOf(wider, "split: {1: 10, 2: 90}"),
+              HasSubstr("arm '1': signature 'serving_default': input 'x': got float32[N,2], want float32[N,W]"));
 }
 
 TEST_F(MeshTrafficTest, ShadowAloneCopiesWhatTheDefaultVersionAnswers) {
