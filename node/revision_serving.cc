@@ -125,6 +125,7 @@ absl::Status RevisionServing::Hold(const std::vector<const Revision*>& live, con
   }
   resolver_.Update(PeersOf(live, options_.node, options_.replica, options_.self));
   RETURN_IF_ERROR(router_.SetPolicies(current.default_policy, current.policies));
+  router_.ExpectPolicies(live.back()->default_policy, live.back()->policies);
   RETURN_IF_ERROR(servables_.Configure(ModelsOf(live, current, options_.node, options_.replica)));
   servables_.WhenSettled(Deadline(), [settled = settled_, number = ++applied_](const absl::Status&) {
     // Later ones may be told first.
@@ -187,6 +188,10 @@ std::optional<absl::Status> RevisionServing::Prepared(const Revision& revision) 
         return absl::FailedPreconditionError(absl::StrCat(
             "model '", name, "' version ", pin.version, ": got digest ", (*servable)->digest().Short(), ", want ",
             pin.digest.Short(), "; a version that serves cannot change: give what is new a higher number"));
+      }
+      if (const absl::Status fits = (*servable)->AcceptsPolicies(revision); !fits.ok()) {
+        return absl::FailedPreconditionError(
+            absl::StrCat("model '", name, "' version ", pin.version, ": ", fits.message()));
       }
       // What was away before is no reason to keep what is new: it may well be what ends it.
       for (const std::string& degraded : (*servable)->Degraded()) {

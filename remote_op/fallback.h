@@ -37,6 +37,8 @@ class Fallback {
   virtual void Remember(const Question& question, absl::Span<const Tensor> outputs) = 0;
   /// Nothing where it has none.
   virtual std::optional<std::vector<Tensor>> Answer(const Question& question) = 0;
+  /// It is not in use any more, but for calls that have begun.
+  virtual void Forget() {}
 };
 
 /// Null where the policy is to fail. INVALID_ARGUMENT, naming portal and output, where the policy's values do not fit

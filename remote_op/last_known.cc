@@ -64,6 +64,14 @@ class LastKnown final : public Fallback {
     return entries_.front().outputs;
   }
 
+  void Forget() override {
+    std::list<Entry> dropped;  // Freed outside the lock.
+    MutexLock lock(&mutex_);
+    dropped.swap(entries_);
+    by_inputs_.clear();
+    bytes_ = 0;
+  }
+
  private:
   struct Entry {
     Digest inputs;

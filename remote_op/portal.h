@@ -15,6 +15,8 @@ class Portal : public AsyncOp {
  public:
   /// Whether its target can be reached now; for readiness ("degraded") and `inspect`. Thread-safe.
   virtual absl::Status Health() const = 0;
+  /// Whether it could go by the revision's policies. INVALID_ARGUMENT, naming portal and output.
+  virtual absl::Status AcceptsPolicies(const Revision& revision) const { return absl::OkStatus(); }
   /// What it calls, for people.
   virtual std::string Target() const = 0;
 };

@@ -7,7 +7,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "remote_op/fallback.h"
+#include "remote_op/live_fallback.h"
 #include "remote_op/portal.h"
 #include "remote_op/reply_check.h"
 
@@ -18,19 +18,22 @@ namespace {
 /// those of the policy's fallback.
 class Remote final : public Portal {
  public:
-  Remote(const PortalSpec& spec, std::unique_ptr<Fallback> fallback, Router& router)
+  Remote(const PortalSpec& spec, Router& router)
       : router_(router),
         target_(MakeTarget(spec)),
         check_(spec.target, spec.outputs, spec.digest.empty()),
-        fallback_(std::move(fallback)) {}
+        fallback_(spec, router) {}
+  /// First, once.
+  absl::Status Begin() { return fallback_.Begin(); }
 
   void Run(const Ref<const RequestContext>& context, std::vector<Tensor> inputs, OpDone done) override {
-    if (fallback_ != nullptr) {
-      const Fallback::Question question = fallback_->Ask(inputs);
-      router_.Call(target_, context, inputs,
-                   [this, context, question, done = std::move(done)](absl::StatusOr<PeerMessage> reply) mutable {
-                     done(OutputsOrFallback(*context, question, std::move(reply)));
-                   });
+    if (Fallback* const fallback = fallback_.Get(); fallback != nullptr) {
+      const Fallback::Question question = fallback->Ask(inputs);
+      router_.Call(
+          target_, context, inputs,
+          [this, fallback, context, question, done = std::move(done)](absl::StatusOr<PeerMessage> reply) mutable {
+            done(OutputsOrFallback(*fallback, *context, question, std::move(reply)));
+          });
       return;
     }
     router_.Call(target_, context, inputs, [this, done = std::move(done)](absl::StatusOr<PeerMessage> reply) mutable {
@@ -43,10 +46,13 @@ class Remote final : public Portal {
   }
 
   absl::Status Health() const override { return router_.Health(target_); }
+  absl::Status AcceptsPolicies(const Revision& revision) const override {
+    return fallback_.Check(revision.PolicyFor(target_.servable.name).on_error);
+  }
   std::string Target() const override { return absl::StrCat(target_.servable.ToString(), ":", target_.signature); }
 
  private:
-  absl::StatusOr<std::vector<Tensor>> OutputsOrFallback(const RequestContext& context,
+  absl::StatusOr<std::vector<Tensor>> OutputsOrFallback(Fallback& fallback, const RequestContext& context,
                                                         const Fallback::Question& question,
                                                         absl::StatusOr<PeerMessage> reply) {
     // What stood in for an answer further down is not the target's own.
@@ -54,14 +60,14 @@ class Remote final : public Portal {
     absl::StatusOr<std::vector<Tensor>> outputs =
         reply.ok() ? check_.Take(*std::move(reply)) : absl::StatusOr<std::vector<Tensor>>(reply.status());
     if (outputs.ok()) {
-      if (own) fallback_->Remember(question, *outputs);
+      if (own) fallback.Remember(question, *outputs);
       return outputs;
     }
     if (!MayFallBack(outputs.status(), context, router_.clock())) return outputs;
-    std::optional<std::vector<Tensor>> answer = fallback_->Answer(question);
+    std::optional<std::vector<Tensor>> answer = fallback.Answer(question);
     if (!answer.has_value()) return outputs;
-    context.fallbacks.Add(target_.servable.name, fallback_->kind());
-    router_.CountFallback(target_, fallback_->kind());
+    context.fallbacks.Add(target_.servable.name, fallback.kind());
+    router_.CountFallback(target_, fallback.kind());
     return *std::move(answer);
   }
 
@@ -84,8 +90,7 @@ class Remote final : public Portal {
   Router& router_;
   const RouteTarget target_;
   const ReplyCheck check_;
-  /// Null where a failed call fails.
-  const std::unique_ptr<Fallback> fallback_;
+  LiveFallback fallback_;
 };
 
 absl::Status CheckDistinct(absl::string_view portal, absl::string_view what, const std::vector<std::string>& names) {
@@ -117,9 +122,9 @@ absl::StatusOr<std::unique_ptr<Portal>> NewRemote(const PortalSpec& spec, Router
     if (status.ok()) status = CheckDistinct(spec.node_name, "output", outputs);
     if (!status.ok()) return status;
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<Fallback> fallback,
-                   NewFallback(router.OnErrorOf(spec.target), spec, router.clock()));
-  return std::make_unique<Remote>(spec, std::move(fallback), router);
+  auto remote = std::make_unique<Remote>(spec, router);
+  RETURN_IF_ERROR(remote->Begin());
+  return remote;
 }
 
 }  // namespace portico

@@ -15,6 +15,7 @@
 #include "router/locality.h"
 #include "router/policies/policy.h"
 #include "router/replica_set.h"
+#include "router/resolver_watches.h"
 #include "router/routed_call.h"
 
 namespace portico {
@@ -24,6 +25,17 @@ uint64_t DrawPerThread() {
   static thread_local std::mt19937_64 generator{std::random_device{}()};
   return generator();
 }
+
+/// Keeps the list that it is in.
+class PolicyWatch final : public Resolver::Watch {
+ public:
+  PolicyWatch(std::shared_ptr<ResolverWatches> list, std::function<void()> changed)
+      : list_(std::move(list)), watch_(list_->Add(std::move(changed))) {}
+
+ private:
+  const std::shared_ptr<ResolverWatches> list_;
+  const std::unique_ptr<Resolver::Watch> watch_;
+};
 
 ChannelOptions OptionsOfChannels(const Router::Options& options) {
   ChannelOptions channel;
@@ -36,6 +48,16 @@ ChannelOptions OptionsOfChannels(const Router::Options& options) {
 }  // namespace
 
 class Router::Impl {
+  /// By target.
+  struct Policies {
+    const RoutePolicy& For(absl::string_view target) const {
+      const auto found = by_target.find(std::string(target));
+      return found == by_target.end() ? by_default : found->second;
+    }
+    RoutePolicy by_default;
+    std::map<std::string, RoutePolicy> by_target;
+  };
+
  public:
   Impl(Options options, Transport& transport, const Resolver& resolver, const Clock& clock, MetricRegistry& metrics)
       : options_(std::move(options)),
@@ -67,8 +89,15 @@ class Router::Impl {
 
   RoutePolicy PolicyOf(absl::string_view target) const {
     MutexLock lock(&mutex_);
-    const auto found = policies_.find(std::string(target));
-    return found == policies_.end() ? default_policy_ : found->second;
+    return policies_.For(target);
+  }
+  RoutePolicy NextPolicyOf(absl::string_view target) const {
+    MutexLock lock(&mutex_);
+    return next_policies_.For(target);
+  }
+  void ExpectPolicies(const RoutePolicy& default_policy, const std::map<std::string, RoutePolicy>& policies) {
+    MutexLock lock(&mutex_);
+    next_policies_ = {default_policy, policies};
   }
   absl::Status SetPolicies(const RoutePolicy& default_policy, const std::map<std::string, RoutePolicy>& policies) {
     MutexLock resolving(&resolving_);
@@ -78,8 +107,8 @@ class Router::Impl {
     }
     {
       MutexLock lock(&mutex_);
-      default_policy_ = default_policy;
-      policies_ = policies;
+      policies_ = {default_policy, policies};
+      next_policies_ = policies_;
     }
     for (ReplicaSet* set : Sets()) {
       const RoutePolicy policy = PolicyOf(set->target().name);
@@ -87,6 +116,7 @@ class Router::Impl {
     }
     return absl::OkStatus();
   }
+  const std::shared_ptr<ResolverWatches>& policy_watches() const { return policy_watches_; }
   const Clock& clock() const { return surroundings_.clock; }
 
   /// The set of a target; made, and its endpoints connected to, at the first use.
@@ -165,13 +195,15 @@ class Router::Impl {
   ChannelPool pool_;
   std::atomic<bool> stopping_{false};
   std::unique_ptr<Resolver::Watch> watch_;
+  /// Of who goes by policies; theirs, too, since they may go later.
+  const std::shared_ptr<ResolverWatches> policy_watches_ = std::make_shared<ResolverWatches>();
   /// Of who makes sets or changes their members; calls to known targets don't meet it.
   Mutex resolving_ ABSL_ACQUIRED_BEFORE(mutex_);
   /// By name; none goes before the router.
   std::map<std::string, std::unique_ptr<BalancePolicy>> balances_ ABSL_GUARDED_BY(resolving_);
   mutable Mutex mutex_;
-  RoutePolicy default_policy_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::string, RoutePolicy> policies_ ABSL_GUARDED_BY(mutex_);
+  Policies policies_ ABSL_GUARDED_BY(mutex_);
+  Policies next_policies_ ABSL_GUARDED_BY(mutex_);
   /// By name; each name has one set per digest that calls asked for.
   absl::flat_hash_map<std::string, std::vector<std::unique_ptr<ReplicaSet>>> sets_ ABSL_GUARDED_BY(mutex_);
 };
@@ -195,10 +227,22 @@ void Router::Call(const RouteTarget& target, const Ref<const RequestContext>& co
 
 absl::Status Router::SetPolicies(const RoutePolicy& default_policy,
                                  const std::map<std::string, RoutePolicy>& policies) {
-  return impl_->SetPolicies(default_policy, policies);
+  RETURN_IF_ERROR(impl_->SetPolicies(default_policy, policies));
+  impl_->policy_watches()->TellAll();
+  return absl::OkStatus();
+}
+
+void Router::ExpectPolicies(const RoutePolicy& default_policy, const std::map<std::string, RoutePolicy>& policies) {
+  impl_->ExpectPolicies(default_policy, policies);
 }
 
 OnErrorPolicy Router::OnErrorOf(absl::string_view target) const { return impl_->PolicyOf(target).on_error; }
+
+OnErrorPolicy Router::NextOnErrorOf(absl::string_view target) const { return impl_->NextPolicyOf(target).on_error; }
+
+std::unique_ptr<Resolver::Watch> Router::WatchPolicies(std::function<void()> changed) {
+  return std::make_unique<PolicyWatch>(impl_->policy_watches(), std::move(changed));
+}
 
 void Router::CountFallback(const RouteTarget& target, absl::string_view kind) {
   impl_->SetFor(target.servable).metrics().FellBack(kind);

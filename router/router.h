@@ -75,12 +75,18 @@ class Router {
   void Call(const RouteTarget& target, const Ref<const RequestContext>& context, absl::Span<const Tensor> tensors,
             Done done);
 
-  /// Calls that begin from now on go by these, as at Create(); calls in flight by what they began with. Fallbacks of
-  /// portals that are there stay. INVALID_ARGUMENT, and nothing changes, for a balance policy that is not in the table.
+  /// Calls that begin from now on go by these, as at Create(); calls in flight by what they began with.
+  /// INVALID_ARGUMENT, and nothing changes, for a balance policy that is not in the table.
   absl::Status SetPolicies(const RoutePolicy& default_policy, const std::map<std::string, RoutePolicy>& policies);
+  /// What SetPolicies() will be given next, for all that is known; as is, where it is not.
+  void ExpectPolicies(const RoutePolicy& default_policy, const std::map<std::string, RoutePolicy>& policies);
 
-  /// What the target's policy says of calls that fail: whoever makes the call acts on it.
+  /// What the target's policy says of calls that fail, now and as expected: whoever makes the call acts on it.
   OnErrorPolicy OnErrorOf(absl::string_view target) const;
+  OnErrorPolicy NextOnErrorOf(absl::string_view target) const;
+  /// `changed` is called after each SetPolicies(), on its thread, until the watch ends, as by a resolver. The watch may
+  /// outlive the router.
+  std::unique_ptr<Resolver::Watch> WatchPolicies(std::function<void()> changed);
   /// A failed call was answered by `kind` of fallback.
   void CountFallback(const RouteTarget& target, absl::string_view kind);
   const Clock& clock() const;

@@ -114,6 +114,13 @@ std::vector<std::string> Servable::Degraded() const {
   return degraded;
 }
 
+absl::Status Servable::AcceptsPolicies(const Revision& revision) const {
+  for (const auto& function : functions_) {
+    for (const Portal* portal : function->portals) RETURN_IF_ERROR(portal->AcceptsPolicies(revision));
+  }
+  return absl::OkStatus();
+}
+
 const Servable::Function& Servable::FunctionOf(const Signature& signature) const {
   const auto index = static_cast<size_t>(&signature - signatures_.data());
   PORTICO_CHECK(index < functions_.size());

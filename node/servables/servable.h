@@ -46,6 +46,8 @@ class Servable {
   uint64_t weight_bytes() const { return weight_bytes_; }
   /// Portals whose target cannot be reached now, "target: reason" each; empty: healthy.
   std::vector<std::string> Degraded() const;
+  /// Whether its portals could go by the revision's policies.
+  absl::Status AcceptsPolicies(const Revision& revision) const;
 
   /// What it has done so far.
   ServableStats& stats() const { return stats_; }

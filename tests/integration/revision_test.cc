@@ -254,6 +254,26 @@ TEST_F(RevisionTest, PoliciesThatChangeHoldAtOnceAndFailNoRequest) {
   EXPECT_EQ(failures_, 0) << up.output();
 }
 
+TEST_F(RevisionTest, WhatAFailedCallIsAnsweredWithChangesWhileTheModelStaysLoaded) {
+  PorticoCommand up(UpArguments(WriteMesh(1)));
+  ASSERT_TRUE(up.WaitForOutput("mesh 'chain' is ready")) << up.output();
+  const auto with_default_of = [&](const char* output) {
+    WriteMesh(1, absl::StrCat(kNodes, "policies: {m: {timeout: 200ms, retries: 0, on_error: {defaults: {", output,
+                              ": 7}}}}\n"));
+  };
+  with_default_of("y");
+  ASSERT_TRUE(up.WaitForOutput("revision 2 is current")) << up.output();
+  with_default_of("z");
+  ASSERT_TRUE(up.WaitForOutput("output 'y': on_error: defaults: got no value")) << up.output();
+  const int64_t back[] = {StatusOf("back-0").pid, StatusOf("back-1").pid};
+  for (const int64_t pid : back) kill(static_cast<pid_t>(pid), SIGSTOP);
+  PredictClient client(StatusOf("front-0").grpc);
+  const auto outputs = client.Predict("head", {{"x", Tensor::Of<float>({1, 64}, std::vector<float>(64, 1))}});
+  for (const int64_t pid : back) kill(static_cast<pid_t>(pid), SIGCONT);
+  ASSERT_TRUE(outputs.ok()) << outputs.status();
+  EXPECT_EQ(outputs->at("y").data<float>()[0], 7);
+}
+
 TEST_F(RevisionTest, AllNodesOfAModelAreReplacedAtOnceWithoutAFailedRequest) {
   PorticoCommand up(UpArguments(WriteMesh(1)));
   ASSERT_TRUE(up.WaitForOutput("mesh 'chain' is ready")) << up.output();

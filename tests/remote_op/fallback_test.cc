@@ -39,12 +39,20 @@ class FallbackTest : public ::testing::Test {
 
   absl::Status Make(const OnErrorPolicy& on_error, std::vector<TensorSpec> outputs) {
     Router::Options options;
-    options.policies["hub/enc"].on_error = on_error;
-    options.policies["hub/enc"].timeout = absl::Milliseconds(50);
+    options.policies["hub/enc"] = WithOnError(on_error);
     router_ = *Router::Create(std::move(options), transport_, resolver_, clock_, metrics_);
     auto portal = NewPortal(RemoteSpecOf({"x"}, std::move(outputs)), *router_);
     if (portal.ok()) portal_ = *std::move(portal);
     return portal.status();
+  }
+  static RoutePolicy WithOnError(const OnErrorPolicy& on_error) {
+    RoutePolicy policy;
+    policy.on_error = on_error;
+    policy.timeout = absl::Milliseconds(50);
+    return policy;
+  }
+  void SetOnError(const OnErrorPolicy& on_error) {
+    EXPECT_TRUE(router_->SetPolicies({}, {{"hub/enc", WithOnError(on_error)}}).ok());
   }
   void MakeScores(const OnErrorPolicy& on_error) {
     const absl::Status status = Make(
@@ -217,6 +225,76 @@ TEST_F(FallbackTest, TheLastAnswerToTheSameInputsStandsIn) {
   EXPECT_EQ(context->fallbacks.Joined(), "hub/enc=last_known");
   EXPECT_FALSE(Run(2, 3, Fails(absl::StatusCode::kUnavailable)).ok()) << "other inputs";
   EXPECT_FALSE(Run(3, 1, Fails(absl::StatusCode::kUnavailable)).ok()) << "other rows";
+}
+
+TEST_F(FallbackTest, AChangedPolicyReachesAPortalThatIsThere) {
+  MakeScores({});
+  EXPECT_FALSE(Run(1, 1, Fails(absl::StatusCode::kUnavailable)).ok());
+  SetOnError(Defaults({{"score", "0.25"}, {"label", "?"}}));
+  Outputs outputs = Run(1, 1, Fails(absl::StatusCode::kUnavailable));
+  ASSERT_TRUE(outputs.ok()) << outputs.status();
+  EXPECT_THAT((*outputs)[0].data<float>(), Each(0.25f));
+  OnErrorPolicy last_known;
+  last_known.kind = OnErrorPolicy::Kind::kLastKnown;
+  SetOnError(last_known);
+  EXPECT_FALSE(Run(1, 1, Fails(absl::StatusCode::kUnavailable)).ok()) << "nothing is known yet";
+  ASSERT_TRUE(Run(1, 1, Answers(1, 0.5)).ok());
+  outputs = Run(1, 1, Fails(absl::StatusCode::kUnavailable));
+  ASSERT_TRUE(outputs.ok()) << outputs.status();
+  EXPECT_THAT((*outputs)[0].data<float>(), Each(0.5f));
+  SetOnError(last_known);
+  EXPECT_TRUE(Run(1, 1, Fails(absl::StatusCode::kUnavailable)).ok()) << "the same said again forgets nothing";
+  SetOnError({});
+  EXPECT_FALSE(Run(1, 1, Fails(absl::StatusCode::kUnavailable)).ok());
+  SetOnError(last_known);
+  EXPECT_FALSE(Run(1, 1, Fails(absl::StatusCode::kUnavailable)).ok()) << "what is out of use holds no memory";
+}
+
+TEST_F(FallbackTest, ACallEndsByThePolicyItBeganWith) {
+  MakeScores(Defaults({{"score", "0.25"}, {"label", "?"}}));
+  const auto change_and_fail = [&](FakeTransport::Call& call) {
+    SetOnError({});
+    call.Fail(absl::UnavailableError("went wrong"));
+  };
+  EXPECT_TRUE(Run(1, 1, change_and_fail).ok());
+  EXPECT_FALSE(Run(1, 1, Fails(absl::StatusCode::kUnavailable)).ok());
+}
+
+TEST_F(FallbackTest, APolicyThatDoesNotFitLeavesAPortalWhatItHad) {
+  MakeScores(Defaults({{"score", "0.25"}, {"label", "?"}}));
+  Revision revision;
+  revision.policies["hub/enc"].on_error = Defaults({{"other", "1"}});
+  EXPECT_THAT(std::string(portal_->AcceptsPolicies(revision).message()), HasSubstr("output 'score': on_error"));
+  SetOnError(Defaults({{"other", "1"}}));
+  EXPECT_TRUE(Run(1, 1, Fails(absl::StatusCode::kUnavailable)).ok());
+  revision.policies.clear();
+  EXPECT_TRUE(portal_->AcceptsPolicies(revision).ok());
+}
+
+TEST_F(FallbackTest, WhatIsLoadedForTheNextRevisionMayFitItsPolicyAlone) {
+  MakeScores(Defaults({{"score", "0.25"}, {"label", "?"}}));
+  const std::vector<TensorSpec> renamed = {SpecOf("rank", DType::kFloat, {{-1, "N"}, {2, ""}}),
+                                           SpecOf("label", DType::kString, {{-1, "N"}})};
+  EXPECT_FALSE(NewPortal(RemoteSpecOf({"x"}, renamed), *router_).ok());
+  const OnErrorPolicy next = Defaults({{"rank", "0.75"}, {"label", "?"}});
+  router_->ExpectPolicies({}, {{"hub/enc", WithOnError(next)}});
+  auto portal = NewPortal(RemoteSpecOf({"x"}, renamed), *router_);
+  ASSERT_TRUE(portal.ok()) << portal.status();
+  portal_ = *std::move(portal);
+  EXPECT_FALSE(Run(1, 1, Fails(absl::StatusCode::kUnavailable)).ok()) << "it is not current yet";
+  SetOnError(next);
+  const Outputs outputs = Run(1, 1, Fails(absl::StatusCode::kUnavailable));
+  ASSERT_TRUE(outputs.ok()) << outputs.status();
+  EXPECT_THAT((*outputs)[0].data<float>(), Each(0.75f));
+}
+
+TEST_F(FallbackTest, APortalMayGoAfterTheRouterAndBeforeAPolicyChanges) {
+  MakeScores({});
+  router_ = nullptr;
+  portal_ = nullptr;
+  MakeScores({});
+  portal_ = nullptr;
+  SetOnError(Defaults({{"score", "0"}, {"label", "?"}}));
 }
 
 TEST_F(FallbackTest, WhatAFallbackAnsweredFurtherDownIsNotRemembered) {
