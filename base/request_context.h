@@ -11,6 +11,7 @@
 #include "base/fallback_notes.h"
 #include "base/ref.h"
 #include "base/request_arm.h"
+#include "base/row_notes.h"
 #include "base/span.h"
 
 namespace portico {
@@ -57,6 +58,8 @@ struct RequestContext final : public RefCounted {
   mutable CancelWaiters cancel_waiters;
   /// Portals that were answered by a fallback: told to the caller.
   mutable FallbackNotes fallbacks;
+  /// Rows that were answered by something else than a portal's target, or not at all: told to the caller.
+  mutable RowNotes row_notes;
   /// W3C `tracestate`, passed on as it came; at most kMaxTraceState bytes.
   std::string trace_state;
   /// Of requests that are not sampled, spans at least this long are recorded: the request may turn out to be slow.
