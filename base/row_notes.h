@@ -33,9 +33,9 @@ struct RowNote {
 };
 
 /// Which rows of one request, here and at the hops behind, were answered by something else than the portal's target, or
-/// not at all; other rows of the request are as they should be. Bounded: where there is more than fits, notes and ranges
-/// are joined, so that a row may be named needlessly but none is left out. Thread-safe; empty for nearly all requests,
-/// and then one load to find out.
+/// not at all; other rows of the request are as they should be. Bounded: where there is more than fits, notes and
+/// ranges are joined, so that a row may be named needlessly but none is left out. Thread-safe; empty for nearly all
+/// requests, and then one load to find out.
 class RowNotes {
  public:
   static constexpr size_t kMaxNotes = 16;
@@ -57,8 +57,8 @@ class RowNotes {
   bool empty() const { return !any_.load(std::memory_order_acquire); }
   std::vector<RowNote> Notes() const;
 
-  /// For a header: "0-3,7 hub/full=mark UNAVAILABLE: no replica is connected; 9 …", printable ASCII; where the ranges of
-  /// a note are too many, the number of further rows ("0-3,7,+120"), where the notes are, of further notes ("; +2").
+  /// For a header: "0-3,7 hub/full=mark UNAVAILABLE: no replica is connected; 9 ...", printable ASCII; where the ranges
+  /// of a note are too many, the number of further rows ("0-3,7,+120"), where the notes are, of further notes ("; +2").
   std::string Joined() const;
 
  private:

@@ -14,6 +14,7 @@ std::vector<Scenario> InferGrpcScenarios();
 std::vector<Scenario> ExecutorScenarios();
 std::vector<Scenario> IsolationScenarios();
 std::vector<Scenario> BatchScenarios();
+std::vector<Scenario> CascadeScenarios();
 std::vector<Scenario> JsonScenarios();
 std::vector<Scenario> PredictRestScenarios();
 std::vector<Scenario> InferRestScenarios();

@@ -7,8 +7,9 @@ namespace portico {
 absl::StatusOr<std::unique_ptr<Portal>> NewPortal(const PortalSpec& spec, Router& router) {
   // The table of this folder: a portal op is one line here.
   if (spec.op_type == "Remote") return NewRemote(spec, router);
+  if (spec.op_type == "Cascade") return NewCascade(spec, router);
   return absl::InvalidArgumentError(
-      absl::StrCat("portal '", spec.node_name, "': got op '", spec.op_type, "', want one of Remote"));
+      absl::StrCat("portal '", spec.node_name, "': got op '", spec.op_type, "', want one of Remote, Cascade"));
 }
 
 }  // namespace portico

@@ -4,12 +4,13 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "remote_op/live_fallback.h"
 #include "remote_op/portal.h"
 #include "remote_op/reply_check.h"
+#include "remote_op/route_target.h"
+#include "transport/wire_row_notes.h"
 
 namespace portico {
 namespace {
@@ -20,7 +21,7 @@ class Remote final : public Portal {
  public:
   Remote(const PortalSpec& spec, Router& router)
       : router_(router),
-        target_(MakeTarget(spec)),
+        target_(RouteTargetOf(spec)),
         check_(spec.target, spec.outputs, spec.digest.empty()),
         fallback_(spec, router) {}
   /// First, once.
@@ -36,13 +37,10 @@ class Remote final : public Portal {
           });
       return;
     }
-    router_.Call(target_, context, inputs, [this, done = std::move(done)](absl::StatusOr<PeerMessage> reply) mutable {
-      if (reply.ok()) {
-        done(check_.Take(*std::move(reply)));
-      } else {
-        done(std::move(reply).status());
-      }
-    });
+    router_.Call(target_, context, inputs,
+                 [this, context, done = std::move(done)](absl::StatusOr<PeerMessage> reply) mutable {
+                   done(Outputs(*context, std::move(reply)));
+                 });
   }
 
   absl::Status Health() const override { return router_.Health(target_); }
@@ -52,13 +50,23 @@ class Remote final : public Portal {
   std::string Target() const override { return absl::StrCat(target_.servable.ToString(), ":", target_.signature); }
 
  private:
+  /// What the reply says of single rows is passed on: all rows went, in their order.
+  absl::StatusOr<std::vector<Tensor>> Outputs(const RequestContext& context, absl::StatusOr<PeerMessage> reply) const {
+    RETURN_IF_ERROR(reply.status());
+    if (reply->header.row_status.empty()) return check_.Take(*std::move(reply));
+    absl::StatusOr<std::vector<RowNote>> notes = RowNotesOf(reply->header);
+    if (!notes.ok()) return FromInnerHop(absl::StrCat("portal to '", target_.servable.name, "'"), notes.status());
+    ASSIGN_OR_RETURN(std::vector<Tensor> outputs, check_.Take(*std::move(reply)));
+    for (RowNote& note : *notes) context.row_notes.Add(std::move(note));
+    return outputs;
+  }
+
   absl::StatusOr<std::vector<Tensor>> OutputsOrFallback(Fallback& fallback, const RequestContext& context,
                                                         const Fallback::Question& question,
                                                         absl::StatusOr<PeerMessage> reply) {
     // What stood in for an answer further down is not the target's own.
-    const bool own = reply.ok() && reply->header.notes.empty();
-    absl::StatusOr<std::vector<Tensor>> outputs =
-        reply.ok() ? check_.Take(*std::move(reply)) : absl::StatusOr<std::vector<Tensor>>(reply.status());
+    const bool own = reply.ok() && reply->header.notes.empty() && reply->header.row_status.empty();
+    absl::StatusOr<std::vector<Tensor>> outputs = Outputs(context, std::move(reply));
     if (outputs.ok()) {
       if (own) fallback.Remember(question, *outputs);
       return outputs;
@@ -71,57 +79,16 @@ class Remote final : public Portal {
     return *std::move(answer);
   }
 
-  static RouteTarget MakeTarget(const PortalSpec& spec) {
-    RouteTarget target;
-    target.servable.name = spec.target;
-    target.servable.digest = spec.digest;
-    target.signature = spec.signature;
-    if (!spec.digest.empty()) return target;
-    target.input_names = spec.input_names;
-    for (const TensorSpec& output : spec.outputs) {
-      WantedOutput& wanted = target.outputs.emplace_back();
-      wanted.name = output.name;
-      wanted.dtype = output.dtype;
-      for (const Dim& dim : output.dims) wanted.shape.push_back(dim.extent);
-    }
-    return target;
-  }
-
   Router& router_;
   const RouteTarget target_;
   const ReplyCheck check_;
   LiveFallback fallback_;
 };
 
-absl::Status CheckDistinct(absl::string_view portal, absl::string_view what, const std::vector<std::string>& names) {
-  absl::flat_hash_set<absl::string_view> seen;
-  for (const std::string& name : names) {
-    if (name.empty() || !seen.insert(name).second) {
-      return absl::InvalidArgumentError(absl::StrCat("portal '", portal, "': got ", what, " name '", name, "'",
-                                                     name.empty() ? "" : " twice",
-                                                     ", want distinct names; without a digest tensors go by name"));
-    }
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Portal>> NewRemote(const PortalSpec& spec, Router& router) {
-  if (spec.target.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("portal '", spec.node_name, "': got no target, want a servable's name"));
-  }
-  if (spec.outputs.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("portal '", spec.node_name, "': got no outputs, want at least one"));
-  }
-  if (spec.digest.empty()) {
-    std::vector<std::string> outputs;
-    for (const TensorSpec& output : spec.outputs) outputs.push_back(output.name);
-    absl::Status status = CheckDistinct(spec.node_name, "input", spec.input_names);
-    if (status.ok()) status = CheckDistinct(spec.node_name, "output", outputs);
-    if (!status.ok()) return status;
-  }
+  RETURN_IF_ERROR(CheckPortalSpec(spec));
   auto remote = std::make_unique<Remote>(spec, router);
   RETURN_IF_ERROR(remote->Begin());
   return remote;

@@ -24,8 +24,8 @@ ReplyCheck::ReplyCheck(std::string target, std::vector<TensorSpec> outputs, bool
 }
 
 absl::StatusOr<std::vector<Tensor>> ReplyCheck::Take(PeerMessage reply) const {
-  if (!reply.header.row_status.empty()) {
-    const RowStatus& row = reply.header.row_status.front();
+  for (const RowStatus& row : reply.header.row_status) {
+    if (!row.kind.empty()) continue;  // Something stands in the row, and the caller is told.
     return Wrong(absl::StrCat("got a failure of row ", row.row, " (", row.message, "), want all rows"));
   }
   // By name, what is not declared is not wanted: a server of somebody else's make sends all it has.

@@ -118,6 +118,7 @@ class Router::Impl {
   }
   const std::shared_ptr<ResolverWatches>& policy_watches() const { return policy_watches_; }
   const Clock& clock() const { return surroundings_.clock; }
+  MetricRegistry& metrics() const { return metrics_; }
 
   /// The set of a target; made, and its endpoints connected to, at the first use.
   ReplicaSet& SetFor(const ServableRef& servable) {
@@ -249,6 +250,8 @@ void Router::CountFallback(const RouteTarget& target, absl::string_view kind) {
 }
 
 const Clock& Router::clock() const { return impl_->clock(); }
+
+MetricRegistry& Router::metrics() const { return impl_->metrics(); }
 
 void Router::Warm(const RouteTarget& target) { impl_->SetFor(target.servable); }
 

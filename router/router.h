@@ -90,6 +90,8 @@ class Router {
   /// A failed call was answered by `kind` of fallback.
   void CountFallback(const RouteTarget& target, absl::string_view kind);
   const Clock& clock() const;
+  /// Where portals count what they do besides calls.
+  MetricRegistry& metrics() const;
 
   /// Begins to connect to the target's endpoints.
   void Warm(const RouteTarget& target);

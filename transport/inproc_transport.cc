@@ -31,7 +31,12 @@ void ForEachView(PeerHeader& header, Visit visit) {
     visit(*view);
   }
   for (TensorMeta& tensor : header.tensors) visit(tensor.name);
-  for (RowStatus& row : header.row_status) visit(row.message);
+  for (RowStatus& row : header.row_status) {
+    visit(row.message);
+    visit(row.ranges);
+    visit(row.portal);
+    visit(row.kind);
+  }
   for (absl::string_view& note : header.notes) visit(note);
   for (WireSpan& span : header.spans) {
     visit(span.name);

@@ -49,11 +49,15 @@ void PutTensor(WireWriter& out, absl::string_view name, DType dtype, const Shape
 }
 
 void PutRowStatus(WireWriter& out, const RowStatus& row) {
-  out.BytesHeader(23,
-                  VarintFieldSizeOrNone(row.row) + VarintFieldSizeOrNone(row.code) + BytesFieldSizeOrNone(row.message));
+  out.BytesHeader(23, VarintFieldSizeOrNone(row.row) + VarintFieldSizeOrNone(row.code) +
+                          BytesFieldSizeOrNone(row.message) + BytesFieldSizeOrNone(row.ranges) +
+                          BytesFieldSizeOrNone(row.portal) + BytesFieldSizeOrNone(row.kind));
   PutVarint(out, 1, row.row);
   PutVarint(out, 2, row.code);
   PutBytes(out, 3, row.message);
+  PutBytes(out, 4, row.ranges);
+  PutBytes(out, 5, row.portal);
+  PutBytes(out, 6, row.kind);
 }
 
 void PutSpan(WireWriter& out, const WireSpan& span) {
@@ -208,6 +212,15 @@ bool DecodeRowStatus(absl::string_view bytes, RowStatus* row) {
         break;
       case Tag(3, kBytes):
         row->message = in.Bytes();
+        break;
+      case Tag(4, kBytes):
+        row->ranges = in.Bytes();
+        break;
+      case Tag(5, kBytes):
+        row->portal = in.Bytes();
+        break;
+      case Tag(6, kBytes):
+        row->kind = in.Bytes();
         break;
       default:
         break;

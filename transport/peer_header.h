@@ -49,6 +49,10 @@ struct RowStatus {
   uint64_t row = 0;
   uint32_t code = 0;
   absl::string_view message;
+  /// Encoded: wire_row_notes.h reads and writes them.
+  absl::string_view ranges = {};
+  absl::string_view portal = {};
+  absl::string_view kind = {};
 };
 
 /// proto/peer.proto's Header as a plain struct: field for field, with views instead of strings, so that neither

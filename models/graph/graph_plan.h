@@ -2,12 +2,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "base/digest.h"
+#include "models/graph/cascade_spec.h"
 #include "models/package/model.h"
 #include "models/package/signature.h"
 
@@ -30,7 +32,10 @@ struct PortalSpec {
   Digest digest;
   /// As the portal declares them, names being those of the target.
   std::vector<std::string> input_names;
+  /// One for each of the node's, in order.
   std::vector<TensorSpec> outputs;
+  /// Of op `Cascade`, and only of it.
+  std::optional<CascadeSpec> cascade;
 };
 
 inline constexpr absl::string_view kPorticoDomain = "ai.portico";

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 #include <queue>
 #include <tuple>
 #include <utility>
@@ -237,6 +238,10 @@ class Partitioner {
     for (const std::string& input : node.proto->input()) {
       step.inputs.push_back(slot_of_[flow_.tensor_by_name.at(input)]);
     }
+    if (spec.cascade.has_value()) {
+      const absl::Status fits = CheckCascadeInputs(spec, KnownTypes(step.inputs));
+      if (!fits.ok()) return WithContext(DescribeNode(*node.proto), fits);
+    }
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       const int tensor = node.outputs[i];
       const bool unread = tensor < 0 || slot_of_[tensor] < 0;
@@ -247,6 +252,16 @@ class Partitioner {
     step.portal = std::make_unique<PortalSpec>(std::move(spec));
     plan_.steps.push_back(std::move(step));
     return absl::OkStatus();
+  }
+
+  /// What is known of slots without asking ONNX Runtime.
+  std::vector<std::optional<TensorSpec>> KnownTypes(const std::vector<int>& slots) const {
+    std::vector<std::optional<TensorSpec>> types;
+    for (const int slot : slots) {
+      const bool known = types_[slot].dtype != DType::kInvalid;
+      types.push_back(known ? types_[slot] : writer_.Declared(plan_.slots[slot]));
+    }
+    return types;
   }
 
   absl::Status AddSegment(const Unit& unit) {

@@ -5,45 +5,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
+#include "models/graph/portal_attributes.h"
 #include "onnx/onnx_pb.h"
 
 namespace portico {
 namespace {
-
-using onnx::AttributeProto;
-
-/// The attribute `name` of `node`; null when there is none. INVALID_ARGUMENT when it is of another type.
-absl::StatusOr<const AttributeProto*> Find(const onnx::NodeProto& node, absl::string_view name,
-                                           AttributeProto::AttributeType type) {
-  for (const AttributeProto& attribute : node.attribute()) {
-    if (attribute.name() != name) continue;
-    if (attribute.type() != type) {
-      return absl::InvalidArgumentError(absl::StrCat("attribute '", name, "': got ",
-                                                     AttributeProto::AttributeType_Name(attribute.type()), ", want ",
-                                                     AttributeProto::AttributeType_Name(type)));
-    }
-    return &attribute;
-  }
-  return nullptr;
-}
-
-absl::StatusOr<std::string> StringAttribute(const onnx::NodeProto& node, absl::string_view name,
-                                            absl::string_view otherwise) {
-  ASSIGN_OR_RETURN(const AttributeProto* attribute, Find(node, name, AttributeProto::STRING));
-  return attribute == nullptr || attribute->s().empty() ? std::string(otherwise) : attribute->s();
-}
-
-absl::StatusOr<std::vector<std::string>> StringsAttribute(const onnx::NodeProto& node, absl::string_view name) {
-  ASSIGN_OR_RETURN(const AttributeProto* attribute, Find(node, name, AttributeProto::STRINGS));
-  if (attribute == nullptr) return std::vector<std::string>();
-  return std::vector<std::string>(attribute->strings().begin(), attribute->strings().end());
-}
-
-absl::Status CheckCount(absl::string_view attribute, size_t got, int want, absl::string_view of) {
-  if (static_cast<int>(got) == want) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("attribute '", attribute, "': got ", got, " entries, want ", want, ", one for each ", of));
-}
 
 /// Reads "N,64" into `spec`.
 absl::Status ReadShape(absl::string_view text, TensorSpec& spec) {
@@ -72,27 +38,48 @@ absl::Status ReadShape(absl::string_view text, TensorSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::Status ReadOutputs(const onnx::NodeProto& node, PortalSpec& spec) {
-  ASSIGN_OR_RETURN(const AttributeProto* dtypes, Find(node, "output_dtypes", AttributeProto::INTS));
+/// What a node has beside the inputs and outputs of its target.
+struct Own {
+  int inputs = 0;
+  int outputs = 0;
+};
+
+absl::Status ReadOutputs(const onnx::NodeProto& node, const Own& own, PortalSpec& spec) {
+  ASSIGN_OR_RETURN(const std::vector<int64_t> dtypes, IntsAttribute(node, "output_dtypes"));
   ASSIGN_OR_RETURN(const std::vector<std::string> shapes, StringsAttribute(node, "output_shapes"));
   ASSIGN_OR_RETURN(const std::vector<std::string> names, StringsAttribute(node, "output_names"));
-  const int num_dtypes = dtypes == nullptr ? 0 : dtypes->ints_size();
-  RETURN_IF_ERROR(CheckCount("output_dtypes", num_dtypes, node.output_size(), "output"));
-  RETURN_IF_ERROR(CheckCount("output_shapes", shapes.size(), node.output_size(), "output"));
+  // Those of its own may be described or not: what they are is known.
+  const int target_outputs = node.output_size() - own.outputs;
+  const auto described = [&](size_t got) {
+    return static_cast<int>(got) == node.output_size() ? node.output_size() : target_outputs;
+  };
+  RETURN_IF_ERROR(CheckCount("output_dtypes", dtypes.size(), described(dtypes.size()), "output"));
+  RETURN_IF_ERROR(CheckCount("output_shapes", shapes.size(), described(shapes.size()), "output"));
   if (!names.empty() || spec.digest.empty()) {
-    RETURN_IF_ERROR(CheckCount("output_names", names.size(), node.output_size(), "output"));
+    RETURN_IF_ERROR(CheckCount("output_names", names.size(), target_outputs, "output"));
   }
-  for (int i = 0; i < node.output_size(); ++i) {
+  for (int i = 0; i < target_outputs; ++i) {
     TensorSpec output;
     output.graph_name = node.output(i);
     output.name = names.empty() ? node.output(i) : names[i];
-    auto dtype = DTypeFromNumber(dtypes->ints(i));
+    auto dtype = DTypeFromNumber(dtypes[i]);
     if (!dtype.ok()) return WithContext("attribute 'output_dtypes'", dtype.status());
     output.dtype = *dtype;
     RETURN_IF_ERROR(ReadShape(shapes[i], output));
     spec.outputs.push_back(std::move(output));
   }
   return absl::OkStatus();
+}
+
+/// int8[N], N as the first answer has it.
+TensorSpec RowStatusOutput(const onnx::NodeProto& node, const PortalSpec& spec) {
+  TensorSpec status;
+  status.graph_name = node.output(node.output_size() - 1);
+  status.name = "row_status";
+  status.dtype = DType::kInt8;
+  const TensorSpec& first = spec.outputs[0];
+  status.dims = {first.dims.empty() ? Dim() : first.dims[0]};
+  return status;
 }
 
 absl::Status Read(const onnx::NodeProto& node, PortalSpec& spec) {
@@ -115,11 +102,20 @@ absl::Status Read(const onnx::NodeProto& node, PortalSpec& spec) {
           absl::StrCat("input ", i, ": got none, want a tensor; a portal has no optional inputs"));
     }
   }
+  Own own;
+  if (spec.op_type == "Cascade") {
+    ASSIGN_OR_RETURN(spec.cascade, ReadCascadeSpec(node));
+    own = {1 + static_cast<int>(spec.cascade->answers), spec.cascade->row_status ? 1 : 0};
+  }
   ASSIGN_OR_RETURN(spec.input_names, StringsAttribute(node, "input_names"));
   if (!spec.input_names.empty() || spec.digest.empty()) {
-    RETURN_IF_ERROR(CheckCount("input_names", spec.input_names.size(), node.input_size(), "input"));
+    RETURN_IF_ERROR(
+        CheckCount("input_names", spec.input_names.size(), node.input_size() - own.inputs, "input of the target"));
   }
-  return ReadOutputs(node, spec);
+  RETURN_IF_ERROR(ReadOutputs(node, own, spec));
+  if (spec.cascade.has_value()) RETURN_IF_ERROR(CheckCascadeAnswers(spec));
+  if (own.outputs > 0) spec.outputs.push_back(RowStatusOutput(node, spec));
+  return absl::OkStatus();
 }
 
 }  // namespace

@@ -28,6 +28,7 @@ void GrpcCall::Complete(const absl::Status& status) {
   if (const std::string fallbacks = entry_.Fallbacks(); !fallbacks.empty()) {
     call_.AddTrailingMetadata("x-portico-fallback", fallbacks);
   }
+  if (const std::string rows = entry_.NotedRows(); !rows.empty()) call_.AddTrailingMetadata("x-portico-rows", rows);
   if (!entry_.Arm().empty()) call_.AddTrailingMetadata("x-portico-arm", std::string(entry_.Arm()));
   Finish(ToGrpc(status));
 }

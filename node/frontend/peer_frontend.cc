@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
+#include "transport/wire_row_notes.h"
 #include "transport/wire_span.h"
 
 namespace portico {
@@ -125,6 +126,9 @@ struct PeerFrontend::Call {
     if (!outputs.ok()) return reply(header, {});
     const std::vector<std::string> notes = context->fallbacks.Notes();
     header.notes.assign(notes.begin(), notes.end());
+    const std::vector<RowNote> row_notes = context->row_notes.Notes();
+    WireRowNotes wire_row_notes;
+    wire_row_notes.Put(row_notes, &header);
     if (by_name) {
       for (const TensorSpec& spec : signature->outputs) {
         TensorMeta meta;

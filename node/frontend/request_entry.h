@@ -53,6 +53,9 @@ class RequestEntry {
   const Ref<RequestContext>& context() const { return context_; }
   /// Where portals were answered by a fallback: which, to tell the client ("hub/enc=defaults"); empty nearly always.
   std::string Fallbacks() const { return context_->fallbacks.Joined(); }
+  /// Where rows were answered by something else than a portal's target, or not at all: which, to tell the client
+  /// (RowNotes::Joined()); empty nearly always.
+  std::string NotedRows() const { return context_->row_notes.Joined(); }
   /// The arm of a traffic split that answered, to tell the client; empty where there was none.
   absl::string_view Arm() const { return context_->arm ? context_->arm->name() : absl::string_view(); }
   /// The client has gone. From any thread.

@@ -204,11 +204,13 @@ absl::StatusOr<SplicedMessage> WriteV2InferResponse(const V2Answer& answer, cons
   out.Bytes(1, answer.model);
   out.Bytes(2, absl::StrCat(answer.version));
   if (!answer.id.empty()) out.Bytes(3, answer.id);
-  if (!answer.fallbacks.empty()) {
+  for (const auto& [name, text] :
+       {std::pair("portico_fallback", answer.fallbacks), std::pair("portico_rows", answer.rows)}) {
+    if (text.empty()) continue;
     std::string value, head;
-    WireWriter(&value).Bytes(3, answer.fallbacks);
+    WireWriter(&value).Bytes(3, text);
     WireWriter entry(&head);
-    entry.Bytes(1, "portico_fallback");
+    entry.Bytes(1, name);
     entry.Bytes(2, value);
     out.Bytes(4, head);
   }

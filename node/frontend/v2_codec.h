@@ -55,6 +55,8 @@ struct V2Answer {
   absl::string_view id;
   /// Portals that were answered by a fallback, as the parameter `portico_fallback` of a ModelInferResponse.
   absl::string_view fallbacks = {};
+  /// Rows that portals' targets did not answer, likewise as `portico_rows`.
+  absl::string_view rows = {};
 };
 
 /// A ModelInferResponse with `outputs[i]` for each i of `selected`, raw. UNIMPLEMENTED for a dtype that the protocol

@@ -35,6 +35,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor, public V2InferCall {
     if (const std::string fallbacks = Fallbacks(); !fallbacks.empty()) {
       call_.AddTrailingMetadata("x-portico-fallback", fallbacks);
     }
+    if (const std::string rows = NotedRows(); !rows.empty()) call_.AddTrailingMetadata("x-portico-rows", rows);
     if (!Arm().empty()) call_.AddTrailingMetadata("x-portico-arm", std::string(Arm()));
     if (response.ok()) SendMessage(*std::move(response), &response_);
     Finish(ToGrpc(response.status()));

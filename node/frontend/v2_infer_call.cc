@@ -48,8 +48,8 @@ absl::StatusOr<std::vector<Tensor>> V2InferCall::Prepare() {
 
 absl::StatusOr<SplicedMessage> V2InferCall::Write(const absl::StatusOr<std::vector<Tensor>>& outputs) const {
   RETURN_IF_ERROR(outputs.status());
-  const std::string fallbacks = Fallbacks();
-  return WriteV2InferResponse({servable_->name(), servable_->version(), id_, fallbacks}, *signature_, selected_,
+  const std::string fallbacks = Fallbacks(), rows = NotedRows();
+  return WriteV2InferResponse({servable_->name(), servable_->version(), id_, fallbacks, rows}, *signature_, selected_,
                               *outputs);
 }
 

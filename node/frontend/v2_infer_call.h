@@ -34,6 +34,7 @@ class V2InferCall {
 
  protected:
   std::string Fallbacks() const { return entry_.Fallbacks(); }
+  std::string NotedRows() const { return entry_.NotedRows(); }
   absl::string_view Arm() const { return entry_.Arm(); }
   /// `traceparent` to answer with; empty: none.
   virtual void Deliver(absl::StatusOr<SplicedMessage> response, const std::string& traceparent) = 0;

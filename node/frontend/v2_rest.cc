@@ -133,6 +133,9 @@ class V2RestFrontend::InferCall {
     if (std::string fallbacks = entry_.Fallbacks(); !fallbacks.empty()) {
       reply.headers.emplace_back("X-Portico-Fallback", std::move(fallbacks));
     }
+    if (std::string rows = entry_.NotedRows(); !rows.empty()) {
+      reply.headers.emplace_back("X-Portico-Rows", std::move(rows));
+    }
     if (!entry_.Arm().empty()) reply.headers.emplace_back("X-Portico-Arm", entry_.Arm());
     respond_(std::move(reply));
   }

@@ -156,7 +156,7 @@ std::vector<std::string> OtherHeaders() {
   reply.call_id = 9;
   reply.code = 14;
   reply.message = "no replica";
-  reply.row_status.push_back({1, 3, "bad row"});
+  reply.row_status.push_back({1, 3, "bad row", "\x01\x02", "hub/full", "mark"});
   reply.notes.push_back("cheap");
   reply.spans.push_back({1, 2, "segment", "hub/0", 5, 6, "CANCELLED"});
   EncodeHeader(reply, &headers.emplace_back());

@@ -1,5 +1,6 @@
 #include "tests/fuzz/fuzz.h"
 #include "transport/peer_header.h"
+#include "transport/wire_row_notes.h"
 
 namespace portico {
 namespace {
@@ -20,6 +21,18 @@ void FuzzOne(absl::string_view input) {
   FuzzCheckOk(DecodeHeader(written, limits, &second), "what was written is read");
   EncodeHeader(second, &again);
   FuzzCheck(written == again, "the header is the same");
+  const auto notes = RowNotesOf(header);
+  if (!notes.ok()) return;
+  FuzzCheck(notes->size() <= RowNotes::kMaxNotes, "row notes are bounded");
+  for (const RowNote& note : *notes) {
+    FuzzCheck(!note.rows.empty() && note.rows.size() <= RowNotes::kMaxRanges, "their ranges are bounded");
+  }
+  PeerHeader noted;
+  WireRowNotes wire;
+  wire.Put(*notes, &noted);
+  const auto same = RowNotesOf(noted);
+  FuzzCheck(same.ok() && same->size() == notes->size(), "row notes are read as they were written");
+  for (size_t i = 0; i < notes->size(); ++i) FuzzCheck((*same)[i].rows == (*notes)[i].rows, "and so are their rows");
 }
 
 }  // namespace

@@ -307,6 +307,21 @@ TEST_F(FallbackTest, WhatAFallbackAnsweredFurtherDownIsNotRemembered) {
   EXPECT_FALSE(Run(1, 1, Fails(absl::StatusCode::kUnavailable)).ok());
 }
 
+TEST_F(FallbackTest, WhatStoodInSomeRowsFurtherDownIsNotRemembered) {
+  OnErrorPolicy policy;
+  policy.kind = OnErrorPolicy::Kind::kLastKnown;
+  MakeScores(policy);
+  auto context = MakeRef<RequestContext>();
+  const auto answers = [](FakeTransport::Call& call) {
+    PeerHeader header;
+    header.row_status.push_back({0, 14, "deep is away", {}, "deep", "cheap"});
+    call.Reply(header, {Tensor::Of<float>({1, 2}, {1, 2}), Tensor::OfStrings({1}, std::vector<std::string>{"cat"})});
+  };
+  ASSERT_TRUE(Run(1, 1, answers, context).ok());
+  EXPECT_EQ(context->row_notes.Joined(), "0 deep=cheap UNAVAILABLE: deep is away");
+  EXPECT_FALSE(Run(1, 1, Fails(absl::StatusCode::kUnavailable)).ok());
+}
+
 TEST_F(FallbackTest, WhatIsTooOldDoesNotStandIn) {
   OnErrorPolicy policy;
   policy.kind = OnErrorPolicy::Kind::kLastKnown;

@@ -40,7 +40,8 @@ class RemoteTest : public ::testing::Test {
   /// Sends two inputs, answers with `names` (none: unnamed) and `tensors`.
   Outputs Run(std::vector<std::string> names, std::vector<Tensor> tensors, PeerHeader reply = {}) {
     std::optional<Outputs> outputs;
-    portal_->Run(MakeRef<RequestContext>(), {Tensor::Of<float>({1}, {1}), Tensor::Of<float>({1}, {2})},
+    context_ = MakeRef<RequestContext>();
+    portal_->Run(Ref<const RequestContext>(context_.get()), {Tensor::Of<float>({1}, {1}), Tensor::Of<float>({1}, {2})},
                  [&](Outputs result) { outputs = std::move(result); });
     EXPECT_EQ(transport_.calls.size(), 1u);
     reply.tensors.resize(tensors.size());
@@ -57,6 +58,8 @@ class RemoteTest : public ::testing::Test {
   const StaticResolver resolver_;
   std::unique_ptr<Router> router_;
   std::unique_ptr<Portal> portal_;
+  /// Of the last Run().
+  Ref<RequestContext> context_;
 };
 
 TEST_F(RemoteTest, UnknownOpIsRefusedWithTheKnownOnes) {
@@ -181,6 +184,25 @@ TEST_F(RemoteTest, FailedRowIsNotTakenForAnAnswer) {
   const Outputs outputs = Run({}, {Codes(3), Ids(3)}, reply);
   EXPECT_EQ(outputs.status().code(), absl::StatusCode::kInternal);
   EXPECT_THAT(outputs.status().message(), HasSubstr("row is broken"));
+}
+
+TEST_F(RemoteTest, WhatIsSaidOfSingleRowsIsPassedOn) {
+  Make(RemoteSpec(true));
+  PeerHeader reply;
+  reply.row_status.push_back({1, 14, "deep is away", "\x01\x02", "deep", "mark"});
+  const Outputs outputs = Run({}, {Codes(3), Ids(3)}, reply);
+  ASSERT_TRUE(outputs.ok()) << outputs.status();
+  EXPECT_EQ(context_->row_notes.Joined(), "1-2 deep=mark UNAVAILABLE: deep is away");
+}
+
+TEST_F(RemoteTest, RowStatusThatCannotBeReadIsRefused) {
+  Make(RemoteSpec(true));
+  PeerHeader reply;
+  reply.row_status.push_back({1, 14, "deep is away", "\xff", "deep", "mark"});
+  const Outputs outputs = Run({}, {Codes(3), Ids(3)}, reply);
+  EXPECT_EQ(outputs.status().code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(outputs.status().message(), AllOf(HasSubstr("portal to 'hub/enc'"), HasSubstr("row status")));
+  EXPECT_TRUE(context_->row_notes.empty());
 }
 
 TEST_F(RemoteTest, ErrorsOfTheTargetPassThrough) {

@@ -223,7 +223,7 @@ TEST_P(TransportConformanceTest, ErrorRepliesCarryAllTheySay) {
     PeerHeader header;
     header.code = 5;
     header.message = "no such servable";
-    header.row_status.push_back({3, 8, "full"});
+    header.row_status.push_back({3, 8, "full", "\x03\x02", "hub/full", "cheap"});
     header.notes.push_back("took the fallback");
     header.spans.push_back({1, 2, "segment", "node-a", 1234567, 89, "CANCELLED"});
     reply(header, {});
@@ -238,6 +238,9 @@ TEST_P(TransportConformanceTest, ErrorRepliesCarryAllTheySay) {
   EXPECT_EQ(outcome->header.row_status[0].row, 3u);
   EXPECT_EQ(outcome->header.row_status[0].code, 8u);
   EXPECT_EQ(outcome->header.row_status[0].message, "full");
+  EXPECT_EQ(outcome->header.row_status[0].ranges, "\x03\x02");
+  EXPECT_EQ(outcome->header.row_status[0].portal, "hub/full");
+  EXPECT_EQ(outcome->header.row_status[0].kind, "cheap");
   ASSERT_EQ(outcome->header.notes.size(), 1u);
   EXPECT_EQ(outcome->header.notes[0], "took the fallback");
   ASSERT_EQ(outcome->header.spans.size(), 1u);

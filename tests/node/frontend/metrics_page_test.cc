@@ -47,6 +47,7 @@ TEST(MetricsPageTest, TellsWhatANodeExposesAndNothingElse) {
   for (const auto& [name, kind] : documented) {
     // This node has no portals, nothing to warm up and no collector of traces (RequestTraceTest has one).
     if (absl::StartsWith(name, "portico_portal_") || absl::StartsWith(name, "portico_replica")) continue;
+    if (absl::StartsWith(name, "portico_cascade_")) continue;
     if (absl::StartsWith(name, "portico_warmup_")) continue;
     if (absl::StartsWith(name, "portico_trace_spans_")) continue;
     // Without --etcd.
