@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "remote_op/cascade_metrics.h"
-#include "remote_op/fallback.h"
+#include "remote_op/live_fallback.h"
 #include "remote_op/portal.h"
 #include "remote_op/reply_check.h"
 #include "remote_op/route_target.h"
@@ -47,7 +47,7 @@ Tensor RowStatusOf(int64_t num_rows, const Rows& answered, const Rows& failed) {
 class Cascade final : public Portal {
  public:
   /// `spec`'s outputs are those of the full model.
-  Cascade(const PortalSpec& spec, std::unique_ptr<Fallback> fallback, Router& router)
+  Cascade(const PortalSpec& spec, Router& router)
       : router_(router),
         context_(absl::StrCat("portal '", spec.node_name, "' to '", spec.target, "'")),
         target_(RouteTargetOf(spec)),
@@ -55,11 +55,17 @@ class Cascade final : public Portal {
         answers_(spec.outputs),
         cascade_(*spec.cascade),
         check_(spec.target, spec.outputs, spec.digest.empty()),
-        fallback_(std::move(fallback)),
+        fallback_(spec, router),
         metrics_(router.metrics(), spec.node_name, spec.target) {}
+
+  /// First, once.
+  absl::Status Begin() { return fallback_.Begin(); }
 
   void Run(const Ref<const RequestContext>& context, std::vector<Tensor> inputs, OpDone done) override;
   absl::Status Health() const override { return router_.Health(target_); }
+  absl::Status AcceptsPolicies(const Revision& revision) const override {
+    return fallback_.Check(revision.PolicyFor(target_.servable.name).on_error);
+  }
   std::string Target() const override { return absl::StrCat(target_.servable.ToString(), ":", target_.signature); }
 
  private:
@@ -77,8 +83,7 @@ class Cascade final : public Portal {
   const std::vector<TensorSpec> answers_;
   const CascadeSpec cascade_;
   const ReplyCheck check_;
-  /// Null where a failed call fails.
-  const std::unique_ptr<Fallback> fallback_;
+  LiveFallback fallback_;
   CascadeMetrics metrics_;
 };
 
@@ -103,8 +108,9 @@ class Cascade::Call {
     for (size_t i = 0; i < inputs.size(); ++i) {
       sent.push_back(cascade.cascade_.shared[i] ? inputs[i] : TakeRows(inputs[i], self->rows_));
     }
-    if (cascade.fallback_ != nullptr) {
-      self->question_ = cascade.fallback_->Ask(sent);
+    self->fallback_ = cascade.fallback_.Get();
+    if (self->fallback_ != nullptr) {
+      self->question_ = self->fallback_->Ask(sent);
       self->question_.rows = static_cast<int64_t>(self->rows_.size());
     }
     const Ref<const RequestContext> context = self->context_;
@@ -123,7 +129,7 @@ class Cascade::Call {
     absl::StatusOr<std::vector<Tensor>> full = cascade_.check_.Take(*std::move(reply));
     if (!full.ok()) return OnFailure(full.status());
     if (absl::Status fits = CheckAnswer(*full); !fits.ok()) return OnFailure(fits);
-    if (own && cascade_.fallback_ != nullptr) cascade_.fallback_->Remember(question_, *full);
+    if (own && fallback_ != nullptr) fallback_->Remember(question_, *full);
     OnAnswer(*std::move(full), *std::move(notes));
   }
 
@@ -187,7 +193,7 @@ class Cascade::Call {
     if (!MayFallBack(why, *context_, cascade_.router_.clock())) return done_(why);
     const std::string& target = cascade_.target_.servable.name;
     if (std::optional<std::vector<Tensor>> answer = FallbackAnswer(); answer.has_value()) {
-      const absl::string_view kind = cascade_.fallback_->kind();
+      const absl::string_view kind = fallback_->kind();
       context_->fallbacks.Add(target, kind);
       cascade_.router_.CountFallback(cascade_.target_, kind);
       NoteAll(kind, why);
@@ -205,8 +211,8 @@ class Cascade::Call {
   }
 
   std::optional<std::vector<Tensor>> FallbackAnswer() const {
-    if (cascade_.fallback_ == nullptr) return std::nullopt;
-    std::optional<std::vector<Tensor>> answer = cascade_.fallback_->Answer(question_);
+    if (fallback_ == nullptr) return std::nullopt;
+    std::optional<std::vector<Tensor>> answer = fallback_->Answer(question_);
     if (answer.has_value() && !CheckAnswer(*answer).ok()) return std::nullopt;
     return answer;
   }
@@ -237,6 +243,8 @@ class Cascade::Call {
   Rows rows_;
   const int64_t num_rows_;
   std::vector<Tensor> cheap_;
+  /// As the call began; null where a failed call fails.
+  Fallback* fallback_ = nullptr;
   Fallback::Question question_;
   OpDone done_;
 };
@@ -298,9 +306,9 @@ absl::StatusOr<std::unique_ptr<Portal>> NewCascade(const PortalSpec& spec, Route
   PortalSpec of_target = spec;
   if (spec.cascade->row_status) of_target.outputs.pop_back();
   RETURN_IF_ERROR(CheckPortalSpec(of_target));
-  ASSIGN_OR_RETURN(std::unique_ptr<Fallback> fallback,
-                   NewFallback(router.OnErrorOf(spec.target), of_target, router.clock()));
-  return std::make_unique<Cascade>(of_target, std::move(fallback), router);
+  auto cascade = std::make_unique<Cascade>(of_target, router);
+  RETURN_IF_ERROR(cascade->Begin());
+  return cascade;
 }
 
 }  // namespace portico
