@@ -3,12 +3,14 @@
 #include <memory>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "cli/byte_text.h"
 #include "cli/json_writer.h"
 #include "models/graph/graph_plan.h"
+#include "models/graph/portal_spec.h"
 #include "models/runtime/declared_axes.h"
 #include "models/runtime/row_check.h"
 #include "models/runtime/session.h"
@@ -53,9 +55,8 @@ Inspection::Portal ViewPortal(const PlanStep& step, const std::vector<std::strin
   Inspection::Portal portal;
   portal.node = spec.node_name;
   portal.op = spec.op_type;
-  portal.target = spec.target;
+  portal.targets = PortalTargets(spec);
   portal.signature = spec.signature;
-  if (!spec.digest.empty()) portal.digest = spec.digest.Hex();
   for (const int slot : step.inputs) portal.inputs.push_back(slots[slot]);
   portal.outputs = spec.outputs;
   return portal;
@@ -125,6 +126,30 @@ void WriteTensors(absl::string_view key, const std::vector<TensorSpec>& specs, b
   json.EndArray();
 }
 
+/// "digest 4f…"; "no digest" where no target has one.
+std::string DigestsText(const std::vector<PortalTarget>& targets) {
+  if (absl::c_all_of(targets, [](const PortalTarget& one) { return one.digest.empty(); })) return "no digest";
+  return absl::StrCat("digest ", absl::StrJoin(targets, ", ", [](std::string* out, const PortalTarget& one) {
+                        out->append(one.digest.empty() ? "none" : one.digest.Hex());
+                      }));
+}
+
+/// "target" and "digest"; of experts the lists of both.
+void WriteTargets(const Inspection::Portal& portal, JsonWriter& json) {
+  if (portal.op != "Experts") {
+    json.String("target", portal.targets[0].name);
+    if (!portal.targets[0].digest.empty()) json.String("digest", portal.targets[0].digest.Hex());
+    return;
+  }
+  std::vector<std::string> names, digests;
+  for (const PortalTarget& target : portal.targets) {
+    names.push_back(target.name);
+    digests.push_back(target.digest.empty() ? "" : target.digest.Hex());
+  }
+  json.Strings("targets", names);
+  json.Strings("digests", digests);
+}
+
 }  // namespace
 
 absl::Status AddModel(const Model& model, const std::vector<Signature>& signatures, bool axes_declared,
@@ -162,8 +187,9 @@ std::string ToText(const Inspection& inspection) {
     }
     for (const Inspection::Portal& portal : view.portals) {
       absl::StrAppend(
-          &text, "  portal ", portal.node, " (", portal.op, ") to ", portal.target, ", signature ", portal.signature,
-          ", ", portal.digest.empty() ? "no digest" : absl::StrCat("digest ", portal.digest), "\n    ",
+          &text, "  portal ", portal.node, " (", portal.op, ") to ",
+          absl::StrJoin(portal.targets, ", ", [](std::string* out, const PortalTarget& one) { out->append(one.name); }),
+          ", signature ", portal.signature, ", ", DigestsText(portal.targets), "\n    ",
           absl::StrJoin(portal.inputs, ", "), " -> ",
           absl::StrJoin(
               portal.outputs, ", ",
@@ -213,9 +239,8 @@ std::string ToJson(const Inspection& inspection) {
       json.BeginObject();
       json.String("node", portal.node);
       json.String("op", portal.op);
-      json.String("target", portal.target);
+      WriteTargets(portal, json);
       json.String("signature", portal.signature);
-      if (!portal.digest.empty()) json.String("digest", portal.digest);
       json.Strings("inputs", portal.inputs);
       WriteTensors("outputs", portal.outputs, /*with_axis=*/false, json);
       json.EndObject();

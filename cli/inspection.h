@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/digest.h"
+#include "models/graph/portal_target.h"
 #include "models/package/model.h"
 #include "models/package/signature.h"
 
@@ -26,10 +27,9 @@ struct Inspection {
   struct Portal {
     std::string node;
     std::string op;
-    std::string target;
+    /// One, but for experts.
+    std::vector<PortalTarget> targets;
     std::string signature;
-    /// Empty: whatever the revision says.
-    std::string digest;
     std::vector<std::string> inputs;
     std::vector<TensorSpec> outputs;
   };

@@ -84,7 +84,7 @@ absl::StatusOr<std::string> ArmDifference(const Revision& revision, const Traffi
                                           const TrafficTarget& arm, PackageReader& packages) {
   ASSIGN_OR_RETURN(const auto usual_facts, FactsOf(revision, usual, packages));
   ASSIGN_OR_RETURN(const auto arm_facts, FactsOf(revision, arm, packages));
-  return SignatureDifference(usual_facts->functions, arm_facts->functions);
+  return SignatureDifference(usual_facts->signatures, arm_facts->signatures);
 }
 
 }  // namespace portico

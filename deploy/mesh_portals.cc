@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "base/version_policy.h"
+#include "models/graph/portal_spec.h"
 #include "models/package/package.h"
 
 namespace portico {
@@ -73,10 +74,16 @@ bool IsServed(const Revision& revision, const std::string& model) {
                         [&](const Revision::Node& node) { return absl::c_linear_search(node.serve, model); });
 }
 
+/// The signature of that name; null where there is none.
+const Signature* FindSignature(const PackageFacts& package, const std::string& name) {
+  const auto found = absl::c_find_if(package.signatures, [&](const Signature& one) { return one.name == name; });
+  return found == package.signatures.end() ? nullptr : &*found;
+}
+
 /// The same where the target is no model of the mesh.
-absl::Status CheckExternal(const Revision::External& external, const PortalSpec& portal) {
-  if (!portal.digest.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("got digest ", portal.digest.Short(), " for external '",
+absl::Status CheckExternal(const Revision::External& external, const PortalSpec& portal, const PortalTarget& target) {
+  if (!target.digest.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("got digest ", target.digest.Short(), " for external '",
                                                    external.name,
                                                    "', want none: servers of another make know of no digests; make the "
                                                    "portal without one"));
@@ -86,35 +93,99 @@ absl::Status CheckExternal(const Revision::External& external, const PortalSpec&
                                                  "', want '", external.signature, "'"));
 }
 
-/// The message of what is wrong with one portal; OK when nothing is.
-absl::Status CheckTarget(const Revision& revision, const Facts& facts, const PortalSpec& portal) {
-  if (const Revision::External* external = revision.FindExternal(portal.target)) {
-    return CheckExternal(*external, portal);
+/// The message of what is wrong with one target of a portal; OK when nothing is.
+absl::Status CheckTarget(const Revision& revision, const Facts& facts, const PortalSpec& portal,
+                         const PortalTarget& target) {
+  if (const Revision::External* external = revision.FindExternal(target.name)) {
+    return CheckExternal(*external, portal, target);
   }
-  const auto target = facts.find(portal.target);
-  if (target == facts.end()) {
+  const auto found = facts.find(target.name);
+  if (found == facts.end()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "got target '", portal.target, "', want a model of this mesh; add '", portal.target,
+        "got target '", target.name, "', want a model of this mesh; add '", target.name,
         "' to 'models' and to the 'serve' of a node, or to 'external' where servers of another make have it"));
   }
-  if (!IsServed(revision, portal.target)) {
+  if (!IsServed(revision, target.name)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("got target '", portal.target, "', which no node serves; add it to the 'serve' of a node"));
+        absl::StrCat("got target '", target.name, "', which no node serves; add it to the 'serve' of a node"));
   }
-  const ModelFacts& facts_of_target = target->second;
-  const auto has_digest = [&](const Revision::Pin& pin) { return pin.digest == portal.digest; };
-  if (!portal.digest.empty() && absl::c_none_of(facts_of_target.model->pins, has_digest)) {
-    return absl::InvalidArgumentError(absl::StrCat("got digest ", portal.digest.Short(), " for target '", portal.target,
+  const ModelFacts& facts_of_target = found->second;
+  const auto has_digest = [&](const Revision::Pin& pin) { return pin.digest == target.digest; };
+  if (!target.digest.empty() && absl::c_none_of(facts_of_target.model->pins, has_digest)) {
+    return absl::InvalidArgumentError(absl::StrCat("got digest ", target.digest.Short(), " for target '", target.name,
                                                    "', want ", facts_of_target.highest->digest.Short(),
                                                    ", the digest of '", facts_of_target.highest->folder,
                                                    "'; use the packages of one split, or split the model again"));
   }
-  if (!absl::c_linear_search(facts_of_target.highest->signatures, portal.signature)) {
-    return absl::InvalidArgumentError(absl::StrCat("got signature '", portal.signature, "' of target '", portal.target,
-                                                   "', want one of ",
-                                                   absl::StrJoin(facts_of_target.highest->signatures, ", ")));
+  if (FindSignature(*facts_of_target.highest, portal.signature) == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("got signature '", portal.signature, "' of target '", target.name, "', want one of ",
+                     absl::StrJoin(facts_of_target.highest->signatures, ", ",
+                                   [](std::string* out, const Signature& one) { out->append(one.name); })));
   }
   return absl::OkStatus();
+}
+
+/// Whether a tensor that suits one of the two can suit the other.
+bool Agree(const TensorSpec& a, const TensorSpec& b) {
+  if (a.dtype != b.dtype && a.dtype != DType::kInvalid && b.dtype != DType::kInvalid) return false;
+  if (!a.has_rank || !b.has_rank) return true;
+  if (a.dims.size() != b.dims.size()) return false;
+  for (size_t d = 0; d < a.dims.size(); ++d) {
+    const int64_t one = a.dims[d].extent, other = b.dims[d].extent;
+    if (one >= 0 && other >= 0 && one != other) return false;
+  }
+  return true;
+}
+
+/// What `first` and `second`, a signature's tensors in two experts, do not have in common; empty where they agree.
+std::string Difference(absl::string_view what, const std::vector<TensorSpec>& first,
+                       const std::vector<TensorSpec>& second) {
+  const auto names = [](const std::vector<TensorSpec>& specs) {
+    return absl::StrJoin(specs, ", ", [](std::string* out, const TensorSpec& one) { out->append(one.name); });
+  };
+  for (const TensorSpec& one : first) {
+    const auto other = absl::c_find_if(second, [&](const TensorSpec& spec) { return spec.name == one.name; });
+    if (other == second.end() || first.size() != second.size()) {
+      return absl::StrCat(what, "s ", names(first), " and ", names(second));
+    }
+    if (!Agree(one, *other)) {
+      return absl::StrCat(what, " '", one.name, "' as ", one.ToString(), " and as ", other->ToString());
+    }
+  }
+  return "";
+}
+
+/// One gate sends the same rows to all experts of a portal, and their answers are added up.
+absl::Status CheckAlike(const Facts& facts, const PortalSpec& portal) {
+  const PortalTarget* first = nullptr;
+  const Signature* wanted = nullptr;
+  const std::vector<PortalTarget> targets = PortalTargets(portal);
+  for (const PortalTarget& target : targets) {
+    const auto found = facts.find(target.name);
+    if (found == facts.end()) continue;  // External: its signature is not ours to know.
+    const Signature* signature = FindSignature(*found->second.highest, portal.signature);
+    if (first == nullptr) {
+      first = &target;
+      wanted = signature;
+      continue;
+    }
+    std::string difference = Difference("input", wanted->inputs, signature->inputs);
+    if (difference.empty()) difference = Difference("output", wanted->outputs, signature->outputs);
+    if (difference.empty()) continue;
+    return absl::InvalidArgumentError(absl::StrCat("got experts '", first->name, "' and '", target.name,
+                                                   "' whose signature '", portal.signature, "' differs: ", difference,
+                                                   "; want experts that take and give the same"));
+  }
+  return absl::OkStatus();
+}
+
+/// The message of what is wrong with one portal; OK when nothing is.
+absl::Status CheckPortal(const Revision& revision, const Facts& facts, const PortalSpec& portal) {
+  for (const PortalTarget& target : PortalTargets(portal)) {
+    RETURN_IF_ERROR(CheckTarget(revision, facts, portal, target));
+  }
+  return CheckAlike(facts, portal);
 }
 
 /// Depth-first search for a chain of portals that comes back.
@@ -133,8 +204,10 @@ class CycleSearch {
     if (!visited_.emplace(model, true).second) return "";
     path_.push_back(model);
     for (const PortalSpec& portal : facts_.at(model).highest->portals) {
-      if (!facts_.contains(portal.target)) continue;  // External: what it calls is not ours to know.
-      if (std::string cycle = From(portal.target); !cycle.empty()) return cycle;
+      for (const PortalTarget& target : PortalTargets(portal)) {
+        if (!facts_.contains(target.name)) continue;  // External: what it calls is not ours to know.
+        if (std::string cycle = From(target.name); !cycle.empty()) return cycle;
+      }
     }
     path_.pop_back();
     return "";
@@ -165,7 +238,7 @@ absl::Status CheckPortals(const Revision& revision, const YamlNode& models, Pack
   }
   for (const Revision::Model& model : revision.models) {
     for (const PortalSpec& portal : facts.at(model.name).highest->portals) {
-      if (absl::Status status = CheckTarget(revision, facts, portal); !status.ok()) {
+      if (absl::Status status = CheckPortal(revision, facts, portal); !status.ok()) {
         return ErrorAt(models, model.name, absl::StrCat("portal '", portal.node_name, "': ", status.message()));
       }
     }

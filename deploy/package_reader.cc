@@ -17,9 +17,8 @@ absl::StatusOr<std::shared_ptr<const PackageFacts>> PackageReader::Read(const st
   auto facts = std::make_shared<PackageFacts>();
   facts->folder = package.folder;
   facts->digest = package.digest;
-  facts->functions = package.signatures;
-  for (const Signature& signature : package.signatures) {
-    facts->signatures.push_back(signature.name);
+  facts->signatures = package.signatures;
+  for (const Signature& signature : facts->signatures) {
     ASSIGN_OR_RETURN(GraphPlan plan, Partition(package.model, signature));
     for (PlanStep& step : plan.steps) {
       if (step.portal != nullptr) facts->portals.push_back(std::move(*step.portal));

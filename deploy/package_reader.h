@@ -18,10 +18,7 @@ namespace portico {
 struct PackageFacts {
   std::string folder;
   Digest digest;
-  /// Names.
-  std::vector<std::string> signatures;
-  /// The same, with what goes in and comes out.
-  std::vector<Signature> functions;
+  std::vector<Signature> signatures;
   /// Of all signatures.
   std::vector<PortalSpec> portals;
 };

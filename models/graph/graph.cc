@@ -10,6 +10,7 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "models/graph/portal_spec.h"
 
 namespace portico {
 
@@ -279,7 +280,7 @@ Graph::Graph(GraphPlan plan, std::vector<std::unique_ptr<AsyncOp>> ops, const Cl
     }
     if (step.waits == 0) sources_.push_back(static_cast<int>(i));
     step.name = plan_step.segment != nullptr ? absl::StrCat("segment ", plan_step.segment->name)
-                                             : absl::StrCat("portal ", plan_step.portal->target);
+                                             : absl::StrCat("portal ", TargetNames(*plan_step.portal));
     steps_.push_back(std::move(step));
   }
   for (const int slot : plan_.outputs) {

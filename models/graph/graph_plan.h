@@ -10,23 +10,26 @@
 #include "absl/status/statusor.h"
 #include "base/digest.h"
 #include "models/graph/cascade_spec.h"
+#include "models/graph/experts_spec.h"
 #include "models/package/model.h"
 #include "models/package/signature.h"
 
 namespace portico {
 
 /// What a portal node of domain `ai.portico` says. Attributes common to all portal ops (strings unless said otherwise):
-///   target          servable the body is served as ("hub/digit-encoder")
+///   target          servable the body is served as ("hub/digit-encoder"); Experts have `targets`
 ///   signature       default "serving_default"
 ///   digest          64 hex digits; absent or empty: whatever the revision says the target is
-///   input_names     strings: the target's input for each of the node's inputs (used where there is no digest)
-///   output_names    strings, likewise
+///   input_names     strings: the target's input for each of the node's inputs that travel (used where there is no
+///                   digest)
+///   output_names    strings, likewise; row_status has none
 ///   output_dtypes   ints: ONNX TensorProto.DataType of each output
 ///   output_shapes   strings: "N,64" per output; a number, a symbol or "?" per dim; "" a scalar; "..." unknown rank
 struct PortalSpec {
   /// "Remote", "Cascade", "Experts", "EmbeddingBag".
   std::string op_type;
   std::string node_name;
+  /// What it calls, for ops with one target: PortalTargets() (portal_spec.h) knows all.
   std::string target;
   std::string signature;
   Digest digest;
@@ -36,6 +39,8 @@ struct PortalSpec {
   std::vector<TensorSpec> outputs;
   /// Of op `Cascade`, and only of it.
   std::optional<CascadeSpec> cascade;
+  /// Of op `Experts`, and only of it.
+  std::optional<ExpertsSpec> experts;
 };
 
 inline constexpr absl::string_view kPorticoDomain = "ai.portico";

@@ -182,6 +182,12 @@ class Partitioner {
       for (const int tensor : unit.inputs) {
         if (unit.rank != kPortal) wants_type_[slot_of_[tensor]] = true;
       }
+      if (unit.rank != kPortal) continue;
+      const Dataflow::Node& portal = flow_.nodes[unit.nodes[0]];
+      // What a gate is like is checked here rather than at the first request.
+      if (portal.proto->op_type() == "Experts" && portal.proto->input_size() > 0) {
+        wants_type_[slot_of_[flow_.tensor_by_name.at(portal.proto->input(0))]] = true;
+      }
     }
   }
 
@@ -240,6 +246,10 @@ class Partitioner {
     }
     if (spec.cascade.has_value()) {
       const absl::Status fits = CheckCascadeInputs(spec, KnownTypes(step.inputs));
+      if (!fits.ok()) return WithContext(DescribeNode(*node.proto), fits);
+    }
+    if (spec.experts.has_value()) {
+      const absl::Status fits = CheckGateType(spec, types_[step.inputs[0]]);
       if (!fits.ok()) return WithContext(DescribeNode(*node.proto), fits);
     }
     for (size_t i = 0; i < node.outputs.size(); ++i) {

@@ -1,5 +1,8 @@
 #include "models/graph/portal_spec.h"
 
+#include <algorithm>
+
+#include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -44,7 +47,8 @@ struct Own {
   int outputs = 0;
 };
 
-absl::Status ReadOutputs(const onnx::NodeProto& node, const Own& own, PortalSpec& spec) {
+/// `by_name`: tensors of calls go by name, so that there have to be some.
+absl::Status ReadOutputs(const onnx::NodeProto& node, const Own& own, bool by_name, PortalSpec& spec) {
   ASSIGN_OR_RETURN(const std::vector<int64_t> dtypes, IntsAttribute(node, "output_dtypes"));
   ASSIGN_OR_RETURN(const std::vector<std::string> shapes, StringsAttribute(node, "output_shapes"));
   ASSIGN_OR_RETURN(const std::vector<std::string> names, StringsAttribute(node, "output_names"));
@@ -55,9 +59,7 @@ absl::Status ReadOutputs(const onnx::NodeProto& node, const Own& own, PortalSpec
   };
   RETURN_IF_ERROR(CheckCount("output_dtypes", dtypes.size(), described(dtypes.size()), "output"));
   RETURN_IF_ERROR(CheckCount("output_shapes", shapes.size(), described(shapes.size()), "output"));
-  if (!names.empty() || spec.digest.empty()) {
-    RETURN_IF_ERROR(CheckCount("output_names", names.size(), target_outputs, "output"));
-  }
+  if (!names.empty() || by_name) RETURN_IF_ERROR(CheckCount("output_names", names.size(), target_outputs, "output"));
   for (int i = 0; i < target_outputs; ++i) {
     TensorSpec output;
     output.graph_name = node.output(i);
@@ -82,20 +84,44 @@ TensorSpec RowStatusOutput(const onnx::NodeProto& node, const PortalSpec& spec) 
   return status;
 }
 
-absl::Status Read(const onnx::NodeProto& node, PortalSpec& spec) {
-  spec.op_type = node.op_type();
-  spec.node_name = node.name().empty() && node.output_size() > 0 ? node.output(0) : node.name();
+/// Outputs of experts are added up row by row.
+absl::Status CheckExpertOutputs(const PortalSpec& spec) {
+  for (const TensorSpec& output : spec.outputs) {
+    const bool by_row = !output.has_rank || (!output.dims.empty() && output.dims[0].extent < 0);
+    if (by_row && output.dtype == DType::kFloat) continue;
+    return absl::InvalidArgumentError(absl::StrCat("output '", output.name, "': got ", output.ToString(),
+                                                   ", want float32[N,...], rows that can be weighted and added"));
+  }
+  return absl::OkStatus();
+}
+
+/// What the portal calls. Sets whether tensors of its calls go by name: where a digest is not known.
+absl::Status ReadTargets(const onnx::NodeProto& node, PortalSpec& spec, bool* by_name) {
+  if (spec.op_type == "Experts") {
+    ASSIGN_OR_RETURN(spec.experts, ReadExpertsSpec(node));
+    *by_name = absl::c_any_of(spec.experts->targets, [](const PortalTarget& one) { return one.digest.empty(); });
+    return absl::OkStatus();
+  }
   ASSIGN_OR_RETURN(spec.target, StringAttribute(node, "target", ""));
   if (spec.target.empty()) {
     return absl::InvalidArgumentError("attribute 'target': got none, want the name of the servable to call");
   }
-  ASSIGN_OR_RETURN(spec.signature, StringAttribute(node, "signature", kDefaultSignature));
   ASSIGN_OR_RETURN(const std::string digest, StringAttribute(node, "digest", ""));
   if (!digest.empty()) {
     auto parsed = Digest::FromHex(digest);
     if (!parsed.ok()) return WithContext("attribute 'digest'", parsed.status());
     spec.digest = *parsed;
   }
+  *by_name = spec.digest.empty();
+  return absl::OkStatus();
+}
+
+absl::Status Read(const onnx::NodeProto& node, PortalSpec& spec) {
+  spec.op_type = node.op_type();
+  spec.node_name = node.name().empty() && node.output_size() > 0 ? node.output(0) : node.name();
+  bool by_name = false;
+  RETURN_IF_ERROR(ReadTargets(node, spec, &by_name));
+  ASSIGN_OR_RETURN(spec.signature, StringAttribute(node, "signature", kDefaultSignature));
   for (int i = 0; i < node.input_size(); ++i) {
     if (node.input(i).empty()) {
       return absl::InvalidArgumentError(
@@ -106,14 +132,22 @@ absl::Status Read(const onnx::NodeProto& node, PortalSpec& spec) {
   if (spec.op_type == "Cascade") {
     ASSIGN_OR_RETURN(spec.cascade, ReadCascadeSpec(node));
     own = {1 + static_cast<int>(spec.cascade->answers), spec.cascade->row_status ? 1 : 0};
+  } else if (spec.experts.has_value()) {
+    own = {1, spec.experts->row_status ? 1 : 0};
+    if (node.input_size() <= own.inputs || node.output_size() <= own.outputs) {
+      return absl::InvalidArgumentError(absl::StrCat("got ", node.input_size(), " inputs and ", node.output_size(),
+                                                     " outputs, want a gate, the experts' inputs and at least ",
+                                                     own.outputs + 1, " outputs"));
+    }
   }
   ASSIGN_OR_RETURN(spec.input_names, StringsAttribute(node, "input_names"));
-  if (!spec.input_names.empty() || spec.digest.empty()) {
+  if (!spec.input_names.empty() || by_name) {
     RETURN_IF_ERROR(
         CheckCount("input_names", spec.input_names.size(), node.input_size() - own.inputs, "input of the target"));
   }
-  RETURN_IF_ERROR(ReadOutputs(node, own, spec));
+  RETURN_IF_ERROR(ReadOutputs(node, own, by_name, spec));
   if (spec.cascade.has_value()) RETURN_IF_ERROR(CheckCascadeAnswers(spec));
+  if (spec.experts.has_value()) RETURN_IF_ERROR(CheckExpertOutputs(spec));
   if (own.outputs > 0) spec.outputs.push_back(RowStatusOutput(node, spec));
   return absl::OkStatus();
 }
@@ -130,6 +164,32 @@ absl::StatusOr<PortalSpec> ReadPortalSpec(const onnx::NodeProto& node) {
   const absl::Status read = Read(node, spec);
   if (!read.ok()) return WithContext(DescribeNode(node), read);
   return spec;
+}
+
+std::vector<PortalTarget> PortalTargets(const PortalSpec& spec) {
+  if (spec.experts.has_value()) return spec.experts->targets;
+  return {{spec.target, spec.digest}};
+}
+
+absl::Status CheckGateType(const PortalSpec& spec, const TensorSpec& gate) {
+  const auto experts = static_cast<int64_t>(spec.experts->targets.size());
+  const bool fits = (gate.dtype == DType::kInvalid || gate.dtype == DType::kFloat) &&
+                    (!gate.has_rank || gate.dtype == DType::kInvalid ||
+                     (gate.dims.size() == 2 && (gate.dims[1].extent < 0 || gate.dims[1].extent == experts)));
+  if (fits) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("gate: got ", gate.ToString(), ", want float32[N,", experts,
+                                                 "], one column for each of the ", experts, " experts"));
+}
+
+std::string TargetNames(const PortalSpec& spec) {
+  constexpr size_t kShown = 3;
+  const std::vector<PortalTarget> targets = PortalTargets(spec);
+  std::string names;
+  for (size_t i = 0; i < std::min(targets.size(), kShown); ++i) {
+    absl::StrAppend(&names, i == 0 ? "" : ", ", targets[i].name);
+  }
+  if (targets.size() > kShown) absl::StrAppend(&names, " and ", targets.size() - kShown, " more");
+  return names;
 }
 
 }  // namespace portico

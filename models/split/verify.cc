@@ -129,6 +129,10 @@ class LocalMesh {
   }
 
   absl::StatusOr<const Servable*> FindTarget(const PortalSpec& portal) const {
+    if (portal.op_type != "Remote") {
+      return absl::FailedPreconditionError(absl::StrCat("portal '", portal.node_name, "': got op '", portal.op_type,
+                                                        "', want Remote; a split makes no others"));
+    }
     const auto target = servables_.find(portal.target);
     if (target == servables_.end()) {
       return absl::FailedPreconditionError(absl::StrCat("portal '", portal.node_name, "': got target '", portal.target,

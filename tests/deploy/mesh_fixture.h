@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "tests/testing/model_builder.h"
@@ -28,6 +29,20 @@ class MeshFolder {
     attrs.push_back(Strings("input_names", {"x"}));
     model.Portal("Remote", target, {"h"}, {"y"}, {DType::kFloat}, {"N,2"}, std::move(attrs));
     model.graph().mutable_node(1)->set_name("portal_0");
+    model.WriteTo(ModelFile(name));
+  }
+
+  /// packages/NAME/1: y = experts(gate of x)(x), a column per expert.
+  void WriteExperts(absl::string_view name, const std::vector<std::string>& experts, Attrs attrs = {}) const {
+    const auto columns = static_cast<int64_t>(experts.size());
+    ModelBuilder model;
+    model.Input("x", DType::kFloat, {"N", 2}).Output("y", DType::kFloat, {"N", 2});
+    model.Initializer("w", Tensor::Of<float>({2, columns}, std::vector<float>(2 * experts.size(), 1)));
+    model.Node("MatMul", {"x", "w"}, {"gate"});
+    attrs.push_back(Strings("targets", experts));
+    attrs.push_back(Strings("input_names", {"x"}));
+    model.Portal("Experts", "", {"gate", "x"}, {"y"}, {DType::kFloat}, {"N,2"}, std::move(attrs));
+    model.graph().mutable_node(1)->set_name(absl::StrCat(name, "_0"));
     model.WriteTo(ModelFile(name));
   }
 

@@ -123,5 +123,47 @@ TEST_F(MeshPortalsTest, TwoWaysToOneTargetAreNoCycle) {
   EXPECT_EQ(ErrorOf({"top", "left", "right", "leaf"}, {"top", "left", "right", "leaf"}), "");
 }
 
+TEST_F(MeshPortalsTest, EachExpertIsATarget) {
+  folder_.WritePlain("a");
+  folder_.WritePlain("b", "Sigmoid");
+  folder_.WriteExperts("moe", {"a", "b"});
+  EXPECT_EQ(ErrorOf({"moe", "a", "b"}, {"moe", "a", "b"}), "");
+  EXPECT_THAT(ErrorOf({"moe", "a"}, {"moe", "a"}),
+              StartsWith("mesh.yaml:3: model 'moe': portal 'moe_0': got target 'b', want a model of this mesh"));
+  EXPECT_THAT(ErrorOf({"moe", "a", "b"}, {"moe", "b"}), HasSubstr("got target 'a', which no node serves"));
+  folder_.WriteExperts("moe", {"a", "b"}, {Strings("digests", {"", DigestOf("b").Hex()})});
+  EXPECT_EQ(ErrorOf({"moe", "a", "b"}, {"moe", "a", "b"}), "");
+  folder_.WriteExperts("moe", {"a", "b"}, {Strings("digests", {"", DigestOf("a").Hex()})});
+  EXPECT_THAT(ErrorOf({"moe", "a", "b"}, {"moe", "a", "b"}), HasSubstr(" for target 'b', want "));
+  folder_.WriteExperts("b", {"a", "moe"});
+  folder_.WriteExperts("moe", {"a", "b"});
+  EXPECT_THAT(ErrorOf({"moe", "a", "b"}, {"moe", "a", "b"}), HasSubstr("in a circle, moe → b → moe"));
+}
+
+TEST_F(MeshPortalsTest, ExpertsWhoseSignaturesDifferAreRefusedAndBothAreNamed) {
+  folder_.WritePlain("a");
+  folder_.WriteExperts("moe", {"a", "b"});
+  const auto error_with = [&](const ModelBuilder& b) {
+    b.WriteTo(folder_.ModelFile("b"));
+    return ErrorOf({"moe", "a", "b"}, {"moe", "a", "b"});
+  };
+  const auto expert = [](absl::string_view input, DType dtype, const ModelShape& in, const ModelShape& out) {
+    ModelBuilder model;
+    model.Input(input, dtype, in).Output("y", dtype, out).Node("Relu", {std::string(input)}, {"y"});
+    return model;
+  };
+  EXPECT_EQ(error_with(expert("x", DType::kFloat, {"M", 2}, {"M", 2})), "");
+  EXPECT_EQ(
+      error_with(expert("x", DType::kFloat, {"N", 3}, {"N", 3})),
+      "mesh.yaml:3: model 'moe': portal 'moe_0': got experts 'a' and 'b' whose signature 'serving_default' differs: "
+      "input 'x' as float32[N,2] and as float32[N,3]; want experts that take and give the same");
+  EXPECT_THAT(error_with(expert("x", DType::kDouble, {"N", 2}, {"N", 2})), HasSubstr("float64[N,2]"));
+  EXPECT_THAT(error_with(expert("z", DType::kFloat, {"N", 2}, {"N", 2})), HasSubstr("differs: inputs x and z"));
+  ModelBuilder two;
+  two.Input("x", DType::kFloat, {"N", 2}).Output("y", DType::kFloat, {"N", 2}).Output("z", DType::kFloat, {"N", 2});
+  two.Node("Relu", {"x"}, {"y"}).Node("Relu", {"x"}, {"z"});
+  EXPECT_THAT(error_with(two), HasSubstr("differs: outputs y and y, z"));
+}
+
 }  // namespace
 }  // namespace portico
