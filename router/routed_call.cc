@@ -257,6 +257,10 @@ Ref<Replica> RoutedCall::PickUntried(absl::Time now) {
 
 bool RoutedCall::Retry(const Try& failed, const absl::Status& status, absl::Time now) {
   if (!MayRetry(status) || retries_ >= policy_.retries) return false;
+  {
+    MutexLock lock(&mutex_);
+    if (cancelled_) return false;  // This call alone, maybe.
+  }
   if (context_->cancelled.load(std::memory_order_relaxed) || CallDeadline().at() <= now) return false;
   Ref<Replica> another = PickUntried(now);
   Gate& gate = surroundings_.channels;

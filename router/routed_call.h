@@ -49,7 +49,7 @@ class RoutedCall final : public CancelHook, public HedgeQueue::Entry {
   /// Picks a replica and sends. `target` must live until `done` runs.
   void Start(const RouteTarget& target, absl::Span<const Tensor> tensors);
 
-  /// The client has gone: takes back what is out.
+  /// The client has gone, or the caller has no use for this call any more: takes back what is out.
   void OnCancel() override;
   /// The first try has taken long.
   void OnHedgeDue() override;

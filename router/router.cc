@@ -78,13 +78,15 @@ class Router::Impl {
     pool_.Close();
   }
 
-  void Call(const RouteTarget& target, const Ref<const RequestContext>& context, absl::Span<const Tensor> tensors,
-            Done done) {
+  Ref<CancelHook> Call(const RouteTarget& target, const Ref<const RequestContext>& context,
+                       absl::Span<const Tensor> tensors, Done done) {
     if (stopping_.load(std::memory_order_relaxed)) {
       done(absl::CancelledError(absl::StrCat("portal to '", target.servable.name, "': the node is stopping")));
-      return;
+      return nullptr;
     }
-    MakeRef<RoutedCall>(SetFor(target.servable), surroundings_, context, std::move(done))->Start(target, tensors);
+    Ref<RoutedCall> call = MakeRef<RoutedCall>(SetFor(target.servable), surroundings_, context, std::move(done));
+    call->Start(target, tensors);
+    return call;
   }
 
   RoutePolicy PolicyOf(absl::string_view target) const {
@@ -118,6 +120,7 @@ class Router::Impl {
   }
   const std::shared_ptr<ResolverWatches>& policy_watches() const { return policy_watches_; }
   const Clock& clock() const { return surroundings_.clock; }
+  Timer& timer() const { return *surroundings_.timer; }
   MetricRegistry& metrics() const { return metrics_; }
 
   /// The set of a target; made, and its endpoints connected to, at the first use.
@@ -221,9 +224,9 @@ absl::StatusOr<std::unique_ptr<Router>> Router::Create(Options options, Transpor
   return std::unique_ptr<Router>(new Router(std::move(impl)));
 }
 
-void Router::Call(const RouteTarget& target, const Ref<const RequestContext>& context, absl::Span<const Tensor> tensors,
-                  Done done) {
-  impl_->Call(target, context, tensors, std::move(done));
+Ref<CancelHook> Router::Call(const RouteTarget& target, const Ref<const RequestContext>& context,
+                             absl::Span<const Tensor> tensors, Done done) {
+  return impl_->Call(target, context, tensors, std::move(done));
 }
 
 absl::Status Router::SetPolicies(const RoutePolicy& default_policy,
@@ -250,6 +253,8 @@ void Router::CountFallback(const RouteTarget& target, absl::string_view kind) {
 }
 
 const Clock& Router::clock() const { return impl_->clock(); }
+
+Timer& Router::timer() const { return impl_->timer(); }
 
 MetricRegistry& Router::metrics() const { return impl_->metrics(); }
 

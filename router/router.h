@@ -71,9 +71,10 @@ class Router {
   /// names endpoints and their state); INTERNAL when the hop count is used up. UNAVAILABLE, RESOURCE_EXHAUSTED and
   /// NOT_FOUND of one replica are taken to another within the policy's retries and budget; where the policy hedges, a
   /// second one is asked while the first is slow. A request that is cancelled takes its calls back. `done` may run
-  /// inside the call; `target` must live until it does.
-  void Call(const RouteTarget& target, const Ref<const RequestContext>& context, absl::Span<const Tensor> tensors,
-            Done done);
+  /// inside the call; `target` must live until it does. What is returned takes this one call back (OnCancel()):
+  /// unless it has ended it soon does, with CANCELLED. Null where the router is stopping.
+  Ref<CancelHook> Call(const RouteTarget& target, const Ref<const RequestContext>& context,
+                       absl::Span<const Tensor> tensors, Done done);
 
   /// Calls that begin from now on go by these, as at Create(); calls in flight by what they began with.
   /// INVALID_ARGUMENT, and nothing changes, for a balance policy that is not in the table.
@@ -90,6 +91,8 @@ class Router {
   /// A failed call was answered by `kind` of fallback.
   void CountFallback(const RouteTarget& target, absl::string_view kind);
   const Clock& clock() const;
+  /// For what portals do when calls have taken long. Runs no task once the router has gone.
+  Timer& timer() const;
   /// Where portals count what they do besides calls.
   MetricRegistry& metrics() const;
 
