@@ -8,8 +8,9 @@ absl::StatusOr<std::unique_ptr<Portal>> NewPortal(const PortalSpec& spec, Router
   // The table of this folder: a portal op is one line here.
   if (spec.op_type == "Remote") return NewRemote(spec, router);
   if (spec.op_type == "Cascade") return NewCascade(spec, router);
+  if (spec.op_type == "Experts") return NewExperts(spec, router);
   return absl::InvalidArgumentError(
-      absl::StrCat("portal '", spec.node_name, "': got op '", spec.op_type, "', want one of Remote, Cascade"));
+      absl::StrCat("portal '", spec.node_name, "': got op '", spec.op_type, "', want one of Remote, Cascade, Experts"));
 }
 
 }  // namespace portico
