@@ -9,6 +9,7 @@ namespace portico::bench {
 /// One function per file of this folder; main.cc runs those whose name begins with NAME.
 std::vector<Scenario> PortalScenarios();
 std::vector<Scenario> HedgeScenarios();
+std::vector<Scenario> ExpertsScenarios();
 std::vector<Scenario> PredictGrpcScenarios();
 std::vector<Scenario> InferGrpcScenarios();
 std::vector<Scenario> ExecutorScenarios();
