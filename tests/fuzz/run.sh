@@ -35,6 +35,7 @@ dictionary() {
   case $1 in
     *_json | foreign_reply) echo -dict=tests/fuzz/json.dict ;;
     mesh_file | servable_yaml) echo -dict=tests/fuzz/yaml.dict ;;
+    expression) echo -dict=tests/fuzz/expression.dict ;;
     http_path) echo -dict=tests/fuzz/path.dict ;;
   esac
 }
