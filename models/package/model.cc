@@ -157,20 +157,30 @@ absl::StatusOr<Model> Model::FromProto(std::unique_ptr<onnx::ModelProto> proto, 
 }
 
 absl::StatusOr<Model> Model::WithWeightsOf(const Model& source, std::unique_ptr<onnx::ModelProto> proto) {
-  RETURN_IF_ERROR(CheckComplete(*proto));
-  Model model;
-  model.proto_ = std::move(proto);
-  for (const onnx::TensorProto& initializer : model.proto_->graph().initializer()) {
-    ASSIGN_OR_RETURN(const TensorProtoType type, ReadTensorType(initializer));
+  absl::flat_hash_map<std::string, Initializer> weights;
+  for (const onnx::TensorProto& initializer : proto->graph().initializer()) {
     const auto weight = source.initializers().find(initializer.name());
-    if (weight == source.initializers().end() || weight->second.tensor.dtype() != type.dtype ||
+    if (weight != source.initializers().end()) weights.insert(*weight);
+  }
+  return WithWeights(std::move(weights), std::move(proto));
+}
+
+absl::StatusOr<Model> Model::WithWeights(absl::flat_hash_map<std::string, Initializer> weights,
+                                         std::unique_ptr<onnx::ModelProto> proto) {
+  RETURN_IF_ERROR(CheckComplete(*proto));
+  for (const onnx::TensorProto& initializer : proto->graph().initializer()) {
+    ASSIGN_OR_RETURN(const TensorProtoType type, ReadTensorType(initializer));
+    const auto weight = weights.find(initializer.name());
+    if (weight == weights.end() || weight->second.tensor.dtype() != type.dtype ||
         weight->second.tensor.shape() != type.shape) {
       return absl::InvalidArgumentError(absl::StrCat("initializer '", initializer.name(), "': got ",
                                                      DTypeName(type.dtype), ShapeString(type.shape),
                                                      ", want a weight of the source model"));
     }
-    model.initializers_.emplace(initializer.name(), weight->second);
   }
+  Model model;
+  model.proto_ = std::move(proto);
+  model.initializers_ = std::move(weights);
   return model;
 }
 

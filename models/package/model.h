@@ -41,6 +41,10 @@ class Model {
   /// A model over weights of `source`: each graph initializer of `proto` is the one of that name there, shared, neither
   /// copied nor read. INVALID_ARGUMENT when there is none of that name, dtype and dims.
   static absl::StatusOr<Model> WithWeightsOf(const Model& source, std::unique_ptr<onnx::ModelProto> proto);
+  /// A model over these weights, by name; each graph initializer of `proto` is among them, with its dtype and dims, or
+  /// it is INVALID_ARGUMENT.
+  static absl::StatusOr<Model> WithWeights(absl::flat_hash_map<std::string, Initializer> weights,
+                                           std::unique_ptr<onnx::ModelProto> proto);
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
   ~Model();

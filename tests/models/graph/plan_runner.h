@@ -41,14 +41,13 @@ inline absl::StatusOr<GraphPlan> PartitionBuilt(const ModelBuilder& builder) {
   return Partition(model, signature);
 }
 
-/// Cuts what was built, runs every step inside its start with `portals` by target, and returns the outputs.
-inline absl::StatusOr<std::vector<Tensor>> RunBuilt(const ModelBuilder& builder, std::vector<Tensor> inputs,
-                                                    absl::flat_hash_map<std::string, PortalBody> portals = {}) {
-  ASSIGN_OR_RETURN(GraphPlan plan, PartitionBuilt(builder));
+/// Runs every step inside its start, portals by what `body_of` gives for them, and returns the outputs.
+inline absl::StatusOr<std::vector<Tensor>> RunPlan(GraphPlan plan, std::vector<Tensor> inputs,
+                                                   const std::function<PortalBody(const PortalSpec&)>& body_of) {
   std::vector<std::unique_ptr<AsyncOp>> ops;
   for (const PlanStep& step : plan.steps) {
     if (step.portal != nullptr) {
-      ops.push_back(std::make_unique<InlineOp>(portals.at(step.portal->target)));
+      ops.push_back(std::make_unique<InlineOp>(body_of(*step.portal)));
       continue;
     }
     ASSIGN_OR_RETURN(std::shared_ptr<Session> session,
@@ -59,6 +58,14 @@ inline absl::StatusOr<std::vector<Tensor>> RunBuilt(const ModelBuilder& builder,
   absl::StatusOr<std::vector<Tensor>> result = absl::InternalError("never completed");
   graph.Run(MakeRef<RequestContext>(), std::move(inputs), [&](auto outputs) { result = std::move(outputs); });
   return result;
+}
+
+/// Cuts what was built, runs it with `portals` by target, and returns the outputs.
+inline absl::StatusOr<std::vector<Tensor>> RunBuilt(const ModelBuilder& builder, std::vector<Tensor> inputs,
+                                                    absl::flat_hash_map<std::string, PortalBody> portals = {}) {
+  ASSIGN_OR_RETURN(GraphPlan plan, PartitionBuilt(builder));
+  return RunPlan(std::move(plan), std::move(inputs),
+                 [&](const PortalSpec& portal) { return portals.at(portal.target); });
 }
 
 }  // namespace portico

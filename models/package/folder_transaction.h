@@ -1,0 +1,45 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "models/package/model.h"
+
+namespace portico {
+
+/// Writes version folders all or none: what was made is removed again unless Commit() got to its end. Each folder
+/// appears under its name whole. For one thread.
+///
+///   FolderTransaction transaction;
+///   RETURN_IF_ERROR(transaction.Add(model, "packages/digit/1"));
+///   RETURN_IF_ERROR(transaction.Commit());
+class FolderTransaction {
+ public:
+  FolderTransaction() = default;
+  ~FolderTransaction();
+  FolderTransaction(const FolderTransaction&) = delete;
+  FolderTransaction& operator=(const FolderTransaction&) = delete;
+
+  /// Saves `model`, and `files` (name, content) with it, beside where it is to be, `path`.
+  absl::Status Add(const Model& model, const std::filesystem::path& path,
+                   const std::vector<std::pair<std::string, std::string>>& files = {});
+  /// Renames in the order of Add(). What stands at a path stays, and is an error, unless it is an empty folder.
+  absl::Status Commit();
+
+ private:
+  struct Folder {
+    std::filesystem::path path;
+    std::filesystem::path temporary;
+    bool committed;
+  };
+
+  absl::Status MakeFolders(const std::filesystem::path& path);
+
+  std::vector<Folder> folders_;
+  std::vector<std::filesystem::path> made_;
+};
+
+}  // namespace portico

@@ -1,0 +1,511 @@
+#include "models/compose/compose.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_join.h"
+#include "models/compose/expression.h"
+#include "onnx/onnx_pb.h"
+#include "tests/models/compose/compose_fixture.h"
+#include "tests/testing/temp_folder.h"
+
+namespace portico {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using Kind = Composition::Kind;
+
+class ComposeTest : public ::testing::Test {
+ protected:
+  Package Make(const Composition& composition) {
+    auto made = Compose(composition, kitchen_.Find());
+    EXPECT_TRUE(made.ok()) << made.status();
+    PORTICO_CHECK(made.ok());
+    config_ = made->config;
+    return std::move(made->package);
+  }
+  std::string ErrorOf(const Composition& composition) {
+    const auto made = Compose(composition, kitchen_.Find());
+    EXPECT_EQ(made.status().code(), absl::StatusCode::kInvalidArgument);
+    return std::string(made.status().message());
+  }
+  std::vector<Tensor> MustRun(const Package& composed, std::vector<Tensor> inputs, int* calls = nullptr) {
+    auto outputs = kitchen_.Run(composed, std::move(inputs), calls);
+    EXPECT_TRUE(outputs.ok()) << outputs.status();
+    PORTICO_CHECK(outputs.ok());
+    return *std::move(outputs);
+  }
+
+  Kitchen kitchen_;
+  std::string config_;
+};
+
+TEST_F(ComposeTest, SequencePassesOutputsOnByName) {
+  kitchen_.Add("add", Scaled("Add", 1));
+  kitchen_.Add("multiply", Scaled("Mul", 3, "y", "z"));
+  Composition composition = NewComposition(Kind::kSequence, {"add", "multiply"});
+  for (const bool copied : {false, true}) {
+    for (CompositionMember& step : composition.members) step.copied = copied;
+    const Package made = Make(composition);
+    EXPECT_EQ(made.signatures[0].inputs[0].ToString(), "float32[N,2]");
+    EXPECT_EQ(made.signatures[0].outputs[0].name, "z");
+    EXPECT_EQ(made.signatures[0].outputs[0].ToString(), "float32[N,2]");
+    int calls = 0;
+    const auto outputs = MustRun(made, {Tensor::Of<float>({2, 2}, {1, 2, 3, 4})}, &calls);
+    EXPECT_THAT(outputs[0].data<float>(), ElementsAre(6, 9, 12, 15));
+    EXPECT_EQ(calls, copied ? 0 : 2);
+  }
+}
+
+TEST_F(ComposeTest, SequenceRenamesAndAnswersWithWhatIsAskedFor) {
+  kitchen_.Add("add", Scaled("Add", 1));
+  Composition composition = NewComposition(Kind::kSequence, {"add", "add", "add"});
+  composition.members[0].outputs = {{"y", "one"}};
+  composition.members[1].inputs = {{"x", "one"}};
+  composition.members[1].outputs = {{"y", "two"}};
+  composition.members[1].copied = true;
+  composition.members[2].inputs = {{"x", "two"}};
+  composition.members[2].outputs = {{"y", "x"}};
+  composition.members[2].copied = true;
+  composition.outputs = {"two", "x", "one"};
+  const Package made = Make(composition);
+  // An output with the name of an input: the tensor has another one, which servable.yaml says.
+  EXPECT_THAT(config_, HasSubstr("x: {tensor: x_out}"));
+  const auto outputs = MustRun(made, {Tensor::Of<float>({1, 2}, {0, 5})});
+  EXPECT_THAT(outputs[0].data<float>(), ElementsAre(2, 7));
+  EXPECT_THAT(outputs[1].data<float>(), ElementsAre(3, 8));
+  EXPECT_THAT(outputs[2].data<float>(), ElementsAre(1, 6));
+}
+
+TEST_F(ComposeTest, CopiesBodiesFunctionsAndWhatIsPassedThrough) {
+  // y = if sum(x) > 0 then x + w else twice(x), and x as it is.
+  ModelBuilder then_branch, else_branch, model;
+  then_branch.Output("then", DType::kFloat, {"batch", 2}).Node("Add", {"x", "w"}, {"then"});
+  else_branch.Output("else", DType::kFloat, {"batch", 2}).Node("Twice", {"x"}, {"else"}, {}, "own");
+  model.Input("x", DType::kFloat, {"batch", 2}).Output("y", DType::kFloat, {"batch", 2});
+  model.Output("x", DType::kFloat, {"batch", 2});
+  model.Initializer("w", {}, {10}).Initializer("zero", {}, {0});
+  model.Function("own", "Twice", {"a"}, {"b"}, {NewNode("Add", {"a", "a"}, {"b"})});
+  model.Node("ReduceSum", {"x"}, {"sum"}, {Int("keepdims", 0)}).Node("Greater", {"sum", "zero"}, {"positive"});
+  model.Node("If", {"positive"}, {"y"},
+             {Body("then_branch", then_branch.BuildGraph()), Body("else_branch", else_branch.BuildGraph())});
+  kitchen_.Add("branch", model);
+  Composition composition = NewComposition(Kind::kSequence, {"branch", "branch"});
+  composition.members[0].copied = composition.members[1].copied = true;
+  composition.members[0].outputs = {{"y", "first"}, {"x", "same"}};
+  composition.members[1].inputs = {{"x", "first"}};
+  composition.members[1].outputs = {{"x", "again"}};
+  composition.outputs = {"y", "again", "same"};
+  const Package made = Make(composition);
+  for (const float x : {1.0f, -1.0f}) {
+    const auto outputs = MustRun(made, {Tensor::Of<float>({1, 2}, {x, x})});
+    const float first = x > 0 ? x + 10 : 2 * x;
+    const float second = first > 0 ? first + 10 : 2 * first;
+    EXPECT_THAT(outputs[0].data<float>(), ElementsAre(second, second));
+    EXPECT_THAT(outputs[1].data<float>(), ElementsAre(first, first));
+    EXPECT_THAT(outputs[2].data<float>(), ElementsAre(x, x));
+  }
+}
+
+TEST_F(ComposeTest, MembersThatDoNotFitEachOther) {
+  kitchen_.Add("add", Scaled("Add", 1));
+  ModelBuilder wide;
+  wide.Input("y", DType::kFloat, {"N", 3}).Output("z", DType::kFloat, {"N", 3}).Node("Relu", {"y"}, {"z"});
+  kitchen_.Add("wide", wide);
+  ModelBuilder old = Scaled("Mul", 2);
+  kitchen_.Add("old", old.Opset("", 15));
+  kitchen_.Add("oldest", Scaled("Mul", 2).Opset("", 11));
+
+  EXPECT_EQ(
+      ErrorOf(NewComposition(Kind::kSequence, {"add", "wide"})),
+      "mesh.yaml:12: model 'made': 'wide': input 'y': got float32[N,2], want float32[N,3]; that is what an earlier "
+      "model gives: rename one with 'inputs'");
+  EXPECT_EQ(ErrorOf(NewComposition(Kind::kSequence, {"add", "none"})),
+            "mesh.yaml:12: model 'made': got 'none', which is no model");
+  Composition composition = NewComposition(Kind::kSequence, {"add"});
+  composition.outputs = {"z"};
+  EXPECT_EQ(ErrorOf(composition), "mesh.yaml:10: model 'made': outputs: got 'z', want one that a step gives: y");
+  composition = NewComposition(Kind::kSequence, {"add"});
+  composition.members[0].inputs = {{"image", "x"}};
+  EXPECT_EQ(ErrorOf(composition), "mesh.yaml:11: model 'made': 'add': inputs: got 'image', want one of its inputs: x");
+  composition.members[0].inputs.clear();
+  composition.members[0].signature = "classify";
+  EXPECT_EQ(ErrorOf(composition),
+            "mesh.yaml:11: model 'made': 'add': got signature 'classify', want one of serving_default");
+  composition = NewComposition(Kind::kEnsemble, {"add", "old"});
+  for (CompositionMember& member : composition.members) member.copied = true;
+  EXPECT_EQ(
+      ErrorOf(composition),
+      "mesh.yaml:12: model 'made': 'old': got opset 15, want 17 as 'add' has it: graphs copied into one share it; "
+      "export it again, or call it through a portal: {model: old, inline: false}");
+  composition = NewComposition(Kind::kEnsemble, {"oldest"});
+  composition.members[0].copied = true;
+  EXPECT_THAT(ErrorOf(composition), HasSubstr("got opset 11, want 13 or later where a graph is copied"));
+  EXPECT_EQ(ErrorOf(NewComposition(Kind::kEnsemble, {"add", "wide"})),
+            "mesh.yaml:10: model 'made': got no output that all have ('add': y; 'wide': z), want one at least; rename "
+            "with 'outputs'");
+}
+
+ModelBuilder Labels(DType dtype, const std::string& op_type) {
+  ModelBuilder model;
+  model.Input("x", dtype, {"N"}).Output("label", dtype, {"N"}).Node(op_type, {"x"}, {"label"});
+  return model;
+}
+
+TEST_F(ComposeTest, EnsembleMeans) {
+  kitchen_.Add("a", Scaled("Add", 1));
+  kitchen_.Add("b", Scaled("Mul", 2));
+  kitchen_.Add("c", Scaled("Sub", 4));
+  Composition composition = NewComposition(Kind::kEnsemble, {"a", "b", "c"});
+  composition.members[1].copied = true;
+  int calls = 0;
+  auto outputs = MustRun(Make(composition), {Tensor::Of<float>({1, 2}, {3, 6})}, &calls);
+  EXPECT_THAT(outputs[0].data<float>(), ElementsAre((4.0f + 6.0f - 1.0f) / 3, (7.0f + 12.0f + 2.0f) / 3));
+  EXPECT_EQ(calls, 2);
+  composition.ensemble.weights = {1, 0, 3};
+  outputs = MustRun(Make(composition), {Tensor::Of<float>({1, 2}, {3, 6})});
+  EXPECT_THAT(outputs[0].data<float>(), ElementsAre((4.0f - 3.0f) / 4, (7.0f + 6.0f) / 4));
+}
+
+TEST_F(ComposeTest, EnsembleVotes) {
+  kitchen_.Add("same", Labels(DType::kInt64, "Identity"));
+  kitchen_.Add("negative", Labels(DType::kInt64, "Neg"));
+  kitchen_.Add("positive", Labels(DType::kInt64, "Abs"));
+  Composition composition = NewComposition(Kind::kEnsemble, {"negative", "positive", "same"});
+  composition.ensemble.combine = Composition::Combine::kVote;
+  auto outputs = MustRun(Make(composition), {Tensor::Of<int64_t>({3}, {5, -7, 0})});
+  EXPECT_THAT(outputs[0].data<int64_t>(), ElementsAre(5, 7, 0));
+  // Two against two, or all alone: the first one's.
+  composition = NewComposition(Kind::kEnsemble, {"negative", "positive"});
+  composition.ensemble.combine = Composition::Combine::kVote;
+  for (CompositionMember& member : composition.members) member.copied = true;
+  outputs = MustRun(Make(composition), {Tensor::Of<int64_t>({2}, {5, -7})});
+  EXPECT_THAT(outputs[0].data<int64_t>(), ElementsAre(-5, 7));
+}
+
+TEST_F(ComposeTest, EnsembleVotesByTextAndByScores) {
+  kitchen_.Add("words", Labels(DType::kString, "Identity"));
+  Composition composition = NewComposition(Kind::kEnsemble, {"words", "words", "words"});
+  composition.ensemble.combine = Composition::Combine::kVote;
+  composition.members[0].inputs = {{"x", "a"}};
+  composition.members[1].inputs = {{"x", "b"}};
+  composition.members[2].inputs = {{"x", "c"}};
+  const auto words = [](const std::vector<std::string>& all) {
+    return Tensor::OfStrings({static_cast<int64_t>(all.size())}, absl::MakeConstSpan(all));
+  };
+  auto outputs = MustRun(Make(composition),
+                         {words({"cat", "cat", "cow"}), words({"dog", "cat", "dog"}), words({"dog", "dog", "hen"})});
+  EXPECT_EQ(outputs[0].StringAt(0), "dog");
+  EXPECT_EQ(outputs[0].StringAt(1), "cat");
+  EXPECT_EQ(outputs[0].StringAt(2), "cow");
+  for (CompositionMember& member : composition.members) member.copied = true;
+  EXPECT_THAT(ErrorOf(composition), HasSubstr("want no text in a graph of opset 17, or opset 19"));
+
+  kitchen_.Add("same", Scaled("Mul", 1));
+  kitchen_.Add("flip", Scaled("Mul", -1));
+  composition = NewComposition(Kind::kEnsemble, {"flip", "same", "same"});
+  composition.ensemble.combine = Composition::Combine::kVote;
+  const Package made = Make(composition);
+  EXPECT_EQ(made.signatures[0].outputs[0].ToString(), "int64[N]");
+  outputs = MustRun(made, {Tensor::Of<float>({2, 2}, {1, 2, 4, 3})});
+  EXPECT_THAT(outputs[0].data<int64_t>(), ElementsAre(1, 0));
+}
+
+TEST_F(ComposeTest, EnsembleConcatenates) {
+  kitchen_.Add("pair", Scaled("Mul", 2, "x", "features"));
+  ModelBuilder one;
+  one.Input("x", DType::kFloat, {"n", 2}).Output("features", DType::kFloat, {"n"});
+  one.Initializer("axes", Tensor::Of<int64_t>({1}, {1}));
+  one.Node("ReduceSum", {"x", "axes"}, {"features"}, {Int("keepdims", 0)});
+  kitchen_.Add("one", one);
+  Composition composition = NewComposition(Kind::kEnsemble, {"pair", "pair"});
+  composition.ensemble.combine = Composition::Combine::kConcat;
+  Package made = Make(composition);
+  EXPECT_EQ(made.signatures[0].outputs[0].ToString(), "float32[N,4]");
+  const auto outputs = MustRun(made, {Tensor::Of<float>({1, 2}, {1, 3})});
+  EXPECT_THAT(outputs[0].data<float>(), ElementsAre(2, 6, 2, 6));
+  EXPECT_THAT(ErrorOf([&] {
+                Composition other = NewComposition(Kind::kEnsemble, {"pair", "one"});
+                other.ensemble.combine = Composition::Combine::kConcat;
+                return other;
+              }()),
+              HasSubstr("'one': output 'features': got float32[N], want float32[N,?]"));
+}
+
+/// Attribute of a node as text.
+std::string AttributeText(const onnx::NodeProto& node, absl::string_view name) {
+  for (const onnx::AttributeProto& attribute : node.attribute()) {
+    if (attribute.name() != name) continue;
+    if (attribute.type() == onnx::AttributeProto::STRING) return attribute.s();
+    if (attribute.type() == onnx::AttributeProto::INT) return absl::StrCat(attribute.i());
+    if (attribute.type() == onnx::AttributeProto::FLOAT) return absl::StrCat(attribute.f());
+    if (attribute.type() == onnx::AttributeProto::INTS) return absl::StrJoin(attribute.ints(), " ");
+    return absl::StrJoin(attribute.strings(), " ");
+  }
+  return "none";
+}
+
+std::vector<const onnx::NodeProto*> Nodes(const Package& package, absl::string_view op_type) {
+  std::vector<const onnx::NodeProto*> nodes;
+  for (const onnx::NodeProto& node : package.model.proto().graph().node()) {
+    if (node.op_type() == op_type) nodes.push_back(&node);
+  }
+  return nodes;
+}
+
+/// score float[N], words int64[N,2], sure bool[N] of x; the full models' answers differ by `factor`.
+ModelBuilder Scorer(float factor, bool trigger) {
+  ModelBuilder model;
+  model.Input("x", DType::kFloat, {"n", 2}).Output("score", DType::kFloat, {"n"});
+  model.Initializer("factor", {}, {factor}).Initializer("axes", Tensor::Of<int64_t>({1}, {1}));
+  model.Node("ReduceSum", {"x", "axes"}, {"sum"}, {Int("keepdims", 0)}).Node("Mul", {"sum", "factor"}, {"score"});
+  if (trigger) {
+    model.Output("sure", DType::kBool, {"n"}).Initializer("one", {}, {1}).Node("Greater", {"score", "one"}, {"sure"});
+  } else {
+    model.Input("table", DType::kFloat, {5}).Output("extra", DType::kFloat, {"n"}).Node("Abs", {"sum"}, {"extra"});
+  }
+  return model;
+}
+
+TEST_F(ComposeTest, CascadeOfThreeStages) {
+  kitchen_.Add("trigger", Scorer(1, true));
+  kitchen_.Add("middle", Scorer(10, false));
+  kitchen_.Add("full", Scorer(100, false));
+  Composition composition = NewComposition(Kind::kCascade, {"trigger", "middle", "full"});
+  composition.members[1].when = "score > 0.1 && !sure";
+  composition.members[2].when = "score > 5";
+  composition.row_status = true;
+  const Package made = Make(composition);
+  const Signature& signature = made.signatures[0];
+  ASSERT_EQ(signature.inputs.size(), 2u);
+  EXPECT_EQ(signature.inputs[0].ToString(), "float32[N,2]");
+  EXPECT_EQ(signature.inputs[1].name, "table");
+  EXPECT_EQ(signature.inputs[1].ToString(), "float32[5]");
+  ASSERT_EQ(signature.outputs.size(), 2u);
+  EXPECT_EQ(signature.outputs[0].name, "score");
+  EXPECT_EQ(signature.outputs[1].name, "row_status");
+  EXPECT_EQ(signature.outputs[1].ToString(), "int8[N]");
+
+  const auto cascades = Nodes(made, "Cascade");
+  ASSERT_EQ(cascades.size(), 2u);
+  const onnx::NodeProto& middle = *cascades[0];
+  EXPECT_EQ(middle.domain(), "ai.portico");
+  EXPECT_EQ(middle.name(), "middle");
+  EXPECT_EQ(AttributeText(middle, "target"), "middle");
+  EXPECT_EQ(AttributeText(middle, "signature"), "serving_default");
+  EXPECT_EQ(AttributeText(middle, "digest"), "none");
+  EXPECT_EQ(AttributeText(middle, "input_names"), "x table");
+  EXPECT_EQ(AttributeText(middle, "shared_inputs"), "table");
+  EXPECT_EQ(AttributeText(middle, "output_names"), "score");
+  EXPECT_EQ(AttributeText(middle, "output_dtypes"), "1 3");
+  EXPECT_EQ(AttributeText(middle, "output_shapes"), "N N");
+  EXPECT_EQ(AttributeText(middle, "on_row_error"), "mark");
+  EXPECT_EQ(AttributeText(middle, "row_status"), "1");
+  // escalate, the cheap answer, two inputs; the answer and the status.
+  ASSERT_EQ(middle.input_size(), 4);
+  EXPECT_EQ(middle.input(1), "trigger/score");
+  EXPECT_EQ(middle.input(2), "x");
+  ASSERT_EQ(middle.output_size(), 2);
+  // The next stage's cheap answer is what this one gave, and its rows are among this one's.
+  const onnx::NodeProto& full = *cascades[1];
+  EXPECT_EQ(full.input(1), middle.output(0));
+  EXPECT_EQ(full.output(0), "score");
+  const auto ands = Nodes(made, "And");
+  ASSERT_FALSE(ands.empty());
+  EXPECT_EQ(ands.back()->output(0), full.input(0));
+  EXPECT_EQ(ands.back()->input(1), middle.input(0));
+}
+
+TEST_F(ComposeTest, CascadeEscalatesByItsCondition) {
+  kitchen_.Add("trigger", Scorer(1, true));
+  kitchen_.Add("full", Scorer(100, false));
+  Composition composition = NewComposition(Kind::kCascade, {"trigger", "full"});
+  composition.members[1].when = "score > 0.1 && !sure";
+  const Package made = Make(composition);
+  // The graph up to the portal, with what goes into it as outputs.
+  auto cut = std::make_unique<onnx::ModelProto>();
+  {
+    ASSERT_EQ(Nodes(made, "Cascade").size(), 1u);
+    const auto runnable = MakeRunnable(made.model, {});
+    ASSERT_TRUE(runnable.ok());
+    ASSERT_TRUE(cut->ParseFromString(runnable->proto));
+  }
+  onnx::GraphProto& graph = *cut->mutable_graph();
+  const onnx::NodeProto portal = graph.node(graph.node_size() - 1);
+  ASSERT_EQ(portal.op_type(), "Cascade");
+  graph.mutable_node()->RemoveLast();
+  google::protobuf::RepeatedPtrField<onnx::OperatorSetIdProto> opsets;
+  for (const onnx::OperatorSetIdProto& opset : cut->opset_import()) {
+    if (opset.domain() != "ai.portico") *opsets.Add() = opset;
+  }
+  cut->mutable_opset_import()->Swap(&opsets);
+  graph.clear_output();
+  graph.add_output()->set_name(portal.input(0));
+  graph.add_output()->set_name(portal.input(1));
+  auto session = Session::Create(cut->SerializeAsString(), {}, {.name = "cheap"});
+  ASSERT_TRUE(session.ok()) << session.status();
+  const auto outputs = (*session)->Run(
+      {Tensor::Of<float>({4, 2}, {0, 0.05f, 0.2f, 0.3f, 1, 1, -1, 0}), Tensor::Of<float>({5}, {0, 0, 0, 0, 0})});
+  ASSERT_TRUE(outputs.ok()) << outputs.status();
+  EXPECT_THAT((*outputs)[0].data<bool>(), ElementsAre(false, true, false, false));
+  EXPECT_THAT((*outputs)[1].data<float>(), ElementsAre(0.05f, 0.5f, 2, -1));
+  EXPECT_EQ((*session)->outputs()[0].ToString(), "bool[N]");
+}
+
+TEST_F(ComposeTest, CascadesThatMakeNoSense) {
+  kitchen_.Add("trigger", Scorer(1, true));
+  kitchen_.Add("full", Scorer(100, false));
+  Composition composition = NewComposition(Kind::kCascade, {"trigger", "full"});
+  composition.members[1].when = "scores > 0.1";
+  EXPECT_EQ(ErrorOf(composition),
+            "mesh.yaml:12: model 'made': condition 'scores > 0.1': at column 1: got name 'scores', "
+            "want one of the outputs: score, sure");
+  composition.members[1].when = "score > 0.1";
+  composition.members[1].pinned = true;
+  EXPECT_EQ(
+      ErrorOf(composition),
+      "mesh.yaml:12: model 'made': 'full': pin: got 1 of its outputs (score, extra), want all of them in order; a "
+      "call by digest goes by position");
+  composition.members[1].pinned = false;
+  composition.members[1].copied = true;
+  EXPECT_THAT(ErrorOf(composition), HasSubstr("got inline: true for a further stage"));
+  composition.members[1].copied.reset();
+  composition.members[1].outputs = {{"score", "probability"}};
+  EXPECT_THAT(ErrorOf(composition), HasSubstr("got no output that all have"));
+  composition.outputs = {"score"};
+  EXPECT_EQ(ErrorOf(composition),
+            "mesh.yaml:12: model 'made': 'full': got no output 'score', want one of probability, "
+            "extra; rename with 'outputs'");
+  composition.members[1].outputs = {{"extra", "sure"}};
+  composition.outputs = {"sure"};
+  EXPECT_EQ(ErrorOf(composition),
+            "mesh.yaml:12: model 'made': 'full': output 'sure': got float32[N], want bool[N], as "
+            "'trigger' gives it");
+}
+
+TEST_F(ComposeTest, ExpertsBehindAGate) {
+  ModelBuilder gate;
+  gate.Input("x", DType::kFloat, {"N", 2}).Output("gate", DType::kDouble, {"N", 2});
+  gate.Node("Cast", {"x"}, {"gate"}, {Int("to", 11)});
+  kitchen_.Add("gate", gate);
+  kitchen_.Add("cats", Scaled("Add", 1));
+  kitchen_.Add("dogs", Scaled("Add", 2));
+  Composition composition = NewComposition(Kind::kExperts, {"cats", "dogs"});
+  composition.experts.gate.model = "gate";
+  composition.experts.k = 2;
+  composition.experts.k_min = 1;
+  composition.experts.k_min_after = absl::Milliseconds(20);
+  composition.experts.capacity = 1.5;
+  composition.experts.weights = "renormalize";
+  composition.row_status = true;
+  for (CompositionMember& member : composition.members) member.pinned = true;
+  const Package made = Make(composition);
+  ASSERT_EQ(made.signatures[0].outputs.size(), 2u);
+  EXPECT_EQ(made.signatures[0].outputs[0].ToString(), "float32[N,2]");
+  const auto experts = Nodes(made, "Experts");
+  ASSERT_EQ(experts.size(), 1u);
+  const onnx::NodeProto& node = *experts[0];
+  EXPECT_EQ(AttributeText(node, "targets"), "cats dogs");
+  EXPECT_EQ(AttributeText(node, "target"), "none");
+  EXPECT_EQ(AttributeText(node, "digests"),
+            absl::StrCat(kitchen_.package("cats").digest.Hex(), " ", kitchen_.package("dogs").digest.Hex()));
+  EXPECT_EQ(AttributeText(node, "k"), "2");
+  EXPECT_EQ(AttributeText(node, "k_min"), "1");
+  EXPECT_EQ(AttributeText(node, "k_min_after_ms"), "20");
+  EXPECT_EQ(AttributeText(node, "weights"), "renormalize");
+  EXPECT_EQ(AttributeText(node, "on_expert_error"), "next");
+  EXPECT_EQ(AttributeText(node, "capacity"), "1.5");
+  EXPECT_EQ(AttributeText(node, "input_names"), "x");
+  ASSERT_EQ(node.input_size(), 2);
+  EXPECT_EQ(node.input(1), "x");
+  EXPECT_EQ(node.output(0), "y");
+  // The gate is float32.
+  EXPECT_EQ(Nodes(made, "Cast").back()->output(0), node.input(0));
+}
+
+TEST_F(ComposeTest, ExpertsThatDifferAndGatesThatDoNotFit) {
+  kitchen_.Add("gate", Scaled("Mul", 1, "x", "gate"));
+  kitchen_.Add("cats", Scaled("Add", 1));
+  kitchen_.Add("text", Labels(DType::kString, "Identity"));
+  kitchen_.Add("image", Scaled("Add", 1, "image"));
+  Composition composition = NewComposition(Kind::kExperts, {"cats", "image"});
+  composition.experts.gate.model = "gate";
+  composition.experts.gate.line = 20;
+  EXPECT_EQ(ErrorOf(composition),
+            "mesh.yaml:12: model 'made': expert 'image': got input 'image', want x as expert "
+            "'cats' has it");
+  composition = NewComposition(Kind::kExperts, {"cats", "text"});
+  composition.experts.gate.model = "gate";
+  EXPECT_EQ(ErrorOf(composition),
+            "mesh.yaml:12: model 'made': expert 'text': input 'x': got string[N], want "
+            "float32[N,2] as expert 'cats' has it");
+  composition = NewComposition(Kind::kExperts, {"cats", "cats", "cats"});
+  composition.experts.gate.model = "gate";
+  composition.experts.gate.line = 20;
+  EXPECT_EQ(ErrorOf(composition),
+            "mesh.yaml:20: model 'made': gate 'gate': output 'gate': got float32[N,2], want "
+            "float32[N,3], a number for each expert");
+  composition.experts.gate_output = "gates";
+  EXPECT_EQ(ErrorOf(composition),
+            "mesh.yaml:20: model 'made': gate 'gate': gate_output: got 'gates', want one of its "
+            "outputs: gate");
+}
+
+TEST_F(ComposeTest, SameContentIsTheSameDigest) {
+  kitchen_.Add("trigger", Scorer(1, true));
+  kitchen_.Add("full", Scorer(100, false));
+  Composition composition = NewComposition(Kind::kCascade, {"trigger", "full"});
+  composition.members[1].when = "score > 0.1";
+  composition.members[1].outputs = {};
+  const Digest first = Make(composition).digest;
+  EXPECT_EQ(Make(composition).digest, first);
+  // A full model of other weights is the revision's business.
+  kitchen_.Add("full", Scorer(200, false));
+  EXPECT_EQ(Make(composition).digest, first);
+  composition.members[1].when = "score > 0.2";
+  const Digest other = Make(composition).digest;
+  EXPECT_NE(other, first);
+  kitchen_.Add("trigger", Scorer(2, true));
+  EXPECT_NE(Make(composition).digest, other);
+}
+
+TEST_F(ComposeTest, PinnedTargetsAreCalledByDigest) {
+  kitchen_.Add("add", Scaled("Add", 1));
+  Composition composition = NewComposition(Kind::kSequence, {"add"});
+  composition.members[0].pinned = true;
+  const Package made = Make(composition);
+  EXPECT_EQ(AttributeText(*Nodes(made, "Remote")[0], "digest"), kitchen_.package("add").digest.Hex());
+  kitchen_.Add("add", Scaled("Add", 2));
+  EXPECT_NE(Make(composition).digest, made.digest);
+}
+
+TEST_F(ComposeTest, WhatIsWrittenIsAnOrdinaryPackage) {
+  kitchen_.Add("add", Scaled("Add", 1));
+  kitchen_.Add("words", Labels(DType::kString, "Identity"));
+  // Weights beside the model.
+  ModelBuilder large;
+  large.Input("y", DType::kFloat, {"n", 2}).Output("z", DType::kFloat, {"n", 200000});
+  large.Initializer("w", Tensor::Of<float>({2, 200000}, std::vector<float>(400000, 0.5f)))
+      .Node("MatMul", {"y", "w"}, {"z"});
+  kitchen_.Add("large", large);
+  Composition composition = NewComposition(Kind::kSequence, {"add", "large"});
+  for (CompositionMember& member : composition.members) member.copied = true;
+  const auto made = Compose(composition, kitchen_.Find());
+  ASSERT_TRUE(made.ok()) << made.status();
+  const TempFolder folder;
+  const std::string path = absl::StrCat(folder.path(), "/made/1");
+  ASSERT_TRUE(WriteComposed(*made, path).ok());
+  WeightStore store;
+  const auto read = LoadPackage("made", path, store);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->digest, made->package.digest);
+  EXPECT_EQ(read->signatures[0].outputs[0].ToString(), "float32[N,200000]");
+  EXPECT_FALSE(read->axes_declared);
+  const auto outputs = MustRun(*read, {Tensor::Of<float>({1, 2}, {1, 2})});
+  EXPECT_EQ(outputs[0].data<float>()[199999], 2.5f);
+  EXPECT_TRUE(absl::IsAlreadyExists(WriteComposed(*made, path)));
+}
+
+}  // namespace
+}  // namespace portico
