@@ -11,6 +11,7 @@
 #include "cli/byte_text.h"
 #include "cli/commands.h"
 #include "cli/report_error.h"
+#include "cli/signature_lines.h"
 #include "models/package/model.h"
 #include "models/split/plan.h"
 #include "models/split/split.h"
@@ -30,15 +31,9 @@ struct SplitFlags {
 /// "  hub/digit-encoder: 3 nodes, 1.2 KiB of weights, digest 0123456789ab" and the tensors at its border.
 absl::StatusOr<std::string> DescribeModel(const SplitModel& split, bool product) {
   ASSIGN_OR_RETURN(const Signature signature, GraphSignature(split.model));
-  std::string text = absl::StrCat(
-      product ? "product " : "part ", split.name, ": ", split.model.proto().graph().node_size(), " nodes, ",
-      ByteText(split.model.weight_bytes()), " of weights, digest ", split.digest.Short(), "\n");
-  for (const TensorSpec& input : signature.inputs)
-    absl::StrAppend(&text, "  in   ", input.name, " ", input.ToString(), "\n");
-  for (const TensorSpec& output : signature.outputs) {
-    absl::StrAppend(&text, "  out  ", output.name, " ", output.ToString(), "\n");
-  }
-  return text;
+  return absl::StrCat(product ? "product " : "part ", split.name, ": ", split.model.proto().graph().node_size(),
+                      " nodes, ", ByteText(split.model.weight_bytes()), " of weights, digest ", split.digest.Short(),
+                      "\n", SignatureLines(signature));
 }
 
 absl::Status RunSplit(const SplitFlags& flags) {

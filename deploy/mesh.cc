@@ -15,6 +15,8 @@
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "deploy/address.h"
+#include "deploy/composition_reader.h"
+#include "deploy/mesh_composer.h"
 #include "deploy/mesh_portals.h"
 #include "deploy/mesh_traffic.h"
 #include "router/revision_external.h"
@@ -44,8 +46,11 @@ bool IsModelName(absl::string_view name) {
 /// Reads one mesh file: a method per section, in the file's order.
 class MeshReader {
  public:
-  MeshReader(const std::string& path, PackageReader& packages)
-      : folder_(std::filesystem::path(path).parent_path()), packages_(packages) {}
+  MeshReader(const std::string& path, PackageReader& packages, const std::string& composed_folder)
+      : folder_(std::filesystem::path(path).parent_path()),
+        packages_(packages),
+        composed_folder_(composed_folder),
+        composer_(path, packages) {}
 
   absl::StatusOr<Revision> Read(const YamlNode& root) {
     RETURN_IF_ERROR(root.CheckMap("mesh file", {"mesh", "models", "external", "nodes", "policies", "traffic"}));
@@ -60,12 +65,30 @@ class MeshReader {
     if (const YamlNode* external = root.Find("external")) RETURN_IF_ERROR(ReadExternals(*external, &revision_));
     RETURN_IF_ERROR(ReadNodes(*root.Find("nodes")));
     if (const YamlNode* policies = root.Find("policies")) RETURN_IF_ERROR(ReadPolicies(*policies));
+    RETURN_IF_ERROR(composer_.WriteAll(revision_));
     RETURN_IF_ERROR(PinVersions(&revision_, *root.Find("models"), packages_));
     if (const YamlNode* traffic = root.Find("traffic")) {
       RETURN_IF_ERROR(ReadTrafficSplits(*traffic, packages_, &revision_));
     }
     RETURN_IF_ERROR(CheckPortals(revision_, *root.Find("models"), packages_));
     return std::move(revision_);
+  }
+
+  /// The composition `model`, or all of them where it is empty.
+  absl::StatusOr<std::vector<std::shared_ptr<const ComposedModel>>> Compose(const YamlNode& root,
+                                                                            const std::string& model) {
+    const YamlNode* models = root.Find("models");
+    if (models == nullptr) return root.Error("mesh file: got no 'models', want it; add 'models:'");
+    RETURN_IF_ERROR(ReadModels(*models));
+    if (const YamlNode* external = root.Find("external")) RETURN_IF_ERROR(ReadExternals(*external, &revision_));
+    std::vector<std::shared_ptr<const ComposedModel>> made;
+    for (const Revision::Model& one : revision_.models) {
+      if (!composer_.Has(one.name) || (!model.empty() && one.name != model)) continue;
+      ASSIGN_OR_RETURN(made.emplace_back(), composer_.Make(one.name, revision_));
+    }
+    if (!made.empty()) return made;
+    return models->Error(absl::StrCat("models: got no composition", model.empty() ? "" : absl::StrCat(" '", model, "'"),
+                                      ", want a model with cascade, experts, sequence or ensemble"));
   }
 
  private:
@@ -90,8 +113,10 @@ class MeshReader {
                        ": got a name that is no good, want NAME or PUBLISHER/NAME of letters, digits, _, - "
                        "and ., at most 64 each, and not 'default'; rename it"));
     }
-    RETURN_IF_ERROR(from.CheckMap(subject, {"path", "versions", "labels", "resource_preserving", "on_demand"}));
+    RETURN_IF_ERROR(from.CheckMap(subject, {"path", "versions", "labels", "resource_preserving", "on_demand", "cascade",
+                                            "experts", "sequence", "ensemble"}));
     const YamlNode* path = from.Find("path");
+    if (IsComposition(from)) return ReadComposed(name, subject, from);
     if (path == nullptr) {
       return from.Error(
           absl::StrCat(subject, ": got no 'path', want the folder with its version folders; add {path: FOLDER}"));
@@ -107,6 +132,24 @@ class MeshReader {
     Revision::Model model;
     model.name = name;
     model.path = absolute.string();
+    RETURN_IF_ERROR(ReadServedVersions(from, subject, &model));
+    revision_.models.push_back(std::move(model));
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadComposed(const std::string& name, const std::string& subject, const YamlNode& from) {
+    if (const YamlNode* path = from.Find("path")) {
+      return path->Error(absl::StrCat(subject, ": got 'path' beside what it is made of, want one of them; remove one"));
+    }
+    RETURN_IF_ERROR(composer_.Read(name, from));
+    if (composed_folder_.empty()) {
+      return from.Error(absl::StrCat(subject,
+                                     ": got a composition, want 'path' here, where packages must be in place; write it "
+                                     "with 'portico compose' and name its folder"));
+    }
+    Revision::Model model;
+    model.name = name;
+    model.path = (std::filesystem::path(composed_folder_) / name).string();
     RETURN_IF_ERROR(ReadServedVersions(from, subject, &model));
     revision_.models.push_back(std::move(model));
     return absl::OkStatus();
@@ -267,6 +310,8 @@ class MeshReader {
 
   const std::filesystem::path folder_;
   PackageReader& packages_;
+  const std::string composed_folder_;
+  MeshComposer composer_;
   Revision revision_;
   std::vector<Claim> claims_;
   std::vector<std::string> ipc_peers_;
@@ -274,13 +319,22 @@ class MeshReader {
 
 }  // namespace
 
-absl::StatusOr<MeshFile> ReadMeshFile(const std::string& path, PackageReader* packages) {
+absl::StatusOr<MeshFile> ReadMeshFile(const std::string& path, PackageReader* packages,
+                                      const std::string& composed_folder) {
   PackageReader own;
   ASSIGN_OR_RETURN(const YamlNode root, ReadYaml(path));
   MeshFile mesh;
   mesh.path = path;
-  ASSIGN_OR_RETURN(mesh.revision, MeshReader(path, packages == nullptr ? own : *packages).Read(root));
+  ASSIGN_OR_RETURN(mesh.revision, MeshReader(path, packages == nullptr ? own : *packages, composed_folder).Read(root));
   return mesh;
+}
+
+absl::StatusOr<std::vector<std::shared_ptr<const ComposedModel>>> ComposeModels(const std::string& path,
+                                                                                const std::string& model) {
+  PackageReader packages;
+  ASSIGN_OR_RETURN(const YamlNode root, ReadYaml(path));
+  // Nothing is written: the folder stands for where it would be.
+  return MeshReader(path, packages, "composed").Compose(root, model);
 }
 
 }  // namespace portico

@@ -1,9 +1,12 @@
 #pragma once
 
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "deploy/package_reader.h"
+#include "models/compose/compose.h"
 #include "router/revision.h"
 
 namespace portico {
@@ -20,7 +23,13 @@ struct MeshFile {
   Revision revision;
 };
 
-/// `packages` remembers what was read of model folders; null: nobody does.
-absl::StatusOr<MeshFile> ReadMeshFile(const std::string& path, PackageReader* packages = nullptr);
+/// `packages` remembers what was read of model folders; null: nobody does. `composed_folder`: where models that are
+/// made of others (`cascade:`, …) are written, each in a folder of its name; empty: such models are refused.
+absl::StatusOr<MeshFile> ReadMeshFile(const std::string& path, PackageReader* packages = nullptr,
+                                      const std::string& composed_folder = "");
+
+/// Makes models of the mesh file that are made of others: `model`, or all where it is empty. Looks at `models` alone.
+absl::StatusOr<std::vector<std::shared_ptr<const ComposedModel>>> ComposeModels(const std::string& path,
+                                                                                const std::string& model);
 
 }  // namespace portico

@@ -139,7 +139,7 @@ void MeshFollower::Run() {
     // What is there is what was read: until nothing has changed in between. Packages are read once.
     for (std::string before; before != now;) {
       before = std::move(now);
-      mesh = ReadMeshFile(options_.mesh_file, &packages_);
+      mesh = ReadMeshFile(options_.mesh_file, &packages_, options_.composed_folder);
       if (mesh.ok()) known_ = mesh->revision;
       now = LookAtMesh();
     }

@@ -22,6 +22,8 @@ class MeshFollower {
  public:
   struct Options {
     std::string mesh_file;
+    /// For ReadMeshFile().
+    std::string composed_folder;
     absl::Duration period = absl::Seconds(1);
     /// How long the mesh file must have been left alone: editors write in pieces.
     absl::Duration settle = absl::Milliseconds(30);

@@ -26,7 +26,8 @@ struct ModelFacts {
 
 using Facts = std::map<std::string, ModelFacts>;
 
-/// The folders of the versions that are served, rising.
+}  // namespace
+
 absl::StatusOr<std::vector<VersionFolder>> ServedFolders(const Revision::Model& model) {
   ASSIGN_OR_RETURN(const std::vector<VersionFolder> versions, ListVersions(model.path));
   if (versions.empty()) {
@@ -48,6 +49,8 @@ absl::StatusOr<std::vector<VersionFolder>> ServedFolders(const Revision::Model& 
   }
   return folders;
 }
+
+namespace {
 
 absl::Status Pin(Revision::Model* model, PackageReader& packages) {
   ASSIGN_OR_RETURN(const std::vector<VersionFolder> folders, ServedFolders(*model));

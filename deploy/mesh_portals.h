@@ -1,11 +1,18 @@
 #pragma once
 
+#include <vector>
+
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "deploy/package_reader.h"
+#include "models/package/package.h"
 #include "router/revision.h"
 #include "router/yaml_node.h"
 
 namespace portico {
+
+/// The folders of the versions of `model` that are served, rising, at least one. NOT_FOUND where there is none.
+absl::StatusOr<std::vector<VersionFolder>> ServedFolders(const Revision::Model& model);
 
 /// Fills in the pins: which versions `versions` and `labels` of each model mean now, and their digests.
 /// INVALID_ARGUMENT at the line of the model in `models`, the map of mesh.yaml. Reads all weights once: they count in

@@ -24,6 +24,7 @@ absl::StatusOr<std::shared_ptr<const PackageFacts>> PackageReader::Read(const st
       if (step.portal != nullptr) facts->portals.push_back(std::move(*step.portal));
     }
   }
+  facts->axes_declared = package.axes_declared;
   if (!(LookAtFolder(folder.folder) == state)) {
     return absl::UnavailableError(
         absl::StrCat("folder '", folder.folder, "': got changes while it was being read, want it whole"));

@@ -21,6 +21,8 @@ struct PackageFacts {
   std::vector<Signature> signatures;
   /// Of all signatures.
   std::vector<PortalSpec> portals;
+  /// servable.yaml says what counts rows.
+  bool axes_declared = false;
 };
 
 /// Reads version folders, weights included, and remembers what was in them while they look the same from outside: a

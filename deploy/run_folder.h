@@ -17,6 +17,7 @@ namespace portico {
 ///   wanted               the number of a revision to go back to, written by `portico revision --rollback`
 ///   status/NAME-I.json   written by each node
 ///   NAME-I.sock          peer sockets
+///   composed/NAME/N      version folders of models that the mesh file makes of others
 ///
 /// Only its owner may enter. For one thread.
 class RunFolder {
@@ -31,6 +32,7 @@ class RunFolder {
   /// Absolute.
   const std::string& path() const { return path_; }
   std::string current() const { return path_ + "/current"; }
+  std::string composed_folder() const { return path_ + "/composed"; }
   std::string status_folder() const { return path_ + "/status"; }
   std::string StatusFile(const Revision::Node& node) const;
 

@@ -363,13 +363,13 @@ class Supervisor {
 
 absl::Status RunSupervisor(const SupervisorOptions& options) {
   PackageReader packages;
-  ASSIGN_OR_RETURN(const MeshFile mesh, ReadMeshFile(options.mesh_file, &packages));
+  ASSIGN_OR_RETURN(const std::unique_ptr<RunFolder> folder, RunFolder::Open(options.run_folder));
+  ASSIGN_OR_RETURN(const MeshFile mesh, ReadMeshFile(options.mesh_file, &packages, folder->composed_folder()));
   std::string binary = options.binary;
   if (binary.empty()) {
     ASSIGN_OR_RETURN(binary, OwnBinary());
   }
   SignalFd signals({SIGINT, SIGTERM, SIGHUP, SIGCHLD});
-  ASSIGN_OR_RETURN(const std::unique_ptr<RunFolder> folder, RunFolder::Open(options.run_folder));
   Revision revision = mesh.revision;
   revision.reason = "the mesh has started";
   // What ramps had come to when the mesh was stopped.
@@ -381,6 +381,7 @@ absl::Status RunSupervisor(const SupervisorOptions& options) {
   // Its thread begins when signals are blocked.
   MeshFollower::Options follow;
   follow.mesh_file = options.mesh_file;
+  follow.composed_folder = folder->composed_folder();
   MeshFollower follower(follow, mesh, packages);
   return Supervisor(options, std::move(revision), {*folder, *status_files, *requests, signals, follower}, binary).Run();
 }

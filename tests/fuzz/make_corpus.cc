@@ -303,6 +303,22 @@ void MakeFiles(const std::string& folder) {
   revision.nodes.push_back({"apps", 1, {"digit"}, "zmq+tcp://127.0.0.1:9000", "127.0.0.1:8500", "127.0.0.1:8501", 3});
   mesh.Add(FormatRevision(revision));
 
+  mesh.Add(
+      "mesh: m\nmodels:\n  spam: {cascade: {stages: [trigger, {model: full, when: 's > 0.1', pin: true, shared: [t]}], "
+      "on_row_error: cheap, row_status: true, outputs: [s]}}\n  breeds: {experts: {gate: {model: g, inline: false}, "
+      "gate_output: g, experts: [a, b], k: 2, k_min: 1, k_min_after: 20ms, capacity: 1.5}}\n  p: {sequence: [a, "
+      "{model: "
+      "b, inputs: {x: y}}]}\n  e: {ensemble: {models: [a, b], combine: mean, weights: [1, 2]}}\nnodes: {x: {serve: "
+      "[p]}}\n");
+
+  Corpus expression(folder, "expression");
+  for (const absl::string_view condition :
+       {"s > 0.1 && s < 0.9", "d == \"example.com\" || !f", "margin(p) < 0.2 && entropy(softmax(p)) > 1e-1",
+        "argmax(q) != -1 || max(p) - min(p) <= w * 2 / n + abs(s)", "`d` == 'a\\'b' && e != d",
+        "p[3] > q[0] && isnan(p)", "(((s > 1))) == (f && true)", "- -s >= .5"}) {
+    expression.Add(condition);
+  }
+
   Corpus servable(folder, "servable_yaml");
   servable.Add(
       "signatures:\n  serving_default:\n    inputs:  {image: {tensor: input_0, axis: rows}}\n    outputs: {p: {tensor: "
