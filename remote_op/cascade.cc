@@ -87,7 +87,7 @@ class Cascade final : public Portal {
   CascadeMetrics metrics_;
 };
 
-/// One request's call of the full model: Start (gather) → OnReply → OnAnswer or OnFailure → Finish (scatter). Owned by
+/// One request's call of the full model: Start (gather) → OnReply → OnAnswer or OnFailure → Finish (put back). Owned by
 /// the completion.
 class Cascade::Call {
  public:
