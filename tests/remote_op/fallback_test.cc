@@ -2,15 +2,18 @@
 
 #include "remote_op/fallback.h"
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "remote_op/live_fallback.h"
 #include "remote_op/portal.h"
 #include "router/static_resolver.h"
 #include "tests/remote_op/remote_spec.h"
@@ -45,6 +48,9 @@ class FallbackTest : public ::testing::Test {
     if (portal.ok()) portal_ = *std::move(portal);
     return portal.status();
   }
+  static std::vector<TensorSpec> Scores() {
+    return {SpecOf("score", DType::kFloat, {{-1, "N"}, {2, ""}}), SpecOf("label", DType::kString, {{-1, "N"}})};
+  }
   static RoutePolicy WithOnError(const OnErrorPolicy& on_error) {
     RoutePolicy policy;
     policy.on_error = on_error;
@@ -55,8 +61,7 @@ class FallbackTest : public ::testing::Test {
     EXPECT_TRUE(router_->SetPolicies({}, {{"hub/enc", WithOnError(on_error)}}).ok());
   }
   void MakeScores(const OnErrorPolicy& on_error) {
-    const absl::Status status = Make(
-        on_error, {SpecOf("score", DType::kFloat, {{-1, "N"}, {2, ""}}), SpecOf("label", DType::kString, {{-1, "N"}})});
+    const absl::Status status = Make(on_error, Scores());
     ASSERT_TRUE(status.ok()) << status;
   }
   /// One call for `rows` rows of `value`, ended by `end`.
@@ -295,6 +300,36 @@ TEST_F(FallbackTest, APortalMayGoAfterTheRouterAndBeforeAPolicyChanges) {
   MakeScores({});
   portal_ = nullptr;
   SetOnError(Defaults({{"score", "0"}, {"label", "?"}}));
+}
+
+// What the thread sanitizer looks at.
+TEST_F(FallbackTest, CallsGoOnWhilePoliciesChange) {
+  MakeScores({});
+  LiveFallback live(RemoteSpecOf({"x"}, Scores()), *router_);
+  ASSERT_TRUE(live.Begin().ok());
+  std::atomic<bool> over{false};
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 3; ++i) {
+    callers.emplace_back([&, i] {
+      const Tensor input = Tensor::Of<float>({1}, {static_cast<float>(i)});
+      const std::vector<std::string> labels = {"cat"};
+      const std::vector<Tensor> outputs = {Tensor::Of<float>({1, 2}, {1, 2}), Tensor::OfStrings({1}, labels)};
+      while (!over) {
+        Fallback* const fallback = live.Get();
+        if (fallback == nullptr) continue;
+        const Fallback::Question question = fallback->Ask({input});
+        fallback->Remember(question, outputs);
+        const auto answer = fallback->Answer(question);
+        EXPECT_TRUE(!answer.has_value() || answer->size() == 2);
+      }
+    });
+  }
+  OnErrorPolicy last_known;
+  last_known.kind = OnErrorPolicy::Kind::kLastKnown;
+  const OnErrorPolicy policies[] = {last_known, {}, Defaults({{"score", "1"}, {"label", "?"}})};
+  for (int i = 0; i < 300; ++i) SetOnError(policies[i % 3]);
+  over = true;
+  for (std::thread& caller : callers) caller.join();
 }
 
 TEST_F(FallbackTest, WhatAFallbackAnsweredFurtherDownIsNotRemembered) {
