@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "remote_op/rows.h"
 #include "remote_op/weighted_rows.h"
+#include "transport/wire_row_notes.h"
 
 namespace portico {
 namespace {
@@ -153,8 +154,8 @@ void ExpertsCall::OnReply(size_t call, absl::StatusOr<PeerMessage> reply) {
     if (ended_ || !state_.calls[call].out) return;
     part = state_.calls[call].part;
   }
-  absl::StatusOr<std::vector<Tensor>> outputs = Take(part, std::move(reply));
-  if (!outputs.ok() && Hopeless()) return EndWith(outputs.status());
+  absl::StatusOr<Answer> answer = Take(part, std::move(reply));
+  if (!answer.ok() && Hopeless()) return EndWith(answer.status());
   bool drive;
   Ref<CancelHook> hook;  // Dropped outside the lock.
   {
@@ -163,10 +164,10 @@ void ExpertsCall::OnReply(size_t call, absl::StatusOr<PeerMessage> reply) {
     state_.calls[call].out = false;
     hook = std::move(state_.calls[call].hook);
     --out_;
-    if (outputs.ok()) {
-      Keep(call, *std::move(outputs));
+    if (answer.ok()) {
+      Keep(call, *std::move(answer));
     } else {
-      Fail(call, outputs.status());
+      Fail(call, answer.status());
     }
     drive = !driving_ && !failed_.empty();
     driving_ = driving_ || drive;
@@ -175,14 +176,20 @@ void ExpertsCall::OnReply(size_t call, absl::StatusOr<PeerMessage> reply) {
   Drive({});
 }
 
-absl::StatusOr<std::vector<Tensor>> ExpertsCall::Take(const ExpertChoice::Part& part,
+absl::StatusOr<ExpertsCall::Answer> ExpertsCall::Take(const ExpertChoice::Part& part,
                                                       absl::StatusOr<PeerMessage> reply) const {
   RETURN_IF_ERROR(reply.status());
   const ExpertsPlan::Expert& expert = plan_->experts[static_cast<size_t>(part.expert)];
-  ASSIGN_OR_RETURN(std::vector<Tensor> outputs, expert.check.Take(*std::move(reply)));
+  Answer answer;
+  absl::StatusOr<std::vector<RowNote>> notes = RowNotesOf(reply->header);
+  if (!notes.ok()) {
+    return FromInnerHop(absl::StrCat("portal to '", expert.target.servable.name, "'"), notes.status());
+  }
+  answer.notes = *std::move(notes);
+  ASSIGN_OR_RETURN(answer.outputs, expert.check.Take(*std::move(reply)));
   const auto rows = static_cast<int64_t>(part.slots.size());
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    Tensor& output = outputs[i];
+  for (size_t i = 0; i < answer.outputs.size(); ++i) {
+    Tensor& output = answer.outputs[i];
     if (output.shape().empty() || output.rows() != rows) {
       return absl::InternalError(absl::StrCat("portal to '", expert.target.servable.name, "': output '",
                                               plan_->outputs[i].name, "': got ", DTypeName(output.dtype()),
@@ -191,13 +198,32 @@ absl::StatusOr<std::vector<Tensor>> ExpertsCall::Take(const ExpertChoice::Part& 
     }
     output = output.Aligned();
   }
-  return outputs;
+  return answer;
 }
 
-void ExpertsCall::Keep(size_t call, std::vector<Tensor> outputs) {
+void ExpertsCall::Keep(size_t call, Answer answer) {
   Call& own = state_.calls[call];
-  own.outputs = std::move(outputs);
+  own.outputs = std::move(answer.outputs);
   for (const int32_t slot : own.part.slots) state_.answered[static_cast<size_t>(slot)] = true;
+  if (answer.notes.empty()) return;
+  const std::vector<int64_t> rows = RowsOf(own.part, choice_.k());
+  for (RowNote& note : answer.notes) {
+    note.rows = RangesWithin(rows, note.rows);
+    if (note.kind != RowNotes::kMark) {
+      context_->row_notes.Add(std::move(note));
+      continue;
+    }
+    // What stands in these rows is no answer.
+    Failure failure{own.part.expert, note.why, {}};
+    auto range = note.rows.begin();
+    for (size_t i = 0; i < rows.size(); ++i) {
+      while (range != note.rows.end() && range->first + range->count <= rows[i]) ++range;
+      if (range == note.rows.end() || rows[i] < range->first) continue;
+      state_.answered[static_cast<size_t>(own.part.slots[i])] = false;
+      failure.rows.push_back(rows[i]);
+    }
+    state_.failures.push_back(std::move(failure));
+  }
 }
 
 void ExpertsCall::Fail(size_t call, const absl::Status& why) {

@@ -49,6 +49,11 @@ class ExpertsCall final : public RefCounted {
     Ref<CancelHook> hook;
     std::vector<Tensor> outputs;
   };
+  struct Answer {
+    std::vector<Tensor> outputs;
+    /// What the expert says of single rows, as it counts them.
+    std::vector<RowNote> notes;
+  };
   /// An expert that has failed, and which rows it was to answer.
   struct Failure {
     int32_t expert;
@@ -80,8 +85,8 @@ class ExpertsCall final : public RefCounted {
   void Send(const ExpertChoice::Part& part, size_t call);
   void OnReply(size_t call, absl::StatusOr<PeerMessage> reply);
   /// The answers to the rows of `part`, or what is wrong with them.
-  absl::StatusOr<std::vector<Tensor>> Take(const ExpertChoice::Part& part, absl::StatusOr<PeerMessage> reply) const;
-  void Keep(size_t call, std::vector<Tensor> outputs) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<Answer> Take(const ExpertChoice::Part& part, absl::StatusOr<PeerMessage> reply) const;
+  void Keep(size_t call, Answer answer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Fail(size_t call, const absl::Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnTime();
 

@@ -18,6 +18,7 @@
 #include "tests/router/fake_transport.h"
 #include "tests/router/naive_experts.h"
 #include "tests/router/random_gates.h"
+#include "transport/wire_row_notes.h"
 
 namespace portico {
 namespace {
@@ -479,6 +480,28 @@ TEST_F(ExpertsTest, AnswersOfDifferentShapesAreRefusedAndBothExpertsAreNamed) {
   EXPECT_THAT(Error().message(), AllOf(HasSubstr("output 'y': got float32[1,2] of expert 'e0' and float32[1,5] of "
                                                  "expert 'e1'"),
                                        HasSubstr("want rows of one shape")));
+}
+
+TEST_F(ExpertsTest, WhatAnExpertSaysOfSingleRowsIsSaidOfTheRequests) {
+  Make(SpecFor(2, 1));
+  Start({9, 1, 1, 9, 9, 1, 1, 9}, 2);
+  const auto answer_with = [&](int expert, const std::string& kind) {
+    WireRowNotes wire;
+    PeerHeader header;
+    const std::vector<RowNote> notes = {{"deep", kind, absl::UnavailableError("gone"), {{1, 1}}}};
+    wire.Put(notes, &header);
+    header.tensors.resize(2);
+    header.tensors[0].name = "y";
+    header.tensors[1].name = "z";
+    OpenCall(expert).Reply(header, {Tensor::Of<float>({2, 2}, {1, 2, 3, 4}), Tensor::Of<float>({2}, {5, 6})});
+  };
+  answer_with(0, "cheap");
+  answer_with(1, std::string(RowNotes::kMark));
+  ExpectDone();
+  EXPECT_THAT(Statuses(), ElementsAre(0, 0, 0, 2)) << "what stands in a marked row is no answer";
+  EXPECT_EQ(Y(2, 0), 3);
+  EXPECT_TRUE(std::isnan(Y(3, 0)));
+  EXPECT_THAT(Notes(), AllOf(HasSubstr("2 deep=cheap UNAVAILABLE: gone"), HasSubstr("3 e1=mark UNAVAILABLE: gone")));
 }
 
 TEST_F(ExpertsTest, WithoutAnyAnswerAnUnknownShapeIsAnError) {
