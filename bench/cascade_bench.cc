@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -124,8 +125,8 @@ struct Cost {
   double seconds = 0;
 };
 
-/// What a request of `model` costs with kOutstanding of them always under way; the n-th is `inputs[n % size]`.
-Cost Measure(Node& node, const std::string& model, const std::vector<Tensor>& inputs) {
+/// What a request of `model` costs with `outstanding` of them always under way; the n-th is `inputs[n % size]`.
+Cost Measure(Node& node, const std::string& model, const std::vector<Tensor>& inputs, int outstanding = kOutstanding) {
   Inference& inference = node.inference();
   const auto servable = inference.servables().Resolve({.name = model});
   PORTICO_CHECK(servable.ok());
@@ -136,14 +137,14 @@ Cost Measure(Node& node, const std::string& model, const std::vector<Tensor>& in
   const double cpu = CpuSeconds();
   const absl::Time start = absl::Now();
   while (absl::Now() - start < kRound) {
-    for (int seen = under_way.load(); seen >= kOutstanding; seen = under_way.load()) under_way.wait(seen);
-    while (under_way.load(std::memory_order_relaxed) < kOutstanding) {
+    for (int seen = under_way.load(); seen >= outstanding; seen = under_way.load()) under_way.wait(seen);
+    while (under_way.load(std::memory_order_relaxed) < outstanding) {
       ++under_way;
       inference.Run(RequestApi::kPeer, *servable, signature, MakeRef<RequestContext>(),
-                    {inputs[next++ % inputs.size()]}, [&](absl::StatusOr<std::vector<Tensor>> outputs) {
+                    {inputs[next++ % inputs.size()]}, [&, outstanding](absl::StatusOr<std::vector<Tensor>> outputs) {
                       PORTICO_CHECK(outputs.ok());
                       answered.fetch_add(1, std::memory_order_relaxed);
-                      if (under_way.fetch_sub(1) == kOutstanding) under_way.notify_one();
+                      if (under_way.fetch_sub(1) == outstanding) under_way.notify_one();
                     });
     }
   }
@@ -184,10 +185,12 @@ void RunCase(const Case& c, Node& front, Node& hub, Report& report) {
     const Cost full_alone = Measure(hub, "full", whole);
     double cost = Measure(front, "trigger", whole).cpu_s;
     if (c.share() > 0) {
-      // A request's own cost is in the trigger's already.
-      const double request = Measure(hub, "echo", part).cpu_s;
-      const double full = Measure(hub, "full", part).cpu_s - request;
-      const double portal = Measure(front, "through", part).cpu_s - request;
+      // As many at once as escalate: those that the full model could join. A request's own cost is in the trigger's
+      // already.
+      const int outstanding = std::max(1, static_cast<int>(kOutstanding * c.share()));
+      const double request = Measure(hub, "echo", part, outstanding).cpu_s;
+      const double full = Measure(hub, "full", part, outstanding).cpu_s - request;
+      const double portal = Measure(front, "through", part, outstanding).cpu_s - request;
       cost += c.share() * (full + portal);
     }
     if (round < 0) continue;  // Connections are made, sizes learned.
