@@ -362,6 +362,8 @@ class Supervisor {
 }  // namespace
 
 absl::Status RunSupervisor(const SupervisorOptions& options) {
+  // First: reading the mesh may ask ONNX Runtime, which starts a thread, and no thread may take these signals.
+  SignalFd signals({SIGINT, SIGTERM, SIGHUP, SIGCHLD});
   PackageReader packages;
   ASSIGN_OR_RETURN(const std::unique_ptr<RunFolder> folder, RunFolder::Open(options.run_folder));
   ASSIGN_OR_RETURN(const MeshFile mesh, ReadMeshFile(options.mesh_file, &packages, folder->composed_folder()));
@@ -369,7 +371,6 @@ absl::Status RunSupervisor(const SupervisorOptions& options) {
   if (binary.empty()) {
     ASSIGN_OR_RETURN(binary, OwnBinary());
   }
-  SignalFd signals({SIGINT, SIGTERM, SIGHUP, SIGCHLD});
   Revision revision = mesh.revision;
   revision.reason = "the mesh has started";
   // What ramps had come to when the mesh was stopped.

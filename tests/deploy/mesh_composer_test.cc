@@ -1,8 +1,10 @@
 #include "deploy/mesh_composer.h"
 
+#include <csignal>
 #include <filesystem>
 
 #include "deploy/mesh.h"
+#include "deploy/signal_fd.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/deploy/mesh_fixture.h"
@@ -36,6 +38,8 @@ class MeshComposerTest : public ::testing::Test {
   }
   bool Exists(absl::string_view name) const { return std::filesystem::exists(folder_.File(name)); }
 
+  /// ONNX Runtime's thread, which lives on, is to take no signal that a supervisor's test waits for.
+  SignalFd signals_{SIGINT, SIGTERM, SIGHUP, SIGCHLD};
   MeshFolder folder_;
   PackageReader packages_;
 };
