@@ -123,7 +123,10 @@ class CascadeComposer {
   void MergeStatus(const std::string& escalate, const TensorSpec& status) {
     const std::string before = std::exchange(status_, status).graph_name;
     if (before.empty()) return;
-    status_.graph_name = assembly_->ops().Add("Where", {escalate, status.graph_name, before});
+    // ONNX Runtime has no Where for int8.
+    OpWriter& ops = assembly_->ops();
+    const std::string now = ops.Cast(status.graph_name, DType::kInt32), then = ops.Cast(before, DType::kInt32);
+    status_.graph_name = ops.Cast(ops.Add("Where", {escalate, now, then}), DType::kInt8);
   }
 
   const Composition& composition_;
