@@ -171,10 +171,10 @@ struct Case {
   }
 };
 
-constexpr Case kCases[] = {{"40rows.escalate0", 40, 0},     {"40rows.escalate10", 40, 10},
-                           {"40rows.escalate50", 40, 50},   {"40rows.escalate100", 40, 100},
-                           {"1row.escalate0", 1, 0},        {"1row.escalate10", 1, 10},
-                           {"1row.escalate50", 1, 50},      {"1row.escalate100", 1, 100}};
+constexpr Case kCases[] = {{"40rows.escalate0", 40, 0},   {"40rows.escalate10", 40, 10},
+                           {"40rows.escalate50", 40, 50}, {"40rows.escalate100", 40, 100},
+                           {"1row.escalate0", 1, 0},      {"1row.escalate10", 1, 10},
+                           {"1row.escalate50", 1, 50},    {"1row.escalate100", 1, 100}};
 
 void RunCase(const Case& c, Node& front, Node& hub, Report& report) {
   std::vector<double> measured, predicted, ratios, rates, alone, rate_ratios;

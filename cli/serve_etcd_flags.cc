@@ -50,8 +50,8 @@ absl::Status ServeEtcdFlags::Apply(Node::Options* options) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<ServeEtcdRevisions>> ServeEtcdRevisions::Open(
-    const ServeEtcdFlags& flags, const std::function<bool()>& given_up) {
+absl::StatusOr<std::unique_ptr<ServeEtcdRevisions>> ServeEtcdRevisions::Open(const ServeEtcdFlags& flags,
+                                                                             const std::function<bool()>& given_up) {
   Node::Options options;
   RETURN_IF_ERROR(flags.Apply(&options));
   if (options.etcd.etcd.endpoints.empty()) {

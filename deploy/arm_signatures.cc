@@ -59,8 +59,7 @@ absl::StatusOr<std::shared_ptr<const PackageFacts>> FactsOf(const Revision& revi
                                                             PackageReader& packages) {
   const Revision::Model& model = *revision.FindModel(target.model);
   ASSIGN_OR_RETURN(const std::vector<VersionFolder> folders, ListVersions(model.path));
-  const auto folder =
-      absl::c_find_if(folders, [&](const VersionFolder& one) { return one.version == target.version; });
+  const auto folder = absl::c_find_if(folders, [&](const VersionFolder& one) { return one.version == target.version; });
   if (folder != folders.end()) return packages.Read(model.name, *folder);
   return absl::NotFoundError(
       absl::StrCat("path: got '", model.path, "' without version ", target.version, ", want it there"));

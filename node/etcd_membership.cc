@@ -40,8 +40,7 @@ EtcdRegistration::Holder HolderOf(absl::string_view value) {
   holder.who = absl::StrCat("a node on host '", node->host, "'", pid.empty() ? "" : absl::StrCat(", process ", pid),
                             node->endpoints.empty() ? "" : absl::StrCat(", at ", node->endpoints.front()));
   holder.ttl = absl::Seconds(node->ttl_s);
-  const ProcessState state =
-      node->process == OwnProcessName() ? ProcessState::kEnded : StateOfProcess(node->process);
+  const ProcessState state = node->process == OwnProcessName() ? ProcessState::kEnded : StateOfProcess(node->process);
   if (state == ProcessState::kEnded) holder.state = EtcdRegistration::Holder::State::kGone;
   if (state == ProcessState::kRuns) holder.state = EtcdRegistration::Holder::State::kRuns;
   return holder;

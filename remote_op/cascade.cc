@@ -114,9 +114,9 @@ class Cascade::Call {
       self->question_.rows = static_cast<int64_t>(self->rows_.size());
     }
     const Ref<const RequestContext> context = self->context_;
-    cascade.router_.Call(
-        cascade.target_, context, sent,
-        [self = std::move(self)](absl::StatusOr<PeerMessage> reply) { self->OnReply(std::move(reply)); });
+    cascade.router_.Call(cascade.target_, context, sent, [self = std::move(self)](absl::StatusOr<PeerMessage> reply) {
+      self->OnReply(std::move(reply));
+    });
   }
 
  private:
@@ -140,10 +140,10 @@ class Cascade::Call {
       Shape want = cheap_[i].shape();
       want[0] = static_cast<int64_t>(rows_.size());
       if (tensor.shape() == want) continue;
-      return absl::InternalError(absl::StrCat(
-          cascade_.context_, ": output '", cascade_.answers_[i].name, "': got ", DTypeName(tensor.dtype()),
-          ShapeString(tensor.shape()), ", want ", DTypeName(cheap_[i].dtype()), ShapeString(want),
-          ": a row for each that was sent, of the shape of the cheap answer's"));
+      return absl::InternalError(absl::StrCat(cascade_.context_, ": output '", cascade_.answers_[i].name, "': got ",
+                                              DTypeName(tensor.dtype()), ShapeString(tensor.shape()), ", want ",
+                                              DTypeName(cheap_[i].dtype()), ShapeString(want),
+                                              ": a row for each that was sent, of the shape of the cheap answer's"));
     }
     return absl::OkStatus();
   }

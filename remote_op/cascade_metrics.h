@@ -18,8 +18,8 @@ class CascadeMetrics {
         rows_(scope_.NewCounter("portico_cascade_rows_total", "Rows that came to a cascade.", labels_)),
         escalated_(scope_.NewCounter("portico_cascade_rows_escalated_total",
                                      "Rows of a cascade that were passed on to its full model.", labels_)),
-        calls_(scope_.NewCounter("portico_cascade_calls_total", "Requests of which a cascade passed rows on.",
-                                 labels_)) {}
+        calls_(
+            scope_.NewCounter("portico_cascade_calls_total", "Requests of which a cascade passed rows on.", labels_)) {}
 
   /// Of one request.
   void Came(size_t rows, size_t escalated) {

@@ -62,8 +62,8 @@ absl::Status EtcdRevisionCopy::WaitForCurrent(absl::Duration timeout, const std:
     return absl::UnavailableError(absl::StrCat(where, ": got no current one within ", absl::FormatDuration(timeout),
                                                ", want one; see --etcd and --etcd-prefix, and run 'portico apply'"));
   }
-  LogWarning(absl::StrCat(where, ": etcd has not answered; starting with revision ", left_over->current,
-                          " of folder '", options_.folder, "'"));
+  LogWarning(absl::StrCat(where, ": etcd has not answered; starting with revision ", left_over->current, " of folder '",
+                          options_.folder, "'"));
   return absl::OkStatus();
 }
 

@@ -33,8 +33,7 @@ const std::vector<Section>& Sections() {
         {"tls_cert", &NodeKeys::peer_tls_cert},
         {"tls_allow", &NodeKeys::peer_tls_allow},
         {"tls_roots", &NodeKeys::peer_tls_roots}}},
-      {"tls",
-       {{"key", &NodeKeys::tls_key}, {"cert", &NodeKeys::tls_cert}, {"client_ca", &NodeKeys::tls_client_ca}}},
+      {"tls", {{"key", &NodeKeys::tls_key}, {"cert", &NodeKeys::tls_cert}, {"client_ca", &NodeKeys::tls_client_ca}}},
   };
   return *sections;
 }
@@ -43,17 +42,20 @@ const std::vector<Section>& Sections() {
 absl::Status CheckTogether(const YamlNode& from, absl::string_view subject, const NodeKeys& keys) {
   const bool curve = !keys.curve_key.empty() && !keys.curve_allow.empty();
   if (!curve && !(keys.curve_key + keys.curve_allow + keys.curve_server_key).empty()) {
-    return from.Error(absl::StrCat(subject, ": security: got some of the CURVE keys, want curve_key, a node's own, and "
-                                            "curve_allow, who may connect; add what is missing"));
+    return from.Error(absl::StrCat(subject,
+                                   ": security: got some of the CURVE keys, want curve_key, a node's own, and "
+                                   "curve_allow, who may connect; add what is missing"));
   }
   const bool tls = !keys.peer_tls_key.empty() && !keys.peer_tls_cert.empty() && !keys.peer_tls_allow.empty();
   if (!tls && !(keys.peer_tls_key + keys.peer_tls_cert + keys.peer_tls_allow + keys.peer_tls_roots).empty()) {
-    return from.Error(absl::StrCat(subject, ": security: got some of the TLS keys, want tls_key, tls_cert and "
-                                            "tls_allow, who may connect; add what is missing"));
+    return from.Error(absl::StrCat(subject,
+                                   ": security: got some of the TLS keys, want tls_key, tls_cert and "
+                                   "tls_allow, who may connect; add what is missing"));
   }
   if (curve && tls) {
-    return from.Error(absl::StrCat(subject, ": security: got keys of CURVE and of TLS, want one of them: CURVE for "
-                                            "zmq+tcp://, TLS for tcp:// and grpc://"));
+    return from.Error(absl::StrCat(subject,
+                                   ": security: got keys of CURVE and of TLS, want one of them: CURVE for "
+                                   "zmq+tcp://, TLS for tcp:// and grpc://"));
   }
   const bool clients = !keys.tls_key.empty() && !keys.tls_cert.empty();
   if (clients || (keys.tls_key + keys.tls_cert + keys.tls_client_ca).empty()) return absl::OkStatus();
@@ -88,8 +90,7 @@ absl::Status ReadNodeKeys(const YamlNode& node, absl::string_view subject, const
       if (known == nullptr) {
         return entry.value.Error(absl::StrCat(inner, ": got key '", entry.key, "', want one of ", names));
       }
-      RETURN_IF_ERROR(
-          ReadPath(entry.value, absl::StrCat(inner, ": ", entry.key), folder, &(keys->*known->file)));
+      RETURN_IF_ERROR(ReadPath(entry.value, absl::StrCat(inner, ": ", entry.key), folder, &(keys->*known->file)));
     }
     RETURN_IF_ERROR(CheckTogether(*from, subject, *keys));
   }

@@ -66,8 +66,8 @@ void WireRowNotes::Put(const std::vector<RowNote>& notes, PeerHeader* header) {
 
 absl::StatusOr<std::vector<RowNote>> RowNotesOf(const PeerHeader& header) {
   if (header.row_status.size() > RowNotes::kMaxNotes) {
-    return absl::InvalidArgumentError(absl::StrCat("row status: got ", header.row_status.size(), ", want at most ",
-                                                   RowNotes::kMaxNotes));
+    return absl::InvalidArgumentError(
+        absl::StrCat("row status: got ", header.row_status.size(), ", want at most ", RowNotes::kMaxNotes));
   }
   std::vector<RowNote> notes;
   notes.reserve(header.row_status.size());

@@ -33,8 +33,7 @@ ZmqPeer::ZmqPeer(Ref<ZmqListenerCore> core, std::string routing_id, uint64_t con
     : core(std::move(core)), routing_id(std::move(routing_id)), connection(connection), fd(fd) {}
 
 ZmqListenerCore::ZmqListenerCore(ZmqReactor& reactor, const std::string& endpoint, CallHandler& handler,
-                                 ListenOptions options, ZmqSocket socket, ZmqSocket monitor,
-                                 ListeningSocket file)
+                                 ListenOptions options, ZmqSocket socket, ZmqSocket monitor, ListeningSocket file)
     : ZmqEndpoint(reactor),
       endpoint_(endpoint),
       options_(std::move(options)),

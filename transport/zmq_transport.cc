@@ -141,9 +141,9 @@ class ZmqTransport final : public Transport {
     RETURN_IF_ERROR(WithContext(endpoint, socket.Bind(address.text, file.fd())));
     ZmqReactor& reactor = NextReactor();
     const std::string bound = absl::StrCat("zmq+", socket.BoundAddress());
-    return std::make_unique<ZmqListener>(reactor, MakeRef<ZmqListenerCore>(reactor, bound, handler, std::move(options),
-                                                                           std::move(socket), std::move(monitor),
-                                                                           std::move(file)));
+    return std::make_unique<ZmqListener>(
+        reactor, MakeRef<ZmqListenerCore>(reactor, bound, handler, std::move(options), std::move(socket),
+                                          std::move(monitor), std::move(file)));
   }
 
  private:

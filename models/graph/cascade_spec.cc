@@ -95,9 +95,9 @@ absl::StatusOr<CascadeSpec> ReadCascadeSpec(const onnx::NodeProto& node) {
   }
   const int inputs = node.input_size() - 1 - answers;
   if (inputs < 1) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "inputs: got ", node.input_size(), ", want ", answers + 2, " at least: escalate, a cheap answer for each of ",
-        answers, " outputs, then the inputs of the full model"));
+    return absl::InvalidArgumentError(absl::StrCat("inputs: got ", node.input_size(), ", want ", answers + 2,
+                                                   " at least: escalate, a cheap answer for each of ", answers,
+                                                   " outputs, then the inputs of the full model"));
   }
   spec.answers = static_cast<size_t>(answers);
   ASSIGN_OR_RETURN(spec.shared, ReadShared(node, static_cast<size_t>(inputs)));
@@ -109,8 +109,8 @@ absl::Status CheckCascadeAnswers(const PortalSpec& portal) {
     const TensorSpec& answer = portal.outputs[i];
     const std::string why = WhyNoRows(answer);
     if (why.empty()) continue;
-    return absl::InvalidArgumentError(absl::StrCat("attribute 'output_shapes': output '", answer.name, "': got ",
-                                                   answer.ToString(), ", want ", why));
+    return absl::InvalidArgumentError(
+        absl::StrCat("attribute 'output_shapes': output '", answer.name, "': got ", answer.ToString(), ", want ", why));
   }
   return absl::OkStatus();
 }
@@ -134,9 +134,9 @@ absl::Status CheckCascadeInputs(const PortalSpec& portal, absl::Span<const std::
   for (size_t i = 0; i < cascade.shared.size(); ++i) {
     const std::optional<TensorSpec>& input = inputs[1 + cascade.answers + i];
     if (cascade.shared[i] || !input.has_value() || !input->has_rank || !input->dims.empty()) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "input ", 1 + cascade.answers + i, ": got ", input->ToString(),
-        ", want rows in dim 0; name it in 'shared_inputs' where the full model is to get it whole"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("input ", 1 + cascade.answers + i, ": got ", input->ToString(),
+                     ", want rows in dim 0; name it in 'shared_inputs' where the full model is to get it whole"));
   }
   return absl::OkStatus();
 }

@@ -18,7 +18,8 @@ namespace portico {
 /// goes when the process does. A lease that has run out (etcd was away for too long, or this process was stopped) is
 /// followed by a new one, and the key is written again. What another one has there is left alone until it has gone.
 ///
-///   registration.Set(value);  registration.WaitForFirst(patience);  …  registration.Set(other);  …  registration.Stop();   // the key has gone
+///   registration.Set(value);  registration.WaitForFirst(patience);  …  registration.Set(other);  …
+///   registration.Stop();   // the key has gone
 ///
 /// Works on a thread of its own, from the first Set() on. Thread-safe.
 class EtcdRegistration {

@@ -179,10 +179,9 @@ TEST_F(MeshTest, MissingSectionsAndUnknownKeysAreRefused) {
       "mesh.yaml:3: mesh file: got unknown key 'node', want one of mesh, models, external, nodes, policies, traffic");
   EXPECT_EQ(ErrorOf("mesh: m\nmodels: {}\nnodes: {}\n"), "mesh.yaml:3: nodes: got none, want at least one");
   EXPECT_EQ(ErrorOf("mesh: m\nmodels: [a]\nnodes: {}\n"), "mesh.yaml:2: models: got a list, want a map");
-  EXPECT_EQ(
-      NodesErrorOf("  n:\n    serve: [a]\n    replica: 2\n"),
-      "mesh.yaml:7: node 'n': got unknown key 'replica', want one of serve, replicas, grpc, http, peer, workers, "
-      "http_threads, zone, security, tls, tenants");
+  EXPECT_EQ(NodesErrorOf("  n:\n    serve: [a]\n    replica: 2\n"),
+            "mesh.yaml:7: node 'n': got unknown key 'replica', want one of serve, replicas, grpc, http, peer, workers, "
+            "http_threads, zone, security, tls, tenants");
 }
 
 TEST_F(MeshTest, NamesThatAreThereTwiceAreRefused) {

@@ -86,10 +86,10 @@ TEST_F(MeshKeysTest, NodesReachEachOtherByCurveAndStrangersDoNot) {
   Write("back.pub", back);
   Write("nodes.pub", absl::StrCat(back, "\n", front, "\n"));
   const std::string folder = keys_.path() + "/";
-  PorticoCommand up(UpArguments(WriteMesh(
-      absl::StrCat("curve_key: ", folder, "back.key, curve_allow: ", folder, "nodes.pub"),
-      absl::StrCat("curve_key: ", folder, "front.key, curve_allow: ", folder, "nodes.pub, curve_server_key: ", folder,
-                   "back.pub"))));
+  PorticoCommand up(
+      UpArguments(WriteMesh(absl::StrCat("curve_key: ", folder, "back.key, curve_allow: ", folder, "nodes.pub"),
+                            absl::StrCat("curve_key: ", folder, "front.key, curve_allow: ", folder,
+                                         "nodes.pub, curve_server_key: ", folder, "back.pub"))));
   ASSERT_TRUE(up.WaitForOutput("mesh 'm' is ready")) << up.output();
   ExpectAnswer();
   const auto transport = NewZmqTransport({}, Clock::Real());
@@ -97,8 +97,8 @@ TEST_F(MeshKeysTest, NodesReachEachOtherByCurveAndStrangersDoNot) {
   // Keys that change are read by a process of their own; who is not on the list is not let in.
   Write("strangers.pub", MakeCurveKeys("stranger"));
   WriteMesh(absl::StrCat("curve_key: ", folder, "back.key, curve_allow: ", folder, "strangers.pub"),
-            absl::StrCat("curve_key: ", folder, "front.key, curve_allow: ", folder, "nodes.pub, curve_server_key: ",
-                         folder, "back.pub"));
+            absl::StrCat("curve_key: ", folder, "front.key, curve_allow: ", folder,
+                         "nodes.pub, curve_server_key: ", folder, "back.pub"));
   ASSERT_TRUE(up.WaitForOutput("back/0 is ready")) << up.output();
   PredictClient client(FrontAddress());
   const auto refused = client.Predict("head", {{"x", Tensor::Of<float>({1, 2}, {3, -4})}}, absl::Seconds(3));

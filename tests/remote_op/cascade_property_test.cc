@@ -116,10 +116,10 @@ class CascadePropertyTest : public ::testing::Test {
     }
     std::vector<int64_t> numbers;
     for (int64_t row = 0; row < c.rows; ++row) numbers.push_back(row);
-    c.inputs = {RandomTensor(all[random_() % all.size()], RandomShape(static_cast<int64_t>(random_() % 5), random_),
-                             random_),
-                Tensor::Of<int64_t>({c.rows}, absl::MakeConstSpan(numbers)),
-                RandomTensor(all[random_() % all.size()], RandomShape(c.rows, random_), random_)};
+    c.inputs = {
+        RandomTensor(all[random_() % all.size()], RandomShape(static_cast<int64_t>(random_() % 5), random_), random_),
+        Tensor::Of<int64_t>({c.rows}, absl::MakeConstSpan(numbers)),
+        RandomTensor(all[random_() % all.size()], RandomShape(c.rows, random_), random_)};
     const uint32_t fate = random_() % 4;
     c.fate.fails = fate == 0;
     for (int64_t at = 0; fate == 1 && at < sent; ++at) {
@@ -140,10 +140,10 @@ class CascadePropertyTest : public ::testing::Test {
       }
       answers.push_back({absl::StrCat("y", i), c.dtypes[i], shape});
     }
-    PortalSpec spec = CascadeSpecOf(answers, {"shared", "number", "more"},
-                                    {Strings("shared_inputs", {"shared"}), String("on_row_error", c.on_row_error),
-                                     Int("row_status", 1)},
-                                    c.with_digest);
+    PortalSpec spec = CascadeSpecOf(
+        answers, {"shared", "number", "more"},
+        {Strings("shared_inputs", {"shared"}), String("on_row_error", c.on_row_error), Int("row_status", 1)},
+        c.with_digest);
     spec.target = target;
     auto portal = NewPortal(spec, *router_);
     EXPECT_TRUE(portal.ok()) << portal.status();

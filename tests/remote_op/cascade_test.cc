@@ -200,10 +200,9 @@ TEST_F(CascadeTest, SharedInputsTravelWhole) {
                        {Strings("shared_inputs", {"scale", "table"})}, true));
   const Tensor table = Tensor::Of<float>({2, 2}, {1, 2, 3, 4});
   const Tensor scale = Tensor::Of<float>({}, {5});
-  const Outputs outputs =
-      Run({Tensor::Of<bool>({3}, {false, true, false}), Tensor::Of<float>({3}, {0, 1, 2}), table,
-           Tensor::Of<int64_t>({3}, {7, 8, 9}), scale},
-          [](FakeTransport::Call& call) { call.Reply({}, {Tensor::Of<float>({1}, {50})}); });
+  const Outputs outputs = Run({Tensor::Of<bool>({3}, {false, true, false}), Tensor::Of<float>({3}, {0, 1, 2}), table,
+                               Tensor::Of<int64_t>({3}, {7, 8, 9}), scale},
+                              [](FakeTransport::Call& call) { call.Reply({}, {Tensor::Of<float>({1}, {50})}); });
   ASSERT_TRUE(outputs.ok()) << outputs.status();
   const std::vector<Tensor>& sent = transport_.calls[0].tensors;
   ASSERT_THAT(sent, SizeIs(3));
@@ -301,10 +300,9 @@ TEST_F(CascadeTest, AFallbackHasTheRowsThatEscalatedThoughASharedInputComesFirst
   defaults.defaults = {{"y", "7"}};
   MakeOf(CascadeSpecOf({{"y", DType::kInt32, "N"}}, {"table", "x"}, {Strings("shared_inputs", {"table"})}, true),
          defaults);
-  const Outputs outputs =
-      Run({Tensor::Of<bool>({3}, {false, true, true}), Tensor::Of<int32_t>({3}, {0, 1, 2}),
-           Tensor::Of<float>({5}, {1, 2, 3, 4, 5}), Tensor::Of<int64_t>({3}, {7, 8, 9})},
-          Fails(absl::StatusCode::kUnavailable));
+  const Outputs outputs = Run({Tensor::Of<bool>({3}, {false, true, true}), Tensor::Of<int32_t>({3}, {0, 1, 2}),
+                               Tensor::Of<float>({5}, {1, 2, 3, 4, 5}), Tensor::Of<int64_t>({3}, {7, 8, 9})},
+                              Fails(absl::StatusCode::kUnavailable));
   ASSERT_TRUE(outputs.ok()) << outputs.status();
   EXPECT_THAT((*outputs)[0].data<int32_t>(), ElementsAre(0, 7, 7));
 }
@@ -341,8 +339,8 @@ TEST_F(CascadeTest, AnAnswerThatDoesNotFitIsNone) {
        "got float64[2,2], want float32[N,2]"},
   };
   for (const auto& test : cases) {
-    const Outputs outputs = Run(Inputs({true, false, true}),
-                                [&](FakeTransport::Call& call) { call.Reply({}, test.answer); });
+    const Outputs outputs =
+        Run(Inputs({true, false, true}), [&](FakeTransport::Call& call) { call.Reply({}, test.answer); });
     ASSERT_TRUE(outputs.ok()) << outputs.status();
     EXPECT_THAT(Status(outputs), ElementsAre(2, 0, 2));
     ASSERT_THAT(context_->row_notes.Notes(), SizeIs(1));
@@ -353,9 +351,11 @@ TEST_F(CascadeTest, AnAnswerThatDoesNotFitIsNone) {
 
 TEST_F(CascadeTest, AnAnswerOfOtherInnerExtentsThanTheCheapOneIsNone) {
   MakeOf(CascadeSpecOf({{"y", DType::kFloat, "N,W"}}, {"x"}, {}, true));
-  const Outputs outputs = Run({Tensor::Of<bool>({2}, {true, false}), Tensor::Allocate(DType::kFloat, {2, 4}),
-                               Tensor::Of<float>({2}, {1, 2})},
-                              [](FakeTransport::Call& call) { call.Reply({}, {Tensor::Of<float>({1, 1}, {1})}); });
+  const Outputs outputs = Run(
+      {Tensor::Of<bool>({2}, {true, false}), Tensor::Allocate(DType::kFloat, {2, 4}), Tensor::Of<float>({2}, {1, 2})},
+      [](FakeTransport::Call& call) {
+        call.Reply({}, {Tensor::Of<float>({1, 1}, {1})});
+      });
   ASSERT_TRUE(outputs.ok()) << outputs.status();
   EXPECT_THAT(std::string(context_->row_notes.Notes()[0].why.message()),
               HasSubstr("got float32[1,1], want float32[1,4]"));

@@ -173,7 +173,9 @@ TEST_P(ExpertsStressTest, EveryRequestIsAnsweredOnceAndRightly) {
   for (std::thread& thread : callers) thread.join();
   EXPECT_EQ(answered, kCallers * kRequests);
   EXPECT_GT(complete, 0);
-  if (GetParam().fails == 0 && GetParam().k_min == 2) EXPECT_EQ(complete, kCallers * kRequests * kRows);
+  if (GetParam().fails == 0 && GetParam().k_min == 2) {
+    EXPECT_EQ(complete, kCallers * kRequests * kRows);
+  }
   // What was taken back may still be on its way: the portal may go before it.
   portal->reset();
   router.reset();

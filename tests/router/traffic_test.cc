@@ -25,9 +25,7 @@ TrafficSplit Split(const std::vector<std::pair<std::string, double>>& arms) {
 
 TrafficDraw DrawOf(const TrafficSplit& split) { return TrafficDraw("m", split); }
 
-size_t ArmOf(const TrafficDraw& draw, int request) {
-  return draw.PickByHash(MixBits(static_cast<uint64_t>(request)));
-}
+size_t ArmOf(const TrafficDraw& draw, int request) { return draw.PickByHash(MixBits(static_cast<uint64_t>(request))); }
 
 TEST(TrafficTest, ArmsGetTheirShares) {
   const TrafficDraw split = DrawOf(Split({{"a", 90}, {"b", 9}, {"c", 1}, {"none", 0}}));

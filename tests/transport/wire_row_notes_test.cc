@@ -68,13 +68,13 @@ TEST(WireRowNotesTest, ACodeThatIsNoneIsUnknown) {
 
 TEST(WireRowNotesTest, WhatIsMalformedOrTooMuchIsRefused) {
   const std::string cases[] = {
-      Numbers({1}),                                  // Half a pair.
-      "\x01\xff",                                    // Half a number.
-      Numbers({1, 0}),                               // No rows.
-      Numbers({uint64_t{1} << 60, 1}),               // Beyond all tensors.
-      Numbers({1, ~uint64_t{0}}),                    //
-      Numbers({1, uint64_t{1} << 59}),               //
-      Numbers(std::vector<uint64_t>(10'000, 1)),     // 5000 ranges.
+      Numbers({1}),                               // Half a pair.
+      "\x01\xff",                                 // Half a number.
+      Numbers({1, 0}),                            // No rows.
+      Numbers({uint64_t{1} << 60, 1}),            // Beyond all tensors.
+      Numbers({1, ~uint64_t{0}}),                 //
+      Numbers({1, uint64_t{1} << 59}),            //
+      Numbers(std::vector<uint64_t>(10'000, 1)),  // 5000 ranges.
   };
   for (const std::string& ranges : cases) {
     PeerHeader header;

@@ -133,27 +133,42 @@ TEST(CascadeSpecTest, RefusesWhatDoesNotFitWhenItIsLoaded) {
       {"outputs: got 1, want one answer at least, and the row status behind it",
        [](Cascaded& c) { c.attrs = {Int("row_status", 1)}; }},
       {"inputs: got 2, want 3 at least: escalate, a cheap answer",
-       [](Cascaded& c) { c.inputs = {"escalate", "cheap"}; }},
+       [](Cascaded& c) {
+         c.inputs = {"escalate", "cheap"};
+       }},
       {"attribute 'input_names': got 2 entries, want 1, one for each input",
-       [](Cascaded& c) { c.inputs = {"escalate", "cheap", "x"}; }},
+       [](Cascaded& c) {
+         c.inputs = {"escalate", "cheap", "x"};
+       }},
       {"attribute 'output_names': got 2 entries, want 1",
-       [](Cascaded& c) { c.attrs = {Strings("output_names", {"y", "z"})}; }},
+       [](Cascaded& c) {
+         c.attrs = {Strings("output_names", {"y", "z"})};
+       }},
       {"attribute 'output_dtypes': got 2 entries, want 1",
-       [](Cascaded& c) { c.dtypes = {DType::kFloat, DType::kInt8}; }},
+       [](Cascaded& c) {
+         c.dtypes = {DType::kFloat, DType::kInt8};
+       }},
       {"attribute 'shared_inputs': got 'tabel', want one of x, table, the full model's inputs",
        [](Cascaded& c) { c.attrs = {Strings("shared_inputs", {"tabel"})}; }},
       {"attribute 'shared_inputs': got all inputs of the full model, want one at least that has rows",
-       [](Cascaded& c) { c.attrs = {Strings("shared_inputs", {"table", "x"})}; }},
+       [](Cascaded& c) {
+         c.attrs = {Strings("shared_inputs", {"table", "x"})};
+       }},
       {"output 'y': got float32[], want rows in dim 0, not a scalar", [](Cascaded& c) { c.shapes = {""}; }},
       {"output 'y': got float32[3,2], want a symbol or '?' for dim 0", [](Cascaded& c) { c.shapes = {"3,2"}; }},
       {"output 'y': got float32[N,N], want rows in dim 0 alone; with 'N' in dim 1 too",
        [](Cascaded& c) { c.shapes = {"N,N"}; }},
       {"input 'escalate': got float32[N], want bool[N]", [](Cascaded& c) { c.escalate = DType::kFloat; }},
-      {"input 'escalate': got bool[N,1], want bool[N]", [](Cascaded& c) { c.escalate_shape = {"N", 1}; }},
+      {"input 'escalate': got bool[N,1], want bool[N]",
+       [](Cascaded& c) {
+         c.escalate_shape = {"N", 1};
+       }},
       {"input 1, the cheap answer 'y': got int64[N,2], want float32[N,2] as the full model answers",
        [](Cascaded& c) { c.cheap = DType::kInt64; }},
       {"input 1, the cheap answer 'y': got float32[N,3], want float32[N,2]",
-       [](Cascaded& c) { c.cheap_shape = {"N", 3}; }},
+       [](Cascaded& c) {
+         c.cheap_shape = {"N", 3};
+       }},
       {"input 1, the cheap answer 'y': got float32[N], want float32[N,2]", [](Cascaded& c) { c.cheap_shape = {"N"}; }},
       {"input 2: got float32[], want rows in dim 0; name it in 'shared_inputs'", [](Cascaded& c) { c.x_shape = {}; }},
       {"attribute 'target': got none", [](Cascaded& c) { c.attrs = {String("target", "")}; }},

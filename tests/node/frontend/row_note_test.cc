@@ -64,8 +64,7 @@ TEST_F(RowNoteTest, RestAnswersHaveAHeader) {
   EXPECT_THAT(metrics, HasSubstr("portico_cascade_rows_total{portal=\"y\",target=\"deep\"} 10\n"));
   EXPECT_THAT(metrics, HasSubstr("portico_cascade_rows_escalated_total{portal=\"y\",target=\"deep\"} 6\n"));
   EXPECT_THAT(metrics, HasSubstr("portico_cascade_calls_total{portal=\"y\",target=\"deep\"} 4\n"));
-  EXPECT_THAT(metrics,
-              HasSubstr("portico_cascade_rows_failed_total{kind=\"cheap\",portal=\"y\",target=\"deep\"} 6\n"));
+  EXPECT_THAT(metrics, HasSubstr("portico_cascade_rows_failed_total{kind=\"cheap\",portal=\"y\",target=\"deep\"} 6\n"));
 }
 
 TEST_F(RowNoteTest, GrpcAnswersSayItToo) {

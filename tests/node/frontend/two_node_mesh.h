@@ -71,8 +71,8 @@ class TwoNodeMesh : public ::testing::Test {
     {
       grpc::ClientContext context;
       tensorflow::serving::PredictResponse response;
-      const grpc::Status status = tensorflow::serving::PredictionService::NewStub(channel)->Predict(
-          &context, PredictOf(values), &response);
+      const grpc::Status status =
+          tensorflow::serving::PredictionService::NewStub(channel)->Predict(&context, PredictOf(values), &response);
       EXPECT_TRUE(status.ok()) << status.error_message();
       notes.push_back(Metadata(context, header));
     }
