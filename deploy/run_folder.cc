@@ -36,12 +36,14 @@ absl::StatusOr<std::string> NewTemporaryFolder() {
   return MakeUniqueFolder(absl::StrCat(usable ? runtime : "/tmp", "/portico-"));
 }
 
-absl::StatusOr<std::string> GivenFolder(const std::string& path) {
+/// `*made`: it was not there.
+absl::StatusOr<std::string> GivenFolder(const std::string& path, bool* made) {
   std::error_code error;
   const fs::path absolute = fs::absolute(path, error).lexically_normal();
   if (!error) fs::create_directories(absolute.parent_path(), error);
   if (error) return ErrnoStatus(error.value(), "make run folder", path);
-  if (mkdir(absolute.c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus(errno, "make run folder", path);
+  *made = mkdir(absolute.c_str(), 0700) == 0;
+  if (!*made && errno != EEXIST) return ErrnoStatus(errno, "make run folder", path);
   return absolute.string();
 }
 
@@ -65,9 +67,11 @@ std::string FileStem(const Revision::Node& node) { return absl::StrCat(node.name
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RunFolder>> RunFolder::Open(const std::string& path) {
-  ASSIGN_OR_RETURN(std::string absolute, path.empty() ? NewTemporaryFolder() : GivenFolder(path));
+  bool made = true;
+  ASSIGN_OR_RETURN(std::string absolute, path.empty() ? NewTemporaryFolder() : GivenFolder(path, &made));
   std::unique_ptr<RunFolder> folder(new RunFolder(std::move(absolute), path.empty()));
   RETURN_IF_ERROR(folder->Lock());
+  folder->remove_ = made;
   for (const char* inner : {"/revisions", "/status"}) {
     const std::string made = folder->path_ + inner;
     if (mkdir(made.c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus(errno, "make folder", made);
@@ -77,7 +81,7 @@ absl::StatusOr<std::unique_ptr<RunFolder>> RunFolder::Open(const std::string& pa
 
 RunFolder::~RunFolder() {
   std::error_code ignored;
-  if (temporary_) fs::remove_all(path_, ignored);
+  if (remove_) fs::remove_all(path_, ignored);
   if (lock_ >= 0) close(lock_);
 }
 
@@ -113,8 +117,9 @@ absl::Status RunFolder::Write(Revision* revision) const {
   return WriteFileAtomically(RevisionDocument(path_, revision->number), FormatRevision(*revision));
 }
 
-absl::Status RunFolder::Publish(Revision* revision) const {
+absl::Status RunFolder::Publish(Revision* revision) {
   RETURN_IF_ERROR(Write(revision));
+  remove_ = temporary_;
   Unpoint("next");
   Unpoint("wanted");
   RETURN_IF_ERROR(Point("oldest", revision->number));

@@ -23,7 +23,8 @@ namespace portico {
 class RunFolder {
  public:
   /// Makes `path` or takes the one that is there; FAILED_PRECONDITION when another supervisor holds it. Empty: a new
-  /// one below $XDG_RUNTIME_DIR or /tmp, which the destructor removes.
+  /// one below $XDG_RUNTIME_DIR or /tmp, which the destructor removes. One that it has made goes, too, where nothing
+  /// was published in it.
   static absl::StatusOr<std::unique_ptr<RunFolder>> Open(const std::string& path);
   ~RunFolder();
   RunFolder(const RunFolder&) = delete;
@@ -42,7 +43,7 @@ class RunFolder {
   /// Numbers the revision (one above the highest that ever was there) and writes it.
   absl::Status Write(Revision* revision) const;
   /// Write(), and makes it the only one: for a mesh that starts.
-  absl::Status Publish(Revision* revision) const;
+  absl::Status Publish(Revision* revision);
   /// Moves a pointer ("current", "next", "oldest") to a document.
   absl::Status Point(absl::string_view pointer, uint64_t number) const;
   /// Takes it away; nothing happens where it is not there.
@@ -54,11 +55,13 @@ class RunFolder {
   uint64_t TakeWanted() const;
 
  private:
-  RunFolder(std::string path, bool temporary) : path_(std::move(path)), temporary_(temporary) {}
+  RunFolder(std::string path, bool temporary) : path_(std::move(path)), temporary_(temporary), remove_(temporary) {}
   absl::Status Lock();
 
   const std::string path_;
   const bool temporary_;
+  /// With this: it is temporary, or was made here and nothing was ever published in it.
+  bool remove_;
   int lock_ = -1;
 };
 

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/wire.h"
+#include "models/runtime/empty_tensors.h"
 #include "models/runtime/ort_status.h"
 #include "models/runtime/ort_value.h"
 
@@ -116,6 +117,7 @@ class OnnxSession final : public Session {
  private:
   absl::Status AddWeights(std::vector<std::pair<std::string, Tensor>> weights, Ort::SessionOptions& options);
   absl::Status LearnSpecs(absl::string_view model);
+  absl::Status CheckNotEmpty(absl::Span<const Tensor> inputs) const;
   absl::StatusOr<std::vector<Tensor>> TakeOutputs(absl::Span<const Tensor> inputs, absl::Span<OrtValue*> values);
 
   const std::string name_;
@@ -125,6 +127,8 @@ class OnnxSession final : public Session {
   /// Views of the names in the specs, as the C API wants them.
   std::vector<const char*> input_names_;
   std::vector<const char*> output_names_;
+  /// Empty tensors would end the process.
+  bool divides_by_rows_ = false;
 };
 
 absl::Status OnnxSession::AddWeights(std::vector<std::pair<std::string, Tensor>> weights,
@@ -160,6 +164,7 @@ absl::Status OnnxSession::Load(absl::string_view model, std::vector<std::pair<st
   // shares what is free with everything else.
   settings.DisableCpuMemArena();
   RETURN_IF_ERROR(AddWeights(std::move(weights), settings));
+  divides_by_rows_ = DividesByRows(model);
   core_->session = Ort::Session(Environment(), model.data(), model.size(), settings);
   return LearnSpecs(model);
 }
@@ -192,6 +197,7 @@ absl::StatusOr<std::vector<Tensor>> OnnxSession::Run(absl::Span<const Tensor> in
     for (const Tensor& input : inputs) copies.push_back(Fits(input) ? input : input.Aligned());
     return Run(copies);
   }
+  if (divides_by_rows_) RETURN_IF_ERROR(CheckNotEmpty(inputs));
   const OrtApi& api = Ort::GetApi();
   struct Values : absl::InlinedVector<OrtValue*, 8> {
     using InlinedVector::InlinedVector;
@@ -215,6 +221,16 @@ absl::StatusOr<std::vector<Tensor>> OnnxSession::Run(absl::Span<const Tensor> in
   auto outputs = TakeOutputs(inputs, absl::MakeSpan(output_values));
   if (!outputs.ok()) return WithContext(absl::StrCat("session '", name_, "'"), outputs.status());
   return outputs;
+}
+
+absl::Status OnnxSession::CheckNotEmpty(absl::Span<const Tensor> inputs) const {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].num_elements() != 0) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "session '", name_, "': input '", inputs_[i].name, "': got ", DTypeName(inputs[i].dtype()),
+        ShapeString(inputs[i].shape()), ", want at least one element: the model has a TopK, which cannot take none"));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<Tensor>> OnnxSession::TakeOutputs(absl::Span<const Tensor> inputs,

@@ -245,6 +245,35 @@ TEST(SessionTest, ShapesThatDoNotFitTogetherAreInvalidArguments) {
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
 }
 
+/// ONNX Runtime's own kernel ends the process over these.
+TEST(SessionTest, RefusesEmptyTensorsWhereThereIsATopK) {
+  ModelBuilder model;
+  model.Input("x", DType::kFloat, {"N", 4}).Output("v", DType::kFloat, {"N", 2});
+  model.Initializer("k", Tensor::Of<int64_t>({1}, {2})).Node("TopK", {"x", "k"}, {"v", "i"});
+  auto session = MustCreate(model);
+  const auto none = session->Run({Tensor::Of<float>({0, 4}, {})});
+  EXPECT_EQ(none.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(none.status().message()),
+              HasSubstr("input 'x': got float32[0,4], want at least one element"));
+  const auto one = session->Run({Tensor::Of<float>({1, 4}, {1, 4, 2, 3})});
+  ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_THAT((*one)[0].data<float>(), ElementsAre(4, 3));
+}
+
+TEST(SessionTest, FindsATopKInsideABody) {
+  ModelBuilder with, without, model;
+  with.Output("v", DType::kFloat, {"N", 2}).Initializer("k", Tensor::Of<int64_t>({1}, {2}));
+  with.Node("TopK", {"x", "k"}, {"v", "i"});
+  without.Output("w", DType::kFloat, {"N", 2}).Initializer("s", Tensor::Of<int64_t>({1}, {0}));
+  without.Initializer("e", Tensor::Of<int64_t>({1}, {2})).Initializer("a", Tensor::Of<int64_t>({1}, {1}));
+  without.Node("Slice", {"x", "s", "e", "a"}, {"w"});
+  model.Input("x", DType::kFloat, {"N", 4}).Input("c", DType::kBool, {}).Output("y", DType::kFloat, {"N", 2});
+  model.Node("If", {"c"}, {"y"}, {Body("then_branch", with.BuildGraph()), Body("else_branch", without.BuildGraph())});
+  auto session = MustCreate(model);
+  const auto none = session->Run({Tensor::Of<float>({0, 4}, {}), Tensor::Of<bool>({}, {true})});
+  EXPECT_EQ(none.status().code(), absl::StatusCode::kInvalidArgument) << none.status();
+}
+
 TEST(SessionTest, RunsOnSeveralThreadsAtOnce) {
   ModelBuilder model;
   model.Input("x", DType::kFloat, {"N"}).Output("y", DType::kFloat, {"N"}).Node("Add", {"x", "x"}, {"y"});
