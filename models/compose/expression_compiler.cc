@@ -264,14 +264,15 @@ class Compiler {
     return {.form = Form::kOnePerRow, .dtype = x.dtype, .tensor = ops_.Add("Neg", {sum})};
   }
 
+  /// The largest less the largest of what is left without it. (TopK of no rows ends the process: ONNX Runtime 1.30.)
   Value Margin(const Value& x) {
-    const std::string top = ops_.NewName();
-    ops_.AddNode("TopK", {x.tensor, ops_.Constant(Tensor::Of<int64_t>({1}, {2}))}, {top, ops_.NewName()},
-                 {{"axis", int64_t{1}}});
-    const auto column = [&](int64_t index) {
-      return ops_.Add("Gather", {top, ops_.Constant(Tensor::Of<int64_t>({1}, {index}))}, {{"axis", int64_t{1}}});
-    };
-    const std::string first = column(0), second = column(1);
+    const std::string at = ops_.Add("ArgMax", {x.tensor}, {{"axis", int64_t{1}}, {"keepdims", int64_t{1}}});
+    const std::string least = x.is_float()
+                                  ? Number(-std::numeric_limits<double>::infinity(), x.dtype)
+                                  : ops_.Constant(Tensor::Of<int64_t>({}, {std::numeric_limits<int64_t>::min()}));
+    const std::string removed = ops_.Add("Expand", {least, ops_.Add("Shape", {at})});
+    const std::string rest = ops_.Add("ScatterElements", {x.tensor, at, removed}, {{"axis", int64_t{1}}});
+    const std::string first = ops_.Reduce("ReduceMax", x.tensor, 1), second = ops_.Reduce("ReduceMax", rest, 1);
     return UnlessNan(x, {.form = Form::kOnePerRow, .dtype = x.dtype, .tensor = ops_.Add("Sub", {first, second})});
   }
 
