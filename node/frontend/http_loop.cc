@@ -14,7 +14,8 @@ constexpr std::chrono::milliseconds kWatchAfter{10};
 HttpLoop::HttpLoop(std::shared_ptr<HttpShared> shared) : shared_(std::move(shared)), watch_timer_(io_) {}
 
 void HttpLoop::Run() {
-  thread_ = std::this_thread::get_id();
+  // Other loops' threads hand over connections already, and ask.
+  thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   Turn turn([this, &turn] { boost::asio::post(io_, [&turn] { turn.Finish(); }); });
   io_.run();
 }

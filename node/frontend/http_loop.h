@@ -60,7 +60,7 @@ class HttpLoop {
 
   /// Makes this thread the I/O thread, until there is nothing left to do.
   void Run();
-  bool OnThread() const { return std::this_thread::get_id() == thread_; }
+  bool OnThread() const { return std::this_thread::get_id() == thread_.load(std::memory_order_relaxed); }
   /// Once Run() has returned: drops what is posted from then on, and does what came in between.
   void End();
 
@@ -117,7 +117,7 @@ class HttpLoop {
   absl::flat_hash_set<std::shared_ptr<Peer>> peers_;
   Gate gate_;
   std::atomic<bool> draining_{false};
-  std::thread::id thread_;
+  std::atomic<std::thread::id> thread_{};
   Mutex mutex_;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::shared_ptr<Peer>> answered_ ABSL_GUARDED_BY(mutex_);

@@ -103,9 +103,9 @@ TEST_F(EtcdRegistrationTest, AnEtcdThatIsAwayHoldsNobodyUp) {
 }
 
 /// Another one has the key; `state`: what is known of it.
-class TakenKeyTest : public EtcdRegistrationTest {
+class EtcdTakenKeyTest : public EtcdRegistrationTest {
  protected:
-  TakenKeyTest() { etcd_.Put("/p/nodes/n/0", "theirs"); }
+  EtcdTakenKeyTest() { etcd_.Put("/p/nodes/n/0", "theirs"); }
   void Make(EtcdRegistration::Holder::State state, absl::Duration lateness = absl::Milliseconds(100)) {
     EtcdRegistration::Options options = Options();
     options.lateness = lateness;
@@ -121,7 +121,7 @@ class TakenKeyTest : public EtcdRegistrationTest {
   std::optional<EtcdRegistration> own_;
 };
 
-TEST_F(TakenKeyTest, OfAProcessThatRunsItIsNotTaken) {
+TEST_F(EtcdTakenKeyTest, OfAProcessThatRunsItIsNotTaken) {
   Make(EtcdRegistration::Holder::State::kRuns);
   const absl::Status status = own_->WaitForFirst(absl::InfiniteDuration());
   EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists);
@@ -131,7 +131,7 @@ TEST_F(TakenKeyTest, OfAProcessThatRunsItIsNotTaken) {
   EXPECT_TRUE(Says("theirs"));
 }
 
-TEST_F(TakenKeyTest, OfAProcessThatHasEndedItIsTakenAtOnce) {
+TEST_F(EtcdTakenKeyTest, OfAProcessThatHasEndedItIsTakenAtOnce) {
   Make(EtcdRegistration::Holder::State::kGone);
   EXPECT_TRUE(own_->WaitForFirst(absl::InfiniteDuration()).ok());
   EXPECT_TRUE(Says("ours"));
@@ -139,14 +139,14 @@ TEST_F(TakenKeyTest, OfAProcessThatHasEndedItIsTakenAtOnce) {
   EXPECT_TRUE(etcd_.Keys().empty());
 }
 
-TEST_F(TakenKeyTest, OfAProcessOfWhichNothingIsKnownItIsTakenWhenItsLeaseHasRunOut) {
+TEST_F(EtcdTakenKeyTest, OfAProcessOfWhichNothingIsKnownItIsTakenWhenItsLeaseHasRunOut) {
   Make(EtcdRegistration::Holder::State::kUnknown, absl::Minutes(1));
   etcd_.Delete("/p/nodes/n/0");
   EXPECT_TRUE(own_->WaitForFirst(absl::InfiniteDuration()).ok());
   EXPECT_TRUE(Says("ours"));
 }
 
-TEST_F(TakenKeyTest, OfAProcessThatOutlivesItsLeaseItIsNotTaken) {
+TEST_F(EtcdTakenKeyTest, OfAProcessThatOutlivesItsLeaseItIsNotTaken) {
   Make(EtcdRegistration::Holder::State::kUnknown);
   const absl::Time begin = absl::Now();
   EXPECT_EQ(own_->WaitForFirst(absl::InfiniteDuration()).code(), absl::StatusCode::kAlreadyExists);
