@@ -226,9 +226,10 @@ absl::StatusOr<std::vector<Tensor>> OnnxSession::Run(absl::Span<const Tensor> in
 absl::Status OnnxSession::CheckNotEmpty(absl::Span<const Tensor> inputs) const {
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (inputs[i].num_elements() != 0) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "session '", name_, "': input '", inputs_[i].name, "': got ", DTypeName(inputs[i].dtype()),
-        ShapeString(inputs[i].shape()), ", want at least one element: the model has a TopK, which cannot take none"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("session '", name_, "': input '", inputs_[i].name, "': got ", DTypeName(inputs[i].dtype()),
+                     ShapeString(inputs[i].shape()),
+                     ", want at least one element: the model has a TopK, which cannot take none; send a row"));
   }
   return absl::OkStatus();
 }
