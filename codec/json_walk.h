@@ -62,8 +62,8 @@ absl::Status ReadJsonList(absl::string_view what, simdjson::ondemand::value valu
   return absl::OkStatus();
 }
 
-/// Calls `each(key, value)` for every field of a document that is an object, and nothing behind it. REQUIRES:
-/// kJsonPadding readable bytes behind `body`.
+/// Calls `each(key, value)` for every field of a document that is an object, and nothing behind it. REQUIRES: as
+/// ReadJsonDocument.
 template <typename Each>
 absl::Status ReadJsonBody(absl::string_view body, Each each) {
   return ReadJsonDocument(body, [&](simdjson::ondemand::document& document) -> absl::Status {

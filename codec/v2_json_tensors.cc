@@ -135,13 +135,20 @@ absl::Status V2JsonTensors::ReadLate(ondemand::document& document, const char* k
   document.rewind();
   ondemand::value list;
   RETURN_IF_JSON_ERROR(document.find_field(key).get(list));
-  return ReadJsonList(absl::StrCat("'", key, "'"), list, [&](size_t index, ondemand::value value) -> absl::Status {
-    V2JsonTensor& tensor = tensors_[index];
-    if (!tensor.has_data || tensor.tensor.valid()) return absl::OkStatus();
-    ondemand::value data;
-    RETURN_IF_JSON_ERROR(value.find_field("data").get(data));
-    return ReadData(data, &tensor);
-  });
+  // The parser checks less of what it skips: a text that is no JSON may have other elements the second time.
+  size_t read = 0;
+  const absl::Status other = absl::InvalidArgumentError(absl::StrCat("JSON Parse error: Invalid value in '", key, "'"));
+  RETURN_IF_ERROR(
+      ReadJsonList(absl::StrCat("'", key, "'"), list, [&](size_t index, ondemand::value value) -> absl::Status {
+        if (index >= tensors_.size()) return other;
+        ++read;
+        V2JsonTensor& tensor = tensors_[index];
+        if (!tensor.has_data || tensor.tensor.valid()) return absl::OkStatus();
+        ondemand::value data;
+        RETURN_IF_JSON_ERROR(value.find_field("data").get(data));
+        return ReadData(data, &tensor);
+      }));
+  return read == tensors_.size() ? absl::OkStatus() : other;
 }
 
 absl::StatusOr<Tensor> V2JsonTensors::TensorOf(V2JsonTensor* from, const Ref<TensorOrigin>& origin, uint64_t max_bytes,

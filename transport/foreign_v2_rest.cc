@@ -30,7 +30,7 @@ absl::Status ReadParameter(absl::string_view key, const V2Value& value, V2JsonTe
 }
 
 absl::Status ReadOutputs(absl::string_view json, V2JsonTensors* outputs) {
-  return ReadJsonDocument(json, [&](ondemand::document& document) -> absl::Status {
+  return ReadJsonHead(json, [&](ondemand::document& document) -> absl::Status {
     ondemand::value whole;
     RETURN_IF_JSON_ERROR(document.get_value().get(whole));
     bool found = false;

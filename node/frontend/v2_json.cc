@@ -81,8 +81,7 @@ absl::Status Read(ondemand::document& document, V2JsonTensors* inputs, V2InferJs
 absl::StatusOr<V2InferJson> ReadV2InferJson(absl::string_view json, absl::string_view binary, uint64_t max_bytes) {
   V2InferJson request;
   V2JsonTensors inputs("input");
-  RETURN_IF_ERROR(
-      ReadJsonDocument(json, [&](ondemand::document& document) { return Read(document, &inputs, &request); }));
+  RETURN_IF_ERROR(ReadJsonHead(json, [&](ondemand::document& document) { return Read(document, &inputs, &request); }));
   ASSIGN_OR_RETURN(request.inputs, inputs.Take(binary, nullptr, max_bytes));
   return request;
 }

@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # Runs fuzzers of build/fuzz, two at a time, each for a fixed time, from its seed corpus and what earlier runs found.
-#   usage: tests/fuzz/run.sh [--time SECONDS] [--results FILE] [NAME...]
+#   usage: tests/fuzz/run.sh [--time SECONDS] [--seed N] [--results FILE] [NAME...]
 # An input that breaks one stays in build/fuzz/findings; how to run it again is printed. FILE gets "NAME STATUS" per fuzzer.
+# --seed N: the same way through the inputs each time, as a check wants it; without it another one each time, which finds more.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
 seconds=30
+seed=0
 results=/dev/null
 names=()
 while [ $# -gt 0 ]; do
   case $1 in
     --time) seconds=$2; shift 2 ;;
+    --seed) seed=$2; shift 2 ;;
     --results) results=$2; shift 2 ;;
-    -*) echo "fuzz: got '$1', want [--time SECONDS] [--results FILE] [NAME...]" >&2; exit 2 ;;
+    -*) echo "fuzz: got '$1', want [--time SECONDS] [--seed N] [--results FILE] [NAME...]" >&2; exit 2 ;;
     *) names+=("$1"); shift ;;
   esac
 done
@@ -46,7 +49,7 @@ run_one() {
   mkdir -p "build/fuzz/corpus/$name"
   # shellcheck disable=SC2086
   ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=0 UBSAN_OPTIONS=print_stacktrace=1 \
-    "$bin/$name" -max_total_time="$seconds" -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=10 -max_len=8192 -print_final_stats=1 \
+    "$bin/$name" -max_total_time="$seconds" -seed="$seed" -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=10 -max_len=8192 -print_final_stats=1 \
     -artifact_prefix="build/fuzz/findings/$name-" $dict "build/fuzz/corpus/$name" "build/fuzz/seeds/$name" >"$log" 2>&1 || status=$?
   printf '%s %s\n' "$name" "$status" >>"$results"
   if [ "$status" = 0 ]; then

@@ -10,13 +10,12 @@ namespace {
 
 constexpr uint64_t kMaxBytes = 1 << 20;
 
-/// A body in memory of its own, with the padding that readers may look at behind its JSON, and not a byte more.
+/// A body as the server has it, in memory of its own: tensors follow the JSON, then comes the padding that readers may
+/// look at, and not a byte more.
 absl::StatusOr<V2InferJson> ReadBody(absl::string_view json, absl::string_view binary) {
-  const auto exact = std::make_unique<char[]>(json.size() + HttpRequest::kBodyPadding);
-  std::memset(exact.get(), 0, json.size() + HttpRequest::kBodyPadding);
-  if (!json.empty()) std::memcpy(exact.get(), json.data(), json.size());
-  const FuzzOrigin tensors(binary);
-  return ReadV2InferJson({exact.get(), json.size()}, tensors.bytes(), kMaxBytes);
+  const FuzzOrigin body(absl::StrCat(json, binary, std::string(HttpRequest::kBodyPadding, '\0')));
+  return ReadV2InferJson(body.bytes().substr(0, json.size()), body.bytes().substr(json.size(), binary.size()),
+                         kMaxBytes);
 }
 
 /// Input: length of the JSON (two bytes), the JSON, binary tensor data.

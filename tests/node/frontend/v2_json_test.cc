@@ -16,7 +16,7 @@ using ::testing::HasSubstr;
 /// `json` followed by `binary`, padded as the server pads bodies.
 absl::StatusOr<V2InferJson> Read(const std::string& json, const std::string& binary = "",
                                  uint64_t max_bytes = 1 << 20) {
-  const std::string body = json + binary + std::string(HttpRequest::kBodyPadding, 'x');
+  const std::string body = json + binary + std::string(HttpRequest::kBodyPadding, '\0');
   return ReadV2InferJson(absl::string_view(body).substr(0, json.size()),
                          absl::string_view(body).substr(json.size(), binary.size()), max_bytes);
 }
@@ -37,6 +37,25 @@ TEST(V2JsonTest, FlatAndNestedDataAreOne) {
     EXPECT_THAT(request->inputs[0].tensor.shape(), ElementsAre(2, 3));
     EXPECT_THAT(request->inputs[0].tensor.data<float>(), ElementsAre(1, 2, 3, 4, 5, 6));
   }
+}
+
+TEST(V2JsonTest, TensorsBehindACutTextDoNotGoOnWithIt) {
+  // Each with what would go on with the text, were it text: the parser believes in it.
+  for (const auto& [json, binary] : std::vector<std::pair<std::string, std::string>>{
+           {R"({"inputs":[{"name":"x","shape":[2],"datatype":"BYTES","data")", R"(:rs":{"a":7)"},
+           {R"({"inputs":[{"name":"x","shape":[2],"datatype":"FP64","data":[1,278)", ",999999e999440[{\"n\"15"},
+           {R"({"inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[1,)", std::string(4096, '9')},
+           {R"({"inputs":[{"name":"x","shape":[1],"datatype":"BYTES","data":[)", "\"" + std::string(4096, 'a')},
+           {R"({"inputs":)", "[{"}}) {
+    const auto request = Read(json, binary);
+    EXPECT_EQ(request.status().code(), absl::StatusCode::kInvalidArgument) << json << ": " << request.status();
+  }
+}
+
+TEST(V2JsonTest, WhatIsNoJsonMayNotHaveMoreTensorsTheSecondTime) {
+  const auto request = Read(
+      R"({"inputs":[{"name":"h","shape":[2],"dWtae":"","data":[5],"a"::5],"datatype":"UINT64","dawa":[1e[:2]"e,"dWt:[5],"data"~:n15]}]})");
+  EXPECT_EQ(request.status().code(), absl::StatusCode::kInvalidArgument) << request.status();
 }
 
 TEST(V2JsonTest, DataMayComeFirst) {
