@@ -151,11 +151,11 @@ void RunLoad(Report& report) {
 void RunFlood(Report& report) {
   const TempFolder folder;
   WriteLayers(folder.File("a/1/model.onnx"), kWidth, 8);
-  WriteLayers(folder.File("b/1/model.onnx"), 1024, 8);
+  WriteLayers(folder.File("b/1/model.onnx"), 2048, 8);
   folder.Write("b/1/servable.yaml", "batching: {max_running: 1, max_batch_size: 4, max_queue_rows: 64}\n");
   const auto node = StartNode(folder, {"a", "b"});
   const Caller a(*node, "a", kWidth);
-  const Caller b(*node, "b", 1024);
+  const Caller b(*node, "b", 2048);
   OpenLoad load;
   // B's worker, the generators and A share two cores on a small machine: A asks for what the rest of it can give.
   load.calls_per_second = 0.02 * a.Capacity();

@@ -18,8 +18,9 @@ constexpr int kMaxSleepMs = 1'000;
 constexpr int kEventsAtOnce = 64;
 // Rounds of work that no event told of, before the kernel is asked for events again.
 constexpr int kUnaskedAtMost = 8;
-// About what it costs the two sides to sleep and to wake.
-constexpr std::chrono::microseconds kLinger{10};
+// A few times what it costs the two sides to sleep and to wake (docs/decisions/0011): the other one may be at its next
+// batch of calls.
+constexpr std::chrono::microseconds kLinger{30};
 
 }  // namespace
 
