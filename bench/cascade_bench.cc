@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
 #include <functional>
 #include <memory>
 #include <string>
@@ -153,6 +154,19 @@ Cost Measure(Node& node, const std::string& model, const std::vector<Tensor>& in
   return {(CpuSeconds() - cpu) / requests, absl::ToDoubleSeconds(absl::Now() - start) / requests};
 }
 
+ServableStats::Snapshot FullStats(Node& hub) {
+  const auto servable = hub.inference().servables().Resolve({.name = "full"});
+  PORTICO_CHECK(servable.ok());
+  return (*servable)->stats().Read();
+}
+
+/// CPU seconds that one row of the full model takes in batches of so many, without what it costs to be a request.
+double FullCost(Node& hub, double batch) {
+  const std::vector<Tensor> rows = {Rows(std::max(static_cast<int64_t>(batch + 0.5), int64_t{1}), 0)};
+  return (Measure(hub, "full", rows, 2).cpu_s - Measure(hub, "echo", rows, 2).cpu_s) /
+         static_cast<double>(rows[0].shape()[0]);
+}
+
 /// Rows per request, and of each hundred how many escalate.
 struct Case {
   const char* name;
@@ -177,19 +191,23 @@ constexpr Case kCases[] = {{"40rows.escalate0", 40, 0},   {"40rows.escalate10", 
                            {"1row.escalate50", 1, 50},    {"1row.escalate100", 1, 100}};
 
 void RunCase(const Case& c, Node& front, Node& hub, Report& report) {
-  std::vector<double> measured, predicted, ratios, rates, alone, rate_ratios;
+  std::vector<double> measured, predicted, ratios, rates, alone, rate_ratios, batches;
   const std::vector<Tensor> requests = c.Requests(), whole = {Rows(c.rows, 0)};
   const std::vector<Tensor> part = {Rows(c.one_row() ? 1 : c.escalating(), 0)};
   for (int round = -1; round < kRounds; ++round) {
+    const ServableStats::Snapshot before = FullStats(hub);
     const Cost cascade = Measure(front, "cascade", requests);
+    const ServableStats::Snapshot after = FullStats(hub);
     const Cost full_alone = Measure(hub, "full", whole);
     double cost = Measure(front, "trigger", whole).cpu_s;
     if (c.share() > 0) {
-      // As many at once as escalate: those that the full model could join. A request's own cost is in the trigger's
-      // already.
+      // The full model's rows as many at once as it ran them for the cascade, the portal's calls as many at once as
+      // escalate. A request's own cost is in the trigger's already.
       const int outstanding = std::max(1, static_cast<int>(kOutstanding * c.share()));
       const double request = Measure(hub, "echo", part, outstanding).cpu_s;
-      const double full = Measure(hub, "full", part, outstanding).cpu_s - request;
+      const auto batch = static_cast<double>(after.rows - before.rows) / static_cast<double>(after.runs - before.runs);
+      batches.push_back(batch);
+      const double full = FullCost(hub, batch) * static_cast<double>(part[0].shape()[0]);
       const double portal = Measure(front, "through", part, outstanding).cpu_s - request;
       cost += c.share() * (full + portal);
     }
@@ -208,6 +226,7 @@ void RunCase(const Case& c, Node& front, Node& hub, Report& report) {
   cpu.baseline = Median(predicted);
   cpu.ratio = Median(ratios);
   cpu.at_least = 0.85;
+  if (!batches.empty()) std::printf("# %s: the full model ran %.1f rows at once\n", c.name, Median(batches));
   report.Add(cpu);
   Figure rate;
   rate.name = absl::StrCat("cascade.", c.name, ".against_full");
