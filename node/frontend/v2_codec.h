@@ -53,7 +53,7 @@ struct V2Answer {
   absl::string_view model;
   int64_t version = 0;
   absl::string_view id;
-  /// Portals that were answered by a fallback, as the parameter `portico_fallback` of a ModelInferResponse.
+  /// Portals that were answered by a fallback, as the response's parameter `portico_fallback`.
   absl::string_view fallbacks = {};
   /// Rows that portals' targets did not answer, likewise as `portico_rows`.
   absl::string_view rows = {};

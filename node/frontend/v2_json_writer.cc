@@ -1,4 +1,7 @@
 #include "codec/v2_json_writer.h"
+
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "base/json_string.h"
 #include "base/status_macros.h"
@@ -7,6 +10,24 @@
 #include "node/frontend/v2_json.h"
 
 namespace portico {
+namespace {
+
+/// What portals have to say of their answers, as `parameters`; nothing for most answers.
+void AppendNotes(const V2Answer& answer, std::string* out) {
+  if (answer.fallbacks.empty() && answer.rows.empty()) return;
+  out->append(",\"parameters\":{");
+  bool first = true;
+  for (const auto& [name, text] :
+       {std::pair("portico_fallback", answer.fallbacks), std::pair("portico_rows", answer.rows)}) {
+    if (text.empty()) continue;
+    absl::StrAppend(out, std::exchange(first, false) ? "" : ",", "\"", name, "\":");
+    AppendJsonString(text, out);
+  }
+  out->push_back('}');
+}
+
+}  // namespace
+
 absl::StatusOr<V2InferBody> WriteV2InferJson(const V2Answer& answer, const Signature& signature,
                                              absl::Span<const int> selected, absl::Span<const bool> binary,
                                              absl::Span<const Tensor> outputs) {
@@ -20,7 +41,9 @@ absl::StatusOr<V2InferBody> WriteV2InferJson(const V2Answer& answer, const Signa
   }
   out.append("\"model_name\":");
   AppendJsonString(answer.model, &out);
-  absl::StrAppend(&out, ",\"model_version\":\"", answer.version, "\",\"outputs\":[");
+  absl::StrAppend(&out, ",\"model_version\":\"", answer.version, "\"");
+  AppendNotes(answer, &out);
+  out.append(",\"outputs\":[");
   for (size_t i = 0; i < selected.size(); ++i) {
     const auto index = static_cast<size_t>(selected[i]);
     if (i != 0) out.push_back(',');

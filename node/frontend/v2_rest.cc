@@ -116,7 +116,8 @@ class V2RestFrontend::InferCall {
     for (size_t i = 0; i < request_.outputs.size(); ++i) {
       binary[i] = request_.outputs[i].parameters.binary_data.value_or(binary[i]);
     }
-    const V2Answer answer{servable_->name(), servable_->version(), request_.id};
+    const std::string fallbacks = entry_.Fallbacks(), rows = entry_.NotedRows();
+    const V2Answer answer{servable_->name(), servable_->version(), request_.id, fallbacks, rows};
     ASSIGN_OR_RETURN(V2InferBody body, WriteV2InferJson(answer, *signature_, selected_, binary, outputs));
     HttpReply reply;
     if (body.json < body.bytes.size() || absl::c_linear_search(binary, true)) {

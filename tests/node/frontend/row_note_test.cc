@@ -43,7 +43,7 @@ class RowNoteTest : public TwoNodeMesh {
   }
 };
 
-TEST_F(RowNoteTest, RestAnswersHaveAHeader) {
+TEST_F(RowNoteTest, RestAnswersHaveAHeaderAndTheV2OnesAParameter) {
   for (const Node* node : {mid_.get(), front_.get()}) {
     const std::string model = node == mid_.get() ? "mid" : "front";
     RawHttp client(node->http_address());
@@ -55,6 +55,7 @@ TEST_F(RowNoteTest, RestAnswersHaveAHeader) {
                                        R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[10,2]}]})");
     EXPECT_EQ(v2.code, 200) << v2.body;
     EXPECT_THAT(Header(v2), StartsWith("0 deep=cheap UNAVAILABLE: "));
+    EXPECT_THAT(v2.body, HasSubstr(R"("parameters":{"portico_rows":"0 deep=cheap UNAVAILABLE: )"));
     const RawResponse none = client.Post("/v1/models/" + model + ":predict", R"({"instances":[[1,2]]})");
     EXPECT_EQ(none.code, 200) << none.body;
     EXPECT_EQ(Header(none), "");

@@ -215,6 +215,10 @@ TEST(V2JsonTest, AnswerIsJsonThenBinary) {
                          R"({"name":"s","datatype":"BYTES","shape":[2],"data":["a","\""]},)"
                          R"({"name":"n","datatype":"INT64","shape":[],"data":[-7]}]})");
   EXPECT_EQ(json->json, json->bytes.size());
+  EXPECT_THAT(WriteV2InferJson({"m", 3, "", "", "p mark 0-3"}, signature, {2}, {false}, outputs)->bytes,
+              HasSubstr(R"("model_version":"3","parameters":{"portico_rows":"p mark 0-3"},"outputs":[)"));
+  EXPECT_THAT(WriteV2InferJson({"m", 3, "", "\"p\"", "q"}, signature, {2}, {false}, outputs)->bytes,
+              HasSubstr(R"("parameters":{"portico_fallback":"\"p\"","portico_rows":"q"},"outputs":[)"));
   const auto binary = WriteV2InferJson({"m", 3, ""}, signature, selected, {true, true, false}, outputs);
   ASSERT_TRUE(binary.ok()) << binary.status();
   EXPECT_THAT(binary->bytes, HasSubstr(R"("parameters":{"binary_data_size":8})"));
