@@ -2,10 +2,12 @@
 SHELL := /bin/bash
 .PHONY: help install build demo test soak fuzz bench format clean
 .DEFAULT_GOAL := help
+EXAMPLE ?= digits
+$(if $(wildcard examples/$(EXAMPLE)/mesh.yaml),,$(error EXAMPLE: got '$(EXAMPLE)', want one of: $(patsubst examples/%/mesh.yaml,%,$(wildcard examples/*/mesh.yaml))))
 
 help:
 	@echo "make build                     install what is needed, build build/portico"
-	@echo "make demo [ONCE=1]             split two models, serve them on three nodes, answer real images"
+	@echo "make demo [EXAMPLE=…] [ONCE=1] digits: two models split over three nodes; spam: a cascade; breeds: experts"
 	@echo "make test                      all tests, sanitizers, layering; ends with how many passed and failed"
 	@echo "make soak [MINUTES=10]         version flips under full load for so long, 10⁷ calls between nodes (CALLS=…): none fails, memory flat"
 	@echo "make fuzz [TIME=s] [NAME=…]    fuzzers, 60 s each or as said, e.g. make fuzz TIME=3600 NAME=predict_json"
@@ -17,10 +19,10 @@ install:
 
 build: install
 	@tests/tools/configure.sh release
-	@cmake --build build --target portico portico_digits_demo
+	@cmake --build build --target portico portico_$(EXAMPLE)_demo
 
 demo: build
-	@build/portico_digits_demo --folder examples/digits --portico build/portico $(if $(ONCE),--once)
+	@build/portico_$(EXAMPLE)_demo --folder examples/$(EXAMPLE) --portico build/portico $(if $(ONCE),--once)
 
 test: install
 	@tests/tools/run_all.sh

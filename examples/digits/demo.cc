@@ -1,37 +1,30 @@
 // The digits demo: splits both products, serves encoder and heads on three local nodes, asks them about every held-out
 // image and compares with the unsplit models (README.md).
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
 #include <memory>
-#include <regex>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
-#include "CLI/CLI.hpp"
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
-#include "base/file.h"
 #include "base/status_macros.h"
+#include "examples/demo.h"
 #include "examples/digits/answers.h"
 #include "examples/digits/heldout.h"
-#include "examples/digits/mesh_child.h"
+#include "examples/mesh_child.h"
 
 namespace portico::digits {
 namespace {
 
-struct Flags {
-  std::string portico;
-  std::string folder = "examples/digits";
-  bool once = false;
-};
+using examples::DemoFlags;
+using examples::DemoFolder;
+using examples::MeshChild;
+using examples::RunToEnd;
+using examples::Say;
+using examples::WriteMesh;
 
 /// One of the two products and all that is said of the images.
 struct Product {
@@ -53,20 +46,8 @@ struct Product {
   }
 };
 
-void Say(const std::string& line) {
-  std::printf("%s\n", line.c_str());
-  std::fflush(stdout);
-}
-
-/// The mesh file beside the packages. With --once on ports that the system chooses, so that it runs beside anything.
-absl::Status WriteMesh(const Flags& flags, const std::string& folder) {
-  ASSIGN_OR_RETURN(std::string mesh, ReadFile(flags.folder + "/mesh.yaml", 1 << 20));
-  if (flags.once) mesh = std::regex_replace(mesh, std::regex("(grpc|http): [0-9]+"), "$1: 0");
-  return WriteFileAtomically(folder + "/mesh.yaml", mesh);
-}
-
 /// Asks everywhere, and compares.
-absl::StatusOr<Product> Ask(const Flags& flags, const std::string& name, const MeshChild& mesh,
+absl::StatusOr<Product> Ask(const DemoFlags& flags, const std::string& name, const MeshChild& mesh,
                             const Heldout& heldout) {
   Product product;
   product.name = name;
@@ -132,7 +113,7 @@ absl::Status PrintTrace(const Heldout& heldout, const Product& product) {
   return absl::OkStatus();
 }
 
-void PrintAddresses(const Flags& flags, const Heldout& heldout, const std::vector<Product>& products) {
+void PrintAddresses(const DemoFlags& flags, const Heldout& heldout, const std::vector<Product>& products) {
   std::printf("\nTo try\n\n");
   for (const Product& product : products) {
     std::printf("  curl -s http://%s/v1/models/%s\n", product.node.http.c_str(), product.name.c_str());
@@ -143,14 +124,11 @@ void PrintAddresses(const Flags& flags, const Heldout& heldout, const std::vecto
   std::printf("\n");
 }
 
-absl::Status Run(const Flags& flags) {
+absl::Status Run(const DemoFlags& flags) {
   SignalFd signals({SIGINT, SIGTERM});
   ASSIGN_OR_RETURN(const Heldout heldout, ReadHeldout(flags.folder));
-  ASSIGN_OR_RETURN(const std::string folder, MakeTemporaryFolder("portico-demo-"));
-  const absl::Cleanup remove_folder = [&folder] {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder, ignored);
-  };
+  ASSIGN_OR_RETURN(const DemoFolder demo_folder, DemoFolder::Create());
+  const std::string& folder = demo_folder.path();
 
   Say("Splitting two products that share an encoder");
   for (const std::string name : {"digit", "parity"}) {
@@ -186,19 +164,10 @@ absl::Status Run(const Flags& flags) {
 }  // namespace portico::digits
 
 int main(int argc, char** argv) {
-  portico::digits::Flags flags;
-  // Built into one folder.
-  flags.portico = (std::filesystem::absolute(argv[0]).parent_path() / "portico").string();
-  CLI::App app(
-      "Splits the two digit models, serves their parts on three local nodes and asks them about every held-out image.");
-  app.add_option("--portico", flags.portico, "The portico command")->capture_default_str();
-  app.add_option("--folder", flags.folder, "Models, plans, images and mesh.yaml")->capture_default_str();
-  app.add_flag("--once", flags.once,
-               "Exit after the answers, non-zero if anything was wrong; ports are the system's choice");
-  app.footer("Example, from the root of the repository:\n  build/portico_digits_demo --once");
-  CLI11_PARSE(app, argc, argv);
-  const absl::Status status = portico::digits::Run(flags);
-  if (status.ok() || absl::IsCancelled(status)) return 0;
-  std::fprintf(stderr, "portico_digits_demo: %s\n", std::string(status.message()).c_str());
-  return 1;
+  const portico::examples::DemoProgram program = {
+      .example = "digits",
+      .description =
+          "Splits the two digit models, serves their parts on three local nodes and asks them about every "
+          "held-out image."};
+  return portico::examples::DemoMain(argc, argv, program, portico::digits::Run);
 }

@@ -1,20 +1,16 @@
 #include "examples/digits/heldout.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "examples/draw_images.h"
 
 namespace portico::digits {
 namespace {
 
 constexpr uint64_t kMaxFileBytes = 64 << 20;
 constexpr int kSide = 8;
-/// A pixel is two characters wide, so that it is about as wide as high.
-constexpr int kColumns = 2 * kSide + 4;
 
 }  // namespace
 
@@ -38,21 +34,13 @@ absl::StatusOr<Heldout> ReadHeldout(const std::string& folder) {
 
 std::string DrawImages(const Heldout& heldout, absl::Span<const int64_t> indices,
                        const std::vector<std::string>& captions) {
-  constexpr absl::string_view kShades = " .:-=+*#%@";
-  std::string out;
-  for (int row = 0; row < kSide; ++row) {
-    for (const int64_t index : indices) {
-      std::string line = "  ";
-      for (int column = 0; column < kSide; ++column) {
-        const float pixel = std::clamp(heldout.Image(index)[static_cast<size_t>(row * kSide + column)], 0.0f, 16.0f);
-        line.append(2, kShades[static_cast<size_t>(pixel / 16.0f * static_cast<float>(kShades.size() - 1) + 0.5f)]);
-      }
-      absl::StrAppendFormat(&out, "%-*s", kColumns, line);
+  std::vector<std::vector<float>> images;
+  for (const int64_t index : indices) {
+    for (std::vector<float>& ink = images.emplace_back(); const float pixel : heldout.Image(index)) {
+      ink.push_back(pixel / 16.0f);
     }
-    out.push_back('\n');
   }
-  for (const std::string& caption : captions) absl::StrAppendFormat(&out, "  %-*s", kColumns - 2, caption);
-  return out + "\n";
+  return examples::DrawImages(images, kSide, captions);
 }
 
 }  // namespace portico::digits

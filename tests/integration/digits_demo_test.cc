@@ -1,13 +1,12 @@
 // `make demo ONCE=1`, as a test: two products split, three nodes, every held-out image over gRPC and REST.
 
-#include <filesystem>
 #include <regex>
 #include <string>
 
 #include "base/file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/integration/portico_command.h"
+#include "tests/integration/example_demo.h"
 #include "tests/testing/temp_folder.h"
 
 namespace portico {
@@ -15,14 +14,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr char kDigits[] = PORTICO_SOURCE_DIR "/examples/digits";
-
-CommandResult RunDemo(const std::string& folder) {
-  return RunPortico({"--folder", folder, "--portico", PORTICO_BINARY_DIR "/portico", "--once"}, "portico_digits_demo");
-}
-
 TEST(DigitsDemo, TheMeshAnswersAsTheUnsplitModelsDo) {
-  const CommandResult demo = RunDemo(kDigits);
+  const CommandResult demo = RunDemo("digits", ExampleFolder("digits"));
   ASSERT_EQ(demo.end, "exit status 0") << demo.output;
   std::smatch accuracy;
   ASSERT_TRUE(
@@ -36,9 +29,9 @@ TEST(DigitsDemo, TheMeshAnswersAsTheUnsplitModelsDo) {
 
 TEST(DigitsDemo, AModelThatDoesNotFitItsImagesMakesItFail) {
   TempFolder folder;
-  std::filesystem::copy(kDigits, folder.path(), std::filesystem::copy_options::recursive);
+  CopyExample("digits", folder.path());
   ASSERT_TRUE(WriteFileAtomically(folder.path() + "/heldout_images.f32", "short").ok());
-  const CommandResult demo = RunDemo(folder.path());
+  const CommandResult demo = RunDemo("digits", folder.path());
   EXPECT_EQ(demo.end, "exit status 1") << demo.output;
   EXPECT_THAT(demo.output, HasSubstr("got 5 bytes of pixels for 360 labels"));
 }

@@ -1,16 +1,22 @@
-#include "examples/digits/mesh_child.h"
+#include "examples/mesh_child.h"
 
 #include <poll.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "base/status_macros.h"
 
-namespace portico::digits {
+namespace portico::examples {
 namespace {
 
 void PrintLine(absl::string_view line) {
@@ -29,6 +35,21 @@ void PrintRest(Process& process, LineCutter& lines) {
     lines.Add(bytes, PrintLine);
   }
   lines.Finish(PrintLine);
+}
+
+/// /proc/PID/stat: what follows the name in parentheses, which may hold blanks, begins with field 3.
+absl::StatusOr<double> ProcessCpuSeconds(int64_t pid) {
+  constexpr size_t kUserTime = 14 - 3, kSystemTime = 15 - 3;
+  std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  const absl::string_view after_name = absl::string_view(text).substr(text.rfind(')') + 1);
+  const std::vector<absl::string_view> fields = absl::StrSplit(after_name, ' ', absl::SkipEmpty());
+  int64_t user = 0, system = 0;
+  if (fields.size() <= kSystemTime || !absl::SimpleAtoi(fields[kUserTime], &user) ||
+      !absl::SimpleAtoi(fields[kSystemTime], &system)) {
+    return absl::InternalError(absl::StrCat("process ", pid, ": got no times in /proc, want it to run"));
+  }
+  return static_cast<double>(user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
 }  // namespace
@@ -62,6 +83,17 @@ absl::StatusOr<NodeStatus> MeshChild::Status(const std::string& node) const {
   return ReadNodeStatus(absl::StrCat(run_folder_, "/status/", node, "-0.json"));
 }
 
+absl::StatusOr<double> MeshChild::CpuSeconds() const {
+  double seconds = 0;
+  for (const auto& file : std::filesystem::directory_iterator(run_folder_ + "/status")) {
+    if (file.path().extension() != ".json") continue;
+    ASSIGN_OR_RETURN(const NodeStatus node, ReadNodeStatus(file.path().string()));
+    ASSIGN_OR_RETURN(const double used, ProcessCpuSeconds(node.pid));
+    seconds += used;
+  }
+  return seconds;
+}
+
 absl::Status MeshChild::ServeUntilSignal() {
   bool ready = false, signalled = false;
   while (!signalled) RETURN_IF_ERROR(Step(&ready, &signalled));
@@ -92,4 +124,4 @@ absl::Status MeshChild::Step(bool* ready, bool* signalled) {
   return absl::InternalError(absl::StrCat("portico up: got ", process_->Wait(), ", want it to serve; see above"));
 }
 
-}  // namespace portico::digits
+}  // namespace portico::examples

@@ -12,7 +12,7 @@
 #include "deploy/process.h"
 #include "deploy/signal_fd.h"
 
-namespace portico::digits {
+namespace portico::examples {
 
 /// Runs `command` to its end and prints what it prints. INTERNAL when it fails.
 absl::Status RunToEnd(const std::vector<std::string>& command);
@@ -26,6 +26,8 @@ class MeshChild {
 
   /// What node NAME, replica 0, says of itself.
   absl::StatusOr<NodeStatus> Status(const std::string& node) const;
+  /// What all nodes have used since they started, in seconds of CPU.
+  absl::StatusOr<double> CpuSeconds() const;
   /// Until a signal comes, or an error when the mesh ends by itself.
   absl::Status ServeUntilSignal();
   /// SIGTERM, and waits. INTERNAL when it did not end cleanly.
@@ -43,4 +45,4 @@ class MeshChild {
   LineCutter lines_;
 };
 
-}  // namespace portico::digits
+}  // namespace portico::examples
