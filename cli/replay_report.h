@@ -9,9 +9,9 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/tensor_comparison.h"
 #include "cli/recorded_requests.h"
 #include "cli/tfs_client.h"
-#include "node/tensor_comparison.h"
 
 namespace portico {
 

@@ -5,13 +5,12 @@
 #include <limits>
 
 #include "absl/strings/str_format.h"
-#include "node/answer_comparison.h"
+#include "base/answer_comparison.h"
+#include "base/shadow_context.h"
 
 namespace portico {
 namespace {
 
-/// Behind every request that somebody waits for.
-constexpr int32_t kLowerPriority = 1'000'000;
 /// Of models and shadows that examples are kept of.
 constexpr size_t kMaxSeries = 64;
 
@@ -43,24 +42,6 @@ struct Shadows::Copy {
   explicit Copy(Answered of) : answered(std::move(of)) {}
   ~Copy() {
     if (copies != nullptr) copies->tally->LeaveCopy(bytes);
-  }
-
-  /// The request's own context, with what a copy has for itself.
-  Ref<const RequestContext> NewContext(const Clock& clock) const {
-    const RequestContext& request = *answered.context;
-    auto context = MakeRef<RequestContext>();
-    context->deadline = Deadline::In(copies->plan.timeout, clock);
-    context->tenant = request.tenant;
-    context->product = request.product;
-    context->priority = std::max(request.priority, std::numeric_limits<int32_t>::min() + kLowerPriority);
-    context->priority -= kLowerPriority;
-    context->revision = request.revision;
-    context->revision_hold = request.revision_hold;
-    context->key = request.key;
-    context->draw = request.draw;
-    context->shadow = true;
-    context->hop = request.hop;
-    return context;
   }
 
   Answered answered;
@@ -110,7 +91,8 @@ void Shadows::Start(std::unique_ptr<Copy> copy) {
   copy->sent = clock_.Now();
   // The copy may be gone before Call() returns.
   const std::vector<Tensor> inputs = std::exchange(copy->answered.inputs, {});
-  const Ref<const RequestContext> context = copy->NewContext(clock_);
+  const Ref<const RequestContext> context =
+      ShadowContext(*copy->answered.context, copy->copies->plan.timeout, clock_);
   const RouteTarget& target = copy->target;
   router_.Call(target, context, inputs, [this, copy = std::move(copy)](absl::StatusOr<PeerMessage> reply) mutable {
     Schedule([this, copy = std::move(copy), reply = std::move(reply)]() mutable {

@@ -1,8 +1,14 @@
-#include "node/answer_comparison.h"
+#include "base/answer_comparison.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <iterator>
 #include <limits>
+#include <random>
+#include <vector>
 
+#include "base/small_float.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -72,6 +78,81 @@ TEST(AnswerComparisonTest, NotANumberIsADifferenceThatCounts) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   EXPECT_FALSE(CompareAnswers(Floats({1}, {nan}), Floats({1}, {1}), 0).agrees);
   EXPECT_TRUE(CompareAnswers(Floats({1}, {nan}), Floats({1}, {nan}), 0).agrees);
+}
+
+TEST(AnswerComparisonTest, RowsDisagreeAsTheyWouldByThemselves) {
+  std::mt19937 random(7);
+  const DType dtypes[] = {DType::kFloat, DType::kDouble, DType::kFloat16, DType::kBfloat16, DType::kInt64,
+                          DType::kUint8, DType::kBool,   DType::kString};
+  int disagreeing = 0, agreeing = 0;
+  for (int round = 0; round < 2000; ++round) {
+    const DType dtype = dtypes[random() % std::size(dtypes)];
+    const double tolerance = random() % 2 == 0 ? 0 : 0.3;
+    Shape inner;
+    for (size_t rank = random() % 3; rank > 0; --rank) inner.push_back(1 + static_cast<int64_t>(random() % 3));
+    // Few values, so that many agree.
+    const auto make = [&](int64_t rows) {
+      Shape shape = {rows};
+      shape.insert(shape.end(), inner.begin(), inner.end());
+      const uint64_t elements = *NumElements(shape);
+      if (dtype == DType::kString) {
+        std::vector<std::string> texts;
+        for (uint64_t i = 0; i < elements; ++i) texts.emplace_back(random() % 2, 'a');
+        return Tensor::OfStrings(shape, texts);
+      }
+      Tensor tensor = Tensor::Allocate(dtype, shape);
+      for (uint64_t i = 0; i < elements; ++i) {
+        const auto value = static_cast<float>(random() % 3);
+        const auto put = [&](auto number) {
+          std::memcpy(tensor.mutable_bytes() + i * sizeof number, &number, sizeof number);
+        };
+        switch (dtype) {
+          case DType::kFloat:
+            put(random() % 10 == 0 ? std::nanf("") : value);
+            break;
+          case DType::kDouble:
+            put(static_cast<double>(value));
+            break;
+          case DType::kFloat16:
+            put(HalfFromFloat(value));
+            break;
+          case DType::kBfloat16:
+            put(BfloatFromFloat(value));
+            break;
+          case DType::kInt64:
+            put(static_cast<int64_t>(value));
+            break;
+          default:
+            put(static_cast<uint8_t>(value > 1));
+            break;
+        }
+      }
+      return tensor;
+    };
+    const Tensor want = make(5), got = make(3);
+    std::vector<int64_t> rows = {0, 1, 2, 3, 4};
+    std::shuffle(rows.begin(), rows.end(), random);
+    rows.resize(1 + random() % 3);
+    const std::vector<bool> disagree = RowsThatDisagree(got, want, rows, tolerance);
+    ASSERT_EQ(disagree.size(), rows.size());
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const bool agrees = CompareAnswers({{{"y", got.Slice(static_cast<int64_t>(i), 1)}}},
+                                         {{{"y", want.Slice(rows[i], 1)}}}, tolerance)
+                              .agrees;
+      ASSERT_EQ(disagree[i], !agrees) << DTypeName(dtype) << ShapeString(want.shape()) << " row " << rows[i];
+      ++(agrees ? agreeing : disagreeing);
+    }
+  }
+  EXPECT_GT(agreeing, 200);
+  EXPECT_GT(disagreeing, 200);
+}
+
+TEST(AnswerComparisonTest, RowsOfHalfBytesAreComparedEachByItself) {
+  // Three elements to a row: rows begin within a byte.
+  Tensor a = Tensor::Allocate(DType::kInt4, {2, 3}), b = Tensor::Allocate(DType::kInt4, {2, 3});
+  for (const Tensor* tensor : {&a, &b}) std::memcpy(const_cast<Tensor*>(tensor)->mutable_bytes(), "\x21\x43\x65", 3);
+  b.mutable_bytes()[1] = 0x53;
+  EXPECT_EQ(RowsThatDisagree(a, b, {0, 1}, 0), (std::vector<bool>{false, true}));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "node/tensor_comparison.h"
+#include "base/tensor_comparison.h"
 
 #include <cmath>
 #include <limits>
