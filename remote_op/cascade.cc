@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "remote_op/cascade_metrics.h"
+#include "remote_op/cascade_watcher.h"
 #include "remote_op/live_fallback.h"
 #include "remote_op/portal.h"
 #include "remote_op/reply_check.h"
@@ -56,7 +57,9 @@ class Cascade final : public Portal {
         cascade_(*spec.cascade),
         check_(spec.target, spec.outputs, spec.digest.empty()),
         fallback_(spec, router),
-        metrics_(router.metrics(), spec.node_name, spec.target) {}
+        metrics_(router.metrics(), spec.node_name, spec.target),
+        watcher_(spec.cascade->watch.on() ? std::make_shared<CascadeWatcher>(spec, router, router.background())
+                                          : nullptr) {}
 
   /// First, once.
   absl::Status Begin() { return fallback_.Begin(); }
@@ -72,6 +75,7 @@ class Cascade final : public Portal {
   class Call;
 
   absl::Status CheckInputs(absl::Span<const Tensor> inputs) const;
+  absl::Status CheckNeed(const Tensor& need, int64_t rows) const;
   absl::Status WantRows(absl::string_view what, const std::string& name, const Tensor& tensor, int64_t rows) const;
 
   Router& router_;
@@ -85,19 +89,23 @@ class Cascade final : public Portal {
   const ReplyCheck check_;
   LiveFallback fallback_;
   CascadeMetrics metrics_;
+  /// Null where nothing is to be watched.
+  const std::shared_ptr<CascadeWatcher> watcher_;
 };
 
 /// One request's call of the full model: Start (gather) → OnReply → OnAnswer or OnFailure → Finish (put back). Owned by
 /// the completion.
 class Cascade::Call {
  public:
+  /// `watched`: null where nobody watches.
   Call(Cascade& cascade, Ref<const RequestContext> context, Rows rows, int64_t num_rows, std::vector<Tensor> cheap,
-       OpDone done)
+       std::unique_ptr<CascadeWatcher::Request> watched, OpDone done)
       : cascade_(cascade),
         context_(std::move(context)),
         rows_(std::move(rows)),
         num_rows_(num_rows),
         cheap_(std::move(cheap)),
+        watched_(std::move(watched)),
         done_(std::move(done)) {}
 
   /// `inputs`: whole ones of the full model.
@@ -121,6 +129,7 @@ class Cascade::Call {
 
  private:
   void OnReply(absl::StatusOr<PeerMessage> reply) {
+    if (watched_ != nullptr) watched_->CallEnded(reply.status());
     if (!reply.ok()) return OnFailure(reply.status());
     // What stood in for an answer further down is not the target's own.
     const bool own = reply->header.notes.empty() && reply->header.row_status.empty();
@@ -130,6 +139,7 @@ class Cascade::Call {
     if (!full.ok()) return OnFailure(full.status());
     if (absl::Status fits = CheckAnswer(*full); !fits.ok()) return OnFailure(fits);
     if (own && fallback_ != nullptr) fallback_->Remember(question_, *full);
+    if (own && watched_ != nullptr) own_answer_ = *full;
     OnAnswer(*std::move(full), *std::move(notes));
   }
 
@@ -235,6 +245,7 @@ class Cascade::Call {
     }
     if (cascade_.cascade_.row_status) outputs.push_back(RowStatusOf(num_rows_, rows_, failed));
     done_(std::move(outputs));
+    if (watched_ != nullptr) watched_->Answered(own_answer_, rows_);
   }
 
   Cascade& cascade_;
@@ -243,6 +254,9 @@ class Cascade::Call {
   Rows rows_;
   const int64_t num_rows_;
   std::vector<Tensor> cheap_;
+  const std::unique_ptr<CascadeWatcher::Request> watched_;
+  /// What the full model itself says of rows_, for who watches.
+  std::vector<Tensor> own_answer_;
   /// As the call began; null where a failed call fails.
   Fallback* fallback_ = nullptr;
   Fallback::Question question_;
@@ -250,18 +264,40 @@ class Cascade::Call {
 };
 
 void Cascade::Run(const Ref<const RequestContext>& context, std::vector<Tensor> inputs, OpDone done) {
+  Tensor need;
+  if (cascade_.watch.browns_out() && !inputs.empty()) {
+    need = std::move(inputs.back());
+    inputs.pop_back();
+  }
   if (absl::Status fits = CheckInputs(inputs); !fits.ok()) return done(WithContext(context_, fits));
   const int64_t num_rows = inputs[0].rows();
+  if (absl::Status fits = CheckNeed(need, num_rows); !fits.ok()) return done(WithContext(context_, fits));
   Rows rows = TrueRows(inputs[0]);
-  metrics_.Came(static_cast<size_t>(num_rows), rows.size());
+  std::unique_ptr<CascadeWatcher::Request> watched;
+  if (watcher_ != nullptr) watched = watcher_->Begin(context, num_rows, need, &rows);
+  metrics_.Came(static_cast<size_t>(num_rows), rows.size(), watched == nullptr ? 0 : watched->audited());
   const auto first_of_full = inputs.begin() + 1 + static_cast<ptrdiff_t>(answers_.size());
   std::vector<Tensor> cheap(std::make_move_iterator(inputs.begin() + 1), std::make_move_iterator(first_of_full));
+  const absl::Span<const Tensor> of_full = absl::MakeConstSpan(inputs).subspan(1 + answers_.size());
+  if (watched != nullptr) watched->Keep(cheap, of_full);
   if (rows.empty()) {
     if (cascade_.row_status) cheap.push_back(RowStatusOf(num_rows, {}, {}));
-    return done(std::move(cheap));
+    done(std::move(cheap));
+    // Nothing of the cascade is touched from here on: it may be gone.
+    if (watched != nullptr) watched->Answered({}, {});
+    return;
   }
-  Call::Start(std::make_unique<Call>(*this, context, std::move(rows), num_rows, std::move(cheap), std::move(done)),
-              absl::MakeConstSpan(inputs).subspan(1 + answers_.size()));
+  Call::Start(std::make_unique<Call>(*this, context, std::move(rows), num_rows, std::move(cheap), std::move(watched),
+                                     std::move(done)),
+              of_full);
+}
+
+absl::Status Cascade::CheckNeed(const Tensor& need, int64_t rows) const {
+  if (!cascade_.watch.browns_out()) return absl::OkStatus();
+  if (need.dtype() == DType::kFloat && need.shape() == Shape{rows}) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the last input: got ", DTypeName(need.dtype()),
+                                                 ShapeString(need.shape()), ", want float32[", rows,
+                                                 "], how much each row needs the full model"));
 }
 
 absl::Status Cascade::CheckInputs(absl::Span<const Tensor> inputs) const {

@@ -19,11 +19,14 @@ class CascadeMetrics {
         escalated_(scope_.NewCounter("portico_cascade_rows_escalated_total",
                                      "Rows of a cascade that were passed on to its full model.", labels_)),
         calls_(
-            scope_.NewCounter("portico_cascade_calls_total", "Requests of which a cascade passed rows on.", labels_)) {}
+            scope_.NewCounter("portico_cascade_calls_total", "Requests of which a cascade passed rows on.", labels_)),
+        saved_(scope_.NewCounter("portico_cascade_rows_saved_total",
+                                 "Rows of a cascade that its full model was not asked about.", labels_)) {}
 
-  /// Of one request.
-  void Came(size_t rows, size_t escalated) {
+  /// Of one request; the full model is asked about `audited` others, too.
+  void Came(size_t rows, size_t escalated, size_t audited = 0) {
     rows_.Add(static_cast<double>(rows));
+    if (rows > escalated + audited) saved_.Add(static_cast<double>(rows - escalated - audited));
     if (escalated == 0) return;
     escalated_.Add(static_cast<double>(escalated));
     calls_.Increment();
@@ -44,6 +47,7 @@ class CascadeMetrics {
   Counter& rows_;
   Counter& escalated_;
   Counter& calls_;
+  Counter& saved_;
 };
 
 }  // namespace portico

@@ -11,6 +11,7 @@
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "router/channel_pool.h"
+#include "router/lazy_pool.h"
 #include "router/lazy_timer.h"
 #include "router/locality.h"
 #include "router/policies/policy.h"
@@ -63,6 +64,7 @@ class Router::Impl {
       : options_(std::move(options)),
         resolver_(resolver),
         hedge_timer_("hedges", clock),
+        background_(std::make_shared<LazyPool>(ThreadPool::Options{1, "background", 10})),
         surroundings_{clock, {}, options_.timer != nullptr ? options_.timer : &hedge_timer_},
         metrics_(metrics),
         pool_(transport, OptionsOfChannels(options_), clock) {
@@ -73,6 +75,7 @@ class Router::Impl {
     watch_ = nullptr;
     stopping_.store(true);
     hedge_timer_.Stop();
+    background_->Stop();
     surroundings_.channels.Close();
     surroundings_.channels.Drain(absl::InfiniteDuration());
     pool_.Close();
@@ -121,6 +124,7 @@ class Router::Impl {
   const std::shared_ptr<ResolverWatches>& policy_watches() const { return policy_watches_; }
   const Clock& clock() const { return surroundings_.clock; }
   Timer& timer() const { return *surroundings_.timer; }
+  std::shared_ptr<Executor> background() const { return background_; }
   MetricRegistry& metrics() const { return metrics_; }
 
   /// The set of a target; made, and its endpoints connected to, at the first use.
@@ -194,6 +198,7 @@ class Router::Impl {
   Options options_;
   const Resolver& resolver_;
   LazyTimer hedge_timer_;
+  const std::shared_ptr<LazyPool> background_;
   RoutedCall::Surroundings surroundings_;
   MetricRegistry& metrics_;
   ChannelPool pool_;
@@ -255,6 +260,8 @@ void Router::CountFallback(const RouteTarget& target, absl::string_view kind) {
 const Clock& Router::clock() const { return impl_->clock(); }
 
 Timer& Router::timer() const { return impl_->timer(); }
+
+std::shared_ptr<Executor> Router::background() const { return impl_->background(); }
 
 MetricRegistry& Router::metrics() const { return impl_->metrics(); }
 

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "base/clock.h"
+#include "base/executor.h"
 #include "base/metric.h"
 #include "base/request_context.h"
 #include "base/servable_ref.h"
@@ -93,6 +94,9 @@ class Router {
   const Clock& clock() const;
   /// For what portals do when calls have taken long. Runs no task once the router has gone.
   Timer& timer() const;
+  /// For work of portals that nobody waits for: one niced thread. May outlive the router; runs no task once that has
+  /// gone.
+  std::shared_ptr<Executor> background() const;
   /// Where portals count what they do besides calls.
   MetricRegistry& metrics() const;
 

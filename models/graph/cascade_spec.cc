@@ -88,18 +88,20 @@ absl::StatusOr<CascadeSpec> ReadCascadeSpec(const onnx::NodeProto& node) {
   CascadeSpec spec;
   ASSIGN_OR_RETURN(spec.on_row_error, ReadOnRowError(node));
   ASSIGN_OR_RETURN(spec.row_status, BoolAttribute(node, "row_status"));
+  ASSIGN_OR_RETURN(spec.watch, ReadCascadeWatch(node));
   const int answers = node.output_size() - (spec.row_status ? 1 : 0);
   if (answers < 1) {
     return absl::InvalidArgumentError(absl::StrCat("outputs: got ", node.output_size(), ", want one answer at least",
                                                    spec.row_status ? ", and the row status behind it" : ""));
   }
-  const int inputs = node.input_size() - 1 - answers;
-  if (inputs < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("inputs: got ", node.input_size(), ", want ", answers + 2,
-                                                   " at least: escalate, a cheap answer for each of ", answers,
-                                                   " outputs, then the inputs of the full model"));
-  }
   spec.answers = static_cast<size_t>(answers);
+  const int inputs = node.input_size() - spec.own_inputs();
+  if (inputs < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("inputs: got ", node.input_size(), ", want ", spec.own_inputs() + 1,
+                                                   " at least: escalate, a cheap answer for each of ", answers,
+                                                   " outputs, then the inputs of the full model",
+                                                   spec.watch.browns_out() ? ", then how much each row needs it" : ""));
+  }
   ASSIGN_OR_RETURN(spec.shared, ReadShared(node, static_cast<size_t>(inputs)));
   return spec;
 }
@@ -123,6 +125,13 @@ absl::Status CheckCascadeInputs(const PortalSpec& portal, absl::Span<const std::
   if (inputs[0].has_value() && !MayBe(*inputs[0], escalate)) {
     return absl::InvalidArgumentError(absl::StrCat("input 'escalate': got ", inputs[0]->ToString(), ", want ",
                                                    escalate.ToString(), ", which rows the full model is to answer"));
+  }
+  TensorSpec need = escalate;
+  need.dtype = DType::kFloat;
+  if (cascade.watch.browns_out() && inputs.back().has_value() && !MayBe(*inputs.back(), need)) {
+    return absl::InvalidArgumentError(absl::StrCat("the last input: got ", inputs.back()->ToString(), ", want ",
+                                                   need.ToString(), ", how much each row needs the full model: what "
+                                                   "'brown_out_max_shed' goes by"));
   }
   for (size_t i = 0; i < cascade.answers; ++i) {
     const std::optional<TensorSpec>& cheap = inputs[1 + i];

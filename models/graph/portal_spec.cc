@@ -131,7 +131,7 @@ absl::Status Read(const onnx::NodeProto& node, PortalSpec& spec) {
   Own own;
   if (spec.op_type == "Cascade") {
     ASSIGN_OR_RETURN(spec.cascade, ReadCascadeSpec(node));
-    own = {1 + static_cast<int>(spec.cascade->answers), spec.cascade->row_status ? 1 : 0};
+    own = {spec.cascade->own_inputs(), spec.cascade->row_status ? 1 : 0};
   } else if (spec.experts.has_value()) {
     own = {1, spec.experts->row_status ? 1 : 0};
     if (node.input_size() <= own.inputs || node.output_size() <= own.outputs) {
