@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
+#include "deploy/cascade_watch_reader.h"
 
 namespace portico {
 namespace {
@@ -63,9 +64,12 @@ class Reader {
   std::string Of(absl::string_view key) const { return absl::StrCat(subject_, ": ", key); }
 
   absl::Status ReadCascade(const YamlNode& from) {
-    RETURN_IF_ERROR(from.CheckMap(subject_, {"stages", "outputs", "on_row_error", "row_status"}));
+    RETURN_IF_ERROR(from.CheckMap(
+        subject_, {"stages", "outputs", "on_row_error", "row_status", "audit", "expected", "brown_out"}));
     RETURN_IF_ERROR(ReadMembers(from, "stages", 2, kMaxMembers,
-                                {"model", "signature", "inline", "pin", "inputs", "outputs", "shared", "when"}));
+                                {"model", "signature", "inline", "pin", "inputs", "outputs", "shared", "when", "by",
+                                 "audit", "expected", "brown_out"}));
+    RETURN_IF_ERROR(ReadWatches(from));
     for (size_t i = 0; i < read_.members.size(); ++i) {
       const CompositionMember& stage = read_.members[i];
       if (stage.when.empty() == (i == 0)) continue;
@@ -79,6 +83,34 @@ class Reader {
     RETURN_IF_ERROR(ReadWord(from, "on_row_error", {"cheap", "mark", "fail"}, &read_.on_row_error));
     RETURN_IF_ERROR(ReadFlag(from, "row_status", &read_.row_status));
     return ReadNames(from, "outputs", &read_.outputs);
+  }
+
+  /// How stages are watched: what the cascade says holds for each, unless it says so itself.
+  absl::Status ReadWatches(const YamlNode& from) {
+    const YamlNode* expected = from.Find("expected");
+    if (expected != nullptr && read_.members.size() > 2) {
+      return expected->Error(absl::StrCat(Of("expected"), ": got it for ", read_.members.size() - 1,
+                                          " stages, want it at the stage that is meant"));
+    }
+    CascadeWatch all;
+    RETURN_IF_ERROR(ReadCascadeWatchKeys(from, subject_, &all));
+    const std::vector<YamlNode>& stages = from.Find("stages")->items();
+    for (size_t i = 0; i < read_.members.size(); ++i) {
+      CompositionMember& stage = read_.members[i];
+      if (i > 0) stage.watch = all;
+      RETURN_IF_ERROR(ReadCascadeWatchKeys(stages[i], Of("stages"), &stage.watch));
+      if (i == 0 && (stage.watch.on() || !stage.by.empty())) {
+        return read_.ErrorAt(stage.line, absl::StrCat("stage '", stage.model,
+                                                      "': got 'audit', 'expected', 'brown_out' or 'by' for the first "
+                                                      "stage, want them for one that rows go on to"));
+      }
+      if (!stage.by.empty() && !stage.watch.browns_out()) {
+        return read_.ErrorAt(stage.by_line, absl::StrCat("stage '", stage.model,
+                                                         "': got 'by' and no 'brown_out', want both: 'by' is what rows "
+                                                         "are ordered by in a brown-out"));
+      }
+    }
+    return absl::OkStatus();
   }
 
   absl::Status ReadExperts(const YamlNode& from) {
@@ -207,6 +239,10 @@ class Reader {
     if (const YamlNode* when = from.Find("when")) {
       RETURN_IF_ERROR(ReadText(from, "when", &member.when));
       member.when_line = when->line();
+    }
+    if (const YamlNode* by = from.Find("by")) {
+      RETURN_IF_ERROR(ReadText(from, "by", &member.by));
+      member.by_line = by->line();
     }
     return member;
   }

@@ -4,6 +4,7 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "models/compose/common_outputs.h"
 #include "models/compose/compose.h"
@@ -101,6 +102,7 @@ class CascadeComposer {
       if (stage.inputs[i].axis != AxisKind::kRows) shared.push_back(stage.theirs.inputs[i].name);
     }
     if (!shared.empty()) call.attributes.push_back({"shared_inputs", shared});
+    RETURN_IF_ERROR(AddWatch(stage, &call));
     const std::vector<TensorSpec> outputs = assembly_->AddPortal(call);
     for (size_t i = 0; i < merged.size(); ++i) merged[i]->graph_name = outputs[i].graph_name;
     if (composition_.row_status) MergeStatus(escalate, outputs.back());
@@ -117,6 +119,63 @@ class CascadeComposer {
     escalate_ = *escalate;
     assembly_->Declare({.graph_name = escalate_, .dtype = DType::kBool, .dims = {{.symbol = std::string(kRowSymbol)}}});
     return escalate_;
+  }
+
+  /// What is declared of how the stage is watched, and with a brown-out how much each row needs it.
+  absl::Status AddWatch(const BoundMember& stage, PortalCall* call) {
+    CascadeWatch watch = stage.member->watch;
+    // The portal's names are the member's own.
+    for (std::string& name : watch.agreement_outputs) {
+      const TensorSpec* ours = FindSpec(stage.outputs, name);
+      const auto called = [&](size_t index) { return ours == &stage.outputs[index]; };
+      if (!absl::c_any_of(call->outputs, called)) {
+        return composition_.ErrorAt(stage.member->line,
+                                    absl::StrCat("'", stage.member->model, "': audit: outputs: got '", name,
+                                                 "', want answers of the cascade: ", absl::StrJoin(names_, ", ")));
+      }
+      name = stage.theirs.outputs[OutputIndex(stage, name)].name;
+    }
+    if (absl::Status sane = watch.Check(); !sane.ok()) return composition_.ErrorAt(stage.member->line, sane.message());
+    AddAttributes(watch, &call->attributes);
+    if (!watch.browns_out()) return absl::OkStatus();
+    const bool own = !stage.member->by.empty();
+    const int line = own ? stage.member->by_line : stage.member->when_line;
+    const absl::StatusOr<Expression> expression = Expression::Parse(own ? stage.member->by : stage.member->when);
+    if (!expression.ok()) return composition_.ErrorAt(line, expression.status().message());
+    const absl::StatusOr<std::string> need = own ? CompileNumber(*expression, answers_, assembly_->ops())
+                                                 : CompileMargin(*expression, answers_, assembly_->ops());
+    if (!need.ok()) return composition_.ErrorAt(line, need.status().message());
+    TensorSpec& input = call->inputs.emplace_back();
+    input.graph_name = *need;
+    input.dtype = DType::kFloat;
+    input.dims = {{.symbol = std::string(kRowSymbol)}};
+    assembly_->Declare(input);
+    return absl::OkStatus();
+  }
+
+  /// Those that are not what they are without being said.
+  static void AddAttributes(const CascadeWatch& watch, std::vector<OpAttribute>* attributes) {
+    const CascadeWatch usual;
+    const auto add_share = [&](absl::string_view name, double share, double otherwise) {
+      if (share != otherwise) attributes->push_back({std::string(name), static_cast<float>(share)});
+    };
+    const auto add_time = [&](absl::string_view name, absl::Duration time, absl::Duration otherwise) {
+      if (time != otherwise) attributes->push_back({std::string(name), absl::ToInt64Milliseconds(time)});
+    };
+    add_share("audit", watch.audit, usual.audit);
+    if (watch.audit_max_in_flight != usual.audit_max_in_flight) {
+      attributes->push_back({"audit_max_in_flight", watch.audit_max_in_flight});
+    }
+    add_time("audit_timeout_ms", watch.audit_timeout, usual.audit_timeout);
+    if (!watch.agreement_outputs.empty()) attributes->push_back({"agreement_outputs", watch.agreement_outputs});
+    add_share("agreement_tolerance", watch.agreement_tolerance, usual.agreement_tolerance);
+    add_share("expected_escalated", watch.expected_escalated, usual.expected_escalated);
+    add_share("expected_agreement", watch.expected_agreement, usual.expected_agreement);
+    add_share("expected_escalated_within", watch.expected_escalated_within, usual.expected_escalated_within);
+    add_share("expected_agreement_within", watch.expected_agreement_within, usual.expected_agreement_within);
+    add_time("expected_over_ms", watch.expected_over, usual.expected_over);
+    add_share("brown_out_max_shed", watch.max_shed, usual.max_shed);
+    add_time("brown_out_slower_than_ms", watch.slower_than, usual.slower_than);
   }
 
   /// What the last stage says of the rows that went on to it; of others, what was known.

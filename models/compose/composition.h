@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "models/graph/cascade_watch.h"
 #include "models/package/signature.h"
 
 namespace portico {
@@ -32,9 +33,14 @@ struct CompositionMember {
   std::vector<std::string> shared;
   /// Of a stage of a cascade but the first: which rows go on to it.
   std::string when;
+  /// How it is watched; and with a brown-out what rows are ordered by, the more the higher: empty: how far `when` is from
+  /// not holding.
+  CascadeWatch watch;
+  std::string by;
   /// Of the file; of `when` too.
   int line = 0;
   int when_line = 0;
+  int by_line = 0;
 };
 
 /// What `cascade:`, `experts:`, `sequence:` or `ensemble:` of a model in mesh.yaml says (docs/composition.md), read but

@@ -36,6 +36,8 @@ struct Value {
   std::string tensor;
   double number = 0;
   std::string text;
+  /// Of truth values, where margins are wanted: the tensor with theirs, float[N,1] or of a constant float[].
+  std::string margin = {};
 
   bool folded() const { return tensor.empty(); }
   bool is_number() const { return dtype == DType::kFloat || dtype == DType::kDouble || dtype == DType::kInt64; }
@@ -75,19 +77,34 @@ DType TypeFor(DType dtype) {
   }
 }
 
+/// What is asked of an expression.
+enum class Wanted { kCondition, kMargin, kNumber };
+
+/// The margin of what is so, whatever comes; that of what is not is as far below 0.
+constexpr float kCertain = 1e30F;
+
 /// One compilation: a value per term, in their order, in which operands come first.
 class Compiler {
  public:
-  Compiler(const Expression& expression, absl::Span<const TensorSpec> outputs, OpWriter& ops)
-      : expression_(expression), outputs_(outputs), ops_(ops) {}
+  Compiler(const Expression& expression, absl::Span<const TensorSpec> outputs, OpWriter& ops, Wanted wanted)
+      : expression_(expression), outputs_(outputs), ops_(ops), wanted_(wanted) {}
 
   absl::StatusOr<std::string> Run() {
     for (const Term& term : expression_.terms) {
       ASSIGN_OR_RETURN(Value value, Compile(term));
+      if (wanted_ == Wanted::kMargin && value.dtype == DType::kBool) value.margin = Margin(term, value);
       values_.push_back(std::move(value));
     }
     const Value& whole = values_.back();
     const size_t position = expression_.terms.back().position;
+    if (wanted_ == Wanted::kNumber) {
+      if (whole.form != Form::kOnePerRow || !whole.is_number()) {
+        return expression_.ErrorAt(position,
+                                   absl::StrCat("got ", Describe(whole), ", want one number per row of the outputs (",
+                                                Names(), ")"));
+      }
+      return ops_.Squeeze(ops_.Cast(whole.tensor, DType::kFloat), 1);
+    }
     if (whole.form == Form::kConstant) {
       return expression_.ErrorAt(
           position, absl::StrCat("got ", Describe(whole), ", want a condition over the outputs (", Names(), ")"));
@@ -96,7 +113,7 @@ class Compiler {
       return expression_.ErrorAt(position, absl::StrCat("got ", Describe(whole),
                                                         ", want one truth value per row; compare it, as in 'x > 0.5'"));
     }
-    return ops_.Squeeze(whole.tensor, 1);
+    return ops_.Squeeze(wanted_ == Wanted::kMargin ? whole.margin : whole.tensor, 1);
   }
 
  private:
@@ -224,7 +241,7 @@ class Compiler {
     if (name == "entropy") return Entropy(Distribution(AsFloat(std::move(x))));
     if (name == "margin") {
       if (x.form == Form::kOnePerRow) x = Distribution(AsFloat(std::move(x)));
-      return Margin(x);
+      return LargestMargin(x);
     }
     Value result{.form = Form::kOnePerRow, .dtype = name == "argmax" ? DType::kInt64 : x.dtype};
     result.tensor = name == "argmax" ? ops_.Add("ArgMax", {x.tensor}, {{"axis", int64_t{1}}, {"keepdims", int64_t{1}}})
@@ -265,7 +282,7 @@ class Compiler {
   }
 
   /// The largest less the largest of what is left without it. (TopK of no rows ends the process: ONNX Runtime 1.30.)
-  Value Margin(const Value& x) {
+  Value LargestMargin(const Value& x) {
     const std::string at = ops_.Add("ArgMax", {x.tensor}, {{"axis", int64_t{1}}, {"keepdims", int64_t{1}}});
     const std::string least = x.is_float()
                                   ? Number(-std::numeric_limits<double>::infinity(), x.dtype)
@@ -352,7 +369,10 @@ class Compiler {
       ASSIGN_OR_RETURN(result, CompareText(term, left, right));
     } else {
       // Types that meet; of truth values there is nothing to do.
-      if (left.is_number()) RETURN_IF_ERROR(Meet(term, left, right).status());
+      if (left.is_number()) {
+        RETURN_IF_ERROR(Meet(term, left, right).status());
+        if (wanted_ == Wanted::kMargin) distance_ = Distance(term, left, right);
+      }
       const char* op_type = term.op == Op::kLess             ? "Less"
                             : term.op == Op::kLessOrEqual    ? "LessOrEqual"
                             : term.op == Op::kGreater        ? "Greater"
@@ -364,6 +384,26 @@ class Compiler {
     result.dtype = DType::kBool;
     if (term.op == Op::kNotEqual) result.tensor = ops_.Add("Not", {result.tensor});
     return result;
+  }
+
+  /// By how much the sides of a comparison fulfil it; both have one type.
+  std::string Distance(const Term& term, const Value& left, const Value& right) {
+    const bool less = term.op == Op::kLess || term.op == Op::kLessOrEqual;
+    const std::string apart = ops_.Cast(
+        ops_.Add("Sub", {less ? right.tensor : left.tensor, less ? left.tensor : right.tensor}), DType::kFloat);
+    if (term.op == Op::kEqual) return ops_.Add("Neg", {ops_.Add("Abs", {apart})});
+    return term.op == Op::kNotEqual ? ops_.Add("Abs", {apart}) : apart;
+  }
+
+  /// Of the truth value that `term` gives.
+  std::string Margin(const Term& term, const Value& value) {
+    if (!distance_.empty()) return std::exchange(distance_, "");
+    if (term.op == Op::kNot) return ops_.Add("Neg", {Left(term).margin});
+    if (term.op == Op::kAnd || term.op == Op::kOr) {
+      return ops_.Add(term.op == Op::kAnd ? "Min" : "Max", {Left(term).margin, Right(term).margin});
+    }
+    return ops_.Add("Where", {value.tensor, ops_.Constant(Tensor::Of<float>({}, {kCertain})),
+                              ops_.Constant(Tensor::Of<float>({}, {-kCertain}))});
   }
 
   absl::StatusOr<Value> CompareText(const Term& term, const Value& left, const Value& right) {
@@ -426,14 +466,27 @@ class Compiler {
   const Expression& expression_;
   const absl::Span<const TensorSpec> outputs_;
   OpWriter& ops_;
+  const Wanted wanted_;
   std::vector<Value> values_;
+  /// Of the comparison that was compiled last, until its margin is made of it.
+  std::string distance_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::string> CompileExpression(const Expression& expression, absl::Span<const TensorSpec> outputs,
                                               OpWriter& ops) {
-  return Compiler(expression, outputs, ops).Run();
+  return Compiler(expression, outputs, ops, Wanted::kCondition).Run();
+}
+
+absl::StatusOr<std::string> CompileMargin(const Expression& condition, absl::Span<const TensorSpec> outputs,
+                                          OpWriter& ops) {
+  return Compiler(condition, outputs, ops, Wanted::kMargin).Run();
+}
+
+absl::StatusOr<std::string> CompileNumber(const Expression& expression, absl::Span<const TensorSpec> outputs,
+                                          OpWriter& ops) {
+  return Compiler(expression, outputs, ops, Wanted::kNumber).Run();
 }
 
 absl::Status CheckExpression(const Expression& expression, absl::Span<const TensorSpec> outputs, int64_t opset) {

@@ -31,6 +31,17 @@ namespace portico {
 absl::StatusOr<std::string> CompileExpression(const Expression& expression, absl::Span<const TensorSpec> outputs,
                                               OpWriter& ops);
 
+/// How far a condition is from not holding, float[N]: what rows for which it holds are ordered by when not all of them
+/// can be served. Of a comparison the distance of its sides, in their unit, below 0 where it does not hold; of `&&` the
+/// smaller, of `||` the larger, of `!` the negative one. What is yes or no (text, truth values, isnan) is ±1e30; rows
+/// whose numbers are NaN have NaN. Errors as above.
+absl::StatusOr<std::string> CompileMargin(const Expression& condition, absl::Span<const TensorSpec> outputs,
+                                          OpWriter& ops);
+
+/// A number per row instead of a condition, as float[N]. Errors as above.
+absl::StatusOr<std::string> CompileNumber(const Expression& expression, absl::Span<const TensorSpec> outputs,
+                                          OpWriter& ops);
+
 /// What CompileExpression() would find wrong.
 absl::Status CheckExpression(const Expression& expression, absl::Span<const TensorSpec> outputs,
                              int64_t opset = OpWriter::kTextEqualOpset);

@@ -3,6 +3,7 @@
 #include <csignal>
 #include <filesystem>
 
+#include "deploy/composition_reader.h"
 #include "deploy/mesh.h"
 #include "deploy/signal_fd.h"
 #include "gmock/gmock.h"
@@ -119,7 +120,10 @@ TEST_F(MeshComposerTest, ReadsAllThatCanBeSaid) {
 cascade:
   stages:
     - {model: trigger, signature: s, inline: false, inputs: {a: b}, outputs: {c: d}}
-    - {model: full, when: "score > 0.5", pin: true, shared: [table]}
+    - {model: full, when: "score > 0.5", pin: true, shared: [table], by: "score", brown_out: {max_shed: 40%}}
+  audit: {share: 0.5%, max_in_flight: 2, timeout: 500ms, outputs: [score], tolerance: 0.01}
+  expected: {escalated: 12%, agreement: 99.5%, escalated_within: 3%, agreement_within: 0.5%, over: 5m}
+  brown_out: {max_shed: 50%, slower_than: 20ms}
   on_row_error: cheap
   row_status: true
   outputs: [score]
@@ -135,6 +139,66 @@ experts: {gate: {model: g, inline: false}, gate_output: gate, experts: [a, b, c]
 )",
                                       "mesh.yaml");
   EXPECT_TRUE(composer.Read("breeds", experts).ok());
+}
+
+TEST_F(MeshComposerTest, HowCascadesAreWatchedHoldsForEachStageUnlessItSaysSoItself) {
+  const auto read = [](const std::string& cascade) {
+    const YamlNode root = *ParseYaml("cascade:\n" + cascade, "mesh.yaml");
+    auto composition = ReadComposition("made", root, "mesh.yaml");
+    EXPECT_TRUE(composition.ok()) << composition.status();
+    return *std::move(composition);
+  };
+  const Composition two = read(R"(
+  stages:
+    - trigger
+    - {model: middle, when: a, audit: 5%, expected: {escalated: 12%, agreement: 99.5%, over: 5m}}
+    - {model: full, when: b, by: score, brown_out: {max_shed: 40%}}
+  audit: {share: 0.5%, max_in_flight: 2, timeout: 500ms, outputs: [score], tolerance: 0.01}
+  brown_out: {max_shed: 50%, slower_than: 20ms}
+)");
+  EXPECT_FALSE(two.members[0].watch.on());
+  const CascadeWatch &middle = two.members[1].watch, &full = two.members[2].watch;
+  EXPECT_EQ(middle.audit, 0.05);
+  EXPECT_EQ(full.audit, 0.005);
+  EXPECT_EQ(middle.expected_escalated, 0.12);
+  EXPECT_EQ(middle.expected_agreement, 0.995);
+  EXPECT_EQ(middle.expected_over, absl::Minutes(5));
+  EXPECT_EQ(middle.EscalatedWithin(), 0.03);
+  EXPECT_FALSE(full.expects());
+  EXPECT_EQ(middle.max_shed, 0.5);
+  EXPECT_EQ(full.max_shed, 0.4);
+  EXPECT_EQ(two.members[2].by, "score");
+  for (const CascadeWatch* watch : {&middle, &full}) {
+    EXPECT_EQ(watch->audit_max_in_flight, 2);
+    EXPECT_EQ(watch->audit_timeout, absl::Milliseconds(500));
+    EXPECT_EQ(watch->agreement_outputs, std::vector<std::string>{"score"});
+    EXPECT_EQ(watch->agreement_tolerance, 0.01);
+    EXPECT_EQ(watch->slower_than, absl::Milliseconds(20));
+  }
+}
+
+TEST_F(MeshComposerTest, WhatIsWrongAboutHowCascadesAreWatched) {
+  const auto error_of = [this](const std::string& keys, const std::string& stage = "") {
+    return ErrorOf("  made: {cascade: {stages: [first, {model: second, when: 'y[0] > 1'" + stage + "}], " + keys +
+                   "}}\n");
+  };
+  const std::string at = "mesh.yaml:5: model 'made': ";
+  EXPECT_EQ(error_of("audit: 1"), at + "cascade: audit: got '1', want a share from 0% to 100%, such as 1%");
+  EXPECT_EQ(error_of("audit: 101%"), at + "cascade: audit: got '101%', want a share from 0% to 100%, such as 1%");
+  EXPECT_EQ(error_of("audit: {timeout: 1s}"), at + "cascade: audit: share: got none, want one such as 1%");
+  EXPECT_EQ(error_of("audit: {share: 1%, timeout: 100us}"),
+            at + "cascade: audit: timeout: got 100us, want whole milliseconds, 1ms to 24h");
+  EXPECT_THAT(error_of("expected: {agreement: 99%}"), HasSubstr("got an agreement and no 'audit'"));
+  EXPECT_THAT(error_of("expected: {escalates: 1%}"), HasSubstr("got unknown key 'escalates'"));
+  EXPECT_THAT(error_of("brown_out: {slower_than: 1s}"), HasSubstr("brown_out: max_shed: got none"));
+  EXPECT_THAT(error_of("row_status: true", ", by: 'y[0]'"), HasSubstr("got 'by' and no 'brown_out', want both"));
+  EXPECT_THAT(error_of("row_status: true", ", audit: {share: 1%, outputs: [z]}"),
+              HasSubstr("audit: outputs: got 'z', want answers of the cascade: y"));
+  EXPECT_THAT(ErrorOf("  made: {cascade: {stages: [{model: first, audit: 1%}, {model: second, when: 'y[0] > 1'}]}}\n"),
+              HasSubstr("for the first stage, want them for one that rows go on to"));
+  EXPECT_THAT(ErrorOf("  made:\n    cascade:\n      stages: [first, {model: second, when: 'y[0] > 1'}, {model: second, "
+                      "when: 'y[0] > 2'}]\n      expected: {escalated: 1%}\n"),
+              HasSubstr("mesh.yaml:8: model 'made': cascade: expected: got it for 2 stages, want it at the stage"));
 }
 
 TEST_F(MeshComposerTest, WhatIsWrittenWrong) {

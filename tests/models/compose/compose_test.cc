@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_join.h"
 #include "models/compose/expression.h"
+#include "models/graph/portal_spec.h"
 #include "onnx/onnx_pb.h"
 #include "tests/models/compose/compose_fixture.h"
 #include "tests/testing/temp_folder.h"
@@ -266,6 +267,76 @@ ModelBuilder Scorer(float factor, bool trigger) {
     model.Input("table", DType::kFloat, {5}).Output("extra", DType::kFloat, {"n"}).Node("Abs", {"sum"}, {"extra"});
   }
   return model;
+}
+
+TEST_F(ComposeTest, HowACascadeIsWatchedIsInItsPortal) {
+  kitchen_.Add("trigger", Scorer(1, true));
+  kitchen_.Add("full", Scorer(100, false));
+  Composition composition = NewComposition(Kind::kCascade, {"trigger", "full"});
+  CompositionMember& full = composition.members[1];
+  full.when = "score > 0.1 && !sure";
+  const auto portal = [&](const Package& made) {
+    auto spec = ReadPortalSpec(*Nodes(made, "Cascade").at(0));
+    EXPECT_TRUE(spec.ok()) << spec.status();
+    return *std::move(spec);
+  };
+  EXPECT_EQ(portal(Make(composition)).cascade->watch, CascadeWatch());
+  EXPECT_EQ(AttributeText(*Nodes(Make(composition), "Cascade")[0], "audit"), "none") << "what is off is not said";
+
+  full.outputs = {{"score", "score"}};
+  // Shares that float has, too.
+  full.watch = {.audit = 0.125,
+                .audit_max_in_flight = 7,
+                .audit_timeout = absl::Milliseconds(300),
+                .agreement_outputs = {"score"},
+                .agreement_tolerance = 0.5,
+                .expected_escalated = 0.25,
+                .expected_agreement = 0.75,
+                .expected_escalated_within = 0.0625,
+                .expected_agreement_within = 0.03125,
+                .expected_over = absl::Minutes(3),
+                .max_shed = 0.5,
+                .slower_than = absl::Milliseconds(40)};
+  const Package made = Make(composition);
+  const PortalSpec spec = portal(made);
+  EXPECT_EQ(spec.cascade->watch, full.watch);
+  // escalate, the cheap answer, x and table, then how much each row needs it.
+  const onnx::NodeProto& node = *Nodes(made, "Cascade")[0];
+  ASSERT_EQ(node.input_size(), 5);
+  EXPECT_EQ(AttributeText(node, "input_names"), "x table");
+
+  // In the order of the condition's margin, or of what is said.
+  const auto need = [&](const Package& package) {
+    std::vector<float> values;
+    auto plan = Partition(package.model, package.signatures[0]);
+    EXPECT_TRUE(plan.ok()) << plan.status();
+    const auto outputs =
+        RunPlan(*std::move(plan), {Tensor::Of<float>({3, 2}, {0, 0.05F, 0.25F, 0.25F, 1, 1}),
+                                   Tensor::Of<float>({5}, {0, 0, 0, 0, 0})},
+                [&](const PortalSpec&) -> PortalBody {
+                  return [&](const std::vector<Tensor>& in) -> absl::StatusOr<std::vector<Tensor>> {
+                    EXPECT_EQ(in.size(), 5u);
+                    const auto last = in.back().data<float>();
+                    values.assign(last.begin(), last.end());
+                    return std::vector<Tensor>{in[1]};
+                  };
+                });
+    EXPECT_TRUE(outputs.ok()) << outputs.status();
+    return values;
+  };
+  EXPECT_THAT(need(made), ElementsAre(0.05F - 0.1F, 0.5F - 0.1F, -1e30F));
+  full.by = "1 - score";
+  EXPECT_THAT(need(Make(composition)), ElementsAre(0.95F, 0.5F, -1));
+
+  full.by = "score >";
+  full.by_line = 20;
+  EXPECT_THAT(ErrorOf(composition), HasSubstr("mesh.yaml:20: model 'made': condition 'score >': at column 8"));
+  full.by = "score > 1";
+  EXPECT_THAT(ErrorOf(composition), HasSubstr("got one truth value per row, want one number per row"));
+  full.by.clear();
+  full.watch.agreement_outputs = {"extra"};
+  EXPECT_EQ(ErrorOf(composition),
+            "mesh.yaml:12: model 'made': 'full': audit: outputs: got 'extra', want answers of the cascade: score");
 }
 
 TEST_F(ComposeTest, CascadeOfThreeStages) {

@@ -84,8 +84,9 @@ std::vector<Tensor> Inputs(const std::vector<Row>& rows) {
           Tensor::CopyOf(DType::kInt64, {n, kColumns}, votes)};
 }
 
-/// A session that computes `text`; null with a failure where it cannot be.
-std::unique_ptr<Session> Compile(absl::string_view text, int64_t opset, int64_t ml_opset = 3) {
+/// A session that computes `text`; null with a failure where it cannot be. `compile`: what of it.
+std::unique_ptr<Session> Compile(absl::string_view text, int64_t opset, int64_t ml_opset = 3,
+                                 decltype(&CompileExpression) compile = &CompileExpression) {
   ModelBuilder model;
   model.Opset("", opset).Opset("ai.onnx.ml", ml_opset).IrVersion(opset >= 19 ? 9 : 8);
   const std::vector<TensorSpec> outputs = Outputs();
@@ -98,7 +99,7 @@ std::unique_ptr<Session> Compile(absl::string_view text, int64_t opset, int64_t 
   EXPECT_TRUE(expression.ok()) << expression.status();
   if (!expression.ok()) return nullptr;
   OpWriter ops(model.graph(), "ops/", opset, ml_opset);
-  const auto condition = CompileExpression(*expression, outputs, ops);
+  const auto condition = compile(*expression, outputs, ops);
   EXPECT_TRUE(condition.ok()) << condition.status();
   if (!condition.ok()) return nullptr;
   // Only the name: the type is what comes of it.
@@ -374,6 +375,59 @@ TEST(ExpressionCompilerTest, OutputsThatAreNoRowsOfValues) {
                 HasSubstr("want numbers, text or truth values, one or a row of them for each row: [N] or [N,C]"));
   }
   EXPECT_THAT(error_of("max(five - four) > 0"), HasSubstr("at column 10: got rows of 5 and of 4, want equally many"));
+}
+
+TEST(ExpressionCompilerTest, MarginsSayHowFarConditionsAreFromNotHolding) {
+  const std::vector<Row> rows = RandomRows(400, 11);
+  for (const Case& one : kCases) {
+    const auto condition = Compile(one.text, 19), margin = Compile(one.text, 19, 3, &CompileMargin);
+    ASSERT_TRUE(condition != nullptr && margin != nullptr) << one.text;
+    const std::vector<bool> holds = Evaluate(*condition, rows);
+    const auto margins = margin->Run(Inputs(rows));
+    ASSERT_TRUE(margins.ok()) << one.text << ": " << margins.status();
+    ASSERT_EQ((*margins)[0].dtype(), DType::kFloat) << one.text;
+    ASSERT_EQ((*margins)[0].shape(), Shape({static_cast<int64_t>(rows.size())})) << one.text;
+    for (size_t row = 0; row < rows.size(); ++row) {
+      const float far = (*margins)[0].data<float>()[row];
+      EXPECT_FALSE(holds[row] ? far < 0 : far > 0) << one.text << " row " << row << ": " << far;
+    }
+  }
+}
+
+TEST(ExpressionCompilerTest, MarginsAreInTheUnitOfWhatIsCompared) {
+  Row row{};
+  row.score = 0.25F;
+  row.count = 3;
+  row.domain = "example.com";
+  std::copy_n(std::begin({0.5F, 0.375F, 0.125F, 0.0F}), kColumns, row.p);
+  const std::pair<const char*, float> cases[] = {{"score > 0.125 && score < 0.5", 0.125F},
+                                                 {"score < 0.125 || count > 1", 2},
+                                                 {"!(score > 1)", 0.75F},
+                                                 {"margin(p) < 0.25", 0.125F},
+                                                 {"score == 1", -0.75F},
+                                                 {"domain == 'example.com' && score < 1", 0.75F},
+                                                 {"domain != 'example.com' || score > 1", -0.75F},
+                                                 {"isnan(score) || flag", -1e30F}};
+  for (const auto& [text, want] : cases) {
+    const auto session = Compile(text, 17, 3, &CompileMargin);
+    ASSERT_NE(session, nullptr) << text;
+    EXPECT_EQ((*session->Run(Inputs({row})))[0].data<float>()[0], want) << text;
+  }
+  const auto number = Compile("count * 2 - margin(p)", 17, 3, &CompileNumber);
+  ASSERT_NE(number, nullptr);
+  EXPECT_EQ((*number->Run(Inputs({row})))[0].data<float>()[0], 5.875F);
+}
+
+TEST(ExpressionCompilerTest, WhatIsNoNumber) {
+  for (const auto& [text, got] : {std::pair<const char*, const char*>{"score > 1", "one truth value per row"},
+                                  {"p", "a row of numbers"},
+                                  {"1 + 1", "a constant number"},
+                                  {"domain", "one text per row"}}) {
+    onnx::GraphProto graph;
+    OpWriter ops(graph, "ops/", 17, 3);
+    const auto number = CompileNumber(*Expression::Parse(text), Outputs(), ops);
+    EXPECT_THAT(number.status().message(), HasSubstr(absl::StrCat("got ", got, ", want one number per row"))) << text;
+  }
 }
 
 }  // namespace
