@@ -51,6 +51,8 @@ struct PortalLine {
   double retries = 0;
   double hedges = 0;
   double ejections = 0;
+  /// What its cascades have to say: "drifted: escalated", "brown-out 25 %".
+  std::string cascade;
   std::vector<ReplicaLine> replicas;
 };
 
@@ -145,6 +147,7 @@ class NodeLines {
       line.retries = Rate(retries, key);
       line.hedges = Rate(hedges, key);
       line.ejections = At(ejections, key);
+      line.cascade = CascadeState(line.target);
       AddReplicas(line.target, &line.replicas);
       lines->push_back(std::move(line));
     }
@@ -170,6 +173,18 @@ class NodeLines {
       fill.room += rows.count() * At(limits, key);
     }
     return fills;
+  }
+
+  /// Of the cascades in front of `target`; empty where all is as it should be.
+  std::string CascadeState(const std::string& target) const {
+    std::string state;
+    for (const auto& [key, drifted] : window_.Gauged("portico_cascade_drifted", {"target", "what"})) {
+      if (key[0] == target && drifted > 0) absl::StrAppend(&state, ", drifted: ", key[1]);
+    }
+    for (const auto& [key, share] : window_.Gauged("portico_cascade_brown_out_share", {"target", "portal"})) {
+      if (key[0] == target && share > 0) absl::StrAppendFormat(&state, ", brown-out %.0f %%", 100 * share);
+    }
+    return state;
   }
 
   void AddReplicas(const std::string& target, std::vector<ReplicaLine>* lines) const {
@@ -212,7 +227,8 @@ void AddPortalRows(const PortalLine& portal, TextTable& table) {
                std::move(hedges), CountText(ejections)});
   };
   add(portal.node, portal.target,
-      absl::StrCat(portal.replicas.size(), portal.replicas.size() == 1 ? " replica" : " replicas"), portal.figures,
+      absl::StrCat(portal.replicas.size(), portal.replicas.size() == 1 ? " replica" : " replicas", portal.cascade),
+      portal.figures,
       portal.in_flight, RateText(portal.retries), RateText(portal.hedges), portal.ejections);
   for (const ReplicaLine& replica : portal.replicas) {
     add("", absl::StrCat("  ", replica.replica), replica.state, replica.figures, replica.in_flight, "", "",

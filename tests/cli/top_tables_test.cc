@@ -65,6 +65,19 @@ TEST(TopTablesTest, TellNodesModelsPortalsAndReplicas) {
   EXPECT_LT(text.find("\ndigit"), text.find("\nidle"));
 }
 
+TEST(TopTablesTest, TargetsTellWhatBecameOfTheirCascades) {
+  const std::string labels = "portal=\"c\",target=\"hub/enc\"";
+  const auto state = [&](int escalated, const std::string& brown_out) {
+    const std::string more = "portico_cascade_drifted{" + labels + ",what=\"escalated\"} " + std::to_string(escalated) +
+                             "\nportico_cascade_drifted{" + labels + ",what=\"agreement\"} 0\n" +
+                             "portico_cascade_brown_out_share{" + labels + "} " + brown_out + "\n";
+    return TopTables({Reading("apps/0", 10, Metrics(100))}, {Reading("apps/0", 12, Metrics(300) + more)},
+                     TopOrder::kCalls, 200);
+  };
+  EXPECT_THAT(state(1, "0.25"), HasSubstr("2 replicas, drifted: escalated, brown-out 25 %  "));
+  EXPECT_THAT(state(0, "0"), HasSubstr("2 replicas  "));
+}
+
 TEST(TopTablesTest, NodesThatComeAndGoHaveNoFigures) {
   NodeReading away;
   away.node = "hub/0";
