@@ -95,7 +95,7 @@ std::unique_ptr<CascadeWatcher::Request> CascadeWatcher::Begin(const Ref<const R
   auto request = std::make_unique<Request>(shared_from_this(), context);
   request->num_rows_ = num_rows;
   request->wanted_ = static_cast<int64_t>(rows->size());
-  if (watch_.audit > 0 && !context->shadow) request->audit_rows_ = DrawAudit(*context, num_rows, *rows);
+  if (watch_.audit > 0 && !context->shadow) request->audit_rows_ = DrawAudit(num_rows, *rows);
   if (brown_out_.has_value()) {
     request->begun_ = clock_.Now();
     if (brown_out_->active() && !rows->empty()) Shed(*context, need, rows);
@@ -104,7 +104,7 @@ std::unique_ptr<CascadeWatcher::Request> CascadeWatcher::Begin(const Ref<const R
   return request;
 }
 
-Rows CascadeWatcher::DrawAudit(const RequestContext& context, int64_t num_rows, absl::Span<const int64_t> escalated) {
+Rows CascadeWatcher::DrawAudit(int64_t num_rows, absl::Span<const int64_t> escalated) {
   // Each row that is kept is drawn by itself: from one that is to the next there are as many as a geometric
   // distribution has it.
   uint64_t seed = Mixed(draws_.fetch_add(1, std::memory_order_relaxed));
@@ -128,7 +128,8 @@ Rows CascadeWatcher::DrawAudit(const RequestContext& context, int64_t num_rows, 
   }
   if (beyond > 0) metrics_.Dropped(beyond, "bound");
   if (drawn.empty()) return drawn;
-  if (brown_out_.has_value() && brown_out_->active()) {
+  const bool browned_out = brown_out_.has_value() && brown_out_->active();
+  if (browned_out || absl::ToUnixMicros(clock_.Now()) < busy_until_us_.load(std::memory_order_relaxed)) {
     metrics_.Dropped(drawn.size(), "busy");
     drawn.clear();
   }
@@ -242,7 +243,9 @@ void CascadeWatcher::OnReply(std::unique_ptr<Audit> audit, absl::StatusOr<PeerMe
   const absl::StatusOr<std::vector<Tensor>> full = TakeAnswer(*audit, std::move(reply));
   if (!full.ok()) {
     audit.reset();
-    return metrics_.Dropped(static_cast<size_t>(num_rows), absl::IsResourceExhausted(full.status()) ? "busy" : "failed");
+    const bool busy = absl::IsResourceExhausted(full.status());
+    if (busy) busy_until_us_.store(absl::ToUnixMicros(clock_.Now() + kBusyFor), std::memory_order_relaxed);
+    return metrics_.Dropped(static_cast<size_t>(num_rows), busy ? "busy" : "failed");
   }
   Rows all(static_cast<size_t>(num_rows));
   for (int64_t row = 0; row < num_rows; ++row) all[static_cast<size_t>(row)] = row;

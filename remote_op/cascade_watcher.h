@@ -45,6 +45,8 @@ class CascadeWatcher final : public std::enable_shared_from_this<CascadeWatcher>
   static constexpr size_t kMaxAuditRows = 256;
   /// Rows of one request that escalated and are compared.
   static constexpr size_t kMaxComparedRows = 256;
+  /// How long a full model that has refused an audit gets no other one.
+  static constexpr absl::Duration kBusyFor = absl::Seconds(1);
   /// How often drift is looked for.
   static constexpr absl::Duration kJudgeEvery = absl::Seconds(1);
 
@@ -60,7 +62,7 @@ class CascadeWatcher final : public std::enable_shared_from_this<CascadeWatcher>
  private:
   struct Audit;
 
-  std::vector<int64_t> DrawAudit(const RequestContext& context, int64_t num_rows, absl::Span<const int64_t> escalated);
+  std::vector<int64_t> DrawAudit(int64_t num_rows, absl::Span<const int64_t> escalated);
   void Shed(const RequestContext& context, const Tensor& need, std::vector<int64_t>* rows);
   void CountCall(bool overloaded);
   void ScheduleStep();
@@ -91,6 +93,7 @@ class CascadeWatcher final : public std::enable_shared_from_this<CascadeWatcher>
 
   std::atomic<uint64_t> draws_{0};
   std::atomic<int64_t> in_flight_{0};
+  std::atomic<int64_t> busy_until_us_{0};
   /// Rows, and those that wanted the full model; rows, and those that it was asked about; rows that were audited, and
   /// those that agreed.
   ShareWindow escalated_;

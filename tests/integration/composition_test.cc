@@ -157,6 +157,27 @@ TEST_F(CompositionTest, CascadeSendsOnTheRowsOfItsCondition) {
   EXPECT_THAT(AskAnew(x, *answer), ElementsAre(20, 2, 120, 102, 115, 104, 116, 103));
 }
 
+TEST_F(CompositionTest, ACascadeThatIsWatchedTellsThatItsModelsDoNotAgree) {
+  PorticoCommand up({"up",
+                     WriteMesh("  made:\n    cascade:\n      stages: [double, {model: more, when: \"y[0] > 30\"}]\n"
+                               "      audit: {share: 50%, outputs: [y], tolerance: 0.001}\n      expected: {agreement: 99%}\n"
+                               "      brown_out: {max_shed: 50%, slower_than: 1m}\n"),
+                     "--run-folder", run_folder()});
+  ASSERT_TRUE(up.WaitForOutput("mesh 'kitchen' is ready")) << up.output();
+  // What does not go on is doubled, which 'more' does not do, and no number of it is within 0.001.
+  std::vector<float> x;
+  for (int row = 0; row < 40; ++row) x.insert(x.end(), {10, static_cast<float>(row % 5)});
+  x.insert(x.end(), {20, 2});
+  for (int i = 0; i < 30; ++i) {
+    const auto answer = Ask(x);
+    ASSERT_TRUE(answer.ok()) << answer.status();
+    EXPECT_EQ((*answer)[2], 20);
+    EXPECT_THAT(std::vector<float>(answer->end() - 2, answer->end()), ElementsAre(120, 102));
+    absl::SleepFor(absl::Milliseconds(100));
+  }
+  EXPECT_TRUE(up.WaitForOutput("portal 'more' to 'more': audited rows that agree: got ")) << up.output();
+}
+
 TEST_F(CompositionTest, ThreeStagesGoOnFromTheOneBefore) {
   PorticoCommand up(
       {"up",

@@ -217,11 +217,15 @@ TEST_F(CascadeWatcherTest, AFullModelThatIsBusyOrFailsIsNoDisagreement) {
   background_->RunAll();
   transport_.calls[0].Fail(absl::ResourceExhaustedError("full"));
   background_->RunAll();
-  Request(2, {});
+  // It is left alone for a while.
+  EXPECT_EQ(Request(7, {}), 0u);
+  clock_.now += CascadeWatcher::kBusyFor;
+  EXPECT_EQ(Request(2, {}), 2u);
   background_->RunAll();
+  ASSERT_THAT(transport_.calls, SizeIs(2));
   transport_.calls[1].Reply({}, {Tensor::Of<float>({1, 2}, {1, 2})});
   background_->RunAll();
-  EXPECT_EQ(Value("audits_dropped_total"), 5);
+  EXPECT_EQ(Value("audits_dropped_total"), 3 + 7 + 2);
   EXPECT_EQ(Value("rows_audited_total"), 0);
   // And there is room again.
   for (int i = 0; i < 4; ++i) Request(1, {});
