@@ -197,6 +197,27 @@ absl::StatusOr<Expression> Expression::Parse(absl::string_view text) {
   return expression;
 }
 
+Expression Expression::Part(int root) const {
+  Expression part;
+  part.text = text;
+  // Which terms are wanted, then where they go.
+  std::vector<int> at(static_cast<size_t>(root) + 1, -1);
+  at.back() = 0;
+  for (size_t i = at.size(); i-- > 0;) {
+    for (const int operand : {terms[i].left, terms[i].right}) {
+      if (at[i] == 0 && operand >= 0) at[static_cast<size_t>(operand)] = 0;
+    }
+  }
+  for (size_t i = 0; i < at.size(); ++i) {
+    if (at[i] < 0) continue;
+    at[i] = static_cast<int>(part.terms.size());
+    Term& term = part.terms.emplace_back(terms[i]);
+    if (term.left >= 0) term.left = at[static_cast<size_t>(term.left)];
+    if (term.right >= 0) term.right = at[static_cast<size_t>(term.right)];
+  }
+  return part;
+}
+
 absl::Status Expression::ErrorAt(size_t position, absl::string_view message) const {
   return absl::InvalidArgumentError(absl::StrCat("condition '", text, "': at column ", position + 1, ": ", message));
 }

@@ -63,6 +63,9 @@ struct Expression {
   /// INVALID_ARGUMENT "condition 'score >': at column 8: got the end, want ...".
   static absl::StatusOr<Expression> Parse(absl::string_view text);
 
+  /// Term `root` and what it is made of, as an expression of its own over the same text.
+  Expression Part(int root) const;
+
   /// INVALID_ARGUMENT as above, for what is found later.
   absl::Status ErrorAt(size_t position, absl::string_view message) const;
 

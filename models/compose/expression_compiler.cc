@@ -116,6 +116,18 @@ class Compiler {
     return ops_.Squeeze(wanted_ == Wanted::kMargin ? whole.margin : whole.tensor, 1);
   }
 
+  absl::StatusOr<RowValue> RunRowValue() {
+    for (const Term& term : expression_.terms) {
+      ASSIGN_OR_RETURN(Value value, Compile(term));
+      values_.push_back(std::move(value));
+    }
+    const Value& whole = values_.back();
+    if (whole.form == Form::kOnePerRow) return RowValue{ops_.Squeeze(whole.tensor, 1), whole.dtype};
+    return expression_.ErrorAt(expression_.terms.back().position,
+                               absl::StrCat("got ", Describe(whole), ", want one value per row of the outputs (",
+                                            Names(), "), as in 'x[0]', 'argmax(x)' or 'x > 0.5'"));
+  }
+
  private:
   absl::Status Error(const Term& term, absl::string_view message) const {
     return expression_.ErrorAt(term.position, message);
@@ -487,6 +499,11 @@ absl::StatusOr<std::string> CompileMargin(const Expression& condition, absl::Spa
 absl::StatusOr<std::string> CompileNumber(const Expression& expression, absl::Span<const TensorSpec> outputs,
                                           OpWriter& ops) {
   return Compiler(expression, outputs, ops, Wanted::kNumber).Run();
+}
+
+absl::StatusOr<RowValue> CompileRowValue(const Expression& expression, absl::Span<const TensorSpec> outputs,
+                                         OpWriter& ops) {
+  return Compiler(expression, outputs, ops).RunRowValue();
 }
 
 absl::Status CheckExpression(const Expression& expression, absl::Span<const TensorSpec> outputs, int64_t opset) {

@@ -41,6 +41,17 @@ absl::StatusOr<std::string> CompileMargin(const Expression& condition, absl::Spa
 /// A number per row instead of a condition, as float[N]. Errors as above.
 absl::StatusOr<std::string> CompileNumber(const Expression& expression, absl::Span<const TensorSpec> outputs,
                                           OpWriter& ops);
+/// What an expression gives for each row, where it is one value.
+struct RowValue {
+  /// [N].
+  std::string tensor;
+  /// kFloat, kDouble, kInt64, kString or kBool: as CompileExpression() computes with it.
+  DType dtype = DType::kInvalid;
+};
+
+/// The same of an expression of any type. INVALID_ARGUMENT too for what is constant, and for a row of values.
+absl::StatusOr<RowValue> CompileRowValue(const Expression& expression, absl::Span<const TensorSpec> outputs,
+                                         OpWriter& ops);
 
 /// What CompileExpression() would find wrong.
 absl::Status CheckExpression(const Expression& expression, absl::Span<const TensorSpec> outputs,

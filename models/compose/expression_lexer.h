@@ -32,6 +32,8 @@ class ExpressionLexer {
   absl::StatusOr<ExpressionToken> Next();
   /// Where the last word began.
   size_t position() const { return position_; }
+  /// Where it ended.
+  size_t end() const { return at_; }
 
  private:
   absl::StatusOr<ExpressionToken> Number();

@@ -117,6 +117,21 @@ TEST(ExpressionTest, SaysWhereItIsWrong) {
   EXPECT_THAT(ErrorOf("a > \xff"), HasSubstr("at column 5: got a character that means nothing here (byte 255)"));
 }
 
+TEST(ExpressionTest, APartIsAnExpressionOfItsOwn) {
+  const auto whole = Expression::Parse("a + 1 > 0 && max(b) < c[2]");
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  const std::vector<std::string> parts = {"a", "1", "(a + 1)", "0", "((a + 1) > 0)", "b", "max(b)"};
+  for (size_t root = 0; root < whole->terms.size(); ++root) {
+    const Expression part = whole->Part(static_cast<int>(root));
+    const int last = static_cast<int>(part.terms.size()) - 1;
+    EXPECT_EQ(Explicit(part, last), Explicit(*whole, static_cast<int>(root)));
+    if (root < parts.size()) {
+      EXPECT_EQ(Explicit(part, last), parts[root]);
+    }
+    EXPECT_EQ(part.text, whole->text) << "so that errors show where they are";
+  }
+}
+
 TEST(ExpressionTest, IsBounded) {
   EXPECT_THAT(Expression::Parse(std::string(Expression::kMaxBytes + 1, ' ')).status().message(),
               HasSubstr("got 4097 bytes, want at most 4096"));
