@@ -1,6 +1,6 @@
 # make demo | make test | make bench: each installs what it needs first (deploy/install.sh), then builds.
 SHELL := /bin/bash
-.PHONY: help install build demo test soak fuzz bench format clean
+.PHONY: help install build demo digits-cascade test soak fuzz bench format clean
 .DEFAULT_GOAL := help
 EXAMPLE ?= digits
 $(if $(wildcard examples/$(EXAMPLE)/mesh.yaml),,$(error EXAMPLE: got '$(EXAMPLE)', want one of: $(patsubst examples/%/mesh.yaml,%,$(wildcard examples/*/mesh.yaml))))
@@ -8,6 +8,7 @@ $(if $(wildcard examples/$(EXAMPLE)/mesh.yaml),,$(error EXAMPLE: got '$(EXAMPLE)
 help:
 	@echo "make build                     install what is needed, build build/portico"
 	@echo "make demo [EXAMPLE=…] [ONCE=1] digits: two models split over three nodes; spam: a cascade; breeds: experts"
+	@echo "make digits-cascade            tune and judge the digits cascade, write its tables and plots into docs/"
 	@echo "make test                      all tests, sanitizers, layering; ends with how many passed and failed"
 	@echo "make soak [MINUTES=10]         version flips under full load for so long, 10⁷ calls between nodes (CALLS=…): none fails, memory flat"
 	@echo "make fuzz [TIME=s] [NAME=…]    fuzzers, 60 s each or as said, e.g. make fuzz TIME=3600 NAME=predict_json"
@@ -23,6 +24,9 @@ build: install
 
 demo: build
 	@build/portico_$(EXAMPLE)_demo --folder examples/$(EXAMPLE) --portico build/portico $(if $(ONCE),--once)
+
+digits-cascade: build
+	@examples/digits/cascade/measure.sh build/portico
 
 test: install
 	@tests/tools/run_all.sh

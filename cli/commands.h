@@ -10,6 +10,7 @@ namespace portico {
 /// `exit_code` is set (0 success, 1 failure, with the error on standard error).
 void AddSplitCommand(CLI::App& app, int& exit_code);
 void AddComposeCommand(CLI::App& app, int& exit_code);
+void AddCascadeCommand(CLI::App& app, int& exit_code);
 void AddInspectCommand(CLI::App& app, int& exit_code);
 void AddServeCommand(CLI::App& app, int& exit_code);
 void AddUpCommand(CLI::App& app, int& exit_code);

@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   int exit_code = 0;
   portico::AddSplitCommand(app, exit_code);
   portico::AddComposeCommand(app, exit_code);
+  portico::AddCascadeCommand(app, exit_code);
   portico::AddInspectCommand(app, exit_code);
   portico::AddServeCommand(app, exit_code);
   portico::AddUpCommand(app, exit_code);

@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -31,6 +33,51 @@ DType DTypeFromDescr(absl::string_view descr) {
   return DType::kInvalid;
 }
 
+/// Bytes of each text of "<U12" (UCS-4) or "|S12"; 0 for what is no text. Texts of no bytes, "<U0", have none to read.
+uint64_t TextBytesFromDescr(absl::string_view descr) {
+  uint64_t characters = 0;
+  const bool wide = absl::ConsumePrefix(&descr, "<U");
+  if (!wide && !absl::ConsumePrefix(&descr, "|S")) return 0;
+  if (!absl::SimpleAtoi(descr, &characters) || characters > kMaxBytes) return 0;
+  return wide ? 4 * characters : characters;
+}
+
+void AppendUtf8(uint32_t c, std::string& out) {
+  if (c < 0x80) {
+    out.push_back(static_cast<char>(c));
+    return;
+  }
+  const int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+  constexpr uint32_t kFirst[] = {0, 0xc0, 0xe0, 0xf0};
+  out.push_back(static_cast<char>(kFirst[more] | c >> (6 * more)));
+  for (int i = more; i-- > 0;) out.push_back(static_cast<char>(0x80 | (c >> (6 * i) & 0x3f)));
+}
+
+/// Texts of `size` bytes each, filled up with zeros.
+absl::StatusOr<Tensor> ReadText(absl::string_view data, uint64_t size, bool wide, Shape shape) {
+  std::vector<std::string> texts;
+  for (; !data.empty(); data.remove_prefix(size)) {
+    absl::string_view element = data.substr(0, size);
+    std::string& text = texts.emplace_back();
+    if (!wide) {
+      text = std::string(element.substr(0, element.find_last_not_of('\0') + 1));
+      continue;
+    }
+    size_t zeros = 0;
+    for (; !element.empty(); element.remove_prefix(4)) {
+      uint32_t c = 0;
+      std::memcpy(&c, element.data(), 4);
+      if (c > 0x10ffff || (c >= 0xd800 && c < 0xe000)) {
+        return absl::InvalidArgumentError(absl::StrCat("got character ", c, ", want Unicode"));
+      }
+      zeros = c == 0 ? zeros + 1 : 0;
+      AppendUtf8(c, text);
+    }
+    text.resize(text.size() - zeros);
+  }
+  return Tensor::OfStrings(std::move(shape), absl::MakeConstSpan(texts));
+}
+
 /// What stands behind `'key':` in the header, a dict as Python writes it: {'descr': '<f4', 'fortran_order': False,
 /// 'shape': (2, 3), }.
 absl::string_view After(absl::string_view header, absl::string_view key) {
@@ -54,10 +101,14 @@ bool ParseShape(absl::string_view text, Shape* shape) {
 }  // namespace
 
 absl::StatusOr<Tensor> ReadNpy(const std::string& path) {
-  const auto error = [&path](absl::string_view message) {
-    return absl::InvalidArgumentError(absl::StrCat("array file '", path, "': ", message));
-  };
   ASSIGN_OR_RETURN(const std::string file, ReadFile(path, kMaxBytes));
+  absl::StatusOr<Tensor> array = ParseNpy(file);
+  if (!array.ok()) return WithContext(absl::StrCat("array file '", path, "'"), array.status());
+  return array;
+}
+
+absl::StatusOr<Tensor> ParseNpy(absl::string_view file) {
+  const auto error = [](absl::string_view message) { return absl::InvalidArgumentError(message); };
   if (file.size() < 12 || !absl::StartsWith(file, kMagic))
     return error("got no NumPy array, want what numpy.save() writes");
   // Version 1 gives the header's length in 2 bytes, later ones in 4.
@@ -70,22 +121,27 @@ absl::StatusOr<Tensor> ReadNpy(const std::string& path) {
 
   absl::string_view descr = After(header, "descr");
   if (absl::ConsumePrefix(&descr, "'")) descr = descr.substr(0, descr.find('\''));
-  const DType dtype = DTypeFromDescr(descr);
+  const uint64_t text_bytes = TextBytesFromDescr(descr);
+  const DType dtype = text_bytes > 0 ? DType::kString : DTypeFromDescr(descr);
   if (dtype == DType::kInvalid) {
-    return error(
-        absl::StrCat("got elements '", descr, "', want numbers or booleans, little-endian; convert it by astype()"));
+    return error(absl::StrCat("got elements '", descr,
+                              "', want numbers, booleans or text, little-endian; convert it by astype()"));
   }
   if (!absl::StartsWith(After(header, "fortran_order"), "False")) {
     return error("got Fortran order, want C order; save numpy.ascontiguousarray(x)");
   }
   Shape shape;
   if (!ParseShape(After(header, "shape"), &shape)) return error("got a header without a shape");
-  const absl::string_view data = absl::string_view(file).substr(begin + length);
+  const absl::string_view data = file.substr(begin + length);
   ASSIGN_OR_RETURN(const uint64_t elements, NumElements(shape));
-  if (BytesFor(dtype, elements) != data.size()) {
-    return error(absl::StrCat("got ", data.size(), " bytes of data, want ", BytesFor(dtype, elements), " for ",
-                              DTypeName(dtype), ShapeString(shape)));
+  const uint64_t bytes = text_bytes == 0                     ? BytesFor(dtype, elements)
+                         : elements > kMaxBytes / text_bytes ? kMaxBytes + 1
+                                                             : elements * text_bytes;
+  if (bytes != data.size()) {
+    return error(absl::StrCat("got ", data.size(), " bytes of data, want ", bytes, " for ", DTypeName(dtype),
+                              ShapeString(shape)));
   }
+  if (text_bytes > 0) return ReadText(data, text_bytes, descr[1] == 'U', std::move(shape));
   return Tensor::CopyOf(dtype, std::move(shape), data);
 }
 

@@ -77,18 +77,43 @@ class MeshReader {
   /// The composition `model`, or all of them where it is empty.
   absl::StatusOr<std::vector<std::shared_ptr<const ComposedModel>>> Compose(const YamlNode& root,
                                                                             const std::string& model) {
-    const YamlNode* models = root.Find("models");
-    if (models == nullptr) return root.Error("mesh file: got no 'models', want it; add 'models:'");
-    RETURN_IF_ERROR(ReadModels(*models));
-    if (const YamlNode* external = root.Find("external")) RETURN_IF_ERROR(ReadExternals(*external, &revision_));
+    RETURN_IF_ERROR(ReadModelsAlone(root));
     std::vector<std::shared_ptr<const ComposedModel>> made;
     for (const Revision::Model& one : revision_.models) {
       if (!composer_.Has(one.name) || (!model.empty() && one.name != model)) continue;
       ASSIGN_OR_RETURN(made.emplace_back(), composer_.Make(one.name, revision_));
     }
     if (!made.empty()) return made;
-    return models->Error(absl::StrCat("models: got no composition", model.empty() ? "" : absl::StrCat(" '", model, "'"),
-                                      ", want a model with cascade, experts, sequence or ensemble"));
+    return root.Find("models")->Error(absl::StrCat("models: got no composition",
+                                                   model.empty() ? "" : absl::StrCat(" '", model, "'"),
+                                                   ", want a model with cascade, experts, sequence or ensemble"));
+  }
+
+  /// Reads `models`, of which cascade() and Find() know then.
+  absl::Status ReadModelsAlone(const YamlNode& root) {
+    const YamlNode* models = root.Find("models");
+    if (models == nullptr) return root.Error("mesh file: got no 'models', want it; add 'models:'");
+    RETURN_IF_ERROR(ReadModels(*models));
+    if (const YamlNode* external = root.Find("external")) return ReadExternals(*external, &revision_);
+    return absl::OkStatus();
+  }
+
+  /// Cascade `model`, or the only one where it is empty.
+  absl::StatusOr<Composition> Cascade(const YamlNode& root, const std::string& model) const {
+    std::vector<std::string> names;
+    for (const std::string& name : composer_.Names()) {
+      if (composer_.Get(name)->kind != Composition::Kind::kCascade) continue;
+      if (name == model) return *composer_.Get(name);
+      names.push_back(name);
+    }
+    if (names.size() == 1 && model.empty()) return *composer_.Get(names[0]);
+    return root.Find("models")->Error(
+        absl::StrCat("models: got ", model.empty() ? "no name of a cascade" : absl::StrCat("'", model, "'"),
+                     ", want a model with 'cascade': ", names.empty() ? "there is none" : absl::StrJoin(names, ", ")));
+  }
+
+  absl::StatusOr<Ingredient> Find(const std::string& model, bool whole) {
+    return composer_.FindMember(model, whole, revision_);
   }
 
  private:
@@ -335,6 +360,26 @@ absl::StatusOr<std::vector<std::shared_ptr<const ComposedModel>>> ComposeModels(
   ASSIGN_OR_RETURN(const YamlNode root, ReadYaml(path));
   // Nothing is written: the folder stands for where it would be.
   return MeshReader(path, packages, "composed").Compose(root, model);
+}
+
+namespace {
+
+/// What a CascadeSource shares.
+struct CascadeFile {
+  explicit CascadeFile(const std::string& path) : reader(path, packages, "composed") {}
+  PackageReader packages;
+  MeshReader reader;
+};
+
+}  // namespace
+
+absl::StatusOr<CascadeSource> ReadCascade(const std::string& path, const std::string& model) {
+  const auto file = std::make_shared<CascadeFile>(path);
+  ASSIGN_OR_RETURN(const YamlNode root, ReadYaml(path));
+  RETURN_IF_ERROR(file->reader.ReadModelsAlone(root));
+  ASSIGN_OR_RETURN(Composition cascade, file->reader.Cascade(root, model));
+  return CascadeSource{std::make_shared<const Composition>(std::move(cascade)),
+                       [file](const std::string& name, bool whole) { return file->reader.Find(name, whole); }};
 }
 
 }  // namespace portico

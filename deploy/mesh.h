@@ -32,4 +32,13 @@ absl::StatusOr<MeshFile> ReadMeshFile(const std::string& path, PackageReader* pa
 absl::StatusOr<std::vector<std::shared_ptr<const ComposedModel>>> ComposeModels(const std::string& path,
                                                                                 const std::string& model);
 
+/// A cascade of a mesh file, and how to look up what it is made of. A value; copies share what was read.
+struct CascadeSource {
+  std::shared_ptr<const Composition> cascade;
+  FindIngredient find;
+};
+/// Reads cascade `model` of the mesh file, or its only one where that is empty; it is held against its members when it
+/// is bound, not here. Looks at `models` alone. INVALID_ARGUMENT with the file's cascades where there is none.
+absl::StatusOr<CascadeSource> ReadCascade(const std::string& path, const std::string& model);
+
 }  // namespace portico

@@ -83,6 +83,22 @@ absl::StatusOr<Ingredient> MeshComposer::Find(const std::string& model, bool who
   return ingredient;
 }
 
+const Composition* MeshComposer::Get(const std::string& name) const {
+  const auto found = compositions_.find(name);
+  return found == compositions_.end() ? nullptr : &found->second;
+}
+
+std::vector<std::string> MeshComposer::Names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, composition] : compositions_) names.push_back(name);
+  return names;
+}
+
+absl::StatusOr<Ingredient> MeshComposer::FindMember(const std::string& model, bool whole, const Revision& revision) {
+  if (Has(model)) RETURN_IF_ERROR(Make(model, revision).status());
+  return Find(model, whole, revision);
+}
+
 absl::Status MeshComposer::WriteAll(const Revision& revision) {
   for (const auto& [name, composition] : compositions_) {
     ASSIGN_OR_RETURN(const auto made, Make(name, revision));

@@ -4,6 +4,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -28,6 +29,14 @@ class MeshComposer {
   /// The composition `name` of models of `revision`, made once. INVALID_ARGUMENT with file and line, for compositions
   /// that are made of each other too.
   absl::StatusOr<std::shared_ptr<const ComposedModel>> Make(const std::string& name, const Revision& revision);
+
+  /// What was read of it; null: no composition of that name was.
+  const Composition* Get(const std::string& name) const;
+  /// Names of all, sorted.
+  std::vector<std::string> Names() const;
+
+  /// A model as one that compositions are made of: of `revision`, or a composition itself, which is made first.
+  absl::StatusOr<Ingredient> FindMember(const std::string& model, bool whole, const Revision& revision);
 
   /// Makes all, and writes each below its path in `revision`, where the highest version there is another one, as the
   /// next version. What is there already stays, for revisions that serve it.

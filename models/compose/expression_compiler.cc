@@ -78,7 +78,7 @@ DType TypeFor(DType dtype) {
 }
 
 /// What is asked of an expression.
-enum class Wanted { kCondition, kMargin, kNumber };
+enum class Wanted { kCondition, kMargin, kNumber, kValue };
 
 /// The margin of what is so, whatever comes; that of what is not is as far below 0.
 constexpr float kCertain = 1e30F;
@@ -89,7 +89,7 @@ class Compiler {
   Compiler(const Expression& expression, absl::Span<const TensorSpec> outputs, OpWriter& ops, Wanted wanted)
       : expression_(expression), outputs_(outputs), ops_(ops), wanted_(wanted) {}
 
-  absl::StatusOr<std::string> Run() {
+  absl::StatusOr<RowValue> Run() {
     for (const Term& term : expression_.terms) {
       ASSIGN_OR_RETURN(Value value, Compile(term));
       if (wanted_ == Wanted::kMargin && value.dtype == DType::kBool) value.margin = Margin(term, value);
@@ -103,7 +103,13 @@ class Compiler {
                                    absl::StrCat("got ", Describe(whole), ", want one number per row of the outputs (",
                                                 Names(), ")"));
       }
-      return ops_.Squeeze(ops_.Cast(whole.tensor, DType::kFloat), 1);
+      return RowValue{ops_.Squeeze(ops_.Cast(whole.tensor, DType::kFloat), 1), DType::kFloat};
+    }
+    if (wanted_ == Wanted::kValue) {
+      if (whole.form == Form::kOnePerRow) return RowValue{ops_.Squeeze(whole.tensor, 1), whole.dtype};
+      return expression_.ErrorAt(position,
+                                 absl::StrCat("got ", Describe(whole), ", want one value per row of the outputs (",
+                                              Names(), "), as in 'x[0]', 'argmax(x)' or 'x > 0.5'"));
     }
     if (whole.form == Form::kConstant) {
       return expression_.ErrorAt(
@@ -113,19 +119,8 @@ class Compiler {
       return expression_.ErrorAt(position, absl::StrCat("got ", Describe(whole),
                                                         ", want one truth value per row; compare it, as in 'x > 0.5'"));
     }
-    return ops_.Squeeze(wanted_ == Wanted::kMargin ? whole.margin : whole.tensor, 1);
-  }
-
-  absl::StatusOr<RowValue> RunRowValue() {
-    for (const Term& term : expression_.terms) {
-      ASSIGN_OR_RETURN(Value value, Compile(term));
-      values_.push_back(std::move(value));
-    }
-    const Value& whole = values_.back();
-    if (whole.form == Form::kOnePerRow) return RowValue{ops_.Squeeze(whole.tensor, 1), whole.dtype};
-    return expression_.ErrorAt(expression_.terms.back().position,
-                               absl::StrCat("got ", Describe(whole), ", want one value per row of the outputs (",
-                                            Names(), "), as in 'x[0]', 'argmax(x)' or 'x > 0.5'"));
+    if (wanted_ == Wanted::kMargin) return RowValue{ops_.Squeeze(whole.margin, 1), DType::kFloat};
+    return RowValue{ops_.Squeeze(whole.tensor, 1), DType::kBool};
   }
 
  private:
@@ -488,22 +483,25 @@ class Compiler {
 
 absl::StatusOr<std::string> CompileExpression(const Expression& expression, absl::Span<const TensorSpec> outputs,
                                               OpWriter& ops) {
-  return Compiler(expression, outputs, ops, Wanted::kCondition).Run();
+  ASSIGN_OR_RETURN(RowValue condition, Compiler(expression, outputs, ops, Wanted::kCondition).Run());
+  return std::move(condition.tensor);
 }
 
 absl::StatusOr<std::string> CompileMargin(const Expression& condition, absl::Span<const TensorSpec> outputs,
                                           OpWriter& ops) {
-  return Compiler(condition, outputs, ops, Wanted::kMargin).Run();
+  ASSIGN_OR_RETURN(RowValue margin, Compiler(condition, outputs, ops, Wanted::kMargin).Run());
+  return std::move(margin.tensor);
 }
 
 absl::StatusOr<std::string> CompileNumber(const Expression& expression, absl::Span<const TensorSpec> outputs,
                                           OpWriter& ops) {
-  return Compiler(expression, outputs, ops, Wanted::kNumber).Run();
+  ASSIGN_OR_RETURN(RowValue number, Compiler(expression, outputs, ops, Wanted::kNumber).Run());
+  return std::move(number.tensor);
 }
 
 absl::StatusOr<RowValue> CompileRowValue(const Expression& expression, absl::Span<const TensorSpec> outputs,
                                          OpWriter& ops) {
-  return Compiler(expression, outputs, ops).RunRowValue();
+  return Compiler(expression, outputs, ops, Wanted::kValue).Run();
 }
 
 absl::Status CheckExpression(const Expression& expression, absl::Span<const TensorSpec> outputs, int64_t opset) {

@@ -9,6 +9,7 @@ namespace portico {
 namespace {
 
 using ::testing::HasSubstr;
+using namespace std::string_literals;
 
 /// What numpy.save() writes, format 1.
 std::string Npy(absl::string_view header, absl::string_view data) {
@@ -41,6 +42,22 @@ TEST_F(NpyTest, ReadsScalarsAndOneDimension) {
       Shape({3}));
 }
 
+TEST_F(NpyTest, ReadsText) {
+  const std::u32string wide = U"gr\u00f6\u00dfe\U0001f600\0\0"s + U"ab\0\0\0\0\0\0"s;
+  const absl::string_view data(reinterpret_cast<const char*>(wide.data()), wide.size() * 4);
+  const auto unicode = Read(Npy("{'descr': '<U8', 'fortran_order': False, 'shape': (2, 1), }\n", data));
+  ASSERT_TRUE(unicode.ok()) << unicode.status();
+  EXPECT_EQ(unicode->shape(), Shape({2, 1}));
+  EXPECT_EQ(unicode->StringAt(0), "gr\u00f6\u00dfe\U0001f600");
+  EXPECT_EQ(unicode->StringAt(1), "ab");
+  const auto bytes =
+      Read(Npy("{'descr': '|S3', 'fortran_order': False, 'shape': (3,), }\n", absl::string_view("ab\0\0\0\0xyz", 9)));
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_EQ(bytes->StringAt(0), "ab");
+  EXPECT_EQ(bytes->StringAt(1), "");
+  EXPECT_EQ(bytes->StringAt(2), "xyz");
+}
+
 TEST_F(NpyTest, RefusesWhatIsWrong) {
   const struct {
     std::string file;
@@ -55,6 +72,9 @@ TEST_F(NpyTest, RefusesWhatIsWrong) {
       {Npy("{'descr': '<f4', 'fortran_order': False, }", "abcd"), "got a header without a shape"},
       {Npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", "abcd"),
        "got 4 bytes of data, want 8 for float32[2]"},
+      {Npy("{'descr': '<U2', 'fortran_order': False, 'shape': (2,), }", "abcd"), "got 4 bytes of data, want 16"},
+      {Npy("{'descr': '<U1', 'fortran_order': False, 'shape': (1,), }", "\xff\xff\xff\xff"), "want Unicode"},
+      {Npy("{'descr': '<U9999999999999', 'fortran_order': False, 'shape': (1,), }", "abcd"), "got elements '<U9"},
       {Npy("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 99999999999), }", "abcd"), ""},
   };
   for (const auto& test : cases) {
