@@ -1,5 +1,9 @@
 #include "examples/mesh_cost.h"
 
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -10,15 +14,32 @@
 
 namespace portico::examples {
 
+namespace {
+
+constexpr int kCallers = 4;
+
+}  // namespace
+
 absl::StatusOr<double> CpuMicrosPerRow(const MeshChild& mesh, int64_t rows, absl::FunctionRef<absl::Status()> ask) {
   // The first round finds caches cold.
   RETURN_IF_ERROR(ask());
   ASSIGN_OR_RETURN(const double before, mesh.CpuSeconds());
   const absl::Time end = absl::Now() + absl::Seconds(1);
-  int64_t asked = 0;
-  for (; asked == 0 || absl::Now() < end; asked += rows) RETURN_IF_ERROR(ask());
+  std::atomic<int64_t> asked{0};
+  std::vector<absl::Status> failures(kCallers);
+  std::vector<std::thread> callers;
+  for (absl::Status& failure : failures) {
+    callers.emplace_back([&asked, &failure, ask, rows, end] {
+      do {
+        failure = ask();
+        asked += rows;
+      } while (failure.ok() && absl::Now() < end);
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  for (const absl::Status& failure : failures) RETURN_IF_ERROR(failure);
   ASSIGN_OR_RETURN(const double after, mesh.CpuSeconds());
-  return (after - before) * 1e6 / static_cast<double>(asked);
+  return (after - before) * 1e6 / static_cast<double>(asked.load());
 }
 
 absl::StatusOr<double> CounterSum(const std::string& http, const std::string& name, const std::string& label) {
