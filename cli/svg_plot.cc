@@ -21,6 +21,7 @@ constexpr double kCharacter = 6.6, kLineHeight = 15;
 /// Colours of either background: by its media query, since an image has no page around it.
 constexpr char kStyle[] =
     "  <style>\n"
+    "    .back { fill: #ffffff; }\n"
     "    text { font: 12px Helvetica, Arial, sans-serif; fill: #24303c; }\n"
     "    .title { font-size: 15px; font-weight: bold; }\n"
     "    .axis { stroke: #5b6b7b; fill: none; } .grid { stroke: #8896a4; stroke-opacity: 0.25; }\n"
@@ -28,7 +29,8 @@ constexpr char kStyle[] =
     "    .c0 { stroke: #2b6cb0; } .c1 { stroke: #c05621; } .c2 { stroke: #2f855a; } .c3 { stroke: #6b46c1; }\n"
     "    .mark { fill: #b83280; }\n"
     "    @media (prefers-color-scheme: dark) {\n"
-    "      text { fill: #d8e0e8; } .axis, .halo { stroke: #94a3b3; } .mark { fill: #f687b3; }\n"
+    "      .back { fill: #161b22; } text { fill: #d8e0e8; } .axis, .halo { stroke: #94a3b3; } .mark { fill: #f687b3; "
+    "}\n"
     "      .c0 { stroke: #63b3ed; } .c1 { stroke: #f6ad55; } .c2 { stroke: #68d391; } .c3 { stroke: #b794f4; }\n"
     "    }\n"
     "  </style>\n";
@@ -83,8 +85,8 @@ class Drawing {
   std::string Print() {
     absl::StrAppendFormat(&out_,
                           "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %g %g\" role=\"img\">\n"
-                          "  <title>%s</title>\n%s",
-                          kWidth, kHeight, Escaped(plot_.title), kStyle);
+                          "  <title>%s</title>\n%s  <rect class=\"back\" width=\"%g\" height=\"%g\" rx=\"6\"/>\n",
+                          kWidth, kHeight, Escaped(plot_.title), kStyle, kWidth, kHeight);
     Text(kLeft, 24, "start", plot_.title, "title");
     Text(kLeft, 43, "start", plot_.subtitle);
     Axes();

@@ -7,7 +7,8 @@
 namespace portico {
 
 /// A small plot of lines and single points over two numbers, as an SVG that browsers and GitHub show on light and dark
-/// backgrounds alike: no script, no font of its own, nothing behind it. A value.
+/// backgrounds alike: it has a background of its own, which follows the viewer's colour scheme. No script, no fonts. A
+/// value.
 struct SvgPlot {
   struct Line {
     /// In the legend.

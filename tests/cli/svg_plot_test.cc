@@ -31,8 +31,9 @@ SvgPlot Some() {
 TEST(SvgPlot, HasTitleAxesLinesAndMarks) {
   const std::string svg = Some().Print();
   EXPECT_THAT(svg, HasSubstr("<title>Spam &amp; &quot;ham&quot; &lt;b&gt;</title>"));
-  for (const char* text : {">rows escalated, %<", ">agreement, %<", ">trigger alone<", ">chosen here<",
-                           ">margin(p) &lt; 0.5<", ">entropy<", ">0<", ">100<", "prefers-color-scheme: dark"}) {
+  for (const char* text :
+       {">rows escalated, %<", ">agreement, %<", ">trigger alone<", ">chosen here<", ">margin(p) &lt; 0.5<",
+        ">entropy<", ">0<", ">100<", "prefers-color-scheme: dark", "<rect class=\"back\""}) {
     EXPECT_THAT(svg, HasSubstr(text));
   }
   EXPECT_EQ(Count(svg, "<circle class=\"mark\""), 2u);
