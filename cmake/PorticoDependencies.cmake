@@ -19,6 +19,9 @@ find_package(ONNX CONFIG QUIET)
 find_package(GTest CONFIG REQUIRED)
 find_package(benchmark CONFIG REQUIRED)
 pkg_check_modules(ZMQ REQUIRED IMPORTED_TARGET libzmq)
+pkg_check_modules(ISAL REQUIRED IMPORTED_TARGET libisal)
+# Header only.
+find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
 
 # libonnx-dev: only the protobuf classes of ONNX models.
 add_library(portico_onnx INTERFACE)

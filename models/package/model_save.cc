@@ -3,9 +3,9 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "base/atomic_file.h"
 #include "base/status_macros.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
-#include "models/package/atomic_file.h"
 #include "models/package/model.h"
 #include "models/package/tensor_proto.h"
 #include "onnx/onnx_pb.h"

@@ -1,7 +1,7 @@
 #include <filesystem>
 
+#include "base/atomic_file.h"
 #include "gtest/gtest.h"
-#include "models/package/atomic_file.h"
 #include "models/package/model.h"
 #include "tests/testing/model_builder.h"
 #include "tests/testing/temp_folder.h"

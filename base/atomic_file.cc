@@ -1,4 +1,4 @@
-#include "models/package/atomic_file.h"
+#include "base/atomic_file.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -35,7 +35,7 @@ AtomicFile::~AtomicFile() {
 absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& path) {
   static std::atomic<uint64_t> sequence{0};
   std::string temporary = absl::StrCat(path, ".tmp.", getpid(), ".", sequence.fetch_add(1));
-  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  const int fd = open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (fd < 0) return ErrnoStatus(errno, "create", temporary);
   return AtomicFile(path, std::move(temporary), fd);
 }
@@ -56,6 +56,39 @@ absl::StatusOr<uint64_t> AtomicFile::Align(uint64_t alignment) {
   PORTICO_CHECK(alignment > 0 && alignment <= sizeof(kZeros));
   RETURN_IF_ERROR(Append({kZeros, static_cast<size_t>((alignment - size_ % alignment) % alignment)}));
   return size_;
+}
+
+absl::StatusOr<uint64_t> AtomicFile::Skip(uint64_t alignment) {
+  PORTICO_CHECK(alignment > 0);
+  const uint64_t to = (size_ + alignment - 1) / alignment * alignment;
+  if (lseek(fd_, static_cast<off_t>(to), SEEK_SET) < 0) return ErrnoStatus(errno, "seek in", temporary_);
+  return size_ = to;
+}
+
+absl::Status AtomicFile::WriteAt(uint64_t offset, absl::string_view bytes) {
+  PORTICO_CHECK(offset <= size_ && bytes.size() <= size_ - offset);
+  while (!bytes.empty()) {
+    const ssize_t wrote = pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) return ErrnoStatus(errno, "write", temporary_);
+    bytes.remove_prefix(static_cast<size_t>(wrote));
+    offset += static_cast<uint64_t>(wrote);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AtomicFile::ReadAt(uint64_t offset, char* to, size_t bytes) const {
+  PORTICO_CHECK(offset <= size_ && bytes <= size_ - offset);
+  while (bytes > 0) {
+    const ssize_t got = pread(fd_, to, bytes, static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoStatus(errno, "read", temporary_);
+    if (got == 0) return absl::DataLossError(absl::StrCat("file '", temporary_, "': ends at ", offset));
+    to += got;
+    offset += static_cast<uint64_t>(got);
+    bytes -= static_cast<size_t>(got);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status AtomicFile::Commit() {

@@ -19,8 +19,19 @@ class AtomicFile {
   absl::Status Append(absl::string_view bytes);
   /// Zeros up to the next multiple of `alignment` (at most 4096). Returns the position reached.
   absl::StatusOr<uint64_t> Align(uint64_t alignment);
+  /// Leaves a hole, which reads as zeros and takes no room, up to the next multiple of `alignment`. Returns the
+  /// position reached. What is appended last must be more than a hole.
+  absl::StatusOr<uint64_t> Skip(uint64_t alignment);
+  /// Writes over what stands at `offset`. REQUIRES: that much was appended, or skipped.
+  absl::Status WriteAt(uint64_t offset, absl::string_view bytes);
+  /// Reads what was written before. REQUIRES: as for WriteAt().
+  absl::Status ReadAt(uint64_t offset, char* to, size_t bytes) const;
   /// Syncs file and folder; last.
   absl::Status Commit();
+  /// Bytes appended so far.
+  uint64_t size() const { return size_; }
+  /// What it will be called.
+  const std::string& path() const { return path_; }
 
  private:
   AtomicFile(std::string path, std::string temporary, int fd);

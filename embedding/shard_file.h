@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "embedding/block_verifier.h"
+#include "embedding/shard_layout.h"
+#include "embedding/table.h"
+
+namespace portico {
+
+/// A shard file, open for lookups. Opening reads the superblocks and the directory, so that the first answer comes at
+/// once whatever the size; rows come by mapping the file, and each block is verified when it is first wanted.
+/// Thread-safe.
+class ShardFile {
+ public:
+  struct Options {
+    /// Reads the whole file into memory of its own, on huge pages where the kernel has them, instead of mapping it:
+    /// lookups are half as fast again, opening takes as long as reading, and all of it stays in memory.
+    bool in_memory = false;
+    const RowKernels* kernels = &RowKernels::Best();
+  };
+
+  /// NOT_FOUND, INVALID_ARGUMENT (no shard file), DATA_LOSS (damaged, of another length): names the file.
+  static absl::StatusOr<std::unique_ptr<ShardFile>> Open(const std::string& path, const Options& options);
+  static absl::StatusOr<std::unique_ptr<ShardFile>> Open(const std::string& path) { return Open(path, Options()); }
+  ~ShardFile();
+  ShardFile(const ShardFile&) = delete;
+  ShardFile& operator=(const ShardFile&) = delete;
+
+  const std::string& path() const { return path_; }
+  const ShardLayout& layout() const { return layout_; }
+  const BlockVerifier& blocks() const { return *verifier_; }
+  const std::vector<std::unique_ptr<EmbeddingTable>>& tables() const { return tables_; }
+  /// Null where there is none of that name.
+  const EmbeddingTable* Find(absl::string_view name) const;
+
+  /// Verifies whatever was not verified yet, block by block; the first error, when all were looked at. `go_on` is asked
+  /// in front of each block with the number of those done; CANCELLED where it says no.
+  absl::Status Verify(const std::function<bool(uint64_t done)>& go_on) const;
+
+ private:
+  ShardFile(std::string path, ShardLayout layout, int fd, char* begin, const Options& options);
+
+  const std::string path_;
+  const ShardLayout layout_;
+  /// -1 for a copy in memory.
+  const int fd_;
+  char* const begin_;
+  std::unique_ptr<BlockVerifier> verifier_;
+  std::vector<std::unique_ptr<EmbeddingTable>> tables_;
+};
+
+/// Only what it is made of, which opening checks.
+absl::StatusOr<ShardLayout> ReadShardLayout(int fd, const std::string& path);
+
+}  // namespace portico

@@ -1,0 +1,269 @@
+#include "embedding/shard_writer.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/file.h"
+#include "base/status_macros.h"
+#include "embedding/crc32c.h"
+#include "embedding/id_hash.h"
+
+namespace portico {
+namespace {
+
+constexpr uint64_t kBlock = ShardLayout::kBlockBytes;
+/// Written at a time.
+constexpr size_t kWriteBytes = 16 * kBlock;
+
+absl::Status ReadTemporary(int fd, const std::string& folder, uint64_t offset, char* to, size_t bytes) {
+  while (bytes > 0) {
+    const ssize_t got = pread(fd, to, bytes, static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoStatus(errno, "read a temporary file in", folder);
+    if (got == 0) return absl::DataLossError(absl::StrCat("temporary file in '", folder, "': ends at ", offset));
+    to += got;
+    offset += static_cast<uint64_t>(got);
+    bytes -= static_cast<size_t>(got);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ShardWriter>> ShardWriter::Create(const std::string& path, const Options& options) {
+  if (options.shard >= options.shards) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("shard file '", path, "': got shard ", options.shard, " of ", options.shards));
+  }
+  ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
+  // The superblocks come last; zeros until then.
+  RETURN_IF_ERROR(file.Append(std::string(2 * ShardLayout::kSuperblockBytes, '\0')));
+  RETURN_IF_ERROR(file.Skip(ShardLayout::kSectionAlignment).status());
+  return std::unique_ptr<ShardWriter>(new ShardWriter(std::move(file), options));
+}
+
+ShardWriter::ShardWriter(AtomicFile file, const Options& options)
+    : file_(std::move(file)), options_(options), folder_([this] {
+        const std::string parent = std::filesystem::path(file_.path()).parent_path().string();
+        return parent.empty() ? std::string(".") : parent;
+      }()) {
+  layout_.shard = options.shard;
+  layout_.shards = options.shards;
+}
+
+ShardWriter::~ShardWriter() {
+  if (strings_fd_ >= 0) close(strings_fd_);
+}
+
+absl::Status ShardWriter::BeginSection(ShardLayout::Section* section) {
+  RETURN_IF_ERROR(file_.Skip(ShardLayout::kSectionAlignment).status());
+  section->offset = file_.size();
+  checksums_.resize(section->first_block());
+  section_bytes_ = 0;
+  return absl::OkStatus();
+}
+
+absl::Status ShardWriter::Append(absl::string_view bytes) {
+  section_bytes_ += bytes.size();
+  buffer_.append(bytes.data(), bytes.size());
+  return buffer_.size() >= kWriteBytes ? WriteBlocks(buffer_.size() / kBlock * kBlock) : absl::OkStatus();
+}
+
+absl::Status ShardWriter::WriteBlocks(size_t bytes) {
+  const absl::string_view whole = absl::string_view(buffer_).substr(0, bytes);
+  for (size_t at = 0; at < bytes; at += kBlock) checksums_.push_back(Crc32c(whole.substr(at, kBlock)));
+  RETURN_IF_ERROR(file_.Append(whole));
+  buffer_.erase(0, bytes);
+  return absl::OkStatus();
+}
+
+absl::Status ShardWriter::EndSection(ShardLayout::Section* section) {
+  section->bytes = section_bytes_;
+  buffer_.resize((buffer_.size() + kBlock - 1) / kBlock * kBlock);
+  return WriteBlocks(buffer_.size());
+}
+
+absl::Status ShardWriter::BeginTable(TableSpec spec) {
+  PORTICO_CHECK(!table_.has_value());
+  RETURN_IF_ERROR(spec.Validate());
+  for (const ShardLayout::Table& other : layout_.tables) {
+    if (other.spec.name == spec.name)
+      return absl::AlreadyExistsError(absl::StrCat("table '", spec.name, "': got it twice"));
+  }
+  table_.emplace();
+  table_->stride = RowStride(spec);
+  table_->spec = std::move(spec);
+  row_.assign(table_->stride, '\0');
+  strings_bytes_ = 0;
+  if (table_->spec.id_kind != IdKind::kDense) {
+    index_ =
+        std::make_unique<IndexBuilder>(IndexBuilder::Options{.folder = folder_, .memory_bytes = options_.memory_bytes});
+  }
+  if (table_->spec.id_kind == IdKind::kString) {
+    strings_fd_ = open(folder_.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (strings_fd_ < 0) return ErrnoStatus(errno, "create a temporary file in", folder_);
+  }
+  return BeginSection(&table_->rows);
+}
+
+absl::Status ShardWriter::CheckRows(const Rows& rows) const {
+  const TableSpec& spec = table_->spec;
+  const auto wrong = [&spec](const auto&... parts) {
+    return absl::InvalidArgumentError(absl::StrCat("table '", spec.name, "': ", parts...));
+  };
+  if (rows.values.size() % spec.dim != 0)
+    return wrong("got ", rows.values.size(), " values, want a multiple of ", spec.dim);
+  const size_t count = rows.values.size() / spec.dim;
+  const size_t ids = spec.id_kind == IdKind::kSparse ? count : 0;
+  const size_t strings = spec.id_kind == IdKind::kString ? count : 0;
+  if (rows.ids.size() != ids || rows.strings.size() != strings) {
+    return wrong("got ", rows.ids.size(), " numbers and ", rows.strings.size(), " strings as ids of ", count,
+                 " rows, want ", ids, " and ", strings);
+  }
+  if (count > kMaxTableRows - table_->row_count)
+    return wrong("got more than ", kMaxTableRows, " rows, want them in more shards");
+  for (const absl::string_view id : rows.strings) {
+    if (id.empty() || id.size() > kMaxIdBytes)
+      return wrong("got an id of ", id.size(), " bytes, want 1 to ", kMaxIdBytes);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ShardWriter::Add(const Rows& rows) {
+  PORTICO_CHECK(table_.has_value());
+  RETURN_IF_ERROR(CheckRows(rows));
+  const TableSpec& spec = table_->spec;
+  const size_t head = RowHeadBytes(spec.id_kind);
+  for (size_t i = 0; i < rows.values.size() / spec.dim; ++i) {
+    const auto row = static_cast<uint32_t>(table_->row_count);
+    if (spec.id_kind == IdKind::kSparse) {
+      const auto id = static_cast<uint64_t>(rows.ids[i]);
+      std::memcpy(row_.data(), &id, sizeof(id));
+      RETURN_IF_ERROR(index_->Add(HashId(id, spec.seed), row));
+    } else if (spec.id_kind == IdKind::kString) {
+      const absl::string_view id = rows.strings[i];
+      const uint64_t words[2] = {HashId(id, spec.seed), StringPlace(strings_bytes_, id.size())};
+      std::memcpy(row_.data(), words, sizeof(words));
+      RETURN_IF_ERROR(AppendString(id));
+      RETURN_IF_ERROR(index_->Add(words[0], row));
+    }
+    const absl::Status encoded =
+        EncodeRow(*options_.kernels, spec.row_type, rows.values.subspan(i * spec.dim, spec.dim), row_.data() + head);
+    if (!encoded.ok()) return WithContext(absl::StrCat("table '", spec.name, "', row ", row), encoded);
+    RETURN_IF_ERROR(Append(row_));
+    ++table_->row_count;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ShardWriter::AppendString(absl::string_view id) {
+  if (id.size() > kMaxStringBytes - strings_bytes_) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("table '", table_->spec.name, "': got more than ", kMaxStringBytes, " bytes of ids"));
+  }
+  strings_bytes_ += id.size();
+  strings_buffer_.append(id.data(), id.size());
+  return strings_buffer_.size() >= kWriteBytes ? FlushStrings() : absl::OkStatus();
+}
+
+absl::Status ShardWriter::FlushStrings() {
+  absl::string_view left = strings_buffer_;
+  while (!left.empty()) {
+    const ssize_t wrote = write(strings_fd_, left.data(), left.size());
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) return ErrnoStatus(errno, "write a temporary file in", folder_);
+    left.remove_prefix(static_cast<size_t>(wrote));
+  }
+  strings_buffer_.clear();
+  return absl::OkStatus();
+}
+
+absl::Status ShardWriter::EndTable() {
+  PORTICO_CHECK(table_.has_value());
+  RETURN_IF_ERROR(EndSection(&table_->rows));
+  if (table_->spec.id_kind == IdKind::kString) {
+    RETURN_IF_ERROR(FlushStrings());
+    RETURN_IF_ERROR(WriteStrings());
+  }
+  if (index_ != nullptr) RETURN_IF_ERROR(WriteIndex());
+  if (strings_fd_ >= 0) close(std::exchange(strings_fd_, -1));
+  layout_.tables.push_back(*std::exchange(table_, std::nullopt));
+  return absl::OkStatus();
+}
+
+absl::Status ShardWriter::WriteIndex() {
+  RETURN_IF_ERROR(BeginSection(&table_->index));
+  const auto sink = [this](absl::Span<const IndexBucket> buckets) {
+    return Append({reinterpret_cast<const char*>(buckets.data()), buckets.size() * sizeof(IndexBucket)});
+  };
+  RETURN_IF_ERROR(index_->Finish(sink, [this](uint32_t row, uint32_t other) { return CheckSameHash(row, other); }));
+  index_ = nullptr;
+  return EndSection(&table_->index);
+}
+
+absl::Status ShardWriter::WriteStrings() {
+  RETURN_IF_ERROR(BeginSection(&table_->strings));
+  std::string piece;
+  for (uint64_t at = 0; at < strings_bytes_; at += piece.size()) {
+    piece.resize(std::min<uint64_t>(kWriteBytes, strings_bytes_ - at));
+    RETURN_IF_ERROR(ReadTemporary(strings_fd_, folder_, at, piece.data(), piece.size()));
+    RETURN_IF_ERROR(Append(piece));
+  }
+  return EndSection(&table_->strings);
+}
+
+absl::StatusOr<std::string> ShardWriter::IdOf(uint32_t row) const {
+  uint64_t head[2] = {};
+  RETURN_IF_ERROR(file_.ReadAt(table_->rows.offset + row * table_->stride, reinterpret_cast<char*>(head),
+                               RowHeadBytes(table_->spec.id_kind)));
+  if (table_->spec.id_kind == IdKind::kSparse) return absl::StrCat(static_cast<int64_t>(head[0]));
+  std::string id(head[1] & 0xffff, '\0');
+  RETURN_IF_ERROR(ReadTemporary(strings_fd_, folder_, head[1] >> 16, id.data(), id.size()));
+  return id;
+}
+
+absl::Status ShardWriter::CheckSameHash(uint32_t row, uint32_t other) const {
+  ASSIGN_OR_RETURN(const std::string id, IdOf(row));
+  ASSIGN_OR_RETURN(const std::string other_id, IdOf(other));
+  if (id != other_id) return absl::OkStatus();
+  return absl::AlreadyExistsError(absl::StrCat("table '", table_->spec.name, "': got id '", id, "' twice, in rows ",
+                                               row, " and ", other, ", want each id once"));
+}
+
+absl::Status ShardWriter::WriteChecksums() {
+  RETURN_IF_ERROR(BeginSection(&layout_.checksums));
+  // One for each block in front of them, holes included.
+  std::string bytes(checksums_.size() * sizeof(uint32_t), '\0');
+  std::memcpy(bytes.data(), checksums_.data(), bytes.size());
+  bytes.resize((bytes.size() + kBlock - 1) / kBlock * kBlock);
+  checksums_.clear();
+  for (size_t at = 0; at < bytes.size(); at += kBlock) {
+    layout_.roots.push_back(Crc32c(absl::string_view(bytes).substr(at, kBlock)));
+  }
+  layout_.checksums.bytes = bytes.size();
+  return file_.Append(bytes);
+}
+
+absl::Status ShardWriter::Commit() {
+  PORTICO_CHECK(!table_.has_value());
+  RETURN_IF_ERROR(WriteChecksums());
+  const std::string directory = EncodeDirectory(layout_);
+  Superblock block;
+  block.directory = {file_.size(), directory.size()};
+  block.directory_crc = Crc32c(directory);
+  RETURN_IF_ERROR(file_.Append(directory));
+  block.file_bytes = file_.size();
+  const std::string bytes = block.Encode();
+  RETURN_IF_ERROR(file_.WriteAt(0, bytes + bytes));
+  return file_.Commit();
+}
+
+}  // namespace portico

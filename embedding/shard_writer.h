@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "base/atomic_file.h"
+#include "embedding/index_builder.h"
+#include "embedding/row_kernels.h"
+#include "embedding/shard_layout.h"
+
+namespace portico {
+
+/// Writes a shard file table by table, row by row, in bounded memory (and 64 MB of checksums for each terabyte). The
+/// file appears under its name whole, with Commit(), or not at all. After an error nothing more may be called. For one
+/// thread.
+///
+///   ASSIGN_OR_RETURN(auto writer, ShardWriter::Create("users.shard", {}));
+///   RETURN_IF_ERROR(writer->BeginTable({.name = "users", .dim = 64, .id_kind = IdKind::kSparse}));
+///   for (...) RETURN_IF_ERROR(writer->Add({.ids = ids, .values = values}));
+///   RETURN_IF_ERROR(writer->EndTable());
+///   RETURN_IF_ERROR(writer->Commit());
+class ShardWriter {
+ public:
+  struct Options {
+    uint32_t shard = 0;
+    uint32_t shards = 1;
+    /// Of ids that wait for their index; beyond, they go to a file without a name beside the shard's.
+    size_t memory_bytes = size_t{256} << 20;
+    const RowKernels* kernels = &RowKernels::Best();
+  };
+  /// Rows of a table: values of `dim` numbers each, and the ids as the table has them: none where dense.
+  struct Rows {
+    absl::Span<const int64_t> ids;
+    absl::Span<const absl::string_view> strings;
+    absl::Span<const float> values;
+  };
+
+  static absl::StatusOr<std::unique_ptr<ShardWriter>> Create(const std::string& path, const Options& options);
+  ~ShardWriter();
+
+  absl::Status BeginTable(TableSpec spec);
+  /// INVALID_ARGUMENT names the row whose values are not finite or do not fit the row type.
+  absl::Status Add(const Rows& rows);
+  /// ALREADY_EXISTS for an id that came twice.
+  absl::Status EndTable();
+  /// Puts the file in place. REQUIRES: no table is open.
+  absl::Status Commit();
+
+  uint64_t bytes() const { return file_.size() + buffer_.size(); }
+
+ private:
+  ShardWriter(AtomicFile file, const Options& options);
+
+  absl::Status BeginSection(ShardLayout::Section* section);
+  absl::Status Append(absl::string_view bytes);
+  absl::Status EndSection(ShardLayout::Section* section);
+  /// Writes the first `bytes` of the buffer, whole blocks, and their checksums down.
+  absl::Status WriteBlocks(size_t bytes);
+
+  absl::Status CheckRows(const Rows& rows) const;
+  absl::Status AppendString(absl::string_view id);
+  absl::Status FlushStrings();
+  absl::Status WriteIndex();
+  absl::Status WriteStrings();
+  /// An error where both rows have the same id.
+  absl::Status CheckSameHash(uint32_t row, uint32_t other) const;
+  absl::StatusOr<std::string> IdOf(uint32_t row) const;
+  absl::Status WriteChecksums();
+
+  AtomicFile file_;
+  const Options options_;
+  const std::string folder_;
+  ShardLayout layout_;
+  /// CRC-32C of each block so far.
+  std::vector<uint32_t> checksums_;
+  std::string buffer_;
+  uint64_t section_bytes_ = 0;
+
+  // Of the open table:
+  std::optional<ShardLayout::Table> table_;
+  std::unique_ptr<IndexBuilder> index_;
+  std::string row_;
+  int strings_fd_ = -1;
+  std::string strings_buffer_;
+  uint64_t strings_bytes_ = 0;
+};
+
+}  // namespace portico

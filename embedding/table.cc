@@ -1,0 +1,134 @@
+#include "embedding/table.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "embedding/row_finder.h"
+
+namespace portico {
+namespace {
+
+/// Adds rows to where results go.
+class RowAdder {
+ public:
+  RowAdder(const TableSpec& spec, const RowKernels& kernels)
+      : spec_(spec),
+        dim_(spec.dim),
+        add_(kernels.add[static_cast<size_t>(spec.row_type)]),
+        add_float_(kernels.add[static_cast<size_t>(RowType::kFloat32)]) {}
+
+  void Add(const char* row, float weight, float* out) const { add_(row, weight, dim_, out); }
+  void AddUnknown(float weight, float* out) const {
+    if (spec_.unknown != UnknownId::kDefaultRow) return;
+    add_float_(reinterpret_cast<const char*>(spec_.default_row.data()), weight, dim_, out);
+  }
+
+ private:
+  const TableSpec& spec_;
+  const size_t dim_;
+  const RowKernels::Add add_;
+  const RowKernels::Add add_float_;
+};
+
+template <typename Finder>
+absl::Status PoolRows(Finder& finder, const TableSpec& spec, const RowAdder& adder, const IdBags& bags, Pooling pooling,
+                      float* out, LookupCounts* counts) {
+  const size_t rows = bags.rows(pooling);
+  size_t i = 0;
+  for (size_t bag = 0; bag < rows; ++bag, out += spec.dim) {
+    const size_t end = pooling == Pooling::kNone ? bag + 1
+                       : bags.width != 0         ? (bag + 1) * bags.width
+                                                 : static_cast<size_t>(bags.offsets[bag + 1]);
+    std::fill_n(out, spec.dim, 0.0f);
+    size_t members = 0;
+    for (; i < end; ++i) {
+      finder.Advance(i);
+      if (finder.IsPadding(i)) continue;
+      ++members;
+      const float weight = bags.weights.empty() ? 1.0f : bags.weights[i];
+      if (const char* row = finder.Row(i)) {
+        adder.Add(row, weight, out);
+        continue;
+      }
+      RETURN_IF_ERROR(finder.status());
+      if (spec.unknown == UnknownId::kError) {
+        const std::string id =
+            bags.strings.empty() ? absl::StrCat(bags.ids[i]) : absl::StrCat("'", bags.strings[i], "'");
+        return absl::NotFoundError(
+            absl::StrCat("id ", i, ": got ", id, ", which the table does not have; or declare what stands for those"));
+      }
+      ++counts->unknown;
+      adder.AddUnknown(weight, out);
+    }
+    counts->ids += members;
+    if (pooling == Pooling::kMean && members > 1) {
+      const float factor = 1.0f / static_cast<float>(members);
+      for (size_t d = 0; d < spec.dim; ++d) out[d] *= factor;
+    }
+  }
+  // What was fetched ahead may have failed in the end.
+  return finder.status();
+}
+
+}  // namespace
+
+EmbeddingTable::EmbeddingTable(TableSpec spec, const TableMemory& memory, BlockGate* gate, const RowKernels& kernels)
+    : spec_(std::move(spec)), memory_(memory), gate_(gate), kernels_(kernels) {
+  PORTICO_CHECK(memory.row_count == 0 ||
+                memory.stride >= RowHeadBytes(spec_.id_kind) + EncodedBytes(spec_.row_type, spec_.dim));
+}
+
+absl::StatusOr<LookupCounts> EmbeddingTable::Pool(const IdBags& bags, Pooling pooling, absl::Span<float> out) const {
+  const RowAdder adder(spec_, kernels_);
+  LookupCounts counts;
+  const auto run = [&]<IdKind kKind, bool kGated>() -> absl::Status {
+    RowFinder<kKind, kGated> finder(spec_, memory_, gate_, bags);
+    return PoolRows(finder, spec_, adder, bags, pooling, out.data(), &counts);
+  };
+  const auto run_kind = [&]<IdKind kKind>() -> absl::Status {
+    const bool gated = gate_ != nullptr && !gate_->AllVerified();
+    return gated ? run.template operator()<kKind, true>() : run.template operator()<kKind, false>();
+  };
+  absl::Status status;
+  switch (spec_.id_kind) {
+    case IdKind::kDense:
+      status = run_kind.template operator()<IdKind::kDense>();
+      break;
+    case IdKind::kSparse:
+      status = run_kind.template operator()<IdKind::kSparse>();
+      break;
+    case IdKind::kString:
+      status = run_kind.template operator()<IdKind::kString>();
+      break;
+  }
+  if (!status.ok()) return status;
+  return counts;
+}
+
+absl::StatusOr<LookupCounts> EmbeddingTable::Lookup(const IdBags& bags, Pooling pooling, absl::Span<float> out) const {
+  const auto named = [this](const absl::Status& status) {
+    return WithContext(absl::StrCat("table '", spec_.name, "'"), status);
+  };
+  if (absl::Status valid = bags.Validate(spec_, memory_.row_count, pooling); !valid.ok()) return named(valid);
+  if (out.size() / spec_.dim != bags.rows(pooling) || out.size() % spec_.dim != 0) {
+    return named(absl::InvalidArgumentError(absl::StrCat("result: got room for ", out.size(), " numbers, want ",
+                                                         bags.rows(pooling), " rows of ", spec_.dim)));
+  }
+  // Each turn but the last found that memory was gone while it was read. The next one asks before it reads.
+  constexpr int kTurns = 16;
+  for (int turn = 0; turn < kTurns; ++turn) {
+    const uint64_t faults = gate_ == nullptr ? 0 : gate_->Faults();
+    absl::StatusOr<LookupCounts> counts = Pool(bags, pooling, out);
+    if (gate_ != nullptr && gate_->Faults() != faults) continue;
+    if (!counts.ok()) return named(counts.status());
+    looked_up_ids_.fetch_add(counts->ids, std::memory_order_relaxed);
+    if (counts->unknown != 0) unknown_ids_.fetch_add(counts->unknown, std::memory_order_relaxed);
+    return counts;
+  }
+  return named(absl::DataLossError("memory went away again and again while it was read; restore the file"));
+}
+
+}  // namespace portico

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "embedding/block_gate.h"
+#include "embedding/bucket_index.h"
+#include "embedding/id_bags.h"
+#include "embedding/row_kernels.h"
+#include "embedding/table_spec.h"
+
+namespace portico {
+
+/// Where the parts of a table lie in memory; borrowed.
+struct TableMemory {
+  const char* rows = nullptr;
+  uint64_t row_count = 0;
+  size_t stride = 0;
+  /// None for dense ids.
+  BucketIndex index;
+  /// Bytes of string ids.
+  absl::string_view strings;
+};
+
+struct LookupCounts {
+  /// Without padding.
+  uint64_t ids = 0;
+  /// Of these, how many the table does not have.
+  uint64_t unknown = 0;
+};
+
+/// One table of a shard, as a request reads it: finds rows and pools them. Each lookup is a pipeline over its ids, so
+/// that many cache lines are on their way at a time: fetch a bucket; read it, fetch the row; add the row. Thread-safe;
+/// takes no lock and no memory. Borrows everything, which must outlive it.
+class EmbeddingTable {
+ public:
+  /// `gate` may be null: memory that needs no questions. REQUIRES: `spec` is valid.
+  EmbeddingTable(TableSpec spec, const TableMemory& memory, BlockGate* gate,
+                 const RowKernels& kernels = RowKernels::Best());
+
+  const TableSpec& spec() const { return spec_; }
+  const TableMemory& memory() const { return memory_; }
+
+  /// Writes the pooled rows, `dim` numbers each, to `out`. INVALID_ARGUMENT for bags that are not valid, NOT_FOUND for
+  /// an id that is not here where that is an error, DATA_LOSS for a block that is not as it was written; messages name
+  /// the table. `out` holds anything after an error; for bags that are not valid it is as it was.
+  absl::StatusOr<LookupCounts> Lookup(const IdBags& bags, Pooling pooling, absl::Span<float> out) const;
+
+  /// Ids since the start that the table did not have.
+  uint64_t unknown_ids() const { return unknown_ids_.load(std::memory_order_relaxed); }
+  uint64_t looked_up_ids() const { return looked_up_ids_.load(std::memory_order_relaxed); }
+
+ private:
+  absl::StatusOr<LookupCounts> Pool(const IdBags& bags, Pooling pooling, absl::Span<float> out) const;
+
+  const TableSpec spec_;
+  const TableMemory memory_;
+  BlockGate* const gate_;
+  const RowKernels& kernels_;
+  mutable std::atomic<uint64_t> unknown_ids_{0};
+  mutable std::atomic<uint64_t> looked_up_ids_{0};
+};
+
+}  // namespace portico
