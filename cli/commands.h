@@ -20,5 +20,6 @@ void AddPredictCommand(CLI::App& app, int& exit_code);
 void AddReplayCommand(CLI::App& app, int& exit_code);
 void AddTraceCommand(CLI::App& app, int& exit_code);
 void AddTopCommand(CLI::App& app, int& exit_code);
+void AddTableCommand(CLI::App& app, int& exit_code);
 
 }  // namespace portico

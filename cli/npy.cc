@@ -100,6 +100,36 @@ bool ParseShape(absl::string_view text, Shape* shape) {
 
 }  // namespace
 
+absl::StatusOr<NpyHeader> ParseNpyHeader(absl::string_view begin) {
+  const auto error = [](absl::string_view message) { return absl::InvalidArgumentError(message); };
+  if (begin.size() < 12 || !absl::StartsWith(begin, kMagic))
+    return error("got no NumPy array, want what numpy.save() writes");
+  // Version 1 gives the header's length in 2 bytes, later ones in 4.
+  const bool is_short = begin[6] == 1;
+  uint32_t length = 0;
+  std::memcpy(&length, begin.data() + 8, is_short ? 2 : 4);
+  const size_t header_at = is_short ? 10 : 12;
+  if (length > begin.size() - header_at) return error("got a truncated header");
+  const absl::string_view header = begin.substr(header_at, length);
+
+  NpyHeader parsed;
+  absl::string_view descr = After(header, "descr");
+  if (absl::ConsumePrefix(&descr, "'")) descr = descr.substr(0, descr.find('\''));
+  parsed.text_bytes = TextBytesFromDescr(descr);
+  parsed.utf32 = parsed.text_bytes > 0 && descr[1] == 'U';
+  parsed.dtype = parsed.text_bytes > 0 ? DType::kString : DTypeFromDescr(descr);
+  if (parsed.dtype == DType::kInvalid) {
+    return error(absl::StrCat("got elements '", descr,
+                              "', want numbers, booleans or text, little-endian; convert it by astype()"));
+  }
+  if (!absl::StartsWith(After(header, "fortran_order"), "False")) {
+    return error("got Fortran order, want C order; save numpy.ascontiguousarray(x)");
+  }
+  if (!ParseShape(After(header, "shape"), &parsed.shape)) return error("got a header without a shape");
+  parsed.data_offset = header_at + length;
+  return parsed;
+}
+
 absl::StatusOr<Tensor> ReadNpy(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string file, ReadFile(path, kMaxBytes));
   absl::StatusOr<Tensor> array = ParseNpy(file);
@@ -108,41 +138,18 @@ absl::StatusOr<Tensor> ReadNpy(const std::string& path) {
 }
 
 absl::StatusOr<Tensor> ParseNpy(absl::string_view file) {
-  const auto error = [](absl::string_view message) { return absl::InvalidArgumentError(message); };
-  if (file.size() < 12 || !absl::StartsWith(file, kMagic))
-    return error("got no NumPy array, want what numpy.save() writes");
-  // Version 1 gives the header's length in 2 bytes, later ones in 4.
-  const bool is_short = file[6] == 1;
-  uint32_t length = 0;
-  std::memcpy(&length, file.data() + 8, is_short ? 2 : 4);
-  const size_t begin = is_short ? 10 : 12;
-  if (length > file.size() - begin) return error("got a truncated header");
-  const absl::string_view header(file.data() + begin, length);
-
-  absl::string_view descr = After(header, "descr");
-  if (absl::ConsumePrefix(&descr, "'")) descr = descr.substr(0, descr.find('\''));
-  const uint64_t text_bytes = TextBytesFromDescr(descr);
-  const DType dtype = text_bytes > 0 ? DType::kString : DTypeFromDescr(descr);
-  if (dtype == DType::kInvalid) {
-    return error(absl::StrCat("got elements '", descr,
-                              "', want numbers, booleans or text, little-endian; convert it by astype()"));
-  }
-  if (!absl::StartsWith(After(header, "fortran_order"), "False")) {
-    return error("got Fortran order, want C order; save numpy.ascontiguousarray(x)");
-  }
-  Shape shape;
-  if (!ParseShape(After(header, "shape"), &shape)) return error("got a header without a shape");
-  const absl::string_view data = file.substr(begin + length);
-  ASSIGN_OR_RETURN(const uint64_t elements, NumElements(shape));
-  const uint64_t bytes = text_bytes == 0                     ? BytesFor(dtype, elements)
-                         : elements > kMaxBytes / text_bytes ? kMaxBytes + 1
-                                                             : elements * text_bytes;
+  ASSIGN_OR_RETURN(NpyHeader header, ParseNpyHeader(file));
+  const absl::string_view data = file.substr(header.data_offset);
+  ASSIGN_OR_RETURN(const uint64_t elements, NumElements(header.shape));
+  const uint64_t bytes = header.text_bytes == 0                     ? BytesFor(header.dtype, elements)
+                         : elements > kMaxBytes / header.text_bytes ? kMaxBytes + 1
+                                                                    : elements * header.text_bytes;
   if (bytes != data.size()) {
-    return error(absl::StrCat("got ", data.size(), " bytes of data, want ", bytes, " for ", DTypeName(dtype),
-                              ShapeString(shape)));
+    return absl::InvalidArgumentError(absl::StrCat("got ", data.size(), " bytes of data, want ", bytes, " for ",
+                                                   DTypeName(header.dtype), ShapeString(header.shape)));
   }
-  if (text_bytes > 0) return ReadText(data, text_bytes, descr[1] == 'U', std::move(shape));
-  return Tensor::CopyOf(dtype, std::move(shape), data);
+  if (header.text_bytes > 0) return ReadText(data, header.text_bytes, header.utf32, std::move(header.shape));
+  return Tensor::CopyOf(header.dtype, std::move(header.shape), data);
 }
 
 }  // namespace portico

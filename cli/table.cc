@@ -1,0 +1,190 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "base/status_macros.h"
+#include "cli/byte_text.h"
+#include "cli/commands.h"
+#include "cli/report_error.h"
+#include "cli/table_bench.h"
+#include "cli/table_build.h"
+#include "cli/terminal.h"
+#include "cli/text_table.h"
+#include "embedding/shard_file.h"
+
+namespace portico {
+namespace {
+
+/// One line on standard error that changes, at a terminal alone.
+class ProgressLine {
+ public:
+  explicit ProgressLine(std::string what)
+      : what_(std::move(what)), terminal_(Terminal::Of(STDERR_FILENO).is_terminal) {}
+  ~ProgressLine() {
+    if (shown_) std::fputs("\r\x1b[K", stderr);
+  }
+  void Show(uint64_t done, uint64_t all, const std::string& unit) {
+    const absl::Time now = absl::Now();
+    if (!terminal_ || now - last_ < absl::Milliseconds(200)) return;
+    last_ = now;
+    shown_ = true;
+    const double seconds = std::max(absl::ToDoubleSeconds(now - start_), 1e-3);
+    absl::FPrintF(stderr, "\r\x1b[K%s: %d %%, %.2f M %s/s", what_, all == 0 ? 100 : done * 100 / all,
+                  static_cast<double>(done) / seconds / 1e6, unit);
+    std::fflush(stderr);
+  }
+
+ private:
+  const std::string what_;
+  const bool terminal_;
+  const absl::Time start_ = absl::Now();
+  absl::Time last_ = absl::InfinitePast();
+  bool shown_ = false;
+};
+
+absl::Status RunBuild(const TableBuild& build) {
+  uint64_t rows = 0;
+  {
+    ProgressLine line(absl::StrCat("table '", build.name, "'"));
+    ASSIGN_OR_RETURN(rows, BuildTable(build, [&](uint64_t done, uint64_t all) { line.Show(done, all, "rows"); }));
+  }
+  absl::PrintF("table '%s': %d rows in %s\n", build.name, rows, build.out);
+  return absl::OkStatus();
+}
+
+absl::Status RunInspect(const std::string& path) {
+  ASSIGN_OR_RETURN(const auto file, ShardFile::Open(path));
+  const ShardLayout& layout = file->layout();
+  absl::PrintF("%s: shard %d of %d, %s\n", path, layout.shard, layout.shards, ByteText(layout.file_bytes));
+  TextTable lines({"TABLE", "TYPE", "IDS", "UNKNOWN", "DIM", "ROWS", "BYTES/ROW", "ROWS' BYTES", "INDEX", "STRINGS"},
+                  4);
+  for (const ShardLayout::Table& table : layout.tables) {
+    lines.Add({table.spec.name, std::string(RowTypeName(table.spec.row_type)),
+               std::string(IdKindName(table.spec.id_kind)), std::string(UnknownIdName(table.spec.unknown)),
+               absl::StrCat(table.spec.dim), absl::StrCat(table.row_count), absl::StrCat(table.stride),
+               ByteText(table.rows.bytes), ByteText(table.index.bytes), ByteText(table.strings.bytes)});
+  }
+  std::fputs(lines.Print(Terminal::Of(STDOUT_FILENO).columns).c_str(), stdout);
+  return absl::OkStatus();
+}
+
+absl::Status RunVerify(const std::string& path) {
+  ASSIGN_OR_RETURN(const auto file, ShardFile::Open(path));
+  const uint64_t all = file->blocks().unverified_blocks();
+  absl::Status status;
+  {
+    ProgressLine line(path);
+    status = file->Verify([&](uint64_t done) {
+      line.Show(done * ShardLayout::kBlockBytes, all * ShardLayout::kBlockBytes, "bytes");
+      return true;
+    });
+  }
+  if (!status.ok())
+    return WithContext(absl::StrCat(file->blocks().broken_blocks(), " of ", all, " blocks are broken"), status);
+  absl::PrintF("%s: all %d blocks are as they were written\n", path, all);
+  return absl::OkStatus();
+}
+
+absl::Status RunBench(const std::string& path, const std::string& name, bool in_memory, const TableBench& bench) {
+  ASSIGN_OR_RETURN(const auto file, ShardFile::Open(path, {.in_memory = in_memory}));
+  RETURN_IF_ERROR(file->Verify([](uint64_t) { return true; }));
+  for (const auto& table : file->tables()) {
+    if (!name.empty() && table->spec().name != name) continue;
+    ASSIGN_OR_RETURN(const std::string text, RunTableBench(*table, bench));
+    std::fputs(text.c_str(), stdout);
+  }
+  if (!name.empty() && file->Find(name) == nullptr)
+    return absl::NotFoundError(
+        absl::StrCat("table '", name, "': not in '", path, "'; 'portico table inspect' lists them"));
+  return absl::OkStatus();
+}
+
+void AddBuild(CLI::App& table, int& exit_code) {
+  auto build = std::make_shared<TableBuild>();
+  CLI::App* command = table.add_subcommand("build", "Write a table as a shard file, in bounded memory");
+  command->add_option("out", build->out, "The file to write")->required()->type_name("FILE");
+  command->add_option("--name", build->name, "What the table is called")->required()->type_name("NAME");
+  command->add_option("--rows", build->rows, "The rows, an array [rows, dim] (.npy; with --raw, numbers alone)")
+      ->required()
+      ->type_name("FILE");
+  command
+      ->add_option("--raw", build->raw, "The files are no .npy: rows are little-endian numbers of this type, ids int64")
+      ->type_name("TYPE");
+  command->add_option("--dim", build->dim, "Numbers of a row; needed with --raw")->type_name("N");
+  command->add_option("--ids", build->ids, "An id for each row, an array of integers; otherwise rows are 0, 1, 2, ...")
+      ->type_name("FILE");
+  command->add_option("--string-ids", build->string_ids, "An id for each row, a line each")->type_name("FILE");
+  command->add_option("--type", build->type, "How numbers are stored: float32, float16, bfloat16, int8, int4")
+      ->capture_default_str()
+      ->type_name("TYPE");
+  command->add_option("--unknown", build->unknown, "What an unknown id gives: error, zeros, default")
+      ->capture_default_str()
+      ->type_name("WHAT");
+  command->add_option("--default-row", build->default_row, "The row of --unknown default, an array [dim]")
+      ->type_name("FILE");
+  command->footer(
+      "Example:\n"
+      "  portico table build users.shard --name users --rows users.npy --ids user_ids.npy --type int8 --unknown zeros");
+  command->callback([build, &exit_code] { exit_code = ReportError("table build", RunBuild(*build)); });
+}
+
+void AddBench(CLI::App& table, int& exit_code) {
+  struct Flags {
+    std::string path, name;
+    bool in_memory = false;
+    TableBench bench;
+    double seconds = 2;
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = table.add_subcommand("bench", "Measure lookups in this process, on one thread");
+  command->add_option("file", flags->path, "The shard file")->required()->type_name("FILE");
+  command->add_option("--table", flags->name, "Only this one")->type_name("NAME");
+  command->add_option("--bags", flags->bench.bags, "Bags of a request")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str()
+      ->type_name("N");
+  command->add_option("--ids", flags->bench.ids_per_bag, "Ids of a bag")
+      ->check(CLI::Range(1, 1 << 12))
+      ->capture_default_str()
+      ->type_name("N");
+  command->add_option("--time", flags->seconds, "Seconds for each table")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->type_name("S");
+  command->add_flag("--in-memory", flags->in_memory, "Read the file into memory (huge pages) instead of mapping it");
+  command->footer("Example:\n  portico table bench users.shard --bags 512 --ids 32");
+  command->callback([flags, &exit_code] {
+    flags->bench.time = absl::Seconds(flags->seconds);
+    exit_code = ReportError("table bench", RunBench(flags->path, flags->name, flags->in_memory, flags->bench));
+  });
+}
+
+void AddOnFile(CLI::App& table, const char* name, const char* what, absl::Status (*run)(const std::string&),
+               int& exit_code) {
+  auto path = std::make_shared<std::string>();
+  CLI::App* command = table.add_subcommand(name, what);
+  command->add_option("file", *path, "The shard file")->required()->type_name("FILE");
+  command->footer(absl::StrCat("Example:\n  portico table ", name, " users.shard"));
+  const std::string subject = absl::StrCat("table ", name);
+  command->callback([path, subject, run, &exit_code] { exit_code = ReportError(subject, run(*path)); });
+}
+
+}  // namespace
+
+void AddTableCommand(CLI::App& app, int& exit_code) {
+  CLI::App* table = app.add_subcommand("table", "Build, look at, verify and measure shard files of embedding tables");
+  table->require_subcommand(1);
+  AddBuild(*table, exit_code);
+  AddOnFile(*table, "inspect", "Show the tables of a shard file", RunInspect, exit_code);
+  AddOnFile(*table, "verify", "Read a whole shard file and check every block", RunVerify, exit_code);
+  AddBench(*table, exit_code);
+}
+
+}  // namespace portico
