@@ -19,5 +19,6 @@ std::vector<Scenario> CascadeScenarios();
 std::vector<Scenario> JsonScenarios();
 std::vector<Scenario> PredictRestScenarios();
 std::vector<Scenario> InferRestScenarios();
+std::vector<Scenario> EmbeddingScenarios();
 
 }  // namespace portico::bench

@@ -7,12 +7,12 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "embedding/crc32c.h"
 #include "embedding/scrubber.h"
 #include "gmock/gmock.h"
@@ -255,28 +255,21 @@ TEST_F(ShardFileTest, ABusErrorElsewhereEndsTheProcessAsBefore) {
 }
 
 TEST_F(ShardFileTest, ScrubbingVerifiesTheRestAndTellsOfWhatIsBroken) {
+  const auto scrub = [](const ShardFile& file) {
+    std::promise<absl::Status> result;
+    const Scrubber scrubber(
+        file, {.bytes_per_second = 0, .on_end = [&](const absl::Status& status) { result.set_value(status); }});
+    return result.get_future().get();
+  };
   {
     const auto file = OpenShard(path_);
-    absl::Status result = absl::UnknownError("not yet");
-    absl::Notification ended;
-    const Scrubber scrubber(*file, {.bytes_per_second = 0, .on_end = [&](const absl::Status& status) {
-                                      result = status;
-                                      ended.Notify();
-                                    }});
-    ended.WaitForNotification();
+    const absl::Status result = scrub(*file);
     EXPECT_TRUE(result.ok()) << result;
     EXPECT_TRUE(file->blocks().AllVerified());
   }
   FlipBit(OpenShard(path_)->layout().tables[1].index.offset + 100);
   const auto file = OpenShard(path_);
-  absl::Status result;
-  absl::Notification ended;
-  const Scrubber scrubber(*file, {.bytes_per_second = 0, .on_end = [&](const absl::Status& status) {
-                                    result = status;
-                                    ended.Notify();
-                                  }});
-  ended.WaitForNotification();
-  EXPECT_THAT(std::string(result.message()), HasSubstr("index of table 'sparse'"));
+  EXPECT_THAT(std::string(scrub(*file).message()), HasSubstr("index of table 'sparse'"));
   EXPECT_EQ(file->blocks().broken_blocks(), 1u);
 }
 

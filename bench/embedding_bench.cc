@@ -1,0 +1,342 @@
+// Looking embedding rows up in this process, on one thread: a shard file that is mapped (pages of 4 KB) and one read
+// into memory (huge pages), beside a gather that reads the same cache lines in the same order from the same memory,
+// with addresses worked out beforehand, prefetched as far ahead and into the cache that turns out best, and adds
+// nothing up: the ceiling. Beside it, for the same rows: a std::unordered_map under a mutex, and RocksDB MultiGet with
+// everything cached.
+//
+// PORTICO_BENCH_ROWS: rows of a table (default 4 million, of which the other stores get a quarter: that favours them).
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "base/check.h"
+#include "bench/scenarios.h"
+#include "embedding/id_hash.h"
+#include "embedding/shard_file.h"
+#include "embedding/shard_writer.h"
+#include "tests/testing/temp_folder.h"
+#ifdef PORTICO_BENCH_ROCKSDB
+#include "rocksdb/cache.h"
+#include "rocksdb/db.h"
+#include "rocksdb/filter_policy.h"
+#include "rocksdb/options.h"
+#include "rocksdb/table.h"
+#endif
+
+namespace portico::bench {
+namespace {
+
+constexpr int kRounds = 7;
+constexpr absl::Duration kRound = absl::Milliseconds(150);
+constexpr size_t kBatches = 64;
+constexpr size_t kBatchIds = 16384;
+
+size_t TableRows() {
+  const char* const text = std::getenv("PORTICO_BENCH_ROWS");
+  uint64_t rows = 4'000'000;
+  if (text != nullptr) PORTICO_CHECK(absl::SimpleAtoi(text, &rows) && rows >= 1000 && rows < kMaxTableRows);
+  return rows;
+}
+
+int64_t IdOf(IdKind kind, size_t row) {
+  return kind == IdKind::kDense ? static_cast<int64_t>(row) : static_cast<int64_t>(row * 0x9e3779b97f4a7c15ull);
+}
+
+/// Rows by rank: `alpha` 0 is uniform, otherwise the share of rank r is about r^-alpha.
+class RowChoice {
+ public:
+  RowChoice(size_t rows, double alpha) : rows_(rows), alpha_(alpha) {}
+  size_t Next() {
+    const double u = std::uniform_real_distribution<double>(0, 1)(random_);
+    if (alpha_ == 0) return static_cast<size_t>(u * static_cast<double>(rows_)) % rows_;
+    const double power = 1 - alpha_;
+    const double top = std::pow(static_cast<double>(rows_), power) - 1;
+    const auto rank = static_cast<uint64_t>(std::pow(top * u + 1, 1 / power)) - 1;
+    // Neighbours in rank are none in memory.
+    return rank * 0x9e3779b97f4a7c15ull % rows_;
+  }
+
+ private:
+  const size_t rows_;
+  const double alpha_;
+  std::mt19937_64 random_{7};
+};
+
+struct Workload {
+  std::string name;
+  TableSpec spec;
+  size_t pooling;
+  double alpha;
+};
+
+/// What is looked up, the same for all.
+struct Requests {
+  /// kBatches times kBatchIds.
+  std::vector<size_t> rows;
+  std::vector<int64_t> ids;
+};
+
+Requests MakeRequests(const Workload& load, size_t rows) {
+  Requests requests;
+  RowChoice choice(rows, load.alpha);
+  for (size_t i = 0; i < kBatches * kBatchIds; ++i) {
+    requests.rows.push_back(choice.Next());
+    requests.ids.push_back(IdOf(load.spec.id_kind, requests.rows.back()));
+  }
+  return requests;
+}
+
+void Build(const std::string& path, const TableSpec& spec, size_t rows) {
+  auto writer = ShardWriter::Create(path, {});
+  PORTICO_CHECK(writer.ok() && (*writer)->BeginTable(spec).ok());
+  constexpr size_t kPiece = 4096;
+  std::vector<float> values(kPiece * spec.dim);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 1009) / 500 - 1;
+  std::vector<int64_t> ids;
+  for (size_t first = 0; first < rows; first += kPiece) {
+    const size_t count = std::min(kPiece, rows - first);
+    ids.clear();
+    for (size_t row = first; spec.id_kind == IdKind::kSparse && row < first + count; ++row)
+      ids.push_back(IdOf(IdKind::kSparse, row));
+    PORTICO_CHECK((*writer)->Add({.ids = ids, .values = absl::MakeConstSpan(values).first(count * spec.dim)}).ok());
+  }
+  PORTICO_CHECK((*writer)->EndTable().ok() && (*writer)->Commit().ok());
+}
+
+absl::Duration ThreadTime() {
+  timespec time{};
+  PORTICO_CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0);
+  return absl::DurationFromTimespec(time);
+}
+
+/// Calls `batch(first id)` for whole batches in turn until the round is over: ids a second of this thread's own time,
+/// so that what else the machine does takes less away.
+template <typename Batch>
+double Measure(const Batch& batch, size_t batch_ids = kBatchIds) {
+  size_t done = 0;
+  const absl::Duration start = ThreadTime();
+  absl::Duration took;
+  do {
+    batch(done % (kBatches * kBatchIds));
+    done += batch_ids;
+    took = ThreadTime() - start;
+  } while (took < kRound);
+  return static_cast<double>(done) / absl::ToDoubleSeconds(took);
+}
+
+/// Reads, and keeps the compiler from leaving it out.
+inline void Touch(const char* line) {
+  uint64_t word;
+  std::memcpy(&word, line, sizeof(word));
+  asm volatile("" : : "r"(word));
+}
+
+/// The ceiling: every line that a lookup must read, fetched `ahead` ids before.
+class Gather {
+ public:
+  Gather(const EmbeddingTable& table, const Requests& requests) {
+    const TableMemory& memory = table.memory();
+    bytes_ = RowHeadBytes(table.spec().id_kind) + EncodedBytes(table.spec().row_type, table.spec().dim);
+    for (size_t i = 0; i < requests.ids.size(); ++i) {
+      rows_.push_back(memory.rows + requests.rows[i] * memory.stride);
+      if (table.spec().id_kind == IdKind::kDense) continue;
+      const uint64_t hash = HashId(static_cast<uint64_t>(requests.ids[i]), table.spec().seed);
+      buckets_.push_back(reinterpret_cast<const char*>(&memory.index.Home(hash)));
+    }
+  }
+  /// `kLevel`: 3 fetches into the first-level cache, 2 into the second.
+  template <int kLevel>
+  void Run(size_t first, size_t ahead) const {
+    const size_t end = first + kBatchIds;
+    for (size_t i = first; i < end; ++i) {
+      if (i + ahead < end) {
+        ForLines(rows_[i + ahead], [](const char* line) { __builtin_prefetch(line, 0, kLevel); });
+        if (!buckets_.empty()) __builtin_prefetch(buckets_[i + ahead], 0, kLevel);
+      }
+      if (!buckets_.empty()) Touch(buckets_[i]);
+      ForLines(rows_[i], Touch);
+    }
+  }
+
+ private:
+  template <typename Line>
+  void ForLines(const char* row, Line line) const {
+    for (const char* at = row - reinterpret_cast<uintptr_t>(row) % 64; at < row + bytes_; at += 64) line(at);
+  }
+  std::vector<const char*> rows_;
+  std::vector<const char*> buckets_;
+  size_t bytes_;
+};
+
+void RunTable(Report& report, const Workload& load, const std::string& path, const Requests& requests, bool in_memory) {
+  const auto file = ShardFile::Open(path, {.in_memory = in_memory});
+  PORTICO_CHECK(file.ok() && (*file)->Verify([](uint64_t) { return true; }).ok());
+  const EmbeddingTable& table = *(*file)->tables()[0];
+  const Gather gather(table, requests);
+  std::vector<int64_t> offsets;
+  for (size_t at = 0; at <= kBatchIds; at += load.pooling) offsets.push_back(static_cast<int64_t>(at));
+  std::vector<float> out((offsets.size() - 1) * load.spec.dim);
+  std::vector<double> ours, ceiling;
+  for (int round = 0; round < kRounds; ++round) {
+    ours.push_back(Measure([&](size_t first) {
+      const IdBags bags{.ids = absl::MakeConstSpan(requests.ids).subspan(first, kBatchIds), .offsets = offsets};
+      PORTICO_CHECK(table.Lookup(bags, Pooling::kSum, absl::MakeSpan(out)).ok());
+    }));
+    double best = 0;
+    for (const size_t ahead : {8, 16, 32}) {
+      best = std::max(best, Measure([&](size_t first) { gather.Run<3>(first, ahead); }));
+      best = std::max(best, Measure([&](size_t first) { gather.Run<2>(first, ahead); }));
+    }
+    ceiling.push_back(best);
+  }
+  Figure figure;
+  figure.name = absl::StrCat("embedding.", load.name, in_memory ? ".huge" : ".mapped", ".of_gather");
+  figure.value = Median(ours);
+  figure.unit = "rows/s";
+  figure.baseline = Median(ceiling);
+  figure.at_least = 0.8;
+  report.Add(figure);
+}
+
+/// The same rows behind one lock, each in memory of its own.
+double MapRate(const Workload& load, const Requests& requests, size_t rows) {
+  std::unordered_map<int64_t, std::vector<float>> map;
+  for (size_t row = 0; row < rows; ++row)
+    map.emplace(IdOf(load.spec.id_kind, row), std::vector<float>(load.spec.dim, 0.5f));
+  std::mutex mutex;
+  std::vector<float> out(load.spec.dim);
+  std::vector<double> rates;
+  for (int round = 0; round < 3; ++round) {
+    rates.push_back(Measure([&](size_t first) {
+      for (size_t i = first; i < first + kBatchIds; ++i) {
+        const std::lock_guard<std::mutex> lock(mutex);
+        const auto found = map.find(requests.ids[i]);
+        PORTICO_CHECK(found != map.end());
+        for (size_t d = 0; d < load.spec.dim; ++d) out[d] += found->second[d];
+      }
+    }));
+  }
+  return Median(rates);
+}
+
+#ifdef PORTICO_BENCH_ROCKSDB
+double RocksDbRate(const Workload& load, const Requests& requests, size_t rows) {
+  const TempFolder folder;
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(size_t{8} << 30);
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  rocksdb::Options options;
+  options.create_if_missing = true;
+  options.compression = rocksdb::kNoCompression;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  rocksdb::DB* opened = nullptr;
+  PORTICO_CHECK(rocksdb::DB::Open(options, folder.path(), &opened).ok());
+  const std::unique_ptr<rocksdb::DB> db(opened);
+  const std::string value(EncodedBytes(load.spec.row_type, load.spec.dim), 'v');
+  rocksdb::WriteOptions write;
+  write.disableWAL = true;
+  const auto key = [](const int64_t& id) { return rocksdb::Slice(reinterpret_cast<const char*>(&id), sizeof(id)); };
+  for (size_t row = 0; row < rows; ++row) {
+    const int64_t id = IdOf(load.spec.id_kind, row);
+    PORTICO_CHECK(db->Put(write, key(id), value).ok());
+  }
+  PORTICO_CHECK(db->Flush({}).ok() && db->CompactRange({}, nullptr, nullptr).ok());
+  constexpr size_t kKeys = 1024;
+  std::vector<rocksdb::Slice> keys(kKeys);
+  std::vector<rocksdb::PinnableSlice> values(kKeys);
+  std::vector<rocksdb::Status> statuses(kKeys);
+  const auto batch = [&](size_t first) {
+    for (size_t i = 0; i < kKeys; ++i) keys[i] = key(requests.ids[first + i]);
+    db->MultiGet({}, db->DefaultColumnFamily(), kKeys, keys.data(), values.data(), statuses.data());
+    for (size_t i = 0; i < kKeys; ++i) {
+      PORTICO_CHECK(statuses[i].ok());
+      values[i].Reset();
+    }
+  };
+  // Everything into the cache.
+  for (size_t first = 0; first < requests.ids.size(); first += kKeys) batch(first);
+  std::vector<double> rates;
+  for (int round = 0; round < 3; ++round) rates.push_back(Measure(batch, kKeys));
+  return Median(rates);
+}
+#endif
+
+void RunStores(Report& report, const Workload& load, const std::string& path, size_t rows) {
+  const size_t few = rows / 4;
+  const Requests requests = MakeRequests(load, few);
+  const auto file = ShardFile::Open(path);
+  PORTICO_CHECK(file.ok() && (*file)->Verify([](uint64_t) { return true; }).ok());
+  std::vector<int64_t> offsets;
+  for (size_t at = 0; at <= kBatchIds; at += load.pooling) offsets.push_back(static_cast<int64_t>(at));
+  std::vector<float> out((offsets.size() - 1) * load.spec.dim);
+  std::vector<double> ours;
+  for (int round = 0; round < 3; ++round) {
+    ours.push_back(Measure([&](size_t first) {
+      const IdBags bags{.ids = absl::MakeConstSpan(requests.ids).subspan(first, kBatchIds), .offsets = offsets};
+      PORTICO_CHECK((*file)->tables()[0]->Lookup(bags, Pooling::kSum, absl::MakeSpan(out)).ok());
+    }));
+  }
+  Figure figure;
+  figure.unit = "rows/s";
+  figure.value = Median(ours);
+  figure.name = absl::StrCat("embedding.", load.name, ".of_map");
+  figure.baseline = MapRate(load, requests, few);
+  report.Add(figure);
+#ifdef PORTICO_BENCH_ROCKSDB
+  figure.name = absl::StrCat("embedding.", load.name, ".of_rocksdb");
+  figure.baseline = RocksDbRate(load, requests, few);
+  figure.ratio = 0;
+  figure.at_least = 20;
+  report.Add(figure);
+#endif
+}
+
+void Run(Report& report) {
+  const size_t rows = TableRows();
+  const Workload loads[] = {
+      {"sparse.int8.128.sum32",
+       {.name = "t", .dim = 128, .row_type = RowType::kInt8, .id_kind = IdKind::kSparse},
+       32,
+       0},
+      {"sparse.int8.128.sum32.zipf099",
+       {.name = "t", .dim = 128, .row_type = RowType::kInt8, .id_kind = IdKind::kSparse},
+       32,
+       0.99},
+      {"dense.int8.128.sum32", {.name = "t", .dim = 128, .row_type = RowType::kInt8}, 32, 0},
+      {"sparse.float16.64.one",
+       {.name = "t", .dim = 64, .row_type = RowType::kFloat16, .id_kind = IdKind::kSparse},
+       1,
+       0},
+      {"dense.float32.64.sum32", {.name = "t", .dim = 64}, 32, 0},
+  };
+  for (size_t i = 0; i < std::size(loads); ++i) {
+    const Workload& load = loads[i];
+    const TempFolder folder;
+    const std::string path = folder.File("shard");
+    Build(path, load.spec, rows);
+    const Requests requests = MakeRequests(load, rows);
+    RunTable(report, load, path, requests, false);
+    RunTable(report, load, path, requests, true);
+    if (i == 0) RunStores(report, load, path, rows);
+  }
+}
+
+}  // namespace
+
+std::vector<Scenario> EmbeddingScenarios() {
+  return {{"embedding.process", "embedding rows found and added up, beside a bare gather of the same lines", Run}};
+}
+
+}  // namespace portico::bench
