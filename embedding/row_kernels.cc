@@ -1,5 +1,9 @@
 #include "embedding/row_kernels.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <algorithm>
 #include <cmath>
 
@@ -23,9 +27,12 @@ absl::string_view IsaName(Isa isa) {
 const RowKernels* RowKernels::For(Isa isa) {
   if (isa == Isa::kPortable) return &PortableRowKernels();
 #if defined(__x86_64__)
-  // __builtin_cpu_supports() asks whether the kernel saves the registers, too.
-  static const bool avx2 =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  // __builtin_cpu_supports() asks whether the kernel saves the registers, too; clang 14's knows no F16C.
+  static const bool avx2 = [] {
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+    const bool f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && f16c;
+  }();
   static const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   if (isa == Isa::kAvx2 && avx2) return &Avx2RowKernels();
