@@ -10,6 +10,8 @@
 #include "codec/tensor_proto.h"
 #include "codec/v2_dtype.h"
 #include "codec/v2_tensor.h"
+#include "embedding/bucket_index.h"
+#include "embedding/shard_layout.h"
 #include "node/observe/prediction_log.h"
 #include "node/observe/tf_record.h"
 #include "router/revision.h"
@@ -527,6 +529,31 @@ std::string Packed(absl::string_view text, int window_bits) {
   return packed;
 }
 
+void MakeShardDirectory(const std::string& folder) {
+  Corpus corpus(folder, "shard_directory");
+  constexpr uint64_t kMegabyte = 1 << 20;
+  ShardLayout layout;
+  layout.checksums = {4 * kMegabyte, ShardLayout::kBlockBytes};
+  layout.roots = {0};
+  corpus.Add(EncodeDirectory(layout));
+  for (const IdKind kind : {IdKind::kDense, IdKind::kSparse, IdKind::kString}) {
+    ShardLayout::Table table;
+    table.spec.name = absl::StrCat("table", layout.tables.size());
+    table.spec.dim = 8;
+    table.spec.row_type = kind == IdKind::kSparse ? RowType::kInt8 : RowType::kFloat32;
+    table.spec.id_kind = kind;
+    table.spec.unknown = UnknownId::kDefaultRow;
+    table.spec.default_row.assign(8, 0.5f);
+    table.row_count = 5;
+    table.stride = RowStride(table.spec);
+    table.rows = {2 * kMegabyte, table.row_count * table.stride};
+    if (kind != IdKind::kDense) table.index = {2 * kMegabyte, sizeof(IndexBucket)};
+    if (kind == IdKind::kString) table.strings = {2 * kMegabyte, 100};
+    layout.tables.push_back(table);
+    corpus.Add(EncodeDirectory(layout));
+  }
+}
+
 void MakeGunzip(const std::string& folder) {
   Corpus corpus(folder, "gunzip");
   const std::string text = R"({"instances": [1, 2, 3]})";
@@ -554,6 +581,7 @@ int main(int argc, char** argv) {
   portico::MakeShm(argv[1]);
   portico::MakeFiles(argv[1]);
   portico::MakeGunzip(argv[1]);
+  portico::MakeShardDirectory(argv[1]);
   portico::MakeV2(argv[1]);
   portico::MakeV2Json(argv[1]);
   portico::MakeForeignReply(argv[1]);
