@@ -47,6 +47,7 @@ absl::StatusOr<NumberFile> NumberFile::OpenNpy(const std::string& path) {
   if (!header.ok()) return WithContext(absl::StrCat("array file '", path, "'"), header.status());
   ASSIGN_OR_RETURN(const uint64_t size, SizeOf(path));
   ASSIGN_OR_RETURN(const uint64_t elements, NumElements(header->shape));
+  if (header->dtype == DType::kString) return Wrong(path, "got text, want float32, float64 or float16");
   const uint64_t want = header->data_offset + BytesFor(header->dtype, elements);
   if (size != want) return Wrong(path, absl::StrCat("got ", size, " bytes, want ", want));
   if (std::fseek(opened, static_cast<long>(header->data_offset), SEEK_SET) != 0)
