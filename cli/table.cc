@@ -181,6 +181,11 @@ void AddOnFile(CLI::App& table, const char* name, const char* what, absl::Status
 void AddTableCommand(CLI::App& app, int& exit_code) {
   CLI::App* table = app.add_subcommand("table", "Build, look at, verify and measure shard files of embedding tables");
   table->require_subcommand(1);
+  table->footer(
+      "Example:\n"
+      "  portico table build users.shard --name users --rows users.npy --ids user_ids.npy --type int8\n"
+      "  portico table inspect users.shard\n"
+      "'portico table build --help' shows its options.");
   AddBuild(*table, exit_code);
   AddOnFile(*table, "inspect", "Show the tables of a shard file", RunInspect, exit_code);
   AddOnFile(*table, "verify", "Read a whole shard file and check every block", RunVerify, exit_code);
