@@ -31,7 +31,9 @@ using Outputs = absl::StatusOr<std::vector<Tensor>>;
 /// Keeps tasks until the test runs them. For one thread.
 class ManualBackground final : public Executor {
  public:
-  void Schedule(Task task) override { tasks_.push_back(std::move(task)); }
+  void Schedule(Task task) override {
+    if (!stopped_) tasks_.push_back(std::move(task));
+  }
   size_t queued() const { return tasks_.size(); }
   void RunAll() {
     while (!tasks_.empty()) {
@@ -40,9 +42,15 @@ class ManualBackground final : public Executor {
       task();
     }
   }
+  /// Tasks own who owns this.
+  void Stop() {
+    stopped_ = true;
+    const std::vector<Task> dropped = std::move(tasks_);
+  }
 
  private:
   std::vector<Task> tasks_;
+  bool stopped_ = false;
 };
 
 class CascadeWatcherTest : public ::testing::Test {
@@ -53,6 +61,10 @@ class CascadeWatcherTest : public ::testing::Test {
     options.policies["full"].retries = 0;
     options.timer = &timer_;
     router_ = *Router::Create(std::move(options), transport_, resolver_, clock_, metrics_);
+  }
+  ~CascadeWatcherTest() override {
+    router_ = nullptr;
+    if (background_ != nullptr) background_->Stop();
   }
 
   static PortalSpec Spec(Attrs attrs) {
@@ -251,11 +263,12 @@ TEST_F(CascadeWatcherTest, AnAuditOutlivesTheCascade) {
   Watch({Float("audit", 1)});
   Request(3, {});
   watcher_.reset();
-  background_.reset();
+  background_->Stop();
 }
 
 TEST_F(CascadeWatcherTest, DriftOfWhatEscalatesIsToldAndTakenBack) {
-  Watch({Float("expected_escalated", 0.25F), Float("expected_escalated_within", 0.05F), Int("expected_over_ms", 60'000)});
+  Watch(
+      {Float("expected_escalated", 0.25F), Float("expected_escalated_within", 0.05F), Int("expected_over_ms", 60'000)});
   const auto requests = [&](int count, const std::vector<int64_t>& escalated) {
     for (int i = 0; i < count; ++i) {
       clock_.now += absl::Milliseconds(100);
