@@ -142,7 +142,10 @@ uint64_t MaxUnfinishedBytes(const PeerLimits& limits) {
 int ConnectionOf(const ReceivedFrame& frame) { return static_cast<ReceivedOrigin*>(frame.origin.get())->connection(); }
 
 ZmqSocket::~ZmqSocket() {
-  if (handle_ != nullptr) zmq_close(handle_);
+  if (handle_ == nullptr) return;
+  // Before it is closed: libzmq loses the memory of an event that it can no longer send, since the context ends.
+  zmq_socket_monitor(handle_, nullptr, 0);
+  zmq_close(handle_);
 }
 
 absl::Status ZmqSocket::Set(int option, int value) {
