@@ -2,6 +2,7 @@
 
 #include <onnxruntime_cxx_api.h>
 
+#include <cstdlib>
 #include <exception>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/wire.h"
@@ -29,9 +31,19 @@ void ORT_API_CALL LogFromOrt(void*, OrtLoggingLevel level, const char*, const ch
   }
 }
 
+/// ONNX Runtime reports its use to its makers, by a thread of its own, unless this is set when its environment is made:
+/// no server of ours tells anybody anything unasked, and that thread outlives what it reads when a process exits. Set
+/// before main(), while no other thread can read the process's environment.
+const bool kNoTelemetry = setenv("ORT_DISABLE_TELEMETRY", "1", 1) == 0;
+
 /// One for the process, never destroyed: sessions may be dropped as late as they like.
 Ort::Env& Environment() {
-  static Ort::Env& env = *new Ort::Env(ORT_LOGGING_LEVEL_WARNING, "portico", &LogFromOrt, nullptr);
+  static Ort::Env& env = [&]() -> Ort::Env& {
+    PORTICO_CHECK(kNoTelemetry);
+    auto& made = *new Ort::Env(ORT_LOGGING_LEVEL_WARNING, "portico", &LogFromOrt, nullptr);
+    made.DisableTelemetryEvents();
+    return made;
+  }();
   return env;
 }
 

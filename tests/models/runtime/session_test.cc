@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <thread>
 
 #include "tests/testing/model_builder.h"
@@ -37,6 +38,13 @@ void AddExternal(ModelBuilder& model, const std::string& name, DType dtype, Shap
   onnx::StringStringEntryProto* location = weight->add_external_data();
   location->set_key("location");
   location->set_value("weights");
+}
+
+TEST(SessionTest, NothingIsReportedToAnybody) {
+  // Read by ONNX Runtime when its environment is made.
+  const char* const off = std::getenv("ORT_DISABLE_TELEMETRY");
+  ASSERT_NE(off, nullptr);
+  EXPECT_STREQ(off, "1");
 }
 
 TEST(SessionTest, ComputesFromInputsInOrder) {
