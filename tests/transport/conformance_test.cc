@@ -1,11 +1,8 @@
 // What every transport has to do, whatever carries its bytes.
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <random>
@@ -15,17 +12,12 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/transport/recording_handler.h"
-#include "tests/transport/transports_under_test.h"
-#include "transport/transport.h"
+#include "tests/transport/transport_fixture.h"
 
 namespace portico {
 namespace {
 
 using ::testing::HasSubstr;
-using Outcome = absl::StatusOr<PeerMessage>;
-
-void Echo(PeerMessage call, PeerReply reply) { reply(PeerHeader(), call.tensors); }
 
 int Threads() {
   std::ifstream status("/proc/self/status");
@@ -35,52 +27,7 @@ int Threads() {
   return -1;
 }
 
-Deadline Soon(absl::Duration timeout = absl::Seconds(20)) { return Deadline::In(timeout, Clock::Real()); }
-
-class TransportConformanceTest : public ::testing::TestWithParam<TransportUnderTest> {
- protected:
-  std::unique_ptr<Listener> Listen(CallHandler& handler, ListenOptions options = {}) {
-    if (options.self.incarnation == 0) options.self.incarnation = 1;
-    auto listener = transport_->Listen(GetParam().endpoint(), handler, std::move(options));
-    EXPECT_TRUE(listener.ok()) << listener.status();
-    return listener.ok() ? *std::move(listener) : nullptr;
-  }
-
-  std::unique_ptr<Channel> Connect(const std::string& endpoint, ChannelOptions options = {}) {
-    options.on_state = [this](const PeerState& state) { states_.Set(state); };
-    auto channel = transport_->Connect(endpoint, std::move(options));
-    EXPECT_TRUE(channel.ok()) << channel.status();
-    return channel.ok() ? *std::move(channel) : nullptr;
-  }
-
-  /// Waits until the peer's state satisfies `wanted`.
-  template <typename Wanted>
-  bool AwaitState(Wanted wanted) {
-    const absl::Time until = absl::Now() + absl::Seconds(10);
-    while (absl::Now() < until) {
-      if (!states_.WaitFor(1)) return false;
-      for (const PeerState& state : states_.Take()) {
-        if (wanted(state)) return true;
-      }
-    }
-    return false;
-  }
-  bool AwaitConnected() {
-    return AwaitState([](const PeerState& state) { return state.connected; });
-  }
-
-  static Outcome CallAndWait(Channel& channel, const PeerHeader& header, const std::vector<Tensor>& tensors,
-                             Deadline deadline = Soon()) {
-    auto outcome = std::make_shared<Arrival<Outcome>>();
-    channel.Call(header, tensors, deadline, [outcome](Outcome result) { outcome->Set(std::move(result)); });
-    if (!outcome->WaitFor(1, absl::Seconds(30))) return absl::InternalError("test: the call never completed");
-    return outcome->Take().front();
-  }
-
-  // Before the transport, which it outlives: callbacks reach it until the transport has gone.
-  Arrival<PeerState> states_;
-  std::unique_ptr<Transport> transport_ = GetParam().make();
-};
+class TransportConformanceTest : public TransportFixture {};
 
 TEST_P(TransportConformanceTest, CallsToANodeThatIsNotThereFailLongBeforeTheirDeadline) {
   RecordingHandler handler(Echo);
@@ -509,40 +456,6 @@ TEST_P(TransportConformanceTest, RepliesOnTheirWayOutliveTheListener) {
   ASSERT_TRUE(outcome.WaitFor(1));
   const auto results = outcome.Take();
   EXPECT_TRUE(results[0].ok()) << results[0].status();
-}
-
-TEST_P(TransportConformanceTest, AddressOffLoopbackWithoutKeysIsRefused) {
-  if (GetParam().remote_endpoint.empty()) GTEST_SKIP() << "this scheme reaches no other machine";
-  RecordingHandler handler(Echo);
-  const auto listener = transport_->Listen(GetParam().remote_endpoint, handler, {});
-  EXPECT_EQ(listener.status().code(), absl::StatusCode::kFailedPrecondition) << listener.status();
-}
-
-TEST_P(TransportConformanceTest, ASocketsFileIsPrivateAndGoesWithItsListener) {
-  const std::string endpoint = GetParam().endpoint();
-  const std::string path = endpoint.substr(endpoint.find("://") + 3);
-  if (path[0] != '/') GTEST_SKIP() << "this scheme has no file";
-  RecordingHandler handler(Echo);
-  {
-    const auto listener = *transport_->Listen(endpoint, handler, {});
-    EXPECT_EQ(listener->endpoint(), endpoint);
-    struct stat found {};
-    ASSERT_EQ(stat(path.c_str(), &found), 0);
-    EXPECT_EQ(found.st_mode & 0777, 0600u);
-    const auto second = transport_->Listen(endpoint, handler, {});
-    EXPECT_EQ(second.status().code(), absl::StatusCode::kAlreadyExists) << second.status();
-    const auto channel = Connect(endpoint);
-    EXPECT_TRUE(CallAndWait(*channel, PeerHeader(), {}).ok()) << "the second one did no harm";
-  }
-  EXPECT_FALSE(std::filesystem::exists(path));
-}
-
-TEST_P(TransportConformanceTest, EndpointThatCannotBeReadIsRefused) {
-  RecordingHandler handler(Echo);
-  const std::string scheme = GetParam().endpoint().substr(0, GetParam().endpoint().find("://"));
-  EXPECT_EQ(transport_->Connect(scheme + "://", {}).status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(transport_->Connect("nonsense", {}).status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(transport_->Listen("nonsense", handler, {}).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 /// Is slow to take a call in, and notes what comes before it has.
