@@ -49,7 +49,7 @@ struct Entry {
 /// Reads the entry at `at` and moves on behind it.
 absl::StatusOr<Entry> ReadEntry(absl::string_view file, size_t& at) {
   if (at > file.size() || file.size() - at < kEntryBytes || file.substr(at, 4) != kEntryMagic) {
-    return Error("got a directory that is cut short");
+    return Error("got a directory that is cut short, want all of it; save it again");
   }
   Entry entry;
   entry.method = At<uint16_t>(file, at + 10);
@@ -59,7 +59,8 @@ absl::StatusOr<Entry> ReadEntry(absl::string_view file, size_t& at) {
   entry.offset = At<uint32_t>(file, at + 42);
   const size_t name = At<uint16_t>(file, at + 28);
   const size_t rest = size_t{At<uint16_t>(file, at + 30)} + At<uint16_t>(file, at + 32);
-  if (file.size() - at - kEntryBytes < name + rest) return Error("got a directory that is cut short");
+  if (file.size() - at - kEntryBytes < name + rest)
+    return Error("got a directory that is cut short, want all of it; save it again");
   absl::string_view text = file.substr(at + kEntryBytes, name);
   absl::ConsumeSuffix(&text, ".npy");
   entry.name = std::string(text);
@@ -79,24 +80,26 @@ absl::StatusOr<std::string> Inflate(absl::string_view packed, uint64_t size) {
   const int end = inflate(&stream, Z_FINISH);
   const bool whole = end == Z_STREAM_END && stream.avail_out == 0;
   inflateEnd(&stream);
-  if (!whole) return Error("got compressed data that is damaged");
+  if (!whole) return Error("got compressed data that is damaged, want it whole; save it again");
   return out;
 }
 
 absl::StatusOr<Tensor> ReadArray(absl::string_view file, const Entry& entry) {
   if (entry.offset > file.size() || file.size() - entry.offset < kLocalBytes ||
       file.substr(entry.offset, 4) != kLocalMagic) {
-    return Error("got no data where the directory says");
+    return Error("got no data where the directory says, want it there; save it again");
   }
   const uint64_t begin =
       entry.offset + kLocalBytes + At<uint16_t>(file, entry.offset + 26) + At<uint16_t>(file, entry.offset + 28);
-  if (begin > file.size() || file.size() - begin < entry.packed) return Error("got data that is cut short");
+  if (begin > file.size() || file.size() - begin < entry.packed)
+    return Error("got data that is cut short, want all of it; save it again");
   const absl::string_view packed = file.substr(begin, entry.packed);
   std::string unpacked;
   absl::string_view bytes = packed;
   if (entry.method == kDeflated) {
     // Before memory is taken for it.
-    if (entry.unpacked > entry.packed * kMaxRatio) return Error("got compressed data that is damaged");
+    if (entry.unpacked > entry.packed * kMaxRatio)
+      return Error("got compressed data that is damaged, want it whole; save it again");
     ASSIGN_OR_RETURN(unpacked, Inflate(packed, entry.unpacked));
     bytes = unpacked;
   } else if (entry.method != kStored || entry.packed != entry.unpacked) {
@@ -104,7 +107,7 @@ absl::StatusOr<Tensor> ReadArray(absl::string_view file, const Entry& entry) {
         absl::StrCat("got compression ", entry.method, ", want what numpy.savez() and savez_compressed() write"));
   }
   if (crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()) != entry.crc) {
-    return Error("got data that is damaged: its checksum is another");
+    return Error("got data that is damaged (its checksum is another), want it whole; save it again");
   }
   return ParseNpy(bytes);
 }
