@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "deploy/cascade_watch_reader.h"
+#include "deploy/experts_watch_reader.h"
 
 namespace portico {
 namespace {
@@ -64,8 +65,8 @@ class Reader {
   std::string Of(absl::string_view key) const { return absl::StrCat(subject_, ": ", key); }
 
   absl::Status ReadCascade(const YamlNode& from) {
-    RETURN_IF_ERROR(from.CheckMap(
-        subject_, {"stages", "outputs", "on_row_error", "row_status", "audit", "expected", "brown_out"}));
+    RETURN_IF_ERROR(
+        from.CheckMap(subject_, {"stages", "outputs", "on_row_error", "row_status", "audit", "expected", "brown_out"}));
     RETURN_IF_ERROR(ReadMembers(from, "stages", 2, kMaxMembers,
                                 {"model", "signature", "inline", "pin", "inputs", "outputs", "shared", "when", "by",
                                  "audit", "expected", "brown_out"}));
@@ -116,7 +117,7 @@ class Reader {
   absl::Status ReadExperts(const YamlNode& from) {
     RETURN_IF_ERROR(from.CheckMap(
         subject_, {"gate", "gate_output", "experts", "k", "k_min", "k_min_after", "weights", "on_expert_error",
-                   "capacity", "on_row_error", "row_status", "outputs", "signature", "pin", "inputs"}));
+                   "capacity", "expected", "on_row_error", "row_status", "outputs", "signature", "pin", "inputs"}));
     const YamlNode* gate = from.Find("gate");
     if (gate == nullptr) return from.Error(absl::StrCat(Of("gate"), ": got none, want the model that chooses"));
     ASSIGN_OR_RETURN(read_.experts.gate,
@@ -141,6 +142,7 @@ class Reader {
     if (const YamlNode* capacity = from.Find("capacity")) {
       ASSIGN_OR_RETURN(experts.capacity, Number(*capacity, Of("capacity")));
     }
+    RETURN_IF_ERROR(ReadExpertsWatchKeys(from, subject_, read_.members.size(), &experts.watch));
     return ReadFlag(from, "row_status", &read_.row_status);
   }
 

@@ -19,8 +19,6 @@ namespace {
 
 using Rows = std::vector<int64_t>;
 
-std::string Percent(double share) { return absl::StrFormat("%.4g%%", 100 * share); }
-
 /// Positions of the answers that are compared.
 std::vector<size_t> ComparedOutputs(const PortalSpec& spec) {
   const std::vector<std::string>& names = spec.cascade->watch.agreement_outputs;
@@ -77,13 +75,20 @@ CascadeWatcher::CascadeWatcher(const PortalSpec& spec, Router& router, std::shar
       escalated_(watch_.expected_over),
       sent_(watch_.expected_over),
       agreed_(watch_.expected_over) {
+  const auto drift = [this](absl::string_view what, double expected, double within, bool only_less) {
+    return DriftWatch::Options{absl::StrCat(context_, ": ", what),
+                               expected,
+                               within,
+                               only_less,
+                               watch_.expected_over,
+                               "what comes in is not what the cascade was tuned to: run 'portico cascade tune' again"};
+  };
   if (watch_.expected_escalated >= 0) {
-    const double within = watch_.EscalatedWithin();
-    escalated_alarm_.emplace(watch_.expected_escalated - within, watch_.expected_escalated + within);
+    escalated_drift_.emplace(drift("rows that escalate", watch_.expected_escalated, watch_.EscalatedWithin(), false));
   }
-  // That they agree more often is no harm.
   if (watch_.expected_agreement >= 0) {
-    agreement_alarm_.emplace(watch_.expected_agreement - watch_.expected_agreement_within, 1);
+    agreement_drift_.emplace(
+        drift("audited rows that agree", watch_.expected_agreement, watch_.expected_agreement_within, true));
   }
   if (watch_.browns_out()) brown_out_.emplace(watch_.max_shed);
 }
@@ -178,8 +183,7 @@ void CascadeWatcher::Request::Answered(const std::vector<Tensor>& full, const Ro
   }
   if (!audit_rows_.empty()) {
     // Room for it is given back with it.
-    const bool room =
-        watcher.in_flight_.fetch_add(1, std::memory_order_acquire) < watcher.watch_.audit_max_in_flight;
+    const bool room = watcher.in_flight_.fetch_add(1, std::memory_order_acquire) < watcher.watch_.audit_max_in_flight;
     const size_t num_rows = audit_rows_.size();
     std::unique_ptr<Audit> audit(
         new Audit{watcher_, context_, std::exchange(audit_rows_, {}), std::move(cheap_), std::move(inputs_)});
@@ -286,29 +290,11 @@ void CascadeWatcher::Judge(absl::Time now) {
   if (escalated.trials > 0) metrics_.escalated_share()->Set(escalated.share());
   if (sent.trials > 0) metrics_.saved_share()->Set(1 - sent.share());
   if (agreed.trials > 0) metrics_.agreement_share()->Set(agreed.share());
-  if (escalated_alarm_.has_value()) {
-    Tell(escalated_alarm_->Judge(escalated), "rows that escalate", escalated, watch_.expected_escalated,
-         watch_.EscalatedWithin(), metrics_.escalated_drifted());
+  if (escalated_drift_.has_value()) {
+    metrics_.escalated_drifted()->Set(escalated_drift_->Judge(escalated) ? 1 : 0);
   }
-  if (agreement_alarm_.has_value()) {
-    Tell(agreement_alarm_->Judge(agreed), "audited rows that agree", agreed, watch_.expected_agreement,
-         watch_.expected_agreement_within, metrics_.agreement_drifted());
-  }
-}
-
-void CascadeWatcher::Tell(DriftAlarm::Change change, absl::string_view what, const ShareWindow::Counts& counts,
-                          double expected, double within, Gauge* drifted) const {
-  if (change == DriftAlarm::Change::kNone) return;
-  drifted->Set(change == DriftAlarm::Change::kDrifted ? 1 : 0);
-  const std::string got =
-      absl::StrCat(context_, ": ", what, ": got ", Percent(counts.share()), " of ", counts.trials, " in the last ",
-                   absl::FormatDuration(watch_.expected_over), ", want ", Percent(expected), " within ",
-                   Percent(within));
-  if (change == DriftAlarm::Change::kDrifted) {
-    LogWarning(absl::StrCat(got, "; what comes in is not what the cascade was tuned to: run 'portico cascade tune' "
-                                 "again"));
-  } else {
-    LogInfo(absl::StrCat(got, ": as expected again"));
+  if (agreement_drift_.has_value()) {
+    metrics_.agreement_drifted()->Set(agreement_drift_->Judge(agreed) ? 1 : 0);
   }
 }
 
@@ -330,7 +316,7 @@ void CascadeWatcher::Step() {
   metrics_.shed_share()->Set(state.level);
   if (before == 0 && state.level > 0) {
     LogWarning(absl::StrCat(context_, ": brown-out: ", state.overloaded, " of ", state.calls,
-                            " calls were refused or late; up to ", Percent(watch_.max_shed),
+                            " calls were refused or late; up to ", absl::StrFormat("%.4g%%", 100 * watch_.max_shed),
                             " of the rows that escalate keep the cheap answer until that is over"));
   } else if (before > 0 && state.level == 0) {
     LogInfo(absl::StrCat(context_, ": the brown-out is over"));

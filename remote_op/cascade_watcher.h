@@ -14,7 +14,7 @@
 #include "models/graph/graph_plan.h"
 #include "remote_op/brown_out.h"
 #include "remote_op/cascade_watch_metrics.h"
-#include "remote_op/drift_alarm.h"
+#include "remote_op/drift_watch.h"
 #include "remote_op/reply_check.h"
 #include "remote_op/share_window.h"
 #include "router/router.h"
@@ -75,8 +75,6 @@ class CascadeWatcher final : public std::enable_shared_from_this<CascadeWatcher>
   int64_t CountDisagreeing(absl::Span<const Tensor> full, absl::Span<const Tensor> cheap,
                            absl::Span<const int64_t> rows, absl::Span<Counter* const> outputs) const;
   void Judge(absl::Time now);
-  void Tell(DriftAlarm::Change change, absl::string_view what, const ShareWindow::Counts& counts, double expected,
-            double within, Gauge* drifted) const;
 
   Router& router_;
   const Clock& clock_;
@@ -99,8 +97,8 @@ class CascadeWatcher final : public std::enable_shared_from_this<CascadeWatcher>
   ShareWindow escalated_;
   ShareWindow sent_;
   ShareWindow agreed_;
-  std::optional<DriftAlarm> escalated_alarm_;
-  std::optional<DriftAlarm> agreement_alarm_;
+  std::optional<DriftWatch> escalated_drift_;
+  std::optional<DriftWatch> agreement_drift_;
   std::atomic<int64_t> judge_at_us_{0};
   std::optional<BrownOut> brown_out_;
 };

@@ -54,7 +54,9 @@ ExpertsCall::ExpertsCall(Ref<const ExpertsPlan> plan, Ref<const RequestContext> 
 void ExpertsCall::Start() {
   const ExpertsSpec& spec = plan_->spec;
   const int64_t max_rows = std::max<int64_t>(1, kMaxEntropyGates / plan_->rule.experts);
-  plan_->metrics.Came(choice_.rows(), choice_.overflowed(), MeanGateEntropy(plan_->rule, GatesOf(gate_), max_rows));
+  const double entropy = MeanGateEntropy(plan_->rule, GatesOf(gate_), max_rows);
+  plan_->metrics.Came(choice_.rows(), choice_.overflowed(), entropy);
+  if (plan_->watcher != nullptr) plan_->watcher->Came(choice_.rows(), entropy);
   if (choice_.faulty() > 0 && spec.on_row_error == OnRowError::kFail) {
     int64_t row = 0;
     while (choice_.fault(row) == ExpertChoice::Fault::kNone) ++row;
@@ -132,6 +134,7 @@ void ExpertsCall::Send(const ExpertChoice::Part& part, size_t call) {
   absl::InlinedVector<Tensor, 4> sent;
   for (const Tensor& input : inputs_) sent.push_back(TakeRows(input, rows));
   plan_->metrics.Sent(part.expert, static_cast<int64_t>(rows.size()));
+  if (plan_->watcher != nullptr) plan_->watcher->Sent(part.expert, static_cast<int64_t>(rows.size()));
   Ref<CancelHook> hook = plan_->router.Call(plan_->experts[static_cast<size_t>(part.expert)].target, context_, sent,
                                             [self = Ref<ExpertsCall>(this), call](absl::StatusOr<PeerMessage> reply) {
                                               self->OnReply(call, std::move(reply));

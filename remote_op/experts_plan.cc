@@ -31,7 +31,8 @@ ExpertsPlan::ExpertsPlan(const PortalSpec& portal, Router& router)
       rule{static_cast<int>(spec.targets.size()), spec.k, spec.weights, spec.capacity},
       outputs(portal.outputs),
       input_names(portal.input_names),
-      metrics(router.metrics(), portal.node_name, spec.targets) {
+      metrics(router.metrics(), portal.node_name, spec.targets),
+      watcher(ExpertsWatcher::Make(portal, router.clock(), router.metrics())) {
   if (spec.row_status) outputs.pop_back();
 }
 

@@ -10,6 +10,7 @@
 #include "base/ref.h"
 #include "models/graph/graph_plan.h"
 #include "remote_op/experts_metrics.h"
+#include "remote_op/experts_watcher.h"
 #include "remote_op/reply_check.h"
 #include "router/expert_choice.h"
 #include "router/router.h"
@@ -45,6 +46,8 @@ struct ExpertsPlan final : public RefCounted {
   const std::vector<std::string> input_names;
   std::vector<Expert> experts;
   mutable ExpertsMetrics metrics;
+  /// Null where nothing is expected.
+  const std::unique_ptr<ExpertsWatcher> watcher;
 };
 
 }  // namespace portico

@@ -140,7 +140,22 @@ class ExpertsComposer {
     attributes.push_back({"on_expert_error", options.on_expert_error});
     attributes.push_back({"on_row_error", composition_.on_row_error});
     if (options.capacity != 0) attributes.push_back({"capacity", options.capacity});
+    AddWatch(options.watch, &attributes);
     return attributes;
+  }
+
+  /// What is not what it is without being said.
+  static void AddWatch(const ExpertsWatch& watch, std::vector<OpAttribute>* attributes) {
+    if (!watch.on()) return;
+    const ExpertsWatch usual;
+    if (!watch.load.empty()) attributes->push_back({"expected_load", watch.load});
+    const auto add = [&](const char* name, double share, double otherwise) {
+      if (share != otherwise) attributes->push_back({name, static_cast<float>(share)});
+    };
+    add("expected_load_within", watch.load_within, usual.load_within);
+    add("expected_entropy", watch.entropy, usual.entropy);
+    add("expected_entropy_within", watch.entropy_within, usual.entropy_within);
+    if (watch.over != usual.over) attributes->push_back({"expected_over_ms", absl::ToInt64Milliseconds(watch.over)});
   }
 
   const Composition& composition_;

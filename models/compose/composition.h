@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "models/graph/cascade_watch.h"
+#include "models/graph/experts_watch.h"
 #include "models/package/signature.h"
 
 namespace portico {
@@ -33,8 +34,8 @@ struct CompositionMember {
   std::vector<std::string> shared;
   /// Of a stage of a cascade but the first: which rows go on to it.
   std::string when;
-  /// How it is watched; and with a brown-out what rows are ordered by, the more the higher: empty: how far `when` is from
-  /// not holding.
+  /// How it is watched; and with a brown-out what rows are ordered by, the more the higher: empty: how far `when` is
+  /// from not holding.
   CascadeWatch watch;
   std::string by;
   /// Of the file; of `when` too.
@@ -62,6 +63,8 @@ struct Composition {
     std::string on_expert_error = "next";
     /// 0: no limit.
     float capacity = 0;
+    /// What the gate is expected to do.
+    ExpertsWatch watch;
   };
   struct Ensemble {
     Combine combine = Combine::kMean;

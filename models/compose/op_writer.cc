@@ -31,6 +31,10 @@ struct Setter {
     out.set_type(onnx::AttributeProto::INTS);
     for (const int64_t value : values) out.add_ints(value);
   }
+  void operator()(const std::vector<float>& values) const {
+    out.set_type(onnx::AttributeProto::FLOATS);
+    for (const float value : values) out.add_floats(value);
+  }
   void operator()(const std::vector<std::string>& values) const {
     out.set_type(onnx::AttributeProto::STRINGS);
     for (const std::string& value : values) out.add_strings(value);

@@ -19,7 +19,7 @@ namespace portico {
 /// An attribute of an op.
 struct OpAttribute {
   std::string name;
-  std::variant<int64_t, float, std::string, std::vector<int64_t>, std::vector<std::string>> value;
+  std::variant<int64_t, float, std::string, std::vector<int64_t>, std::vector<float>, std::vector<std::string>> value;
 };
 
 /// Adds ordinary ops to a graph in the making, in the form that the graph's opset has for them, each under a name of

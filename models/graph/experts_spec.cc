@@ -105,6 +105,7 @@ absl::StatusOr<ExpertsSpec> ReadExpertsSpec(const onnx::NodeProto& node) {
         absl::StrCat("attribute 'capacity': got ", spec.capacity, ", want a factor from 0 on; 0 is without a limit"));
   }
   ASSIGN_OR_RETURN(spec.row_status, BoolAttribute(node, "row_status"));
+  ASSIGN_OR_RETURN(spec.watch, ReadExpertsWatch(node, spec.targets.size()));
   return spec;
 }
 

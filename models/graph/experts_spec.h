@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "models/graph/experts_watch.h"
 #include "models/graph/portal_target.h"
 
 namespace onnx {
@@ -35,6 +36,8 @@ enum class ExpertWeights : uint8_t {
 ///   on_row_error     "mark" (default) or "fail"
 ///   capacity         float, default 0: an expert takes at most ceil(capacity · N · k / E) rows; 0: any
 ///   row_status       0 or 1, default 0: one more output, int8[N]; output_dtypes and output_shapes may leave it out
+///   expected_…       what the gate is expected to do: ExpertsWatch
+///   expected_…       see ExpertsWatch
 struct ExpertsSpec {
   static constexpr int kMaxExperts = 1024;
   static constexpr int kMaxK = 64;
@@ -64,6 +67,7 @@ struct ExpertsSpec {
   float capacity = 0;
   /// The last output is int8[N]: 0 complete, 1 fewer than k experts, 2 none.
   bool row_status = false;
+  ExpertsWatch watch;
 };
 
 /// INVALID_ARGUMENT, naming the attribute, where one is missing or out of bounds.

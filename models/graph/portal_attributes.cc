@@ -49,6 +49,12 @@ absl::StatusOr<std::vector<int64_t>> IntsAttribute(const onnx::NodeProto& node, 
   return std::vector<int64_t>(attribute->ints().begin(), attribute->ints().end());
 }
 
+absl::StatusOr<std::vector<float>> FloatsAttribute(const onnx::NodeProto& node, absl::string_view name) {
+  ASSIGN_OR_RETURN(const AttributeProto* attribute, Find(node, name, AttributeProto::FLOATS));
+  if (attribute == nullptr) return std::vector<float>();
+  return std::vector<float>(attribute->floats().begin(), attribute->floats().end());
+}
+
 absl::StatusOr<float> FloatAttribute(const onnx::NodeProto& node, absl::string_view name, float otherwise) {
   ASSIGN_OR_RETURN(const AttributeProto* attribute, Find(node, name, AttributeProto::FLOAT));
   return attribute == nullptr ? otherwise : attribute->f();

@@ -23,6 +23,8 @@ absl::StatusOr<std::vector<std::string>> StringsAttribute(const onnx::NodeProto&
 absl::StatusOr<int64_t> IntAttribute(const onnx::NodeProto& node, absl::string_view name, int64_t otherwise);
 /// Empty where there is none.
 absl::StatusOr<std::vector<int64_t>> IntsAttribute(const onnx::NodeProto& node, absl::string_view name);
+/// Empty where there is none.
+absl::StatusOr<std::vector<float>> FloatsAttribute(const onnx::NodeProto& node, absl::string_view name);
 absl::StatusOr<float> FloatAttribute(const onnx::NodeProto& node, absl::string_view name, float otherwise);
 /// 0 or 1; false where there is none.
 absl::StatusOr<bool> BoolAttribute(const onnx::NodeProto& node, absl::string_view name);

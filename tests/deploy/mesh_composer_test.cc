@@ -141,6 +141,28 @@ experts: {gate: {model: g, inline: false}, gate_output: gate, experts: [a, b, c]
   EXPECT_TRUE(composer.Read("breeds", experts).ok());
 }
 
+TEST_F(MeshComposerTest, WhatIsExpectedOfAGate) {
+  const auto read = [](const std::string& expected) {
+    const YamlNode root = *ParseYaml("experts: {gate: g, experts: [a, b], expected: {" + expected + "}}", "mesh.yaml");
+    return ReadComposition("made", root, "mesh.yaml");
+  };
+  const auto composition = read("load: [30%, 70%], load_within: 5%, entropy: 40%, entropy_within: 10%, over: 5m");
+  ASSERT_TRUE(composition.ok()) << composition.status();
+  const ExpertsWatch& watch = composition->experts.watch;
+  EXPECT_THAT(watch.load, ::testing::ElementsAre(0.3f, 0.7f));
+  EXPECT_EQ(watch.load_within, 0.05);
+  EXPECT_EQ(watch.entropy, 0.4);
+  EXPECT_EQ(watch.entropy_within, 0.1);
+  EXPECT_EQ(watch.over, absl::Minutes(5));
+  const auto error = [&](const std::string& expected) { return std::string(read(expected).status().message()); };
+  EXPECT_EQ(error("load: [30%, 30%, 40%]"),
+            "mesh.yaml:1: model 'made': experts: expected: 'expected_load': got 3 shares, want 2, one for each expert");
+  EXPECT_THAT(error("load: [0.3, 0.7]"), HasSubstr("expected: load: got '0.3', want a share from 0% to 100%"));
+  EXPECT_THAT(error("entropy: 140%"), HasSubstr("expected: entropy: got '140%'"));
+  EXPECT_THAT(error("over: 1ms"), HasSubstr("expected: over: got 1ms"));
+  EXPECT_THAT(error("escalated: 3%"), HasSubstr("escalated"));
+}
+
 TEST_F(MeshComposerTest, HowCascadesAreWatchedHoldsForEachStageUnlessItSaysSoItself) {
   const auto read = [](const std::string& cascade) {
     const YamlNode root = *ParseYaml("cascade:\n" + cascade, "mesh.yaml");

@@ -242,6 +242,7 @@ std::string AttributeText(const onnx::NodeProto& node, absl::string_view name) {
     if (attribute.type() == onnx::AttributeProto::INT) return absl::StrCat(attribute.i());
     if (attribute.type() == onnx::AttributeProto::FLOAT) return absl::StrCat(attribute.f());
     if (attribute.type() == onnx::AttributeProto::INTS) return absl::StrJoin(attribute.ints(), " ");
+    if (attribute.type() == onnx::AttributeProto::FLOATS) return absl::StrJoin(attribute.floats(), " ");
     return absl::StrJoin(attribute.strings(), " ");
   }
   return "none";
@@ -311,8 +312,8 @@ TEST_F(ComposeTest, HowACascadeIsWatchedIsInItsPortal) {
     auto plan = Partition(package.model, package.signatures[0]);
     EXPECT_TRUE(plan.ok()) << plan.status();
     const auto outputs =
-        RunPlan(*std::move(plan), {Tensor::Of<float>({3, 2}, {0, 0.05F, 0.25F, 0.25F, 1, 1}),
-                                   Tensor::Of<float>({5}, {0, 0, 0, 0, 0})},
+        RunPlan(*std::move(plan),
+                {Tensor::Of<float>({3, 2}, {0, 0.05F, 0.25F, 0.25F, 1, 1}), Tensor::Of<float>({5}, {0, 0, 0, 0, 0})},
                 [&](const PortalSpec&) -> PortalBody {
                   return [&](const std::vector<Tensor>& in) -> absl::StatusOr<std::vector<Tensor>> {
                     EXPECT_EQ(in.size(), 5u);
@@ -493,6 +494,16 @@ TEST_F(ComposeTest, ExpertsBehindAGate) {
   EXPECT_EQ(node.output(0), "y");
   // The gate is float32.
   EXPECT_EQ(Nodes(made, "Cast").back()->output(0), node.input(0));
+  EXPECT_EQ(AttributeText(node, "expected_load"), "none") << "what is off is not said";
+
+  composition.experts.watch = {.load = {0.25, 0.75}, .load_within = 0.125, .entropy = 0.5, .over = absl::Minutes(3)};
+  const Package watched = Make(composition);
+  const onnx::NodeProto& expecting = *Nodes(watched, "Experts")[0];
+  EXPECT_EQ(AttributeText(expecting, "expected_load"), "0.25 0.75");
+  EXPECT_EQ(AttributeText(expecting, "expected_load_within"), "0.125");
+  EXPECT_EQ(AttributeText(expecting, "expected_entropy"), "0.5");
+  EXPECT_EQ(AttributeText(expecting, "expected_entropy_within"), "none");
+  EXPECT_EQ(AttributeText(expecting, "expected_over_ms"), "180000");
 }
 
 TEST_F(ComposeTest, ExpertsThatDifferAndGatesThatDoNotFit) {

@@ -76,6 +76,35 @@ TEST(ExpertsSpecTest, AllAttributesAreRead) {
   EXPECT_EQ(experts.capacity, 1.25f);
 }
 
+TEST(ExpertsSpecTest, WhatIsExpectedOfTheGateIsReadAndHeldWithinBounds) {
+  const auto plan = PartitionBuilt(ThreeExperts(
+      {Floats("expected_load", {0.5f, 0.25f, 0.25f}), Float("expected_load_within", 0.125f),
+       Float("expected_entropy", 0.75f), Float("expected_entropy_within", 0.25f), Int("expected_over_ms", 60'000)}));
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const ExpertsWatch& watch = plan->steps[0].portal->experts->watch;
+  EXPECT_THAT(watch.load, ElementsAre(0.5f, 0.25f, 0.25f));
+  EXPECT_EQ(watch.LoadWithin(0), 0.125);
+  EXPECT_EQ(watch.entropy, 0.75);
+  EXPECT_EQ(watch.entropy_within, 0.25);
+  EXPECT_EQ(watch.over, absl::Minutes(1));
+  const auto usual = PartitionBuilt(ThreeExperts({Floats("expected_load", {0.9f, 0.08f, 0.02f})}));
+  ASSERT_TRUE(usual.ok()) << usual.status();
+  EXPECT_NEAR(usual->steps[0].portal->experts->watch.LoadWithin(0), 0.225, 1e-6);
+  EXPECT_EQ(usual->steps[0].portal->experts->watch.LoadWithin(2), 0.01);
+  EXPECT_FALSE(PartitionBuilt(ThreeExperts())->steps[0].portal->experts->watch.on());
+
+  EXPECT_THAT(ErrorOf(ThreeExperts({Floats("expected_load", {0.5f, 0.5f})})),
+              HasSubstr("'expected_load': got 2 shares, want 3, one for each expert"));
+  EXPECT_THAT(ErrorOf(ThreeExperts({Floats("expected_load", {0.5f, 0.5f, 0.5f})})), HasSubstr("add up to 1.5, want 1"));
+  EXPECT_THAT(ErrorOf(ThreeExperts({Floats("expected_load", {1.5f, -0.5f, 0})})),
+              HasSubstr("'expected_load': got 1.5, want a share from 0 to 1"));
+  EXPECT_THAT(ErrorOf(ThreeExperts({Float("expected_entropy", 2)})), HasSubstr("'expected_entropy': got 2"));
+  EXPECT_THAT(ErrorOf(ThreeExperts({Float("expected_entropy_within", -1)})),
+              HasSubstr("'expected_entropy_within': got -1"));
+  EXPECT_THAT(ErrorOf(ThreeExperts({Int("expected_over_ms", 10)})), HasSubstr("'expected_over': got 10ms, want 1s"));
+  EXPECT_THAT(ErrorOf(ThreeExperts({Int("expected_load", 1)})), HasSubstr("got INT, want FLOATS"));
+}
+
 TEST(ExpertsSpecTest, RowStatusIsOneMoreOutputWithoutAName) {
   ModelBuilder model;
   model.Input("gate", DType::kFloat, {"N", 2}).Input("x", DType::kString, {"N"});
