@@ -25,8 +25,9 @@ struct AnswerComparison {
 AnswerComparison CompareAnswers(absl::Span<const NamedTensor> got, absl::Span<const NamedTensor> want,
                                 double tolerance);
 
-/// Which rows (of dim 0) disagree by these rules, each by itself: entry i says it of row i of `got` and row want_rows[i]
-/// of `want`. REQUIRES: same dtype and inner shape, rank >= 1, `want_rows` in range, no more than `got` has rows.
+/// Which rows (of dim 0) disagree by these rules, each by itself: entry i says it of row i of `got` and row
+/// want_rows[i] of `want`. REQUIRES: same dtype and inner shape, rank >= 1, `want_rows` in range, no more than `got`
+/// has rows.
 std::vector<bool> RowsThatDisagree(const Tensor& got, const Tensor& want, absl::Span<const int64_t> want_rows,
                                    double tolerance);
 

@@ -228,8 +228,7 @@ void AddPortalRows(const PortalLine& portal, TextTable& table) {
   };
   add(portal.node, portal.target,
       absl::StrCat(portal.replicas.size(), portal.replicas.size() == 1 ? " replica" : " replicas", portal.cascade),
-      portal.figures,
-      portal.in_flight, RateText(portal.retries), RateText(portal.hedges), portal.ejections);
+      portal.figures, portal.in_flight, RateText(portal.retries), RateText(portal.hedges), portal.ejections);
   for (const ReplicaLine& replica : portal.replicas) {
     add("", absl::StrCat("  ", replica.replica), replica.state, replica.figures, replica.in_flight, "", "",
         replica.ejections);

@@ -37,7 +37,8 @@ struct LookupCall {
 
   enum Input { kTables, kEntries, kIds, kStrings, kLengths, kWeights, kInputs };
   enum Output { kRows, kFound, kOutputs };
-  static constexpr absl::string_view kInputNames[kInputs] = {"tables", "entries", "ids", "strings", "lengths", "weights"};
+  static constexpr absl::string_view kInputNames[kInputs] = {"tables",  "entries", "ids",
+                                                             "strings", "lengths", "weights"};
   static constexpr absl::string_view kOutputNames[kOutputs] = {"rows", "found"};
 
   /// Columns of `entries`.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -14,11 +15,16 @@
 
 namespace portico {
 
-/// How many ids ahead of the next step of the pipeline a step is. A power of two.
-inline constexpr size_t kLookAhead = 16;
+/// How many ids each step of the pipeline takes at once. A power of two.
+inline constexpr size_t kFinderBlock = 64;
 
 /// Finds the rows of a lookup's ids, in their order, with memory fetched ahead. `kGated`: asks the gate before it
 /// reads. For one thread and one lookup.
+///
+/// Ids are taken in blocks, and each step of a block is a loop of its own with little else in it. A fetch leaves the
+/// processor's window only when its page was found, which takes as long as the line itself where tables are large: with
+/// the arithmetic of rows between two fetches, a few would be under way at a time; side by side, as many as the
+/// processor has page walkers and places for misses (docs/decisions/0030).
 ///
 /// Row() gives the numbers of a row; null for one that is unknown or, where status() says so, cannot be read.
 template <IdKind kKind, bool kGated>
@@ -31,11 +37,9 @@ class RowFinder {
         bags_(bags),
         count_(bags.count()),
         row_bytes_(RowHeadBytes(kKind) + EncodedBytes(spec.row_type, spec.dim)) {
-    for (size_t i = 0; i < count_ && i < 3 * kLookAhead; ++i) First(i);
-    for (size_t i = 0; i < count_ && i < 2 * kLookAhead; ++i) Second(i);
-    if constexpr (kKind == IdKind::kString) {
-      for (size_t i = 0; i < count_ && i < kLookAhead; ++i) Third(i);
-    }
+    First(0);
+    First(kFinderBlock);
+    Second(0);
   }
 
   bool IsPadding(size_t i) const {
@@ -45,11 +49,9 @@ class RowFinder {
 
   /// To be called for each id in turn, before Row(): moves what is further ahead.
   void Advance(size_t i) {
-    if (i + 3 * kLookAhead < count_) First(i + 3 * kLookAhead);
-    if (i + 2 * kLookAhead < count_) Second(i + 2 * kLookAhead);
-    if constexpr (kKind == IdKind::kString) {
-      if (i + kLookAhead < count_) Third(i + kLookAhead);
-    }
+    if (ABSL_PREDICT_TRUE(i % kFinderBlock != 0)) return;
+    First(i + 2 * kFinderBlock);
+    Second(i + kFinderBlock);
   }
 
   const char* Row(size_t i) {
@@ -71,7 +73,7 @@ class RowFinder {
   const absl::Status& status() const { return status_; }
 
  private:
-  static constexpr size_t kRing = 4 * kLookAhead;
+  static constexpr size_t kRing = 4 * kFinderBlock;
   struct Step {
     uint64_t hash;
     /// The first whose tag fits.
@@ -97,39 +99,54 @@ class RowFinder {
   }
   bool Readable(const char* row) { return Ensure(row, row_bytes_); }
 
-  /// Fetches the bucket; nothing where the id says which row it is.
-  void First(size_t i) {
+  // Of all ids of the block that begins at `begin`:
+
+  /// Fetches the buckets; nothing where the id says which row it is.
+  void First(size_t begin) {
     if constexpr (kKind == IdKind::kDense) {
       return;
     } else {
-      Step& step = steps_[i % kRing];
-      if constexpr (kKind == IdKind::kSparse) {
-        step.hash = HashId(static_cast<uint64_t>(bags_.ids[i]), spec_.seed);
-      } else {
-        step.hash = HashId(bags_.strings[i], spec_.seed);
+      const size_t end = std::min(begin + kFinderBlock, count_);
+      for (size_t i = begin; i < end; ++i) {
+        uint64_t hash;
+        if constexpr (kKind == IdKind::kSparse) {
+          hash = HashId(static_cast<uint64_t>(bags_.ids[i]), spec_.seed);
+        } else {
+          hash = HashId(bags_.strings[i], spec_.seed);
+        }
+        steps_[i % kRing].hash = hash;
+        Prefetch(&memory_.index.Home(hash));
       }
-      Prefetch(&memory_.index.Home(step.hash));
     }
   }
 
-  /// Reads the bucket, fetches the row.
-  void Second(size_t i) {
+  /// Reads the buckets, fetches the rows, reads the heads of those with strings, fetches these.
+  void Second(size_t begin) {
+    const size_t end = std::min(begin + kFinderBlock, count_);
     if constexpr (kKind == IdKind::kDense) {
-      const auto id = static_cast<uint64_t>(bags_.ids[i]);
-      if (id < memory_.row_count) PrefetchRow(id);
+      for (size_t i = begin; i < end; ++i) {
+        const auto id = static_cast<uint64_t>(bags_.ids[i]);
+        if (id < memory_.row_count) PrefetchRow(id);
+      }
     } else {
-      Step& step = steps_[i % kRing];
-      step.row = BucketIndex::kNoRow;
-      // All that Find() reads is in one block.
-      if (!Ensure(&memory_.index.Home(step.hash), sizeof(IndexBucket))) return;
-      step.row = memory_.index.Find(step.hash, [](uint32_t) { return true; });
-      if (step.row < memory_.row_count) PrefetchRow(step.row);
+      for (size_t i = begin; i < end; ++i) {
+        Step& step = steps_[i % kRing];
+        step.row = BucketIndex::kNoRow;
+        // All that Find() reads is in one block.
+        if (!Ensure(&memory_.index.Home(step.hash), sizeof(IndexBucket))) continue;
+        step.row = memory_.index.Find(step.hash, [](uint32_t) { return true; });
+      }
+      for (size_t i = begin; i < end; ++i) {
+        const uint32_t row = steps_[i % kRing].row;
+        if (row < memory_.row_count) PrefetchRow(row);
+      }
+    }
+    if constexpr (kKind == IdKind::kString) {
+      for (size_t i = begin; i < end; ++i) PrefetchString(steps_[i % kRing]);
     }
   }
 
-  /// Reads the row's head, fetches the bytes of its id.
-  void Third(size_t i) {
-    const Step& step = steps_[i % kRing];
+  void PrefetchString(const Step& step) {
     if (step.row >= memory_.row_count || !Readable(RowAt(step.row))) return;
     uint64_t head[2];
     std::memcpy(head, RowAt(step.row), sizeof(head));

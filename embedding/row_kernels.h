@@ -20,11 +20,14 @@ absl::string_view IsaName(Isa isa);
 struct RowKernels {
   /// out[i] += weight * row[i] for `dim` values. `row` needs no alignment.
   using Add = void (*)(const char* row, float weight, size_t dim, float* out);
+  /// The same of `count` rows, each times its weight; null weights: 1. Sums stay in registers from row to row.
+  using AddRows = void (*)(const char* const* rows, const float* weights, size_t count, size_t dim, float* out);
   /// Writes EncodedBytes() of finite `values`; false where one does not fit the type.
   using Encode = bool (*)(const float* values, size_t dim, char* row);
 
   Isa isa;
   std::array<Add, kRowTypes> add;
+  std::array<AddRows, kRowTypes> add_rows;
   std::array<Encode, kRowTypes> encode;
 
   /// The best for this processor.

@@ -190,6 +190,8 @@ const RowKernels& Avx2RowKernels() {
   static constexpr RowKernels kKernels = {
       Isa::kAvx2,
       {AddPlain<Float32>, AddPlain<Float16>, AddPlain<Bfloat16>, AddCodes<Int8>, AddCodes<Int4>},
+      {AddEachRow<AddPlain<Float32>>, AddEachRow<AddPlain<Float16>>, AddEachRow<AddPlain<Bfloat16>>,
+       AddEachRow<AddCodes<Int8>>, AddEachRow<AddCodes<Int4>>},
       {EncodeFloat32, EncodeFloat16, EncodeBfloat16, EncodeInt8, EncodeInt4}};
   return kKernels;
 }

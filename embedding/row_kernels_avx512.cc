@@ -93,6 +93,71 @@ void AddCodes(const char* row, float weight, size_t dim, float* out) {
   _mm512_mask_storeu_ps(out + i, mask, _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, out + i)));
 }
 
+/// Sums of up to kVectors times 16 numbers over all rows, without going to memory in between.
+constexpr size_t kMaxVectors = 8;
+
+/// `numbers` behind `first`, of which the last vector has those of `mask`.
+template <typename Type, bool kCodes, size_t kVectors>
+void AddColumns(const char* const* rows, const float* weights, size_t count, size_t first, __mmask16 mask, float* out) {
+  __m512 sums[kVectors];
+#pragma GCC unroll 8
+  for (size_t v = 0; v < kVectors; ++v) {
+    sums[v] = _mm512_maskz_loadu_ps(v + 1 == kVectors ? mask : kAll, out + first + v * kLanes);
+  }
+  __m512 biases = _mm512_setzero_ps();
+  for (size_t r = 0; r < count; ++r) {
+    const char* row = rows[r];
+    __m512 factor = _mm512_set1_ps(weights == nullptr ? 1.0f : weights[r]);
+    if constexpr (kCodes) {
+      float scale_and_bias[2];
+      std::memcpy(scale_and_bias, row, sizeof(scale_and_bias));
+      biases = _mm512_fmadd_ps(factor, _mm512_set1_ps(scale_and_bias[1]), biases);
+      factor = _mm512_mul_ps(factor, _mm512_set1_ps(scale_and_bias[0]));
+      row += sizeof(scale_and_bias);
+    }
+#pragma GCC unroll 8
+    for (size_t v = 0; v < kVectors; ++v) {
+      const __m512 values = Type::Load(row, first + v * kLanes, v + 1 == kVectors ? mask : kAll);
+      sums[v] = _mm512_fmadd_ps(factor, values, sums[v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (size_t v = 0; v < kVectors; ++v) {
+    const __m512 sum = kCodes ? _mm512_add_ps(sums[v], biases) : sums[v];
+    _mm512_mask_storeu_ps(out + first + v * kLanes, v + 1 == kVectors ? mask : kAll, sum);
+  }
+}
+
+template <typename Type, bool kCodes>
+void AddRows(const char* const* rows, const float* weights, size_t count, size_t dim, float* out) {
+  for (size_t first = 0; first < dim; first += kMaxVectors * kLanes) {
+    const size_t left = dim - first;
+    if (left >= kMaxVectors * kLanes) {
+      AddColumns<Type, kCodes, kMaxVectors>(rows, weights, count, first, kAll, out);
+      continue;
+    }
+    const __mmask16 mask = left % kLanes == 0 ? kAll : First(left % kLanes);
+    switch ((left + kLanes - 1) / kLanes) {
+      case 1:
+        return AddColumns<Type, kCodes, 1>(rows, weights, count, first, mask, out);
+      case 2:
+        return AddColumns<Type, kCodes, 2>(rows, weights, count, first, mask, out);
+      case 3:
+        return AddColumns<Type, kCodes, 3>(rows, weights, count, first, mask, out);
+      case 4:
+        return AddColumns<Type, kCodes, 4>(rows, weights, count, first, mask, out);
+      case 5:
+        return AddColumns<Type, kCodes, 5>(rows, weights, count, first, mask, out);
+      case 6:
+        return AddColumns<Type, kCodes, 6>(rows, weights, count, first, mask, out);
+      case 7:
+        return AddColumns<Type, kCodes, 7>(rows, weights, count, first, mask, out);
+      default:
+        return AddColumns<Type, kCodes, 8>(rows, weights, count, first, mask, out);
+    }
+  }
+}
+
 bool EncodeFloat32(const float* values, size_t dim, char* row) {
   std::memcpy(row, values, 4 * dim);
   return true;
@@ -174,6 +239,8 @@ const RowKernels& Avx512RowKernels() {
   static constexpr RowKernels kKernels = {
       Isa::kAvx512,
       {AddPlain<Float32>, AddPlain<Float16>, AddPlain<Bfloat16>, AddCodes<Int8>, AddCodes<Int4>},
+      {AddRows<Float32, false>, AddRows<Float16, false>, AddRows<Bfloat16, false>, AddRows<Int8, true>,
+       AddRows<Int4, true>},
       {EncodeFloat32, EncodeFloat16, EncodeBfloat16, EncodeInt8, EncodeInt4}};
   return kKernels;
 }

@@ -111,6 +111,8 @@ const RowKernels& PortableRowKernels() {
   static constexpr RowKernels kKernels = {
       Isa::kPortable,
       {AddFloat32, AddSmall<FloatFromHalf>, AddSmall<FloatFromBfloat>, AddInt8, AddInt4},
+      {AddEachRow<AddFloat32>, AddEachRow<AddSmall<FloatFromHalf>>, AddEachRow<AddSmall<FloatFromBfloat>>,
+       AddEachRow<AddInt8>, AddEachRow<AddInt4>},
       {EncodeFloat32, EncodeSmall<HalfFromFloat, FloatFromHalf>, EncodeSmall<BfloatFromFloat, FloatFromBfloat>,
        EncodeInt8, EncodeInt4}};
   return kKernels;

@@ -11,30 +11,42 @@
 namespace portico {
 namespace {
 
-/// Adds rows to where results go.
+/// Adds rows to where results go, several of a bag at a time.
 class RowAdder {
  public:
   RowAdder(const TableSpec& spec, const RowKernels& kernels)
       : spec_(spec),
-        dim_(spec.dim),
-        add_(kernels.add[static_cast<size_t>(spec.row_type)]),
+        add_rows_(kernels.add_rows[static_cast<size_t>(spec.row_type)]),
         add_float_(kernels.add[static_cast<size_t>(RowType::kFloat32)]) {}
 
-  void Add(const char* row, float weight, float* out) const { add_(row, weight, dim_, out); }
+  void Add(const char* row, float weight, float* out) {
+    rows_[count_] = row;
+    weights_[count_] = weight;
+    if (++count_ == kRows) Flush(out);
+  }
+  /// Before `out` is used, and before another one is added to.
+  void Flush(float* out) {
+    add_rows_(rows_, weights_, count_, spec_.dim, out);
+    count_ = 0;
+  }
   void AddUnknown(float weight, float* out) const {
     if (spec_.unknown != UnknownId::kDefaultRow) return;
-    add_float_(reinterpret_cast<const char*>(spec_.default_row.data()), weight, dim_, out);
+    add_float_(reinterpret_cast<const char*>(spec_.default_row.data()), weight, spec_.dim, out);
   }
 
  private:
+  static constexpr size_t kRows = 32;
+
   const TableSpec& spec_;
-  const size_t dim_;
-  const RowKernels::Add add_;
+  const RowKernels::AddRows add_rows_;
   const RowKernels::Add add_float_;
+  size_t count_ = 0;
+  const char* rows_[kRows];
+  float weights_[kRows];
 };
 
 template <typename Finder>
-absl::Status PoolRows(Finder& finder, const TableSpec& spec, const RowAdder& adder, const IdBags& bags, Pooling pooling,
+absl::Status PoolRows(Finder& finder, const TableSpec& spec, RowAdder& adder, const IdBags& bags, Pooling pooling,
                       float* out, LookupCounts* counts) {
   const size_t rows = bags.rows(pooling);
   size_t i = 0;
@@ -63,6 +75,7 @@ absl::Status PoolRows(Finder& finder, const TableSpec& spec, const RowAdder& add
       ++counts->unknown;
       adder.AddUnknown(weight, out);
     }
+    adder.Flush(out);
     counts->ids += members;
     if (pooling == Pooling::kMean && members > 1) {
       const float factor = 1.0f / static_cast<float>(members);
@@ -82,9 +95,9 @@ EmbeddingTable::EmbeddingTable(TableSpec spec, const TableMemory& memory, BlockG
 }
 
 absl::StatusOr<LookupCounts> EmbeddingTable::Pool(const IdBags& bags, Pooling pooling, absl::Span<float> out) const {
-  const RowAdder adder(spec_, kernels_);
   LookupCounts counts;
   const auto run = [&]<IdKind kKind, bool kGated>() -> absl::Status {
+    RowAdder adder(spec_, kernels_);
     RowFinder<kKind, kGated> finder(spec_, memory_, gate_, bags);
     return PoolRows(finder, spec_, adder, bags, pooling, out.data(), &counts);
   };

@@ -91,8 +91,7 @@ void Shadows::Start(std::unique_ptr<Copy> copy) {
   copy->sent = clock_.Now();
   // The copy may be gone before Call() returns.
   const std::vector<Tensor> inputs = std::exchange(copy->answered.inputs, {});
-  const Ref<const RequestContext> context =
-      ShadowContext(*copy->answered.context, copy->copies->plan.timeout, clock_);
+  const Ref<const RequestContext> context = ShadowContext(*copy->answered.context, copy->copies->plan.timeout, clock_);
   const RouteTarget& target = copy->target;
   router_.Call(target, context, inputs, [this, copy = std::move(copy)](absl::StatusOr<PeerMessage> reply) mutable {
     Schedule([this, copy = std::move(copy), reply = std::move(reply)]() mutable {

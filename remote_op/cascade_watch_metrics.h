@@ -21,8 +21,7 @@ class CascadeWatchMetrics {
   };
 
   /// `registry` is not owned and must outlive this.
-  CascadeWatchMetrics(MetricRegistry& registry, const std::string& portal, const std::string& target,
-                      const What& what)
+  CascadeWatchMetrics(MetricRegistry& registry, const std::string& portal, const std::string& target, const What& what)
       : scope_(registry), labels_{{"portal", portal}, {"target", target}} {
     if (what.audits) {
       audited_ = Count("portico_cascade_rows_audited_total",

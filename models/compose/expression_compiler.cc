@@ -99,17 +99,16 @@ class Compiler {
     const size_t position = expression_.terms.back().position;
     if (wanted_ == Wanted::kNumber) {
       if (whole.form != Form::kOnePerRow || !whole.is_number()) {
-        return expression_.ErrorAt(position,
-                                   absl::StrCat("got ", Describe(whole), ", want one number per row of the outputs (",
-                                                Names(), ")"));
+        return expression_.ErrorAt(position, absl::StrCat("got ", Describe(whole),
+                                                          ", want one number per row of the outputs (", Names(), ")"));
       }
       return RowValue{ops_.Squeeze(ops_.Cast(whole.tensor, DType::kFloat), 1), DType::kFloat};
     }
     if (wanted_ == Wanted::kValue) {
       if (whole.form == Form::kOnePerRow) return RowValue{ops_.Squeeze(whole.tensor, 1), whole.dtype};
-      return expression_.ErrorAt(position,
-                                 absl::StrCat("got ", Describe(whole), ", want one value per row of the outputs (",
-                                              Names(), "), as in 'x[0]', 'argmax(x)' or 'x > 0.5'"));
+      return expression_.ErrorAt(
+          position, absl::StrCat("got ", Describe(whole), ", want one value per row of the outputs (", Names(),
+                                 "), as in 'x[0]', 'argmax(x)' or 'x > 0.5'"));
     }
     if (whole.form == Form::kConstant) {
       return expression_.ErrorAt(

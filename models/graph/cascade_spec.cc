@@ -130,7 +130,8 @@ absl::Status CheckCascadeInputs(const PortalSpec& portal, absl::Span<const std::
   need.dtype = DType::kFloat;
   if (cascade.watch.browns_out() && inputs.back().has_value() && !MayBe(*inputs.back(), need)) {
     return absl::InvalidArgumentError(absl::StrCat("the last input: got ", inputs.back()->ToString(), ", want ",
-                                                   need.ToString(), ", how much each row needs the full model: what "
+                                                   need.ToString(),
+                                                   ", how much each row needs the full model: what "
                                                    "'brown_out_max_shed' goes by"));
   }
   for (size_t i = 0; i < cascade.answers; ++i) {

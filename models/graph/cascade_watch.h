@@ -16,7 +16,8 @@ namespace portico {
 /// What a node `Cascade` says of how it is watched while it serves, and of what it may do when its full model has too
 /// much to do (docs/cascade.md). All of it is off by default. Attributes, as the node has them:
 ///
-///   audit                        float, 0 to 1: share of the rows that do not escalate of which the full model is asked
+///   audit                        float, 0 to 1: share of the rows that do not escalate of which the full model is
+///   asked
 ///                                in the shadow
 ///   audit_max_in_flight          int: such calls at once
 ///   audit_timeout_ms             int: when one is given up

@@ -82,8 +82,8 @@ TEST(AnswerComparisonTest, NotANumberIsADifferenceThatCounts) {
 
 TEST(AnswerComparisonTest, RowsDisagreeAsTheyWouldByThemselves) {
   std::mt19937 random(7);
-  const DType dtypes[] = {DType::kFloat, DType::kDouble, DType::kFloat16, DType::kBfloat16, DType::kInt64,
-                          DType::kUint8, DType::kBool,   DType::kString};
+  const DType dtypes[] = {DType::kFloat, DType::kDouble, DType::kFloat16, DType::kBfloat16,
+                          DType::kInt64, DType::kUint8,  DType::kBool,    DType::kString};
   int disagreeing = 0, agreeing = 0;
   for (int round = 0; round < 2000; ++round) {
     const DType dtype = dtypes[random() % std::size(dtypes)];
@@ -136,9 +136,9 @@ TEST(AnswerComparisonTest, RowsDisagreeAsTheyWouldByThemselves) {
     const std::vector<bool> disagree = RowsThatDisagree(got, want, rows, tolerance);
     ASSERT_EQ(disagree.size(), rows.size());
     for (size_t i = 0; i < rows.size(); ++i) {
-      const bool agrees = CompareAnswers({{{"y", got.Slice(static_cast<int64_t>(i), 1)}}},
-                                         {{{"y", want.Slice(rows[i], 1)}}}, tolerance)
-                              .agrees;
+      const bool agrees =
+          CompareAnswers({{{"y", got.Slice(static_cast<int64_t>(i), 1)}}}, {{{"y", want.Slice(rows[i], 1)}}}, tolerance)
+              .agrees;
       ASSERT_EQ(disagree[i], !agrees) << DTypeName(dtype) << ShapeString(want.shape()) << " row " << rows[i];
       ++(agrees ? agreeing : disagreeing);
     }

@@ -130,6 +130,32 @@ TEST_P(RowKernelsTest, AddsWhatTheRowStandsForTimesTheWeight) {
   }
 }
 
+TEST_P(RowKernelsTest, AddsManyRowsAsItAddsEach) {
+  for (const RowType type : kTypes) {
+    for (const size_t dim : kDims) {
+      for (const uint32_t count : {0u, 1u, 2u, 33u}) {
+        std::vector<std::string> encoded;
+        std::vector<const char*> rows;
+        for (uint32_t r = 0; r < count; ++r) encoded.push_back(Encode(type, Normal(dim, 50 + r)));
+        for (const std::string& row : encoded) rows.push_back(row.data());
+        const std::vector<float> weights = Normal(count, 3);
+        for (const float* weighted : {static_cast<const float*>(nullptr), weights.data()}) {
+          std::vector<float> out = Normal(dim + 3, 11), want = out;
+          kernels_->add_rows[static_cast<size_t>(type)](rows.data(), weighted, count, dim, out.data());
+          for (uint32_t r = 0; r < count; ++r) {
+            kernels_->add[static_cast<size_t>(type)](rows[r], weighted == nullptr ? 1.0f : weights[r], dim,
+                                                     want.data());
+          }
+          for (size_t i = 0; i < dim; ++i) {
+            ASSERT_NEAR(out[i], want[i], 2e-4) << RowTypeName(type) << " dim " << dim << " of " << count << " at " << i;
+          }
+          for (size_t i = dim; i < out.size(); ++i) ASSERT_EQ(out[i], want[i]) << "wrote behind the row";
+        }
+      }
+    }
+  }
+}
+
 TEST_P(RowKernelsTest, DecodeGivesWhatIsStored) {
   for (const RowType type : kTypes) {
     const std::string row = Encode(type, Normal(33, 5));

@@ -49,5 +49,19 @@ TEST_P(ShardMapTest, HashedIdsSpreadEvenly) {
 
 INSTANTIATE_TEST_SUITE_P(Shards, ShardMapTest, testing::Values(1, 2, 3, 4, 7, 64, 1000, 1024));
 
+TEST(ShardMapFormatTest, StaysAsItIs) {
+  const ShardMap map(5);
+  EXPECT_EQ(map.ShardOfDense(4097), 1u);
+  EXPECT_EQ(ShardName("clicks", 1, 4), "clicks.1of4");
+  std::string sparse;
+  std::string strings;
+  for (int id = 0; id < 8; ++id) {
+    absl::StrAppend(&sparse, ShardMap(1024).ShardOfSparse(id), " ");
+    absl::StrAppend(&strings, ShardMap(1024).ShardOfString(absl::StrCat(id)), " ");
+  }
+  EXPECT_EQ(sparse, "538 226 688 214 379 695 418 301 ");
+  EXPECT_EQ(strings, "727 933 778 163 119 736 71 668 ");
+}
+
 }  // namespace
 }  // namespace portico

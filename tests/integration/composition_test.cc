@@ -158,11 +158,12 @@ TEST_F(CompositionTest, CascadeSendsOnTheRowsOfItsCondition) {
 }
 
 TEST_F(CompositionTest, ACascadeThatIsWatchedTellsThatItsModelsDoNotAgree) {
-  PorticoCommand up({"up",
-                     WriteMesh("  made:\n    cascade:\n      stages: [double, {model: more, when: \"y[0] > 30\"}]\n"
-                               "      audit: {share: 50%, outputs: [y], tolerance: 0.001}\n      expected: {agreement: 99%}\n"
-                               "      brown_out: {max_shed: 50%, slower_than: 1m}\n"),
-                     "--run-folder", run_folder()});
+  PorticoCommand up(
+      {"up",
+       WriteMesh("  made:\n    cascade:\n      stages: [double, {model: more, when: \"y[0] > 30\"}]\n"
+                 "      audit: {share: 50%, outputs: [y], tolerance: 0.001}\n      expected: {agreement: 99%}\n"
+                 "      brown_out: {max_shed: 50%, slower_than: 1m}\n"),
+       "--run-folder", run_folder()});
   ASSERT_TRUE(up.WaitForOutput("mesh 'kitchen' is ready")) << up.output();
   // What does not go on is doubled, which 'more' does not do, and no number of it is within 0.001.
   std::vector<float> x;

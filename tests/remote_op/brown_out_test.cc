@@ -53,7 +53,8 @@ TEST(ShedLevelTest, WhateverComesItIsWithinTheBoundAndEndsAtNothing) {
     double before = 0;
     for (int step = 0; step < 200; ++step) {
       const auto calls = static_cast<int64_t>(random() % 20);
-      const auto overloaded = random() % 3 == 0 ? static_cast<int64_t>(random() % (static_cast<uint64_t>(calls) + 1)) : 0;
+      const auto overloaded =
+          random() % 3 == 0 ? static_cast<int64_t>(random() % (static_cast<uint64_t>(calls) + 1)) : 0;
       const double now = level.Advance(calls, overloaded, 1 + static_cast<int64_t>(random() % 3));
       ASSERT_GE(now, 0);
       ASSERT_LE(now, max);
@@ -157,8 +158,7 @@ TEST(BrownOutTest, NeverMoreThanTheShareHoweverRowsAreSpread) {
       // It is made use of, too, and by those that need it least.
       EXPECT_GE(static_cast<double>(kept), 0.8 * max * static_cast<double>(seen)) << max << single;
       if (max < 1) {
-        EXPECT_LT(need_of_kept / static_cast<double>(kept),
-                  0.7 * need_of_others / static_cast<double>(seen - kept))
+        EXPECT_LT(need_of_kept / static_cast<double>(kept), 0.7 * need_of_others / static_cast<double>(seen - kept))
             << max << single;
       }
     }

@@ -67,21 +67,21 @@ TEST(CascadeWatchStressTest, EveryRequestIsAnsweredOnceAndRightly) {
         const auto x = static_cast<float>(kRequests * c + i);
         const Tensor mask = Tensor::Of<bool>({kRows}, {true, false, true, false, true, false});
         const std::vector<float> cheap(kRows, -1), in(kRows, x);
-        portal->Run(MakeRef<RequestContext>(),
-                    {mask, Tensor::Of<float>({kRows}, absl::MakeConstSpan(cheap)),
-                     Tensor::Of<float>({kRows}, absl::MakeConstSpan(in)),
-                     Tensor::Of<float>({kRows}, {5, 0, 1, 0, 3, 0})},
-                    [&, x](absl::StatusOr<std::vector<Tensor>> outputs) {
-                      EXPECT_TRUE(outputs.ok()) << outputs.status();
-                      if (!outputs.ok()) return;
-                      for (int64_t row = 0; row < kRows; ++row) {
-                        const auto at = static_cast<size_t>(row);
-                        const bool asked = (*outputs)[1].data<int8_t>()[at] == 1;
-                        EXPECT_TRUE(!asked || row % 2 == 0);
-                        EXPECT_EQ((*outputs)[0].data<float>()[at], asked ? 2 * x : -1);
-                      }
-                      ++answered;
-                    });
+        portal->Run(
+            MakeRef<RequestContext>(),
+            {mask, Tensor::Of<float>({kRows}, absl::MakeConstSpan(cheap)),
+             Tensor::Of<float>({kRows}, absl::MakeConstSpan(in)), Tensor::Of<float>({kRows}, {5, 0, 1, 0, 3, 0})},
+            [&, x](absl::StatusOr<std::vector<Tensor>> outputs) {
+              EXPECT_TRUE(outputs.ok()) << outputs.status();
+              if (!outputs.ok()) return;
+              for (int64_t row = 0; row < kRows; ++row) {
+                const auto at = static_cast<size_t>(row);
+                const bool asked = (*outputs)[1].data<int8_t>()[at] == 1;
+                EXPECT_TRUE(!asked || row % 2 == 0);
+                EXPECT_EQ((*outputs)[0].data<float>()[at], asked ? 2 * x : -1);
+              }
+              ++answered;
+            });
         // Long enough for a brown-out to begin, and to be watched.
         if (i % 10 == 0) absl::SleepFor(absl::Milliseconds(3));
       }
