@@ -1,6 +1,11 @@
 // What a cascade costs beside its parts: requests per second of CPU at several shares of rows that escalate, against
 // what the trigger, the full model and a portal call cost when each is measured alone at the same batch; and requests
 // per second against the full model alone. Two nodes of one process over a Unix socket, each with one worker.
+//
+// Trigger and portal are measured twice: as many at once as in the cascade, and at the pace at which the cascade's
+// requests came. Where a full model takes its time, each call finds both ends asleep, and waking them is part of what a
+// call costs; where calls come as fast as they can, thirty of them share it. The aim is held against the second; the
+// first stands beside it.
 
 #include <time.h>
 #include <unistd.h>
@@ -29,6 +34,7 @@ constexpr int kRounds = 7;
 constexpr int64_t kWidth = 256;
 constexpr int kLayers = 6;
 constexpr int kOutstanding = 32;
+constexpr int64_t kMostUnderWay = 256;
 constexpr absl::Duration kRound = absl::Milliseconds(300);
 
 Tensor Weights(Shape shape) {
@@ -154,6 +160,39 @@ Cost Measure(Node& node, const std::string& model, const std::vector<Tensor>& in
   return {(CpuSeconds() - cpu) / requests, absl::ToDoubleSeconds(absl::Now() - start) / requests};
 }
 
+/// The same where a request comes every `gap` seconds, whether or not others were answered; but no more than the node
+/// takes, where others are slowing it down.
+double MeasurePaced(Node& node, const std::string& model, const std::vector<Tensor>& inputs, double gap) {
+  Inference& inference = node.inference();
+  const auto servable = inference.servables().Resolve({.name = model});
+  PORTICO_CHECK(servable.ok());
+  const Signature& signature = (*servable)->signatures()[0];
+  std::atomic<int64_t> answered{0};
+  // Several to a turn where a sleep would be longer than the gap between two.
+  const int64_t burst = std::max<int64_t>(1, static_cast<int64_t>(50e-6 / gap));
+  const auto turns = static_cast<int64_t>(absl::ToDoubleSeconds(kRound) / gap / static_cast<double>(burst));
+  timespec next{};
+  PORTICO_CHECK(clock_gettime(CLOCK_MONOTONIC, &next) == 0);
+  const auto step = static_cast<int64_t>(gap * 1e9 * static_cast<double>(burst));
+  const double cpu = CpuSeconds();
+  for (int64_t turn = 0; turn < turns; ++turn) {
+    next.tv_nsec += step;
+    next.tv_sec += next.tv_nsec / 1'000'000'000;
+    next.tv_nsec %= 1'000'000'000;
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, nullptr);
+    for (int64_t i = turn * burst; i < (turn + 1) * burst; ++i) {
+      while (i - answered.load(std::memory_order_relaxed) >= kMostUnderWay) std::this_thread::yield();
+      inference.Run(RequestApi::kPeer, *servable, signature, MakeRef<RequestContext>(),
+                    {inputs[static_cast<size_t>(i) % inputs.size()]}, [&](absl::StatusOr<std::vector<Tensor>> outputs) {
+                      PORTICO_CHECK(outputs.ok());
+                      answered.fetch_add(1);
+                    });
+    }
+  }
+  while (answered.load() < turns * burst) std::this_thread::yield();
+  return (CpuSeconds() - cpu) / static_cast<double>(turns * burst);
+}
+
 ServableStats::Snapshot FullStats(Node& hub) {
   const auto servable = hub.inference().servables().Resolve({.name = "full"});
   PORTICO_CHECK(servable.ok());
@@ -191,7 +230,7 @@ constexpr Case kCases[] = {{"40rows.escalate0", 40, 0},   {"40rows.escalate10", 
                            {"1row.escalate50", 1, 50},    {"1row.escalate100", 1, 100}};
 
 void RunCase(const Case& c, Node& front, Node& hub, Report& report) {
-  std::vector<double> measured, predicted, ratios, rates, alone, rate_ratios, batches;
+  std::vector<double> measured, predicted, ratios, at_once, rates, alone, rate_ratios, batches;
   const std::vector<Tensor> requests = c.Requests(), whole = {Rows(c.rows, 0)};
   const std::vector<Tensor> part = {Rows(c.one_row() ? 1 : c.escalating(), 0)};
   for (int round = -1; round < kRounds; ++round) {
@@ -199,22 +238,26 @@ void RunCase(const Case& c, Node& front, Node& hub, Report& report) {
     const Cost cascade = Measure(front, "cascade", requests);
     const ServableStats::Snapshot after = FullStats(hub);
     const Cost full_alone = Measure(hub, "full", whole);
+    // A request's own cost is in the trigger's; what paces the requests is paid once.
     double cost = Measure(front, "trigger", whole).cpu_s;
+    double paced = MeasurePaced(front, "trigger", whole, cascade.seconds);
     if (c.share() > 0) {
       // The full model's rows as many at once as it ran them for the cascade, the portal's calls as many at once as
-      // escalate. A request's own cost is in the trigger's already.
+      // escalate, or as often.
       const int outstanding = std::max(1, static_cast<int>(kOutstanding * c.share()));
-      const double request = Measure(hub, "echo", part, outstanding).cpu_s;
+      const double gap = cascade.seconds / c.share();
       const auto batch = static_cast<double>(after.rows - before.rows) / static_cast<double>(after.runs - before.runs);
       batches.push_back(batch);
       const double full = FullCost(hub, batch) * static_cast<double>(part[0].shape()[0]);
-      const double portal = Measure(front, "through", part, outstanding).cpu_s - request;
-      cost += c.share() * (full + portal);
+      cost += c.share() * (full + Measure(front, "through", part, outstanding).cpu_s -
+                           Measure(hub, "echo", part, outstanding).cpu_s);
+      paced += c.share() * (full + MeasurePaced(front, "through", part, gap) - MeasurePaced(hub, "echo", part, gap));
     }
     if (round < 0) continue;  // Connections are made, sizes learned.
     measured.push_back(1 / cascade.cpu_s);
-    predicted.push_back(1 / cost);
-    ratios.push_back(cost / cascade.cpu_s);
+    predicted.push_back(1 / paced);
+    ratios.push_back(paced / cascade.cpu_s);
+    at_once.push_back(cost / cascade.cpu_s);
     rates.push_back(1 / cascade.seconds);
     alone.push_back(1 / full_alone.seconds);
     rate_ratios.push_back(full_alone.seconds / cascade.seconds);
@@ -226,6 +269,7 @@ void RunCase(const Case& c, Node& front, Node& hub, Report& report) {
   cpu.baseline = Median(predicted);
   cpu.ratio = Median(ratios);
   cpu.at_least = 0.85;
+  std::printf("# %s: parts measured as many at once, not as often: %.2fx\n", c.name, Median(at_once));
   if (!batches.empty()) std::printf("# %s: the full model ran %.1f rows at once\n", c.name, Median(batches));
   report.Add(cpu);
   Figure rate;

@@ -44,8 +44,13 @@ struct Scale {
   double low = std::numeric_limits<double>::infinity();
   double high = -std::numeric_limits<double>::infinity();
   double step = 1;
+  /// Low, high and ticks are logarithms.
+  bool log = false;
 
-  void Take(double value) {
+  /// Where a number is on the axis.
+  double Of(double value) const { return log ? std::log10(value) : value; }
+  void Take(double number) {
+    const double value = Of(number);
     low = std::min(low, value);
     high = std::max(high, value);
   }
@@ -56,6 +61,11 @@ struct Scale {
       low -= 1;
       high += 1;
     }
+    if (log) {
+      low = std::floor(low + 1e-9);
+      high = std::ceil(high - 1e-9);
+      return;
+    }
     const double rough = (high - low) / kTicks;
     const double power = std::pow(10, std::floor(std::log10(rough)));
     for (const double times : {1.0, 2.0, 5.0, 10.0}) {
@@ -65,15 +75,21 @@ struct Scale {
     low = std::floor(low / step + 1e-9) * step;
     high = std::ceil(high / step - 1e-9) * step;
   }
-  double At(double value, double from, double to) const { return from + (value - low) / (high - low) * (to - from); }
+  double At(double tick, double from, double to) const { return from + (tick - low) / (high - low) * (to - from); }
+  /// With as many digits as the step has.
+  std::string Number(double tick) const {
+    if (log) return absl::StrFormat("%g", std::pow(10, std::round(tick)));
+    const int digits = std::clamp(static_cast<int>(-std::floor(std::log10(step) + 1e-9)), 0, 6);
+    return absl::StrFormat("%.*f", digits, std::abs(tick) < step / 2 ? 0 : tick);
+  }
 };
-
-bool IsFinite(double x, double y) { return std::isfinite(x) && std::isfinite(y); }
 
 /// The text of one plot while it is made.
 class Drawing {
  public:
   explicit Drawing(const SvgPlot& plot) : plot_(plot) {
+    x_.log = plot.log_x;
+    y_.log = plot.log_y;
     for (const SvgPlot::Line& line : plot.lines) {
       for (const auto& [x, y] : line.points) Take(x, y);
     }
@@ -109,8 +125,11 @@ class Drawing {
     x_.Take(x);
     y_.Take(y);
   }
-  double X(double x) const { return x_.At(x, kLeft, kWidth - kRight); }
-  double Y(double y) const { return y_.At(y, kHeight - kBottom, kTop); }
+  bool IsFinite(double x, double y) const { return std::isfinite(x_.Of(x)) && std::isfinite(y_.Of(y)); }
+  double XTick(double tick) const { return x_.At(tick, kLeft, kWidth - kRight); }
+  double YTick(double tick) const { return y_.At(tick, kHeight - kBottom, kTop); }
+  double X(double x) const { return XTick(x_.Of(x)); }
+  double Y(double y) const { return YTick(y_.Of(y)); }
 
   void Text(double x, double y, const char* anchor, const std::string& text, const char* style = "") {
     if (text.empty()) return;
@@ -121,25 +140,18 @@ class Drawing {
   void Axes() {
     const double bottom = kHeight - kBottom, right = kWidth - kRight;
     for (double tick = x_.low; tick <= x_.high + x_.step / 2; tick += x_.step) {
-      absl::StrAppendFormat(&out_, "  <path class=\"grid\" d=\"M%.1f %.1fV%.1f\"/>\n", X(tick), bottom, kTop);
-      Text(X(tick), bottom + 18, "middle", Number(tick, x_.step));
+      absl::StrAppendFormat(&out_, "  <path class=\"grid\" d=\"M%.1f %.1fV%.1f\"/>\n", XTick(tick), bottom, kTop);
+      Text(XTick(tick), bottom + 18, "middle", x_.Number(tick));
     }
     for (double tick = y_.low; tick <= y_.high + y_.step / 2; tick += y_.step) {
-      absl::StrAppendFormat(&out_, "  <path class=\"grid\" d=\"M%.1f %.1fH%.1f\"/>\n", kLeft, Y(tick), right);
-      Text(kLeft - 8, Y(tick) + 4, "end", Number(tick, y_.step));
+      absl::StrAppendFormat(&out_, "  <path class=\"grid\" d=\"M%.1f %.1fH%.1f\"/>\n", kLeft, YTick(tick), right);
+      Text(kLeft - 8, YTick(tick) + 4, "end", y_.Number(tick));
     }
     absl::StrAppendFormat(&out_, "  <path class=\"axis\" d=\"M%.1f %.1fV%.1fH%.1f\"/>\n", kLeft, kTop, bottom, right);
     Text((kLeft + right) / 2, kHeight - 16, "middle", plot_.x_label);
     absl::StrAppendFormat(&out_,
                           "  <text transform=\"translate(20 %.1f) rotate(-90)\" text-anchor=\"middle\">%s</text>\n",
                           (kTop + bottom) / 2, Escaped(plot_.y_label));
-  }
-
-  /// With as many digits as the step has.
-  static std::string Number(double value, double step) {
-    const int digits = std::clamp(static_cast<int>(-std::floor(std::log10(step) + 1e-9)), 0, 6);
-    if (std::abs(value) < step / 2) value = 0;
-    return absl::StrFormat("%.*f", digits, value);
   }
 
   void Line(const SvgPlot::Line& line, size_t index) {

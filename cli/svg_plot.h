@@ -31,6 +31,9 @@ struct SvgPlot {
   /// With their units.
   std::string x_label;
   std::string y_label;
+  /// An axis by powers of ten; what is not above 0 is left out.
+  bool log_x = false;
+  bool log_y = false;
   std::vector<Line> lines;
   std::vector<Mark> marks;
 

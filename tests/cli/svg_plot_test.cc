@@ -53,6 +53,19 @@ TEST(SvgPlot, EverythingLiesWithin) {
   }
 }
 
+TEST(SvgPlot, LogarithmicAxesGoByPowersOfTen) {
+  SvgPlot plot;
+  plot.log_x = plot.log_y = true;
+  plot.lines = {{"p99", {{1, 0.2}, {10, 0.6}, {0, 5}, {1000, 40}}}};
+  const std::string svg = plot.Print();
+  for (const char* tick : {">1<", ">10<", ">100<", ">1000<", ">0.1<"}) EXPECT_THAT(svg, HasSubstr(tick));
+  // 10 is a third of the way from 1 to 1000; what has no logarithm is left out.
+  std::smatch line;
+  ASSERT_TRUE(std::regex_search(
+      svg, line, std::regex("class=\"line c0\" d=\"M([0-9.]+) [0-9.]+L([0-9.]+) [0-9.]+L([0-9.]+) [0-9.]+\"")));
+  EXPECT_NEAR(std::stod(line[2]) - std::stod(line[1]), (std::stod(line[3]) - std::stod(line[1])) / 3, 0.2);
+}
+
 TEST(SvgPlot, NothingAndWhatIsNotFiniteAreNoPoints) {
   EXPECT_THAT(SvgPlot().Print(), HasSubstr("</svg>"));
   SvgPlot plot = Some();
