@@ -105,6 +105,8 @@ absl::StatusOr<ShardLayout> ReadShardLayout(int fd, const std::string& path) {
   }
   absl::StatusOr<ShardLayout> layout = DecodeDirectory(directory, bytes);
   if (!layout.ok()) return WithContext(absl::StrCat("shard file '", path, "'"), layout.status());
+  // Whichever of the two superblocks is whole.
+  layout->content = Sha256(block.Encode() + directory);
   return layout;
 }
 

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "base/digest.h"
 #include "embedding/table_spec.h"
 
 namespace portico {
@@ -52,6 +53,9 @@ struct ShardLayout {
   Section checksums;
   /// CRC-32C of each block of the checksums.
   std::vector<uint32_t> roots;
+  /// SHA-256 of superblock and directory, as ReadShardLayout() found them. The directory has the checksums of all
+  /// blocks' checksums: another row, another content.
+  Digest content;
 
   /// "rows of table 'users'"; for messages.
   std::string NameOf(uint64_t block) const;

@@ -35,8 +35,7 @@ FolderTransaction::~FolderTransaction() {
   for (auto it = made_.rbegin(); it != made_.rend(); ++it) fs::remove(*it, ignored);
 }
 
-absl::Status FolderTransaction::Add(const Model& model, const fs::path& path,
-                                    const std::vector<std::pair<std::string, std::string>>& files) {
+absl::StatusOr<fs::path> FolderTransaction::Begin(const fs::path& path) {
   RETURN_IF_ERROR(MakeFolders(path.parent_path()));
   ASSIGN_OR_RETURN(const std::string temporary,
                    MakeUniqueFolder((path.parent_path() / absl::StrCat(".", path.filename().string(), ".")).string()));
@@ -47,14 +46,21 @@ absl::Status FolderTransaction::Add(const Model& model, const fs::path& path,
                   fs::perms::group_read | fs::perms::group_exec | fs::perms::others_read | fs::perms::others_exec,
                   fs::perm_options::add, error);
   if (error) return ErrnoStatus(error.value(), "folder", temporary);
-  RETURN_IF_ERROR(model.Save(temporary));
+  return fs::path(temporary);
+}
+
+absl::Status FolderTransaction::Add(const Model& model, const fs::path& path,
+                                    const std::vector<std::pair<std::string, std::string>>& files) {
+  ASSIGN_OR_RETURN(const fs::path temporary, Begin(path));
+  RETURN_IF_ERROR(model.Save(temporary.string()));
   for (const auto& [name, content] : files) {
-    RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(temporary, "/", name), content));
+    RETURN_IF_ERROR(WriteFileAtomically((temporary / name).string(), content));
   }
-  return SyncFolder(temporary);
+  return absl::OkStatus();
 }
 
 absl::Status FolderTransaction::Commit() {
+  for (const Folder& folder : folders_) RETURN_IF_ERROR(SyncFolder(folder.temporary));
   for (Folder& folder : folders_) {
     if (rename(folder.temporary.c_str(), folder.path.c_str()) != 0) {
       return ErrnoStatus(errno, "renaming to", folder.path.string());

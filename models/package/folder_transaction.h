@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "models/package/model.h"
 
 namespace portico {
@@ -26,7 +27,11 @@ class FolderTransaction {
   /// Saves `model`, and `files` (name, content) with it, beside where it is to be, `path`.
   absl::Status Add(const Model& model, const std::filesystem::path& path,
                    const std::vector<std::pair<std::string, std::string>>& files = {});
-  /// Renames in the order of Add(). What stands at a path stays, and is an error, unless it is an empty folder.
+  /// An empty folder that takes the place of `path` with Commit(), for the caller to fill: each file in it is synced by
+  /// whoever writes it, and it has no folders.
+  absl::StatusOr<std::filesystem::path> Begin(const std::filesystem::path& path);
+  /// Renames in the order of Add() and Begin(). What stands at a path stays, and is an error, unless it is an empty
+  /// folder.
   absl::Status Commit();
 
  private:
