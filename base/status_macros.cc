@@ -28,6 +28,7 @@ absl::Status FromInnerHop(absl::string_view hop, const absl::Status& status) {
     case absl::StatusCode::kDeadlineExceeded:
     case absl::StatusCode::kResourceExhausted:
     case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kOutOfRange:  // An id that no table has: the client's own number.
       return WithContext(hop, status);
     case absl::StatusCode::kInternal:
       return WithContext(hop, status);

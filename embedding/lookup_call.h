@@ -31,6 +31,10 @@ enum class LookupForm : int32_t {
 ///     found     int64[K,4]        ids that the table does not have; row type (RowType); dim; where its rows begin
 ///
 /// What stands for an unknown id is the table's own matter (UnknownId); the counts tell of it.
+///
+/// Errors: NOT_FOUND a table that is not here, DATA_LOSS a block that is not as it was written (both: another replica
+/// may answer); OUT_OF_RANGE an id that the table does not have, where it declares that an error; INVALID_ARGUMENT a
+/// call that is not as described, RESOURCE_EXHAUSTED an answer that would be too large.
 struct LookupCall {
   static constexpr absl::string_view kSignature = "lookup";
   static constexpr absl::string_view kOp = "TableLookup";

@@ -137,10 +137,12 @@ ShardFile::ShardFile(std::string path, ShardLayout layout, int fd, char* begin, 
                                table.index.bytes / sizeof(IndexBucket));
     memory.strings = {begin + table.strings.offset, table.strings.bytes};
     tables_.push_back(std::make_unique<EmbeddingTable>(table.spec, memory, verifier_.get(), *options.kernels));
+    by_name_.emplace(tables_.back()->spec().name, tables_.back().get());
   }
 }
 
 ShardFile::~ShardFile() {
+  by_name_.clear();
   tables_.clear();
   // What comes to lie here afterwards is not its any more.
   verifier_.reset();
@@ -149,10 +151,8 @@ ShardFile::~ShardFile() {
 }
 
 const EmbeddingTable* ShardFile::Find(absl::string_view name) const {
-  for (const auto& table : tables_) {
-    if (table->spec().name == name) return table.get();
-  }
-  return nullptr;
+  const auto table = by_name_.find(name);
+  return table == by_name_.end() ? nullptr : table->second;
 }
 
 absl::Status ShardFile::Verify(const std::function<bool(uint64_t done)>& go_on) const {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "embedding/block_verifier.h"
 #include "embedding/shard_layout.h"
@@ -34,6 +35,8 @@ class ShardFile {
 
   const std::string& path() const { return path_; }
   const ShardLayout& layout() const { return layout_; }
+  /// The whole of it, as it lies in memory.
+  const char* begin() const { return begin_; }
   const BlockVerifier& blocks() const { return *verifier_; }
   const std::vector<std::unique_ptr<EmbeddingTable>>& tables() const { return tables_; }
   /// Null where there is none of that name.
@@ -53,6 +56,7 @@ class ShardFile {
   char* const begin_;
   std::unique_ptr<BlockVerifier> verifier_;
   std::vector<std::unique_ptr<EmbeddingTable>> tables_;
+  absl::flat_hash_map<absl::string_view, const EmbeddingTable*> by_name_;
 };
 
 /// Only what it is made of, which opening checks.

@@ -1,6 +1,7 @@
 #include "embedding/table.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -45,6 +46,12 @@ class RowAdder {
   float weights_[kRows];
 };
 
+absl::Status UnknownIdError(const IdBags& bags, size_t i) {
+  const std::string id = bags.strings.empty() ? absl::StrCat(bags.ids[i]) : absl::StrCat("'", bags.strings[i], "'");
+  return absl::NotFoundError(
+      absl::StrCat("id ", i, ": got ", id, ", which the table does not have; or declare what stands for those"));
+}
+
 template <typename Finder>
 absl::Status PoolRows(Finder& finder, const TableSpec& spec, RowAdder& adder, const IdBags& bags, Pooling pooling,
                       float* out, LookupCounts* counts) {
@@ -66,12 +73,7 @@ absl::Status PoolRows(Finder& finder, const TableSpec& spec, RowAdder& adder, co
         continue;
       }
       RETURN_IF_ERROR(finder.status());
-      if (spec.unknown == UnknownId::kError) {
-        const std::string id =
-            bags.strings.empty() ? absl::StrCat(bags.ids[i]) : absl::StrCat("'", bags.strings[i], "'");
-        return absl::NotFoundError(
-            absl::StrCat("id ", i, ": got ", id, ", which the table does not have; or declare what stands for those"));
-      }
+      if (spec.unknown == UnknownId::kError) return UnknownIdError(bags, i);
       ++counts->unknown;
       adder.AddUnknown(weight, out);
     }
@@ -86,62 +88,103 @@ absl::Status PoolRows(Finder& finder, const TableSpec& spec, RowAdder& adder, co
   return finder.status();
 }
 
+template <typename Finder>
+absl::Status CopyFound(Finder& finder, const TableSpec& spec, absl::string_view unknown_row, const IdBags& bags,
+                       size_t row_bytes, char* out, LookupCounts* counts) {
+  counts->ids = bags.count();
+  for (size_t i = 0; i < bags.count(); ++i, out += row_bytes) {
+    finder.Advance(i);
+    if (const char* row = finder.Row(i)) {
+      std::memcpy(out, row, row_bytes);
+      continue;
+    }
+    RETURN_IF_ERROR(finder.status());
+    if (spec.unknown == UnknownId::kError) return UnknownIdError(bags, i);
+    if (unknown_row.empty()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("id ", i, ": got one that the table does not have, and a default row beyond what ",
+                       RowTypeName(spec.row_type), " holds; ask for sums"));
+    }
+    ++counts->unknown;
+    std::memcpy(out, unknown_row.data(), row_bytes);
+  }
+  return finder.status();
+}
+
 }  // namespace
 
 EmbeddingTable::EmbeddingTable(TableSpec spec, const TableMemory& memory, BlockGate* gate, const RowKernels& kernels)
     : spec_(std::move(spec)), memory_(memory), gate_(gate), kernels_(kernels) {
-  PORTICO_CHECK(memory.row_count == 0 ||
-                memory.stride >= RowHeadBytes(spec_.id_kind) + EncodedBytes(spec_.row_type, spec_.dim));
+  PORTICO_CHECK(memory.row_count == 0 || memory.stride >= RowHeadBytes(spec_.id_kind) + row_bytes());
+  // Zeros are zeros in every row type.
+  unknown_row_.resize(row_bytes());
+  if (spec_.unknown == UnknownId::kDefaultRow &&
+      !EncodeRow(kernels_, spec_.row_type, spec_.default_row, unknown_row_.data()).ok()) {
+    unknown_row_.clear();
+  }
 }
 
-absl::StatusOr<LookupCounts> EmbeddingTable::Pool(const IdBags& bags, Pooling pooling, absl::Span<float> out) const {
-  LookupCounts counts;
-  const auto run = [&]<IdKind kKind, bool kGated>() -> absl::Status {
-    RowAdder adder(spec_, kernels_);
+absl::Status EmbeddingTable::Named(const absl::Status& status) const {
+  return WithContext(absl::StrCat("table '", spec_.name, "'"), status);
+}
+
+template <typename Take>
+absl::StatusOr<LookupCounts> EmbeddingTable::Read(const IdBags& bags, const Take& take) const {
+  const auto run = [&]<IdKind kKind, bool kGated>(LookupCounts* counts) {
     RowFinder<kKind, kGated> finder(spec_, memory_, gate_, bags);
-    return PoolRows(finder, spec_, adder, bags, pooling, out.data(), &counts);
+    return take(finder, counts);
   };
-  const auto run_kind = [&]<IdKind kKind>() -> absl::Status {
+  const auto run_kind = [&]<IdKind kKind>(LookupCounts* counts) {
     const bool gated = gate_ != nullptr && !gate_->AllVerified();
-    return gated ? run.template operator()<kKind, true>() : run.template operator()<kKind, false>();
+    return gated ? run.template operator()<kKind, true>(counts) : run.template operator()<kKind, false>(counts);
   };
-  absl::Status status;
-  switch (spec_.id_kind) {
-    case IdKind::kDense:
-      status = run_kind.template operator()<IdKind::kDense>();
-      break;
-    case IdKind::kSparse:
-      status = run_kind.template operator()<IdKind::kSparse>();
-      break;
-    case IdKind::kString:
-      status = run_kind.template operator()<IdKind::kString>();
-      break;
-  }
-  if (!status.ok()) return status;
-  return counts;
-}
-
-absl::StatusOr<LookupCounts> EmbeddingTable::Lookup(const IdBags& bags, Pooling pooling, absl::Span<float> out) const {
-  const auto named = [this](const absl::Status& status) {
-    return WithContext(absl::StrCat("table '", spec_.name, "'"), status);
+  const auto once = [&](LookupCounts* counts) -> absl::Status {
+    switch (spec_.id_kind) {
+      case IdKind::kDense:
+        return run_kind.template operator()<IdKind::kDense>(counts);
+      case IdKind::kSparse:
+        return run_kind.template operator()<IdKind::kSparse>(counts);
+      case IdKind::kString:
+        return run_kind.template operator()<IdKind::kString>(counts);
+    }
+    return absl::OkStatus();
   };
-  if (absl::Status valid = bags.Validate(spec_, memory_.row_count, pooling); !valid.ok()) return named(valid);
-  if (out.size() / spec_.dim != bags.rows(pooling) || out.size() % spec_.dim != 0) {
-    return named(absl::InvalidArgumentError(absl::StrCat("result: got room for ", out.size(), " numbers, want ",
-                                                         bags.rows(pooling), " rows of ", spec_.dim)));
-  }
   // Each turn but the last found that memory was gone while it was read. The next one asks before it reads.
   constexpr int kTurns = 16;
   for (int turn = 0; turn < kTurns; ++turn) {
     const uint64_t faults = gate_ == nullptr ? 0 : gate_->Faults();
-    absl::StatusOr<LookupCounts> counts = Pool(bags, pooling, out);
+    LookupCounts counts;
+    const absl::Status status = once(&counts);
     if (gate_ != nullptr && gate_->Faults() != faults) continue;
-    if (!counts.ok()) return named(counts.status());
-    looked_up_ids_.fetch_add(counts->ids, std::memory_order_relaxed);
-    if (counts->unknown != 0) unknown_ids_.fetch_add(counts->unknown, std::memory_order_relaxed);
+    if (!status.ok()) return Named(status);
+    looked_up_ids_.fetch_add(counts.ids, std::memory_order_relaxed);
+    if (counts.unknown != 0) unknown_ids_.fetch_add(counts.unknown, std::memory_order_relaxed);
     return counts;
   }
-  return named(absl::DataLossError("memory went away again and again while it was read; restore the file"));
+  return Named(absl::DataLossError("memory went away again and again while it was read; restore the file"));
+}
+
+absl::StatusOr<LookupCounts> EmbeddingTable::Lookup(const IdBags& bags, Pooling pooling, absl::Span<float> out) const {
+  if (absl::Status valid = bags.Validate(spec_, memory_.row_count, pooling); !valid.ok()) return Named(valid);
+  if (out.size() / spec_.dim != bags.rows(pooling) || out.size() % spec_.dim != 0) {
+    return Named(absl::InvalidArgumentError(absl::StrCat("result: got room for ", out.size(), " numbers, want ",
+                                                         bags.rows(pooling), " rows of ", spec_.dim)));
+  }
+  return Read(bags, [&](auto& finder, LookupCounts* counts) {
+    RowAdder adder(spec_, kernels_);
+    return PoolRows(finder, spec_, adder, bags, pooling, out.data(), counts);
+  });
+}
+
+absl::StatusOr<LookupCounts> EmbeddingTable::CopyRows(const IdBags& ids, absl::Span<char> out) const {
+  if (absl::Status valid = ids.Validate(spec_, memory_.row_count, Pooling::kNone); !valid.ok()) return Named(valid);
+  if (out.size() / row_bytes() != ids.count() || out.size() % row_bytes() != 0) {
+    return Named(absl::InvalidArgumentError(
+        absl::StrCat("result: got room for ", out.size(), " bytes, want ", ids.count(), " rows of ", row_bytes())));
+  }
+  return Read(ids, [&](auto& finder, LookupCounts* counts) {
+    return CopyFound(finder, spec_, unknown_row_, ids, row_bytes(), out.data(), counts);
+  });
 }
 
 }  // namespace portico

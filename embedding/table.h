@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -47,18 +48,28 @@ class EmbeddingTable {
   /// an id that is not here where that is an error, DATA_LOSS for a block that is not as it was written; messages name
   /// the table. `out` holds anything after an error; for bags that are not valid it is as it was.
   absl::StatusOr<LookupCounts> Lookup(const IdBags& bags, Pooling pooling, absl::Span<float> out) const;
+  /// Writes each id's row as it is stored, row_bytes() each, to `out`; what stands for an unknown id in the same form.
+  /// Errors are those of Lookup(), and FAILED_PRECONDITION where that is a default row that the row type cannot hold.
+  /// REQUIRES: no padding, no weights.
+  absl::StatusOr<LookupCounts> CopyRows(const IdBags& ids, absl::Span<char> out) const;
+  size_t row_bytes() const { return EncodedBytes(spec_.row_type, spec_.dim); }
 
   /// Ids since the start that the table did not have.
   uint64_t unknown_ids() const { return unknown_ids_.load(std::memory_order_relaxed); }
   uint64_t looked_up_ids() const { return looked_up_ids_.load(std::memory_order_relaxed); }
 
  private:
-  absl::StatusOr<LookupCounts> Pool(const IdBags& bags, Pooling pooling, absl::Span<float> out) const;
+  /// Calls `take` with a finder for `bags` and the counts to fill until nothing it read was gone meanwhile.
+  template <typename Take>
+  absl::StatusOr<LookupCounts> Read(const IdBags& bags, const Take& take) const;
+  absl::Status Named(const absl::Status& status) const;
 
   const TableSpec spec_;
   const TableMemory memory_;
   BlockGate* const gate_;
   const RowKernels& kernels_;
+  /// What CopyRows() gives for an unknown id; empty: none that fits.
+  std::string unknown_row_;
   mutable std::atomic<uint64_t> unknown_ids_{0};
   mutable std::atomic<uint64_t> looked_up_ids_{0};
 };

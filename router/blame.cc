@@ -29,6 +29,7 @@ bool MayRetry(const absl::Status& status) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kResourceExhausted:
     case absl::StatusCode::kNotFound:  // Not loaded there: a replica that has just begun, say.
+    case absl::StatusCode::kDataLoss:  // A broken block of a table, there alone.
       return true;
     default:
       return false;

@@ -69,11 +69,11 @@ class Router {
   /// Picks a connected replica that holds target.servable.digest (where given and where the replica has said what it
   /// holds), calls it with the sooner of the context's deadline and the policy's timeout, hop + 1. Spans of the reply
   /// are added to `context->spans`. UNAVAILABLE when nobody serves the target or no replica is connected (the message
-  /// names endpoints and their state); INTERNAL when the hop count is used up. UNAVAILABLE, RESOURCE_EXHAUSTED and
-  /// NOT_FOUND of one replica are taken to another within the policy's retries and budget; where the policy hedges, a
-  /// second one is asked while the first is slow. A request that is cancelled takes its calls back. `done` may run
-  /// inside the call; `target` must live until it does. What is returned takes this one call back (OnCancel()):
-  /// unless it has ended it soon does, with CANCELLED. Null where the router is stopping.
+  /// names endpoints and their state); INTERNAL when the hop count is used up. UNAVAILABLE, RESOURCE_EXHAUSTED,
+  /// NOT_FOUND and DATA_LOSS of one replica are taken to another within the policy's retries and budget; where the
+  /// policy hedges, a second one is asked while the first is slow. A request that is cancelled takes its calls back.
+  /// `done` may run inside the call; `target` must live until it does. What is returned takes this one call back
+  /// (OnCancel()): unless it has ended it soon does, with CANCELLED. Null where the router is stopping.
   Ref<CancelHook> Call(const RouteTarget& target, const Ref<const RequestContext>& context,
                        absl::Span<const Tensor> tensors, Done done);
 

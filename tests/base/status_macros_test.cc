@@ -32,8 +32,9 @@ TEST(StatusMacrosTest, ContextKeepsCodeAndPayloads) {
 }
 
 TEST(StatusMacrosTest, InnerHopsFaultIsInternalForTheClient) {
-  for (const absl::StatusCode kept : {absl::StatusCode::kUnavailable, absl::StatusCode::kDeadlineExceeded,
-                                      absl::StatusCode::kResourceExhausted, absl::StatusCode::kCancelled}) {
+  for (const absl::StatusCode kept :
+       {absl::StatusCode::kUnavailable, absl::StatusCode::kDeadlineExceeded, absl::StatusCode::kResourceExhausted,
+        absl::StatusCode::kCancelled, absl::StatusCode::kOutOfRange}) {
     EXPECT_EQ(FromInnerHop("hop", absl::Status(kept, "m")).code(), kept);
   }
   const absl::Status mapped = FromInnerHop("portal to 'hub'", absl::NotFoundError("m"));

@@ -70,9 +70,10 @@ TEST_F(RetryTest, ACallThatWasLostGoesToAnotherReplicaWithTheSameTensors) {
   EXPECT_TRUE((*result)->ok());
 }
 
-TEST_F(RetryTest, AReplicaThatCannotTakeMoreOrDoesNotHoldTheModelYetIsFollowedByAnother) {
+TEST_F(RetryTest, AReplicaThatCannotTakeMoreOrDoesNotHoldTheModelOrItsBytesIsFollowedByAnother) {
   Make({"x://a", "x://b"});
-  for (const absl::StatusCode code : {absl::StatusCode::kResourceExhausted, absl::StatusCode::kNotFound}) {
+  for (const absl::StatusCode code :
+       {absl::StatusCode::kResourceExhausted, absl::StatusCode::kNotFound, absl::StatusCode::kDataLoss}) {
     const size_t before = sent();
     Call();
     Answer(before, code);
@@ -85,7 +86,7 @@ TEST_F(RetryTest, WhatAnotherReplicaWouldNotChangeIsNotTriedAgain) {
   Make({"x://a", "x://b"});
   for (const absl::StatusCode code :
        {absl::StatusCode::kInvalidArgument, absl::StatusCode::kDeadlineExceeded, absl::StatusCode::kInternal,
-        absl::StatusCode::kCancelled, absl::StatusCode::kFailedPrecondition}) {
+        absl::StatusCode::kCancelled, absl::StatusCode::kFailedPrecondition, absl::StatusCode::kOutOfRange}) {
     const size_t before = sent();
     const auto result = Call();
     Answer(before, code);
