@@ -74,6 +74,11 @@ absl::StatusOr<Inspection::SignatureView> ViewSignature(const Model& model, cons
       view.portals.push_back(ViewPortal(step, plan.slots));
       continue;
     }
+    if (step.table != nullptr) {
+      view.lookups.push_back({step.table->node_name, step.table->file, step.table->content});
+      joined = false;
+      continue;
+    }
     ASSIGN_OR_RETURN(Inspection::Segment segment, ViewSegment(*step.segment, model, declared));
     joined &= segment.rows_joined;
     view.segments.push_back(std::move(segment));
@@ -196,6 +201,10 @@ std::string ToText(const Inspection& inspection) {
               [](std::string* out, const TensorSpec& spec) { absl::StrAppend(out, spec.name, " ", spec.ToString()); }),
           "\n");
     }
+    for (const Inspection::Lookup& lookup : view.lookups) {
+      absl::StrAppend(&text, "  lookup ", lookup.node, " in ", lookup.file,
+                      " ('portico table inspect' shows it), content ", lookup.content.Hex(), "\n");
+    }
   }
   return text;
 }
@@ -246,6 +255,17 @@ std::string ToJson(const Inspection& inspection) {
       json.EndObject();
     }
     json.EndArray();
+    if (!view.lookups.empty()) {
+      json.BeginArray("lookups");
+      for (const Inspection::Lookup& lookup : view.lookups) {
+        json.BeginObject();
+        json.String("node", lookup.node);
+        json.String("file", lookup.file);
+        json.String("content", lookup.content.Hex());
+        json.EndObject();
+      }
+      json.EndArray();
+    }
     json.EndObject();
   }
   json.EndArray();

@@ -33,10 +33,17 @@ struct Inspection {
     std::vector<std::string> inputs;
     std::vector<TensorSpec> outputs;
   };
+  /// A node TableLookup.
+  struct Lookup {
+    std::string node;
+    std::string file;
+    Digest content;
+  };
   struct SignatureView {
     Signature signature;
     std::vector<Segment> segments;
     std::vector<Portal> portals;
+    std::vector<Lookup> lookups;
   };
 
   std::string name;

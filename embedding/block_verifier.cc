@@ -63,6 +63,20 @@ absl::Status BlockVerifier::Ensure(const char* at, size_t bytes) {
   return absl::OkStatus();
 }
 
+BlockVerifier::Counts BlockVerifier::CountsOf(const ShardLayout::Section& section) const {
+  Counts counts;
+  // What is broken stays unverified.
+  if (AllVerified()) return counts;
+  for (uint64_t block = section.first_block(); block < section.first_block() + section.blocks(); ++block) {
+    if (IsBroken(block)) {
+      ++counts.broken;
+    } else if (!IsVerified(block)) {
+      ++counts.unverified;
+    }
+  }
+  return counts;
+}
+
 absl::Status BlockVerifier::EnsureBlock(uint64_t block) { return IsVerified(block) ? absl::OkStatus() : Verify(block); }
 
 uint32_t BlockVerifier::Want(uint64_t block) const {

@@ -29,6 +29,13 @@ class BlockVerifier final : public BlockGate {
   absl::Status EnsureBlock(uint64_t block);
   uint64_t unverified_blocks() const { return unverified_.load(std::memory_order_relaxed); }
   uint64_t broken_blocks() const { return broken_count_.load(std::memory_order_relaxed); }
+  struct Counts {
+    uint64_t broken = 0;
+    /// Neither verified nor broken.
+    uint64_t unverified = 0;
+  };
+  /// Of the blocks of a section. Takes a nanosecond a block while there are any of the two in the file.
+  Counts CountsOf(const ShardLayout::Section& section) const;
 
  private:
   using Word = std::atomic<uint64_t>;

@@ -28,6 +28,7 @@
 #include "node/frontend/v2_rest.h"
 #include "node/observe/memory_account.h"
 #include "node/observe/metrics.h"
+#include "node/observe/table_report.h"
 #include "node/observe/traces.h"
 #include "node/revision_follower.h"
 #include "node/revision_serving.h"
@@ -158,6 +159,7 @@ class NodeImpl final : public Node {
     if (!options_.revisions.pointer.empty()) servables.revisions = &revisions_;
     servables_ = std::make_unique<Servables>(
         std::move(servables), Servable::Dependencies{workers_, workers_.size(), *router_, clock_, *metrics_});
+    metrics_->AddSource([this] { return TableMetricsText(ReportShards(servables_->Available())); });
     shadows_ = std::make_unique<Shadows>(*router_, clock_);
     Inference::Options inference = options_.inference;
     inference.shadows = shadows_.get();

@@ -280,6 +280,7 @@ Graph::Graph(GraphPlan plan, std::vector<std::unique_ptr<AsyncOp>> ops, const Cl
     }
     if (step.waits == 0) sources_.push_back(static_cast<int>(i));
     step.name = plan_step.segment != nullptr ? absl::StrCat("segment ", plan_step.segment->name)
+                : plan_step.table != nullptr ? absl::StrCat("lookup in ", plan_step.table->file)
                                              : absl::StrCat("portal ", TargetNames(*plan_step.portal));
     steps_.push_back(std::move(step));
   }
@@ -287,8 +288,8 @@ Graph::Graph(GraphPlan plan, std::vector<std::unique_ptr<AsyncOp>> ops, const Cl
     distinct_outputs_ += !slots_[slot].is_output;
     slots_[slot].is_output = true;
   }
-  is_one_segment_ = plan_.steps.size() == 1 && plan_.steps[0].segment != nullptr && plan_.constants.empty() &&
-                    plan_.steps[0].inputs == plan_.inputs && plan_.steps[0].outputs == plan_.outputs;
+  is_one_local_step_ = plan_.steps.size() == 1 && plan_.steps[0].portal == nullptr && plan_.constants.empty() &&
+                       plan_.steps[0].inputs == plan_.inputs && plan_.steps[0].outputs == plan_.outputs;
 }
 
 Graph::~Graph() = default;
@@ -297,8 +298,8 @@ void Graph::Run(Ref<const RequestContext> context, std::vector<Tensor> inputs, O
   if (inputs.size() != plan_.inputs.size()) {
     return done(absl::InternalError(absl::StrCat("graph: got ", inputs.size(), " inputs, want ", plan_.inputs.size())));
   }
-  // Most models are one segment: without slots to fill there is nothing to keep of such a run.
-  if (is_one_segment_) {
+  // Most models are one segment, and shards one lookup: without slots to fill there is nothing to keep of such a run.
+  if (is_one_local_step_) {
     if (absl::Status alive = CheckAlive(*context); !alive.ok()) return done(std::move(alive));
     return ops_[0]->Run(context, std::move(inputs), std::move(done));
   }

@@ -63,8 +63,8 @@ class Graph {
   /// Steps that wait for nothing.
   std::vector<int> sources_;
   int distinct_outputs_ = 0;
-  /// One segment whose inputs and outputs are the caller's, in order.
-  bool is_one_segment_ = false;
+  /// One step without portals, whose inputs and outputs are the caller's, in order.
+  bool is_one_local_step_ = false;
 };
 
 }  // namespace portico

@@ -12,6 +12,7 @@
 #include "models/graph/cascade_spec.h"
 #include "models/graph/experts_spec.h"
 #include "models/package/model.h"
+#include "models/package/shard_package.h"
 #include "models/package/signature.h"
 
 namespace portico {
@@ -64,9 +65,11 @@ struct SegmentSpec {
 struct PlanStep {
   std::vector<int> inputs;
   std::vector<int> outputs;
-  /// Exactly one of the two.
+  /// Exactly one of the three.
   std::unique_ptr<SegmentSpec> segment;
   std::unique_ptr<PortalSpec> portal;
+  /// A node TableLookup: by itself like a portal, and answered here like a segment.
+  std::unique_ptr<TableLookupSpec> table;
 };
 
 /// One signature's computation as steps between portals. Steps are in a topological order.
@@ -81,7 +84,7 @@ struct GraphPlan {
   std::vector<std::pair<int, Tensor>> constants;
 };
 
-/// Cuts what `signature` needs of `model` at its portals.
+/// Cuts what `signature` needs of `model` at its portals and lookups in tables.
 ///
 /// Nodes are grouped by (set of portals before them, whether any portal comes after them): such groups are convex, and
 /// what no portal waits for runs while portals are under way. Nodes that depend on nothing but constants are copied

@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "embedding/lookup_call.h"
 #include "models/graph/dataflow.h"
 #include "models/graph/graph_plan.h"
 #include "models/graph/portal_spec.h"
@@ -237,13 +238,38 @@ class Partitioner {
     return order;
   }
 
+  /// What a node that is a step of its own reads and gives.
+  void TieSlots(const Dataflow::Node& node, const std::vector<TensorSpec>& outputs, PlanStep& step) {
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      const int tensor = node.outputs[i];
+      const bool unread = tensor < 0 || slot_of_[tensor] < 0;
+      const int slot = unread ? NewSlot(node.proto->output(static_cast<int>(i))) : slot_of_[tensor];
+      types_[slot] = outputs[i];
+      step.outputs.push_back(slot);
+    }
+  }
+  std::vector<int> InputSlots(const onnx::NodeProto& node) const {
+    std::vector<int> slots;
+    for (const std::string& input : node.input()) slots.push_back(slot_of_[flow_.tensor_by_name.at(input)]);
+    return slots;
+  }
+
+  absl::Status AddTable(const Dataflow::Node& node) {
+    ASSIGN_OR_RETURN(TableLookupSpec spec, ReadTableLookup(*node.proto));
+    PlanStep step;
+    step.inputs = InputSlots(*node.proto);
+    TieSlots(node, spec.outputs, step);
+    step.table = std::make_unique<TableLookupSpec>(std::move(spec));
+    plan_.steps.push_back(std::move(step));
+    return absl::OkStatus();
+  }
+
   absl::Status AddPortal(const Unit& unit) {
     const Dataflow::Node& node = flow_.nodes[unit.nodes[0]];
+    if (node.proto->op_type() == LookupCall::kOp) return AddTable(node);
     ASSIGN_OR_RETURN(PortalSpec spec, ReadPortalSpec(*node.proto));
     PlanStep step;
-    for (const std::string& input : node.proto->input()) {
-      step.inputs.push_back(slot_of_[flow_.tensor_by_name.at(input)]);
-    }
+    step.inputs = InputSlots(*node.proto);
     if (spec.cascade.has_value()) {
       const absl::Status fits = CheckCascadeInputs(spec, KnownTypes(step.inputs));
       if (!fits.ok()) return WithContext(DescribeNode(*node.proto), fits);
@@ -252,13 +278,7 @@ class Partitioner {
       const absl::Status fits = CheckGateType(spec, types_[step.inputs[0]]);
       if (!fits.ok()) return WithContext(DescribeNode(*node.proto), fits);
     }
-    for (size_t i = 0; i < node.outputs.size(); ++i) {
-      const int tensor = node.outputs[i];
-      const bool unread = tensor < 0 || slot_of_[tensor] < 0;
-      const int slot = unread ? NewSlot(node.proto->output(static_cast<int>(i))) : slot_of_[tensor];
-      types_[slot] = spec.outputs[i];
-      step.outputs.push_back(slot);
-    }
+    TieSlots(node, spec.outputs, step);
     step.portal = std::make_unique<PortalSpec>(std::move(spec));
     plan_.steps.push_back(std::move(step));
     return absl::OkStatus();

@@ -127,6 +127,22 @@ absl::StatusOr<TableLookupSpec> Read(const onnx::NodeProto& node) {
                                                    " outputs, want ", int{LookupCall::kInputs}, " and ",
                                                    int{LookupCall::kOutputs}, " as a call of a shard has them"));
   }
+  for (int i = 0; i < node.input_size(); ++i) {
+    if (node.input(i).empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("input ", i, ": got none, want '", LookupCall::kInputNames[i], "'"));
+    }
+  }
+  const auto output = [&](LookupCall::Output which, DType dtype, std::vector<Dim> dims) {
+    TensorSpec spec;
+    spec.name = std::string(LookupCall::kOutputNames[which]);
+    spec.graph_name = node.output(which);
+    spec.dtype = dtype;
+    spec.dims = std::move(dims);
+    return spec;
+  };
+  spec.outputs = {output(LookupCall::kRows, DType::kUint8, {Dim()}),
+                  output(LookupCall::kFound, DType::kInt64, {Dim(), Dim{LookupCall::kFoundColumns, ""}})};
   return spec;
 }
 

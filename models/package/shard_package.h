@@ -1,10 +1,12 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/digest.h"
+#include "models/package/signature.h"
 
 namespace onnx {
 class NodeProto;
@@ -20,6 +22,8 @@ struct TableLookupSpec {
   std::string node_name;
   std::string file;
   Digest content;
+  /// One for each of the node's, in order.
+  std::vector<TensorSpec> outputs;
 };
 
 /// INVALID_ARGUMENT when attributes are missing, when `file` is not the plain name of a file, or when the node has

@@ -7,6 +7,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "codec/json_text.h"
+#include "node/observe/table_report.h"
 #include "node/observe/trace_formats.h"
 
 namespace portico {
@@ -35,7 +36,7 @@ void AppendStrings(const std::vector<std::string>& texts, std::string* out) {
 
 bool Admin::Handles(absl::string_view path) {
   return path == "/healthz" || path == "/readyz" || path == "/debug/traces" || path == "/debug/memory" ||
-         path == "/debug/traffic" || IsMetrics(path);
+         path == "/debug/traffic" || path == "/debug/tables" || IsMetrics(path);
 }
 
 void Admin::Handle(const HttpRequest& request, HttpServer::Respond respond) const {
@@ -51,6 +52,8 @@ void Admin::Handle(const HttpRequest& request, HttpServer::Respond respond) cons
     reply.body = memory_.Json();
   } else if (request.path == "/debug/traffic") {
     reply.body = traffic_();
+  } else if (request.path == "/debug/tables") {
+    reply = TablesReply(request.query);
   } else if (IsMetrics(request.path)) {
     memory_.Refresh();
     reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
@@ -76,6 +79,22 @@ HttpReply Admin::TracesReply(absl::string_view query) const {
   } else {
     reply.code = 400;
     reply.body = ErrorJson(absl::StrCat("format: got '", format, "', want json, chrome or otlp"));
+  }
+  return reply;
+}
+
+HttpReply Admin::TablesReply(absl::string_view query) const {
+  const absl::string_view format = QueryValue(query, "format");
+  const std::vector<ShardReport> shards = ReportShards(servables_.Available());
+  HttpReply reply;
+  if (format.empty() || format == "json") {
+    reply.body = TablesJson(shards);
+  } else if (format == "html") {
+    reply.content_type = "text/html; charset=utf-8";
+    reply.body = TablesHtml(shards);
+  } else {
+    reply.code = 400;
+    reply.body = ErrorJson(absl::StrCat("format: got '", format, "', want json or html"));
   }
   return reply;
 }

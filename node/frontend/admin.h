@@ -13,7 +13,8 @@
 namespace portico {
 
 /// What operators ask a node over HTTP: /healthz, /readyz, /metrics (also /monitoring/prometheus/metrics),
-/// /debug/memory, /debug/traffic and /debug/traces[?id=TRACE&slow=1&format=chrome|otlp]. Answers in place. Thread-safe.
+/// /debug/memory, /debug/traffic, /debug/tables[?format=html] and /debug/traces[?id=TRACE&slow=1&format=chrome|otlp].
+/// Answers in place. Thread-safe.
 class Admin {
  public:
   /// `ready`: OK when the node may get traffic, else why not. `traffic`: what /debug/traffic says. References are not
@@ -34,6 +35,7 @@ class Admin {
  private:
   HttpReply Readiness() const;
   HttpReply TracesReply(absl::string_view query) const;
+  HttpReply TablesReply(absl::string_view query) const;
 
   const std::function<absl::Status()> ready_;
   const Servables& servables_;

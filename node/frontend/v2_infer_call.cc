@@ -61,6 +61,8 @@ void V2InferCall::Complete(absl::StatusOr<SplicedMessage> response) {
 absl::StatusOr<const Signature*> FindV2Signature(const Servable& servable, absl::string_view name) {
   const Signature* const signature = servable.FindSignature(name);
   if (signature != nullptr) return signature;
+  // The API knows no signatures: of a shard there is one, which has a name of its own.
+  if (name.empty() && servable.signatures().size() == 1) return &servable.signatures()[0];
   return absl::InvalidArgumentError(absl::StrCat("parameter 'signature': model '", servable.name(),
                                                  "' has no signature '", name.substr(0, 256), "'"));
 }

@@ -58,7 +58,8 @@ class V2InferCall {
   absl::InlinedVector<int, 8> selected_;
 };
 
-/// The signature that a request's parameters name. INVALID_ARGUMENT where the model has none of that name.
+/// The signature that a request's parameters name; where they name none, serving_default or the only one.
+/// INVALID_ARGUMENT where the model has none of that name.
 absl::StatusOr<const Signature*> FindV2Signature(const Servable& servable, absl::string_view name);
 
 }  // namespace portico

@@ -11,8 +11,21 @@ Gauge& GaugeOf(MetricRegistry& metrics, absl::string_view what) {
   return metrics.NewGauge("portico_memory_bytes",
                           "Memory of this node: weights of loaded models, models being loaded, versions that are "
                           "unloaded but held by requests, inputs in flight, records that wait to be written, "
-                          "and what the process holds.",
+                          "tables of shards that are mapped, and what of them is in memory, and what the process "
+                          "holds.",
                           {{"of", std::string(what)}});
+}
+
+ServedShard::TableBytes BytesOfTables(const Servables& servables) {
+  ServedShard::TableBytes all;
+  for (const std::shared_ptr<const Servable>& servable : servables.Available()) {
+    if (servable->shard() == nullptr) continue;
+    for (const ServedShard::TableBytes& table : servable->shard()->Bytes()) {
+      all.file += table.file;
+      all.resident += table.resident;
+    }
+  }
+  return all;
 }
 
 }  // namespace
@@ -29,7 +42,9 @@ MemoryAccount::MemoryAccount(const Servables& servables, const Inference& infere
       queued_(GaugeOf(metrics, "request_log")),
       resident_(GaugeOf(metrics, "resident")),
       allocated_(GaugeOf(metrics, "allocated")),
-      kept_(GaugeOf(metrics, "kept")) {}
+      kept_(GaugeOf(metrics, "kept")),
+      tables_mapped_(GaugeOf(metrics, "tables_mapped")),
+      tables_resident_(GaugeOf(metrics, "tables_resident")) {}
 
 void MemoryAccount::Refresh() const {
   const ServablesMemory models = servables_.Memory();
@@ -42,6 +57,9 @@ void MemoryAccount::Refresh() const {
   resident_.Set(static_cast<double>(process.resident_bytes));
   allocated_.Set(static_cast<double>(process.allocated_bytes));
   kept_.Set(static_cast<double>(process.kept_bytes));
+  const ServedShard::TableBytes tables = BytesOfTables(servables_);
+  tables_mapped_.Set(static_cast<double>(tables.file));
+  tables_resident_.Set(static_cast<double>(tables.resident));
 }
 
 std::string MemoryAccount::Json() const {
@@ -53,6 +71,8 @@ std::string MemoryAccount::Json() const {
   absl::StrAppend(&json, ",\"in_flight\":{\"requests\":", inference_.in_flight(),
                   ",\"input_bytes\":", inference_.bytes_in_flight(), "}");
   absl::StrAppend(&json, ",\"request_log\":{\"queued_bytes\":", queued_bytes(), "}");
+  const ServedShard::TableBytes tables = BytesOfTables(servables_);
+  absl::StrAppend(&json, ",\"tables\":{\"mapped_bytes\":", tables.file, ",\"resident_bytes\":", tables.resident, "}");
   absl::StrAppend(&json, ",\"models\":{\"weight_bytes\":", models.weight_bytes,
                   ",\"loading_bytes\":", models.loading_bytes, ",\"pinned_bytes\":", models.pinned_bytes,
                   ",\"budget_bytes\":", models.budget_bytes, ",\"waiting_requests\":", models.waiting_requests,

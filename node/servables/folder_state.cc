@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <vector>
 
+#include "absl/strings/match.h"
+
 namespace portico {
 namespace {
 
@@ -32,7 +34,7 @@ FolderState LookAtFolder(const std::string& folder) {
     if (stat(path.c_str(), &info) != 0) continue;
     hasher.Add(static_cast<uint64_t>(info.st_size)).Add(static_cast<uint64_t>(info.st_ino));
     hasher.Add(static_cast<uint64_t>(info.st_mtim.tv_sec)).Add(static_cast<uint64_t>(info.st_mtim.tv_nsec));
-    if (S_ISREG(info.st_mode)) state.bytes += static_cast<uint64_t>(info.st_size);
+    if (S_ISREG(info.st_mode) && !absl::EndsWith(path, ".shard")) state.bytes += static_cast<uint64_t>(info.st_size);
   }
   state.fingerprint = hasher.Finish();
   return state;

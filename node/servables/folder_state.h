@@ -12,7 +12,8 @@ struct FolderState {
   /// Of names, sizes, inodes and times of change of all files: differs when somebody has written in between. Empty
   /// where the folder is missing.
   Digest fingerprint;
-  /// Sum of the files' sizes.
+  /// Sum of the files' sizes, but for those of shards (*.shard): they are mapped, and the kernel takes back what is not
+  /// read.
   uint64_t bytes = 0;
   bool operator==(const FolderState& other) const { return fingerprint == other.fingerprint; }
 };

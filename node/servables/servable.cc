@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "node/servables/segment_op.h"
+#include "node/servables/table_op.h"
 
 namespace portico {
 namespace {
@@ -54,6 +55,15 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
         ASSIGN_OR_RETURN(std::unique_ptr<Portal> portal, NewPortal(*step.portal, dependencies.router));
         function->portals.push_back(portal.get());
         ops.push_back(std::move(portal));
+        continue;
+      }
+      if (step.table != nullptr) {
+        ASSIGN_OR_RETURN(std::unique_ptr<const ServedShard> shard,
+                         ServedShard::Open(package.folder, *step.table, {}, dependencies.clock));
+        if (servable->shard_ == nullptr) servable->shard_ = shard.get();
+        TableOp::Options options{absl::StrCat(package.name, ":", package.version), &servable->stats_};
+        ops.push_back(std::make_unique<TableOp>(std::move(options), std::move(shard), *workers, dependencies.clock));
+        joined = false;
         continue;
       }
       SegmentOp::Options options;

@@ -15,6 +15,7 @@
 #include "models/package/package.h"
 #include "node/servables/request_series.h"
 #include "node/servables/servable_stats.h"
+#include "node/servables/served_shard.h"
 #include "remote_op/portal.h"
 
 namespace portico {
@@ -44,6 +45,8 @@ class Servable {
   /// nullptr when there is no such signature. "" means serving_default.
   const Signature* FindSignature(absl::string_view signature) const;
   uint64_t weight_bytes() const { return weight_bytes_; }
+  /// What it looks rows up in, where it is a shard; null: nothing.
+  const ServedShard* shard() const { return shard_; }
   /// Portals whose target cannot be reached now, "target: reason" each; empty: healthy.
   std::vector<std::string> Degraded() const;
   /// Whether its portals could go by the revision's policies.
@@ -75,6 +78,8 @@ class Servable {
   mutable ServableStats stats_;
   /// Its share of the workers; null: all of them.
   std::unique_ptr<Executor> share_;
+  /// Owned by the graph of the first signature that has one.
+  const ServedShard* shard_ = nullptr;
   /// One per signature.
   std::vector<std::unique_ptr<Function>> functions_;
 };

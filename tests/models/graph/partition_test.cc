@@ -301,6 +301,44 @@ TEST(PartitionTest, ReadsShapesOfPortals) {
   EXPECT_EQ(portal.signature, "serving_default");
 }
 
+/// A lookup in a table, whose rows an ordinary op reads.
+ModelBuilder AroundOneLookup(const std::vector<std::string>& inputs = {"tables", "entries", "ids", "strings", "lengths",
+                                                                       "weights"}) {
+  ModelBuilder model;
+  model.Opset("ai.portico", 1);
+  model.Input("tables", DType::kString, {"K"}).Input("entries", DType::kInt32, {"K", 4});
+  model.Input("ids", DType::kInt64, {"T"}).Input("strings", DType::kString, {"S"});
+  model.Input("lengths", DType::kInt32, {"B"}).Input("weights", DType::kFloat, {"W"});
+  model.Output("y", DType::kFloat, {"N"}).Output("found", DType::kInt64, {"K", 4});
+  model.Node("TableLookup", inputs, {"rows", "found"},
+             {String("file", "table.shard"), String("content", std::string(64, 'a'))}, "ai.portico");
+  model.Node("Cast", {"rows"}, {"y"}, {Int("to", static_cast<int64_t>(DType::kFloat))});
+  return model;
+}
+
+TEST(PartitionTest, ALookupInATableIsAStepThatIsNoPortal) {
+  const auto plan = PartitionBuilt(AroundOneLookup());
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  ASSERT_EQ(plan->steps.size(), 2u);
+  const PlanStep& lookup = plan->steps[0];
+  EXPECT_EQ(lookup.portal, nullptr);
+  EXPECT_EQ(lookup.segment, nullptr);
+  ASSERT_NE(lookup.table, nullptr);
+  EXPECT_EQ(lookup.table->file, "table.shard");
+  EXPECT_EQ(lookup.table->content.Hex(), std::string(64, 'a'));
+  EXPECT_EQ(lookup.inputs, plan->inputs);
+  EXPECT_EQ(lookup.outputs.size(), 2u);
+  EXPECT_THAT(plan->steps[1].segment->inputs, ElementsAre("rows"));
+}
+
+TEST(PartitionTest, RefusesALookupWithoutAllItReads) {
+  EXPECT_THAT(
+      std::string(PartitionError(AroundOneLookup({"tables", "entries", "ids", "strings", "", "weights"})).message()),
+      HasSubstr("(TableLookup): input 4: got none, want 'lengths'"));
+  EXPECT_THAT(std::string(PartitionError(AroundOneLookup({"tables", "entries"})).message()),
+              HasSubstr("got 2 inputs and 2 outputs, want 6 and 2"));
+}
+
 TEST(PartitionTest, TenThousandNodesAndAThousandPortalsTakeNoTime) {
   ModelBuilder model;
   model.Input("t0", DType::kFloat, {"N"});
