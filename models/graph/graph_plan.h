@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "base/digest.h"
 #include "models/graph/cascade_spec.h"
+#include "models/graph/embedding_spec.h"
 #include "models/graph/experts_spec.h"
 #include "models/package/model.h"
 #include "models/package/shard_package.h"
@@ -18,7 +19,8 @@
 namespace portico {
 
 /// What a portal node of domain `ai.portico` says. Attributes common to all portal ops (strings unless said otherwise):
-///   target          servable the body is served as ("hub/digit-encoder"); Experts have `targets`
+///   target          servable the body is served as ("hub/digit-encoder"); Experts have `targets`; of an EmbeddingBag
+///                   the group of tables
 ///   signature       default "serving_default"
 ///   digest          64 hex digits; absent or empty: whatever the revision says the target is
 ///   input_names     strings: the target's input for each of the node's inputs that travel (used where there is no
@@ -42,6 +44,8 @@ struct PortalSpec {
   std::optional<CascadeSpec> cascade;
   /// Of op `Experts`, and only of it.
   std::optional<ExpertsSpec> experts;
+  /// Of op `EmbeddingBag`, and only of it.
+  std::optional<EmbeddingSpec> embedding;
 };
 
 inline constexpr absl::string_view kPorticoDomain = "ai.portico";

@@ -278,6 +278,10 @@ class Partitioner {
       const absl::Status fits = CheckGateType(spec, types_[step.inputs[0]]);
       if (!fits.ok()) return WithContext(DescribeNode(*node.proto), fits);
     }
+    if (spec.embedding.has_value()) {
+      const absl::Status fits = CheckEmbeddingInputs(*spec.embedding, KnownTypes(step.inputs));
+      if (!fits.ok()) return WithContext(DescribeNode(*node.proto), fits);
+    }
     TieSlots(node, spec.outputs, step);
     step.portal = std::make_unique<PortalSpec>(std::move(spec));
     plan_.steps.push_back(std::move(step));

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
+#include "embedding/lookup_call.h"
 #include "models/graph/portal_attributes.h"
 #include "onnx/onnx_pb.h"
 
@@ -112,8 +113,18 @@ absl::Status ReadTargets(const onnx::NodeProto& node, PortalSpec& spec, bool* by
     if (!parsed.ok()) return WithContext("attribute 'digest'", parsed.status());
     spec.digest = *parsed;
   }
+  if (spec.op_type == "EmbeddingBag") {
+    // Its shards' tensors have positions of their own.
+    if (digest.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat("attribute 'digest': got '", digest,
+                                                   "', want none; the revision says what the group's shards are"));
+  }
   *by_name = spec.digest.empty();
   return absl::OkStatus();
+}
+
+absl::string_view DefaultSignatureOf(absl::string_view op_type) {
+  return op_type == "EmbeddingBag" ? LookupCall::kSignature : kDefaultSignature;
 }
 
 absl::Status Read(const onnx::NodeProto& node, PortalSpec& spec) {
@@ -121,7 +132,7 @@ absl::Status Read(const onnx::NodeProto& node, PortalSpec& spec) {
   spec.node_name = node.name().empty() && node.output_size() > 0 ? node.output(0) : node.name();
   bool by_name = false;
   RETURN_IF_ERROR(ReadTargets(node, spec, &by_name));
-  ASSIGN_OR_RETURN(spec.signature, StringAttribute(node, "signature", kDefaultSignature));
+  ASSIGN_OR_RETURN(spec.signature, StringAttribute(node, "signature", DefaultSignatureOf(spec.op_type)));
   for (int i = 0; i < node.input_size(); ++i) {
     if (node.input(i).empty()) {
       return absl::InvalidArgumentError(
@@ -139,6 +150,8 @@ absl::Status Read(const onnx::NodeProto& node, PortalSpec& spec) {
                                                      " outputs, want a gate, the experts' inputs and at least ",
                                                      own.outputs + 1, " outputs"));
     }
+  } else if (spec.op_type == "EmbeddingBag") {
+    ASSIGN_OR_RETURN(spec.embedding, ReadEmbeddingSpec(node));
   }
   ASSIGN_OR_RETURN(spec.input_names, StringsAttribute(node, "input_names"));
   if (!spec.input_names.empty() || by_name) {
@@ -148,6 +161,7 @@ absl::Status Read(const onnx::NodeProto& node, PortalSpec& spec) {
   RETURN_IF_ERROR(ReadOutputs(node, own, by_name, spec));
   if (spec.cascade.has_value()) RETURN_IF_ERROR(CheckCascadeAnswers(spec));
   if (spec.experts.has_value()) RETURN_IF_ERROR(CheckExpertOutputs(spec));
+  if (spec.embedding.has_value()) RETURN_IF_ERROR(CheckEmbeddingOutputs(*spec.embedding, spec.outputs));
   if (own.outputs > 0) spec.outputs.push_back(RowStatusOutput(node, spec));
   return absl::OkStatus();
 }

@@ -18,7 +18,8 @@ namespace portico {
 /// fit the node's inputs and outputs.
 absl::StatusOr<PortalSpec> ReadPortalSpec(const onnx::NodeProto& node);
 
-/// What the portal calls: its experts, or the one target of another op.
+/// What the portal calls: its experts, or the one target of another op; of an EmbeddingBag the group, whose shards the
+/// revision knows.
 std::vector<PortalTarget> PortalTargets(const PortalSpec& spec);
 
 /// Their names for a message: "a", or "a, b, c and 61 more".
