@@ -8,6 +8,7 @@
 #include "router/policies/policy.h"
 #include "router/revision_external.h"
 #include "router/revision_model.h"
+#include "router/revision_table.h"
 #include "router/traffic_document.h"
 #include "router/yaml_node.h"
 #include "yaml-cpp/yaml.h"
@@ -149,6 +150,13 @@ const Revision::External* Revision::FindExternal(absl::string_view name) const {
   return nullptr;
 }
 
+const Revision::Table* Revision::FindTable(absl::string_view name) const {
+  for (const Table& table : tables) {
+    if (table.name == name) return &table;
+  }
+  return nullptr;
+}
+
 const RoutePolicy& Revision::PolicyFor(const std::string& target) const {
   const auto found = policies.find(target);
   return found == policies.end() ? default_policy : found->second;
@@ -225,6 +233,10 @@ std::string FormatRevision(const Revision& revision) {
     out << YAML::Key << "external" << YAML::Value;
     EmitExternals(revision.externals, out);
   }
+  if (!revision.tables.empty()) {
+    out << YAML::Key << "tables" << YAML::Value;
+    EmitTables(revision.tables, out);
+  }
   out << YAML::Key << "default_policy" << YAML::Value;
   EmitPolicy(out, revision.default_policy);
   out << YAML::Key << "policies" << YAML::Value << YAML::BeginMap;
@@ -257,7 +269,7 @@ absl::StatusOr<Revision> ParseRevision(const std::string& text, const std::strin
 
 static absl::StatusOr<Revision> RevisionOf(const YamlNode& root) {
   RETURN_IF_ERROR(root.CheckMap("revision", {"revision", "mesh", "reason", "models", "nodes", "external",
-                                             "default_policy", "policies", "traffic"}));
+                                             "tables", "default_policy", "policies", "traffic"}));
   Revision revision;
   const YamlNode* number = root.Find("revision");
   const YamlNode* models = root.Find("models");
@@ -283,6 +295,7 @@ static absl::StatusOr<Revision> RevisionOf(const YamlNode& root) {
   }
   RETURN_IF_ERROR(CheckNodes(*nodes, revision));
   if (const YamlNode* external = root.Find("external")) RETURN_IF_ERROR(ReadExternals(*external, &revision));
+  if (const YamlNode* tables = root.Find("tables")) RETURN_IF_ERROR(ReadTables(*tables, &revision));
   if (const YamlNode* policy = root.Find("default_policy")) {
     ASSIGN_OR_RETURN(revision.default_policy, ReadRoutePolicy(*policy, "default_policy", RoutePolicy()));
   }

@@ -69,6 +69,13 @@ struct Revision {
     /// Loaded when it is first asked for.
     bool on_demand = false;
   };
+  /// A group of tables that are divided alike, each shard a model of the revision: ShardName(name, k, shards).
+  struct Table {
+    std::string name;
+    /// Base folder with the shards' folders; absolute.
+    std::string path;
+    uint32_t shards = 1;
+  };
   /// A target of portals that no node of the mesh serves, but servers of another make.
   struct External {
     std::string name;
@@ -109,6 +116,7 @@ struct Revision {
   std::vector<Model> models;
   std::vector<Node> nodes;
   std::vector<External> externals;
+  std::vector<Table> tables;
   RoutePolicy default_policy;
   /// By target.
   std::map<std::string, RoutePolicy> policies;
@@ -118,6 +126,7 @@ struct Revision {
   const Model* FindModel(absl::string_view name) const;
   const Node* FindNode(absl::string_view name, int replica) const;
   const External* FindExternal(absl::string_view name) const;
+  const Table* FindTable(absl::string_view name) const;
   const RoutePolicy& PolicyFor(const std::string& target) const;
   /// Whether both say the same, whatever their numbers and reasons are.
   bool SaysTheSameAs(const Revision& other) const;

@@ -126,6 +126,7 @@ class Router::Impl {
   Timer& timer() const { return *surroundings_.timer; }
   std::shared_ptr<Executor> background() const { return background_; }
   MetricRegistry& metrics() const { return metrics_; }
+  LiveTables& tables() { return tables_; }
 
   /// The set of a target; made, and its endpoints connected to, at the first use.
   ReplicaSet& SetFor(const ServableRef& servable) {
@@ -201,6 +202,7 @@ class Router::Impl {
   const std::shared_ptr<LazyPool> background_;
   RoutedCall::Surroundings surroundings_;
   MetricRegistry& metrics_;
+  LiveTables tables_;
   ChannelPool pool_;
   std::atomic<bool> stopping_{false};
   std::unique_ptr<Resolver::Watch> watch_;
@@ -264,6 +266,8 @@ Timer& Router::timer() const { return impl_->timer(); }
 std::shared_ptr<Executor> Router::background() const { return impl_->background(); }
 
 MetricRegistry& Router::metrics() const { return impl_->metrics(); }
+
+LiveTables& Router::tables() const { return impl_->tables(); }
 
 void Router::Warm(const RouteTarget& target) { impl_->SetFor(target.servable); }
 

@@ -16,6 +16,7 @@
 #include "base/servable_ref.h"
 #include "base/tensor.h"
 #include "base/timer.h"
+#include "router/live_tables.h"
 #include "router/replica_status.h"
 #include "router/resolver.h"
 #include "router/revision.h"
@@ -99,6 +100,9 @@ class Router {
   std::shared_ptr<Executor> background() const;
   /// Where portals count what they do besides calls.
   MetricRegistry& metrics() const;
+
+  /// Into how many shards groups of tables are divided, for a request of which revision. Lives as long as the router.
+  LiveTables& tables() const;
 
   /// Begins to connect to the target's endpoints.
   void Warm(const RouteTarget& target);

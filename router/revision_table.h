@@ -1,0 +1,22 @@
+#pragma once
+
+#include <vector>
+
+#include "absl/status/status.h"
+#include "router/revision.h"
+
+namespace YAML {
+class Emitter;
+}
+
+namespace portico {
+
+class YamlNode;
+
+/// Reads `tables` of a revision document. INVALID_ARGUMENT with file and line, too, where a shard of one is no model of
+/// the revision. REQUIRES: the revision's models are there.
+absl::Status ReadTables(const YamlNode& from, Revision* revision);
+/// Writes the list that ReadTables() reads.
+void EmitTables(const std::vector<Revision::Table>& tables, YAML::Emitter& out);
+
+}  // namespace portico
