@@ -1,9 +1,12 @@
 #include "remote_op/fallback.h"
 
+#include "remote_op/table_defaults.h"
+
 namespace portico {
 
 absl::StatusOr<std::unique_ptr<Fallback>> NewFallback(const OnErrorPolicy& policy, const PortalSpec& spec,
                                                       const Clock& clock) {
+  if (spec.embedding.has_value()) return TableDefaults::Make(policy, spec);
   switch (policy.kind) {
     case OnErrorPolicy::Kind::kFail:
       return nullptr;

@@ -9,8 +9,9 @@ absl::StatusOr<std::unique_ptr<Portal>> NewPortal(const PortalSpec& spec, Router
   if (spec.op_type == "Remote") return NewRemote(spec, router);
   if (spec.op_type == "Cascade") return NewCascade(spec, router);
   if (spec.op_type == "Experts") return NewExperts(spec, router);
-  return absl::InvalidArgumentError(
-      absl::StrCat("portal '", spec.node_name, "': got op '", spec.op_type, "', want one of Remote, Cascade, Experts"));
+  if (spec.op_type == "EmbeddingBag") return NewEmbeddingBag(spec, router);
+  return absl::InvalidArgumentError(absl::StrCat("portal '", spec.node_name, "': got op '", spec.op_type,
+                                                 "', want one of Remote, Cascade, Experts, EmbeddingBag"));
 }
 
 }  // namespace portico

@@ -29,5 +29,6 @@ absl::StatusOr<std::unique_ptr<Portal>> NewPortal(const PortalSpec& spec, Router
 absl::StatusOr<std::unique_ptr<Portal>> NewRemote(const PortalSpec& spec, Router& router);
 absl::StatusOr<std::unique_ptr<Portal>> NewCascade(const PortalSpec& spec, Router& router);
 absl::StatusOr<std::unique_ptr<Portal>> NewExperts(const PortalSpec& spec, Router& router);
+absl::StatusOr<std::unique_ptr<Portal>> NewEmbeddingBag(const PortalSpec& spec, Router& router);
 
 }  // namespace portico
