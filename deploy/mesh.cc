@@ -18,6 +18,7 @@
 #include "deploy/composition_reader.h"
 #include "deploy/mesh_composer.h"
 #include "deploy/mesh_portals.h"
+#include "deploy/mesh_tables.h"
 #include "deploy/mesh_traffic.h"
 #include "router/revision_external.h"
 #include "router/revision_model.h"
@@ -53,7 +54,7 @@ class MeshReader {
         composer_(path, packages) {}
 
   absl::StatusOr<Revision> Read(const YamlNode& root) {
-    RETURN_IF_ERROR(root.CheckMap("mesh file", {"mesh", "models", "external", "nodes", "policies", "traffic"}));
+    RETURN_IF_ERROR(root.CheckMap("mesh file", {"mesh", "models", "external", "tables", "nodes", "policies", "traffic"}));
     for (const absl::string_view key : {"mesh", "models", "nodes"}) {
       if (root.Find(key) == nullptr) {
         return root.Error(
@@ -63,14 +64,17 @@ class MeshReader {
     ASSIGN_OR_RETURN(revision_.mesh, root.Find("mesh")->Text("mesh"));
     RETURN_IF_ERROR(ReadModels(*root.Find("models")));
     if (const YamlNode* external = root.Find("external")) RETURN_IF_ERROR(ReadExternals(*external, &revision_));
+    const YamlNode* const tables = root.Find("tables");
+    if (tables != nullptr) RETURN_IF_ERROR(ReadTables(*tables));
     RETURN_IF_ERROR(ReadNodes(*root.Find("nodes")));
+    if (tables != nullptr) RETURN_IF_ERROR(CheckServed(revision_, *tables));
     if (const YamlNode* policies = root.Find("policies")) RETURN_IF_ERROR(ReadPolicies(*policies));
     RETURN_IF_ERROR(composer_.WriteAll(revision_));
-    RETURN_IF_ERROR(PinVersions(&revision_, *root.Find("models"), packages_));
+    RETURN_IF_ERROR(PinVersions(&revision_, {*root.Find("models"), tables}, packages_));
     if (const YamlNode* traffic = root.Find("traffic")) {
       RETURN_IF_ERROR(ReadTrafficSplits(*traffic, packages_, &revision_));
     }
-    RETURN_IF_ERROR(CheckPortals(revision_, *root.Find("models"), packages_));
+    RETURN_IF_ERROR(CheckPortals(revision_, {*root.Find("models"), tables}, packages_));
     return std::move(revision_);
   }
 
@@ -180,6 +184,19 @@ class MeshReader {
     return absl::OkStatus();
   }
 
+  absl::Status ReadTables(const YamlNode& tables) {
+    RETURN_IF_ERROR(tables.CheckMap("tables", {}));
+    for (const YamlEntry& entry : tables.entries()) {
+      if (!IsModelName(entry.key) || entry.key == "default") {
+        return entry.value.Error(absl::StrCat("tables '", entry.key,
+                                              "': got a name that is no good, want NAME or PUBLISHER/NAME of letters, "
+                                              "digits, _, - and ., at most 64 each, and not 'default'; rename it"));
+      }
+      RETURN_IF_ERROR(ReadTableGroup(entry.key, entry.value, folder_, &revision_));
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status ReadNodes(const YamlNode& nodes) {
     RETURN_IF_ERROR(nodes.CheckMap("nodes", {}));
     if (nodes.entries().empty()) return nodes.Error("nodes: got none, want at least one");
@@ -230,15 +247,18 @@ class MeshReader {
           absl::StrCat(subject, ": serve: got an empty list, want at least one model; name one or remove the node"));
     }
     for (const YamlNode& item : serve->items()) {
-      ASSIGN_OR_RETURN(std::string model, item.Text(absl::StrCat(subject, ": serve")));
-      if (revision_.FindModel(model) == nullptr) {
-        return item.Error(absl::StrCat(subject, ": serve: got '", model, "', want one of 'models' (", ModelNames(),
-                                       "); add it there or mend the name"));
+      ASSIGN_OR_RETURN(const std::string name, item.Text(absl::StrCat(subject, ": serve")));
+      for (std::string& model : ServedNames(revision_, name)) {
+        if (revision_.FindModel(model) == nullptr) {
+          return item.Error(absl::StrCat(subject, ": serve: got '", model, "', want one of 'models'",
+                                         revision_.tables.empty() ? "" : ", a group of 'tables' or a shard of one",
+                                         " (", ModelNames(), "); add it there or mend the name"));
+        }
+        if (absl::c_linear_search(node->serve, model)) {
+          return item.Error(absl::StrCat(subject, ": serve: got '", model, "' twice, want it once; remove one"));
+        }
+        node->serve.push_back(std::move(model));
       }
-      if (absl::c_linear_search(node->serve, model)) {
-        return item.Error(absl::StrCat(subject, ": serve: got '", model, "' twice, want it once; remove one"));
-      }
-      node->serve.push_back(std::move(model));
     }
     return absl::OkStatus();
   }
@@ -317,13 +337,15 @@ class MeshReader {
     for (const YamlEntry& entry : policies.entries()) {
       if (entry.key == "default") continue;
       const std::string subject = absl::StrCat("policy '", entry.key, "'");
-      if (revision_.FindModel(entry.key) == nullptr && revision_.FindExternal(entry.key) == nullptr) {
+      if (revision_.FindModel(entry.key) == nullptr && revision_.FindExternal(entry.key) == nullptr &&
+          revision_.FindTable(entry.key) == nullptr) {
         return entry.value.Error(absl::StrCat(subject,
                                               ": got a target that is no model, want 'default' or one of 'models' (",
-                                              ModelNames(), ") or of 'external'; mend the name"));
+                                              ModelNames(), "), of 'external' or of 'tables'; mend the name"));
       }
       ASSIGN_OR_RETURN(revision_.policies[entry.key], ReadRoutePolicy(entry.value, subject, revision_.default_policy));
     }
+    SpreadPolicies(&revision_);
     return absl::OkStatus();
   }
 

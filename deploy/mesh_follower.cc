@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/file.h"
+#include "deploy/mesh_tables.h"
 #include "models/package/package.h"
 #include "node/servables/folder_state.h"
 
@@ -91,6 +92,7 @@ void MeshFollower::WatchFolders(const Revision& revision) {
   };
   watch(std::filesystem::path(options_.mesh_file).parent_path());
   for (const Revision::Model& model : revision.models) watch(model.path);
+  for (const Revision::Table& table : revision.tables) watch(table.path);
 }
 
 std::string MeshFollower::ReadText() const {
@@ -100,6 +102,7 @@ std::string MeshFollower::ReadText() const {
 
 std::string MeshFollower::LookAtMesh() const {
   std::string seen = ReadText();
+  for (const Revision::Table& table : known_.tables) seen += LookAtGroup(table);
   for (const Revision::Model& model : known_.models) {
     const auto versions = ListVersions(model.path);
     absl::StrAppend(&seen, "\n", model.name);

@@ -12,6 +12,8 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "base/version_policy.h"
+#include "deploy/mesh_tables.h"
+#include "embedding/shard_map.h"
 #include "models/graph/portal_spec.h"
 #include "models/package/package.h"
 
@@ -68,8 +70,11 @@ absl::StatusOr<ModelFacts> ReadFacts(const Revision::Model& model, PackageReader
   return ModelFacts{&model, std::move(highest)};
 }
 
-absl::Status ErrorAt(const YamlNode& models, const std::string& model, absl::string_view message) {
-  return models.Find(model)->Error(absl::StrCat("model '", model, "': ", message));
+absl::Status ErrorAt(const Revision& revision, const MeshLines& lines, const std::string& model,
+                     absl::string_view message) {
+  const Revision::Table* group = GroupOf(revision, model);
+  const YamlNode* line = group != nullptr ? lines.tables->Find(group->name) : lines.models.Find(model);
+  return line->Error(absl::StrCat("model '", model, "': ", message));
 }
 
 bool IsServed(const Revision& revision, const std::string& model) {
@@ -94,6 +99,16 @@ absl::Status CheckExternal(const Revision::External& external, const PortalSpec&
   if (external.signature.empty() || external.signature == portal.signature) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("got signature '", portal.signature, "' of external '", external.name,
                                                  "', want '", external.signature, "'"));
+}
+
+/// The same of a group of tables.
+absl::Status CheckGroup(const Revision& revision, const Facts& facts, const PortalSpec& portal) {
+  const Revision::Table* table = revision.FindTable(portal.target);
+  if (table == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat("got tables '", portal.target, "', want some of this mesh; add '",
+                                                   portal.target, "' to 'tables' and to the 'serve' of a node"));
+  }
+  return CheckTablesOf(portal, facts.at(ShardName(table->name, 0, table->shards)).highest->folder);
 }
 
 /// The message of what is wrong with one target of a portal; OK when nothing is.
@@ -185,6 +200,7 @@ absl::Status CheckAlike(const Facts& facts, const PortalSpec& portal) {
 
 /// The message of what is wrong with one portal; OK when nothing is.
 absl::Status CheckPortal(const Revision& revision, const Facts& facts, const PortalSpec& portal) {
+  if (portal.embedding.has_value()) return CheckGroup(revision, facts, portal);
   for (const PortalTarget& target : PortalTargets(portal)) {
     RETURN_IF_ERROR(CheckTarget(revision, facts, portal, target));
   }
@@ -224,32 +240,32 @@ class CycleSearch {
 
 }  // namespace
 
-absl::Status PinVersions(Revision* revision, const YamlNode& models, PackageReader& packages) {
+absl::Status PinVersions(Revision* revision, const MeshLines& lines, PackageReader& packages) {
   for (Revision::Model& model : revision->models) {
     const absl::Status status = Pin(&model, packages);
-    if (!status.ok()) return ErrorAt(models, model.name, status.message());
+    if (!status.ok()) return ErrorAt(*revision, lines, model.name, status.message());
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckPortals(const Revision& revision, const YamlNode& models, PackageReader& packages) {
+absl::Status CheckPortals(const Revision& revision, const MeshLines& lines, PackageReader& packages) {
   Facts facts;
   for (const Revision::Model& model : revision.models) {
     absl::StatusOr<ModelFacts> read = ReadFacts(model, packages);
-    if (!read.ok()) return ErrorAt(models, model.name, read.status().message());
+    if (!read.ok()) return ErrorAt(revision, lines, model.name, read.status().message());
     facts.emplace(model.name, *std::move(read));
   }
   for (const Revision::Model& model : revision.models) {
     for (const PortalSpec& portal : facts.at(model.name).highest->portals) {
       if (absl::Status status = CheckPortal(revision, facts, portal); !status.ok()) {
-        return ErrorAt(models, model.name, absl::StrCat("portal '", portal.node_name, "': ", status.message()));
+        return ErrorAt(revision, lines, model.name, absl::StrCat("portal '", portal.node_name, "': ", status.message()));
       }
     }
   }
   CycleSearch search(facts);
   for (const Revision::Model& model : revision.models) {
     if (const std::string cycle = search.From(model.name); !cycle.empty()) {
-      return ErrorAt(models, model.name,
+      return ErrorAt(revision, lines, model.name,
                      absl::StrCat("got portals that call in a circle, ", cycle,
                                   ", want none that come back; split so that no part calls its caller"));
     }

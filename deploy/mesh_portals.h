@@ -11,18 +11,24 @@
 
 namespace portico {
 
+/// Where mesh.yaml speaks of models: its maps `models` and, where it has it, `tables`.
+struct MeshLines {
+  const YamlNode& models;
+  const YamlNode* tables = nullptr;
+};
+
 /// The folders of the versions of `model` that are served, rising, at least one. NOT_FOUND where there is none.
 absl::StatusOr<std::vector<VersionFolder>> ServedFolders(const Revision::Model& model);
 
 /// Fills in the pins: which versions `versions` and `labels` of each model mean now, and their digests.
-/// INVALID_ARGUMENT at the line of the model in `models`, the map of mesh.yaml. Reads all weights once: they count in
+/// INVALID_ARGUMENT at the line of the model, or of the group whose shard it is. Reads all weights once: they count in
 /// the digest.
-absl::Status PinVersions(Revision* revision, const YamlNode& models, PackageReader& packages);
+absl::Status PinVersions(Revision* revision, const MeshLines& lines, PackageReader& packages);
 
 /// Looks at the highest version that each model of the mesh pins and checks what its portals call: each target is a
 /// model of this mesh that a node serves, has the digest and the signature that the portal asks for, experts of one
-/// portal have signatures that agree, and no chain of portals comes back to where it began. INVALID_ARGUMENT at the
-/// line of the model in `models`, the map of mesh.yaml.
-absl::Status CheckPortals(const Revision& revision, const YamlNode& models, PackageReader& packages);
+/// portal have signatures that agree, tables that a portal looks up in are in its group as it declares them, and no
+/// chain of portals comes back to where it began. INVALID_ARGUMENT at the line of the model.
+absl::Status CheckPortals(const Revision& revision, const MeshLines& lines, PackageReader& packages);
 
 }  // namespace portico
