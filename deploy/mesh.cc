@@ -54,7 +54,8 @@ class MeshReader {
         composer_(path, packages) {}
 
   absl::StatusOr<Revision> Read(const YamlNode& root) {
-    RETURN_IF_ERROR(root.CheckMap("mesh file", {"mesh", "models", "external", "tables", "nodes", "policies", "traffic"}));
+    RETURN_IF_ERROR(
+        root.CheckMap("mesh file", {"mesh", "models", "external", "tables", "nodes", "policies", "traffic"}));
     for (const absl::string_view key : {"mesh", "models", "nodes"}) {
       if (root.Find(key) == nullptr) {
         return root.Error(
@@ -339,9 +340,9 @@ class MeshReader {
       const std::string subject = absl::StrCat("policy '", entry.key, "'");
       if (revision_.FindModel(entry.key) == nullptr && revision_.FindExternal(entry.key) == nullptr &&
           revision_.FindTable(entry.key) == nullptr) {
-        return entry.value.Error(absl::StrCat(subject,
-                                              ": got a target that is no model, want 'default' or one of 'models' (",
-                                              ModelNames(), "), of 'external' or of 'tables'; mend the name"));
+        return entry.value.Error(
+            absl::StrCat(subject, ": got a target that is no model, want 'default' or one of 'models' (", ModelNames(),
+                         revision_.tables.empty() ? ")" : "), of 'tables'", " or of 'external'; mend the name"));
       }
       ASSIGN_OR_RETURN(revision_.policies[entry.key], ReadRoutePolicy(entry.value, subject, revision_.default_policy));
     }

@@ -258,7 +258,8 @@ absl::Status CheckPortals(const Revision& revision, const MeshLines& lines, Pack
   for (const Revision::Model& model : revision.models) {
     for (const PortalSpec& portal : facts.at(model.name).highest->portals) {
       if (absl::Status status = CheckPortal(revision, facts, portal); !status.ok()) {
-        return ErrorAt(revision, lines, model.name, absl::StrCat("portal '", portal.node_name, "': ", status.message()));
+        return ErrorAt(revision, lines, model.name,
+                       absl::StrCat("portal '", portal.node_name, "': ", status.message()));
       }
     }
   }

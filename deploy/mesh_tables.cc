@@ -39,8 +39,8 @@ absl::StatusOr<std::vector<int64_t>> CommonVersions(const Revision::Table& table
   }
   if (!common.empty()) return common;
   return absl::NotFoundError(absl::StrCat("path: got '", table.path, "' without a version that all ", table.shards,
-                                          " shards have, want one such as '",
-                                          ShardPathOf(table.path, 0, table.shards), "/1' of each"));
+                                          " shards have, want one such as '", ShardPathOf(table.path, 0, table.shards),
+                                          "/1' of each"));
 }
 
 }  // namespace
@@ -50,7 +50,8 @@ absl::Status ReadTableGroup(const std::string& name, const YamlNode& from, const
   const std::string subject = absl::StrCat("tables '", name, "'");
   RETURN_IF_ERROR(from.CheckMap(subject, {"path", "versions"}));
   if (revision->FindModel(name) != nullptr || revision->FindExternal(name) != nullptr) {
-    return from.Error(absl::StrCat(subject, ": got the name of a model or an external, want one of its own; rename it"));
+    return from.Error(
+        absl::StrCat(subject, ": got the name of a model or an external, want one of its own; rename it"));
   }
   const YamlNode* path = from.Find("path");
   if (path == nullptr) {
@@ -77,8 +78,8 @@ absl::Status ReadTableGroup(const std::string& name, const YamlNode& from, const
   if (!common.ok()) return path->Error(absl::StrCat(subject, ": ", common.status().message()));
   const std::set<int64_t> served = ChooseVersions(model.versions, *common);
   if (served.empty()) {
-    return from.Error(absl::StrCat(subject, ": versions: got none that all ", table.shards, " shards have, want one of ",
-                                   absl::StrJoin(*common, ", ")));
+    return from.Error(absl::StrCat(subject, ": versions: got none that all ", table.shards,
+                                   " shards have, want one of ", absl::StrJoin(*common, ", ")));
   }
   model.versions = VersionPolicy();
   model.versions.kind = VersionPolicy::Kind::kSpecific;
@@ -128,9 +129,9 @@ absl::Status CheckServed(const Revision& revision, const YamlNode& tables) {
                          [&](const Revision::Node& node) { return absl::c_linear_search(node.serve, shard); })) {
         continue;
       }
-      return tables.Find(table.name)->Error(absl::StrCat("tables '", table.name, "': got shard '", shard,
-                                                         "', which no node serves; add it, or '", table.name,
-                                                         "' for all of them, to the 'serve' of a node"));
+      return tables.Find(table.name)
+          ->Error(absl::StrCat("tables '", table.name, "': got shard '", shard, "', which no node serves; add it, or '",
+                               table.name, "' for all of them, to the 'serve' of a node"));
     }
   }
   return absl::OkStatus();
@@ -142,14 +143,15 @@ absl::Status CheckTablesOf(const PortalSpec& portal, const std::string& folder) 
   ASSIGN_OR_RETURN(const std::unique_ptr<ShardFile> file, ShardFile::Open(path));
   for (const EmbeddingSpec::Lookup& lookup : portal.embedding->lookups) {
     const auto bad = [&](const auto&... what) {
-      return absl::InvalidArgumentError(absl::StrCat("got ", what..., "; use the tables that were split off this model"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("got ", what..., "; use the tables that were split off this model"));
     };
     const EmbeddingTable* table = file->Find(lookup.table);
     if (table == nullptr) {
-      return bad("table '", lookup.table, "', want one of tables '", portal.target, "' (",
-                 absl::StrJoin(file->tables(), ", ",
-                               [](std::string* out, const auto& one) { out->append(one->spec().name); }),
-                 ")");
+      return bad(
+          "table '", lookup.table, "', want one of tables '", portal.target, "' (",
+          absl::StrJoin(file->tables(), ", ", [](std::string* out, const auto& one) { out->append(one->spec().name); }),
+          ")");
     }
     if (table->spec().dim != lookup.dim) {
       return bad(lookup.dim, " numbers a row of table '", lookup.table, "', want ", table->spec().dim,

@@ -64,9 +64,10 @@ absl::StatusOr<uint32_t> ServingShards(const std::string& group) {
                                               ShardPathOf(group, 0, 2), "'; write tables there"));
     }
     if (sets.size() > 1) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "folder '", group, "': got sets of ", sets.begin()->first, " and of ", sets.rbegin()->first,
-          " shards, want one, or the number of those that serve in '", CurrentFile(group), "'; write it or remove one"));
+      return absl::FailedPreconditionError(absl::StrCat("folder '", group, "': got sets of ", sets.begin()->first,
+                                                        " and of ", sets.rbegin()->first,
+                                                        " shards, want one, or the number of those that serve in '",
+                                                        CurrentFile(group), "'; write it or remove one"));
     }
     current = sets.begin()->first;
   }

@@ -17,8 +17,8 @@ inline constexpr absl::string_view kCurrentShardsFile = "current";
 /// is missing; FAILED_PRECONDITION where there are sets of several numbers and no `current`, or where that says
 /// nothing; both with a remedy.
 ///
-/// Whoever reshards writes `current` with the old number first, then the new set beside the old one, then `current` with
-/// the new number: whoever reads in between finds the old set, and a process that is killed leaves it.
+/// Whoever reshards writes `current` with the old number first, then the new set beside the old one, then `current`
+/// with the new number: whoever reads in between finds the old set, and a process that is killed leaves it.
 absl::StatusOr<uint32_t> ServingShards(const std::string& group);
 
 /// Has the set of `shards` serve from now on: `current` is there before this returns, whole, or as it was.

@@ -71,11 +71,11 @@ void EmbeddingCall::Start(const ShardRoutes& routes, absl::Span<const Tensor> in
 void EmbeddingCall::Send(const ShardRoutes& routes, size_t share) {
   const LookupPlan::Share& what = plan_.shares()[share];
   const RouteTarget& target = routes.target(what.shard);
-  Ref<CancelHook> hook = place_->router.Call(
-      target, context_, what.tensors,
-      [self = Ref<EmbeddingCall>(this), share, &target](absl::StatusOr<PeerMessage> reply) {
-        self->OnReply(share, target, std::move(reply));
-      });
+  Ref<CancelHook> hook =
+      place_->router.Call(target, context_, what.tensors,
+                          [self = Ref<EmbeddingCall>(this), share, &target](absl::StatusOr<PeerMessage> reply) {
+                            self->OnReply(share, target, std::move(reply));
+                          });
   if (!hook) return;
   {
     MutexLock lock(&mutex_);
@@ -114,7 +114,7 @@ void EmbeddingCall::OnReply(size_t share, const RouteTarget& target, absl::Statu
 }
 
 absl::StatusOr<ShardAnswer> EmbeddingCall::Take(size_t share, const RouteTarget& target,
-                                                 absl::StatusOr<PeerMessage> reply) const {
+                                                absl::StatusOr<PeerMessage> reply) const {
   RETURN_IF_ERROR(reply.status());
   const LookupPlan::Share& asked = plan_.shares()[share];
   absl::StatusOr<std::vector<Tensor>> tensors = place_->check.Take(*std::move(reply));

@@ -24,8 +24,8 @@ class EmbeddingMetrics {
         sent_(scope_.NewCounter("portico_embedding_ids_sent_total",
                                 "Ids that a portal of tables asked its shards for: where rows come back, each once.",
                                 labels_)),
-        unknown_(scope_.NewCounter("portico_embedding_ids_unknown_total",
-                                   "Ids sent that the tables do not have.", labels_)),
+        unknown_(
+            scope_.NewCounter("portico_embedding_ids_unknown_total", "Ids sent that the tables do not have.", labels_)),
         sums_bytes_(NewBytes("sums")),
         rows_bytes_(NewBytes("rows")) {}
 

@@ -34,8 +34,8 @@ class Merger {
       const Part& part = plan_.parts()[index];
       Tensor output = Tensor::Allocate(DType::kFloat, part.output);
       auto* const out = reinterpret_cast<float*>(output.mutable_bytes());
-      std::fill_n(out, part.bags * lookup.dim, 0.0f);
       if (part.form == LookupForm::kSums) {
+        std::fill_n(out, part.bags * lookup.dim, 0.0f);
         AddSums(index, out);
       } else {
         absl::Status pooled = PoolRows(index, out);
@@ -101,6 +101,7 @@ class Merger {
     const float* const weights = lookup.weighted ? part.weights.data<float>().data() : nullptr;
     uint64_t i = 0;
     for (uint64_t bag = 0; bag < part.bags; ++bag, out += lookup.dim) {
+      std::fill_n(out, lookup.dim, 0.0f);
       for (const uint64_t end = plan_.BeginOf(part, bag + 1); i < end; ++i) {
         if (i + kAhead < places.size() && places[i + kAhead] != LookupPlan::kPadding) {
           __builtin_prefetch(rows_[places[i + kAhead]]);
@@ -187,10 +188,9 @@ std::vector<int64_t> TouchedRows(const LookupPlan& plan, const LookupPlan::Share
     const absl::Span<const uint32_t> places = plan.PlacesOf(part);
     for (uint64_t bag = 0; bag < part.bags; ++bag) {
       const uint64_t begin = plan.BeginOf(part, bag), end = plan.BeginOf(part, bag + 1);
-      const bool in = std::any_of(places.begin() + static_cast<int64_t>(begin),
-                                  places.begin() + static_cast<int64_t>(end), [&](uint32_t place) {
-                                    return place >= entry.first_row && place - entry.first_row < entry.ids;
-                                  });
+      const bool in =
+          std::any_of(places.begin() + static_cast<int64_t>(begin), places.begin() + static_cast<int64_t>(end),
+                      [&](uint32_t place) { return place >= entry.first_row && place - entry.first_row < entry.ids; });
       if (in) touch(bag);
     }
   }

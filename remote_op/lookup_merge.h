@@ -7,8 +7,8 @@
 #include "absl/types/span.h"
 #include "base/tensor.h"
 #include "models/graph/embedding_spec.h"
-#include "remote_op/shard_answer.h"
 #include "remote_op/lookup_plan.h"
+#include "remote_op/shard_answer.h"
 
 namespace portico {
 

@@ -29,7 +29,9 @@ absl::Status Bad(const Parts&... parts) {
   return absl::InvalidArgumentError(absl::StrCat(parts...));
 }
 
-std::string TypeOf(const Tensor& tensor) { return absl::StrCat(DTypeName(tensor.dtype()), ShapeString(tensor.shape())); }
+std::string TypeOf(const Tensor& tensor) {
+  return absl::StrCat(DTypeName(tensor.dtype()), ShapeString(tensor.shape()));
+}
 
 /// int64, whatever integers they are.
 absl::StatusOr<Tensor> Wide(absl::string_view what, const Tensor& tensor) {
@@ -327,8 +329,7 @@ class LookupPlanner {
     Source& source = sources_[index];
     const uint16_t* const shards = scratch_.shards.data() + source.shards_begin;
     const int64_t* const ids = strings ? nullptr : source.ids.data<int64_t>().data();
-    const uint64_t* const keys =
-        strings ? scratch_.hashes.data() : reinterpret_cast<const uint64_t*>(ids);
+    const uint64_t* const keys = strings ? scratch_.hashes.data() : reinterpret_cast<const uint64_t*>(ids);
     source.firsts_begin = scratch_.firsts.size();
     part.places_begin = plan_.places_.size();
     plan_.places_.resize(part.places_begin + part.positions);
@@ -341,8 +342,7 @@ class LookupPlanner {
         continue;
       }
       const uint32_t number = scratch_.dedup.Add(keys[i], [&](uint32_t other) {
-        return !strings ||
-               source.ids.StringAt(scratch_.firsts[source.firsts_begin + other]) == source.ids.StringAt(i);
+        return !strings || source.ids.StringAt(scratch_.firsts[source.firsts_begin + other]) == source.ids.StringAt(i);
       });
       if (number == IdDedup::kFull) {
         scratch_.firsts.resize(source.firsts_begin);

@@ -15,7 +15,7 @@ absl::Status Wrong(const Parts&... parts) {
 }  // namespace
 
 absl::StatusOr<ShardAnswer> ShardAnswer::Take(const EmbeddingSpec& spec, const LookupPlan& plan,
-                                                const LookupPlan::Share& share, std::vector<Tensor> tensors) {
+                                              const LookupPlan::Share& share, std::vector<Tensor> tensors) {
   ShardAnswer answer;
   answer.rows = std::move(tensors[LookupCall::kRows]);
   const Tensor found = tensors[LookupCall::kFound].Aligned();

@@ -26,7 +26,7 @@ struct ShardAnswer {
   /// `tensors`: by LookupCall::Output. INTERNAL, naming table, what came and what was wanted, where they are not what
   /// was asked for.
   static absl::StatusOr<ShardAnswer> Take(const EmbeddingSpec& spec, const LookupPlan& plan,
-                                           const LookupPlan::Share& share, std::vector<Tensor> tensors);
+                                          const LookupPlan::Share& share, std::vector<Tensor> tensors);
 };
 
 }  // namespace portico

@@ -268,8 +268,8 @@ absl::StatusOr<Revision> ParseRevision(const std::string& text, const std::strin
 }
 
 static absl::StatusOr<Revision> RevisionOf(const YamlNode& root) {
-  RETURN_IF_ERROR(root.CheckMap("revision", {"revision", "mesh", "reason", "models", "nodes", "external",
-                                             "tables", "default_policy", "policies", "traffic"}));
+  RETURN_IF_ERROR(root.CheckMap("revision", {"revision", "mesh", "reason", "models", "nodes", "external", "tables",
+                                             "default_policy", "policies", "traffic"}));
   Revision revision;
   const YamlNode* number = root.Find("revision");
   const YamlNode* models = root.Find("models");

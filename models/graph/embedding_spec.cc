@@ -161,7 +161,8 @@ absl::Status CheckEmbeddingInputs(const EmbeddingSpec& spec, absl::Span<const st
         known->has_rank && known->dims.empty()) {
       return refuse(lookup, "the ids", lookup.ids, "an axis that is the bag");
     }
-    if (!may_be(lookup.offsets, kIntegers, 1)) return refuse(lookup, "the offsets", lookup.offsets, "int64 or int32[N]");
+    if (!may_be(lookup.offsets, kIntegers, 1))
+      return refuse(lookup, "the offsets", lookup.offsets, "int64 or int32[N]");
     if (!may_be(lookup.weights, kFloats, rank)) {
       return refuse(lookup, "the weights", lookup.weights, "float32, as many as ids");
     }

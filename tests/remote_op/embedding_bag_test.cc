@@ -70,8 +70,8 @@ class TestGroup {
     }
     const RowKernels& kernels = RowKernels::Best();
     std::string encoded(EncodedBytes(spec.row_type, spec.dim), '\0');
-    PORTICO_CHECK(kernels.encode[static_cast<size_t>(spec.row_type)](RowValues(row, spec.dim).data(), spec.dim,
-                                                                     encoded.data()));
+    PORTICO_CHECK(
+        kernels.encode[static_cast<size_t>(spec.row_type)](RowValues(row, spec.dim).data(), spec.dim, encoded.data()));
     std::vector<float> values(spec.dim);
     DecodeRow(kernels, spec.row_type, encoded.data(), absl::MakeSpan(values));
     return values;
@@ -663,8 +663,8 @@ TEST_F(EmbeddingBagTest, AnswersThatDoNotFitAreRefused) {
     const auto said = outputs[LookupCall::kFound].data<int64_t>();
     std::vector<int64_t> found(said.begin(), said.end());
     spoil(outputs, found);
-    outputs[LookupCall::kFound] = Tensor::Of<int64_t>(
-        {static_cast<int64_t>(found.size()) / 4, 4}, absl::MakeConstSpan(found));
+    outputs[LookupCall::kFound] =
+        Tensor::Of<int64_t>({static_cast<int64_t>(found.size()) / 4, 4}, absl::MakeConstSpan(found));
     Reply(transport_.calls[0], std::move(outputs));
     EXPECT_EQ(Error().code(), absl::StatusCode::kInternal);
     return std::string(Error().message());
@@ -679,10 +679,9 @@ TEST_F(EmbeddingBagTest, AnswersThatDoNotFitAreRefused) {
   EXPECT_THAT(error_of([](auto&, Found& found) { found[LookupCall::kBegin] = -64; }), HasSubstr("rows at -64"));
   EXPECT_THAT(error_of([](auto&, Found& found) { found[8 + LookupCall::kBegin] = int64_t{1} << 40; }),
               HasSubstr("table 'words'"));
-  EXPECT_THAT(error_of([](auto&, Found& found) { found.resize(8); }), HasSubstr("int64[2,4], want uint8 and int64[3,4]"));
-  EXPECT_THAT(error_of([](std::vector<Tensor>& outputs, Found&) {
-                outputs[0] = Tensor::Of<uint8_t>({0}, {});
-              }),
+  EXPECT_THAT(error_of([](auto&, Found& found) { found.resize(8); }),
+              HasSubstr("int64[2,4], want uint8 and int64[3,4]"));
+  EXPECT_THAT(error_of([](std::vector<Tensor>& outputs, Found&) { outputs[0] = Tensor::Of<uint8_t>({0}, {}); }),
               HasSubstr("got 0 bytes"));
   EXPECT_THAT(error_of([](std::vector<Tensor>& outputs, Found&) { outputs[0] = Tensor::Of<float>({1}, {0}); }),
               HasSubstr("output 'rows'"));

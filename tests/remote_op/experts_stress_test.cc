@@ -3,23 +3,19 @@
 #include <atomic>
 #include <cmath>
 #include <map>
-#include <memory>
 #include <random>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "base/executor.h"
-#include "base/mutex.h"
 #include "gtest/gtest.h"
 #include "remote_op/portal.h"
 #include "router/static_resolver.h"
 #include "tests/remote_op/remote_spec.h"
-#include "transport/transport.h"
+#include "tests/remote_op/threaded_transport.h"
 
 namespace portico {
 namespace {
@@ -28,84 +24,17 @@ constexpr int kExperts = 6;
 
 float AnswerOf(int expert, float x) { return x + static_cast<float>(100 * (expert + 1)); }
 
-/// Experts that answer on threads of their own; one call in `fails` fails, none where that is 0.
-class ThreadedTransport final : public Transport {
- public:
-  explicit ThreadedTransport(unsigned fails) : fails_(fails) {}
-
-  absl::StatusOr<std::unique_ptr<Channel>> Connect(const std::string& endpoint, ChannelOptions options) override {
-    PeerState state;
-    state.connected = true;
-    options.on_state(state);
-    return std::make_unique<ThreadedChannel>(*this);
-  }
-  absl::StatusOr<std::unique_ptr<Listener>> Listen(const std::string&, CallHandler&, ListenOptions) override {
-    return absl::UnimplementedError("the test is the peer");
-  }
-
- private:
-  class ThreadedChannel final : public Channel {
-   public:
-    explicit ThreadedChannel(ThreadedTransport& transport) : transport_(transport) {}
-    ~ThreadedChannel() override {
-      // Tasks that are queued look for their calls here.
-      while (queued_.load() > 0) std::this_thread::yield();
-    }
-    uint64_t Call(const PeerHeader& header, absl::Span<const Tensor> tensors, Deadline, Done done) override {
-      int expert = -1;
-      EXPECT_TRUE(absl::SimpleAtoi(header.servable.substr(1), &expert));
-      uint64_t id;
-      {
-        MutexLock lock(&mutex_);
-        id = ++last_;
-        open_.emplace(id, std::move(done));
-      }
-      ++queued_;
-      transport_.pool_.Schedule([this, id, expert, x = tensors[0]] {
-        Answer(id, expert, x);
-        --queued_;
-      });
-      return id;
-    }
-    void Cancel(uint64_t id) override {
-      if (Done done = Take(id)) done(absl::CancelledError("cancelled"));
-    }
-
-   private:
-    Done Take(uint64_t id) {
-      MutexLock lock(&mutex_);
-      const auto found = open_.find(id);
-      if (found == open_.end()) return nullptr;
-      Done done = std::move(found->second);
-      open_.erase(found);
-      return done;
-    }
-    void Answer(uint64_t id, int expert, const Tensor& x) {
-      Done done = Take(id);
-      if (!done) return;
-      if (transport_.fails_ > 0 && transport_.calls_.fetch_add(1) % transport_.fails_ == 0) {
-        return done(absl::UnavailableError("away"));
-      }
-      std::vector<float> y;
-      for (const float value : x.data<float>()) y.push_back(AnswerOf(expert, value));
-      PeerMessage reply;
-      reply.header.tensors.resize(1);
-      reply.header.tensors[0].name = "y";
-      reply.tensors.push_back(Tensor::Of<float>(x.shape(), absl::MakeConstSpan(y)));
-      done(std::move(reply));
-    }
-
-    ThreadedTransport& transport_;
-    std::atomic<int> queued_{0};
-    Mutex mutex_;
-    uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0;
-    std::map<uint64_t, Done> open_ ABSL_GUARDED_BY(mutex_);
-  };
-
-  const unsigned fails_;
-  std::atomic<unsigned> calls_{0};
-  ThreadPool pool_{{.threads = 4, .name = "experts"}};
-};
+PeerMessage AnswerTo(const std::string& servable, const std::vector<Tensor>& tensors) {
+  int expert = -1;
+  EXPECT_TRUE(absl::SimpleAtoi(servable.substr(1), &expert));
+  std::vector<float> y;
+  for (const float value : tensors[0].data<float>()) y.push_back(AnswerOf(expert, value));
+  PeerMessage reply;
+  reply.header.tensors.resize(1);
+  reply.header.tensors[0].name = "y";
+  reply.tensors.push_back(Tensor::Of<float>(tensors[0].shape(), absl::MakeConstSpan(y)));
+  return reply;
+}
 
 struct Case {
   const char* name;
@@ -122,7 +51,7 @@ TEST_P(ExpertsStressTest, EveryRequestIsAnsweredOnceAndRightly) {
   std::map<std::string, std::vector<std::string>> peers;
   for (int e = 0; e < kExperts; ++e) peers[absl::StrCat("e", e)] = {absl::StrCat("x://e", e)};
   const StaticResolver resolver(peers);
-  ThreadedTransport transport(GetParam().fails);
+  ThreadedTransport transport(GetParam().fails, AnswerTo);
   auto router = *Router::Create({}, transport, resolver, Clock::Real(), MetricRegistry::Null());
   PortalSpec spec;
   spec.op_type = "Experts";

@@ -1,0 +1,163 @@
+#include "deploy/mesh_tables.h"
+
+#include <filesystem>
+
+#include "deploy/mesh.h"
+#include "embedding/group_shards.h"
+#include "embedding/group_writer.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "models/package/shard_package.h"
+#include "tests/deploy/mesh_fixture.h"
+
+namespace portico {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+
+class MeshTablesTest : public ::testing::Test {
+ protected:
+  MeshTablesTest() {
+    WriteTables(1, 2);
+    WriteRanker("users", 2, "dense");
+  }
+
+  /// A group `clicks` of one table, users.
+  void WriteTables(int64_t version, uint32_t shards) const {
+    const auto writer = GroupWriter::Create(folder_.path() + "/clicks", {.shards = shards, .version = version});
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    ASSERT_EQ((*writer)->BeginTable({.name = "users", .dim = 2}), absl::OkStatus());
+    std::vector<float> values(20, static_cast<float>(version));
+    ASSERT_EQ((*writer)->Add({.values = values}), absl::OkStatus());
+    ASSERT_EQ((*writer)->EndTable(), absl::OkStatus());
+    ASSERT_EQ((*writer)->Finish(), absl::OkStatus());
+    for (uint32_t shard = 0; shard < shards; ++shard) {
+      ASSERT_EQ(WriteShardPackage((*writer)->StagedFolder(shard)), absl::OkStatus());
+    }
+    ASSERT_EQ((*writer)->Commit(), absl::OkStatus());
+  }
+  void WriteRanker(const std::string& table, int64_t dim, const std::string& id_kind,
+                   const std::string& group = "clicks") const {
+    ModelBuilder model;
+    const bool strings = id_kind == "string";
+    model.Input("u", strings ? DType::kString : DType::kInt64, {"N", 3}).Output("y", DType::kFloat, {"N", dim});
+    model.Portal("EmbeddingBag", group, {"u"}, {"y"}, {DType::kFloat}, {absl::StrCat("N,", dim)},
+                 {Strings("tables", {table}), Ints("dims", {dim}), Strings("poolings", {"sum"}),
+                  Strings("forms", {"padded"}), Strings("id_kinds", {id_kind})});
+    model.WriteTo(folder_.ModelFile("ranker"));
+  }
+  std::string Mesh(const std::string& nodes = "  rows: {serve: [clicks], replicas: 2}\n  apps: {serve: [ranker]}\n",
+                   const std::string& tables = "  clicks: {path: clicks}\n", const std::string& more = "") const {
+    return folder_.WriteMesh(absl::StrCat("mesh: m\nmodels:\n  ranker: {path: packages/ranker}\ntables:\n", tables,
+                                          "nodes:\n", nodes, more));
+  }
+  std::string ErrorOf(const std::string& mesh) const {
+    const auto read = ReadMeshFile(mesh);
+    EXPECT_FALSE(read.ok());
+    EXPECT_EQ(read.status().code(), absl::StatusCode::kInvalidArgument);
+    return std::string(read.status().message());
+  }
+
+  const MeshFolder folder_;
+};
+
+TEST_F(MeshTablesTest, ShardsAreModelsThatNodesOfTheGroupServe) {
+  const auto mesh = ReadMeshFile(Mesh("  rows: {serve: [clicks], replicas: 2}\n  apps: {serve: [ranker]}\n",
+                                      "  clicks: {path: clicks}\n",
+                                      "policies:\n  clicks: {timeout: 70ms}\n  clicks.1of2: {timeout: 90ms}\n"));
+  ASSERT_TRUE(mesh.ok()) << mesh.status();
+  const Revision& revision = mesh->revision;
+  ASSERT_THAT(revision.tables, SizeIs(1));
+  EXPECT_EQ(revision.tables[0].name, "clicks");
+  EXPECT_EQ(revision.tables[0].shards, 2u);
+  EXPECT_EQ(revision.tables[0].path, folder_.path() + "/clicks");
+  EXPECT_THAT(revision.FindNode("rows", 1)->serve, ElementsAre("clicks.0of2", "clicks.1of2"));
+  ASSERT_NE(revision.FindModel("clicks.1of2"), nullptr);
+  const Revision::Model& shard = *revision.FindModel("clicks.1of2");
+  EXPECT_EQ(shard.path, folder_.path() + "/clicks/1of2");
+  ASSERT_THAT(shard.pins, SizeIs(1));
+  EXPECT_EQ(shard.pins[0].version, 1);
+  EXPECT_NE(shard.pins[0].digest, revision.FindModel("clicks.0of2")->pins[0].digest);
+  EXPECT_EQ(revision.PolicyFor("clicks").timeout, absl::Milliseconds(70));
+  EXPECT_EQ(revision.PolicyFor("clicks.0of2").timeout, absl::Milliseconds(70));
+  EXPECT_EQ(revision.PolicyFor("clicks.1of2").timeout, absl::Milliseconds(90));
+  const auto again = ParseRevision(FormatRevision(revision), "r.yaml");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_TRUE(again->SaysTheSameAs(revision));
+}
+
+TEST_F(MeshTablesTest, VersionsAreThoseThatAllShardsHave) {
+  WriteTables(2, 2);
+  WriteTables(3, 2);
+  std::filesystem::remove_all(folder_.path() + "/clicks/1of2/3");
+  auto mesh = ReadMeshFile(Mesh());
+  ASSERT_TRUE(mesh.ok()) << mesh.status();
+  for (const char* shard : {"clicks.0of2", "clicks.1of2"}) {
+    ASSERT_THAT(mesh->revision.FindModel(shard)->pins, SizeIs(1));
+    EXPECT_EQ(mesh->revision.FindModel(shard)->pins[0].version, 2);
+  }
+  const std::string nodes = "  rows: {serve: [clicks, ranker]}\n";
+  mesh = ReadMeshFile(Mesh(nodes, "  clicks: {path: clicks, versions: [1]}\n"));
+  ASSERT_TRUE(mesh.ok()) << mesh.status();
+  EXPECT_EQ(mesh->revision.FindModel("clicks.1of2")->pins[0].version, 1);
+  EXPECT_THAT(ErrorOf(Mesh(nodes, "  clicks: {path: clicks, versions: [3]}\n")),
+              HasSubstr("mesh.yaml:5: tables 'clicks': versions: got none that all 2 shards have, want one of 1, 2"));
+  std::filesystem::remove_all(folder_.path() + "/clicks/0of2/1");
+  std::filesystem::remove_all(folder_.path() + "/clicks/1of2/2");
+  EXPECT_THAT(ErrorOf(Mesh()), HasSubstr("without a version that all 2 shards have"));
+}
+
+TEST_F(MeshTablesTest, CurrentSaysWhichSetServes) {
+  WriteTables(7, 3);
+  EXPECT_THAT(ErrorOf(Mesh()), AllOf(HasSubstr("mesh.yaml:5: tables 'clicks': path:"), HasSubstr("of 2 and of 3")));
+  ASSERT_EQ(SetServingShards(folder_.path() + "/clicks", 2), absl::OkStatus());
+  auto mesh = ReadMeshFile(Mesh());
+  ASSERT_TRUE(mesh.ok()) << mesh.status();
+  EXPECT_EQ(mesh->revision.tables[0].shards, 2u);
+  const std::string before = LookAtGroup(mesh->revision.tables[0]);
+  ASSERT_EQ(SetServingShards(folder_.path() + "/clicks", 3), absl::OkStatus());
+  EXPECT_NE(LookAtGroup(mesh->revision.tables[0]), before);
+  mesh = ReadMeshFile(Mesh());
+  ASSERT_TRUE(mesh.ok()) << mesh.status();
+  EXPECT_EQ(mesh->revision.tables[0].shards, 3u);
+  EXPECT_THAT(mesh->revision.FindNode("rows", 0)->serve, ElementsAre("clicks.0of3", "clicks.1of3", "clicks.2of3"));
+  EXPECT_EQ(mesh->revision.FindModel("clicks.0of2"), nullptr);
+}
+
+TEST_F(MeshTablesTest, WhatDoesNotFitIsRefusedAtItsLine) {
+  EXPECT_THAT(ErrorOf(Mesh("  rows: {serve: [clicks.0of2]}\n  apps: {serve: [ranker]}\n")),
+              HasSubstr("mesh.yaml:5: tables 'clicks': got shard 'clicks.1of2', which no node serves"));
+  EXPECT_THAT(ErrorOf(Mesh("  rows: {serve: [clicks, clicks.0of2]}\n")), HasSubstr("got 'clicks.0of2' twice"));
+  EXPECT_THAT(ErrorOf(Mesh("  rows: {serve: [views]}\n")), HasSubstr("want one of 'models', a group of 'tables'"));
+  const std::string nodes = "  rows: {serve: [clicks, ranker]}\n";
+  EXPECT_THAT(ErrorOf(Mesh(nodes, "  clicks: {path: nowhere}\n")), HasSubstr("mesh.yaml:5: tables 'clicks': path: got "
+                                                                             "'nowhere', which is no folder"));
+  EXPECT_THAT(ErrorOf(Mesh(nodes, "  clicks: {}\n")), HasSubstr("got no 'path'"));
+  EXPECT_THAT(ErrorOf(Mesh(nodes, "  clicks: {path: clicks, shards: 2}\n")), HasSubstr("shards"));
+  EXPECT_THAT(ErrorOf(Mesh(nodes, "  ranker: {path: clicks}\n")), HasSubstr("got the name of a model"));
+  EXPECT_THAT(ErrorOf(Mesh(nodes, "  'a b': {path: clicks}\n")), HasSubstr("got a name that is no good"));
+  EXPECT_THAT(ErrorOf(Mesh(nodes, "  clicks: {path: packages}\n")), HasSubstr("got no shard"));
+  EXPECT_THAT(ErrorOf(Mesh(nodes, "  clicks: {path: clicks}\n", "policies:\n  views: {timeout: 1s}\n")),
+              HasSubstr("of 'tables' or of 'external'"));
+}
+
+TEST_F(MeshTablesTest, PortalsLookUpInWhatTheGroupHas) {
+  WriteRanker("users", 3, "dense");
+  EXPECT_THAT(ErrorOf(Mesh()), AllOf(HasSubstr("mesh.yaml:3: model 'ranker': portal 'y': got 3 numbers a row of table "
+                                               "'users', want 2"),
+                                     HasSubstr("split off this model")));
+  WriteRanker("users", 2, "string");
+  EXPECT_THAT(ErrorOf(Mesh()), HasSubstr("got string ids of table 'users', want dense"));
+  WriteRanker("pages", 2, "dense");
+  EXPECT_THAT(ErrorOf(Mesh()), HasSubstr("got table 'pages', want one of tables 'clicks' (users)"));
+  WriteRanker("users", 2, "dense", "views");
+  EXPECT_THAT(ErrorOf(Mesh()), HasSubstr("got tables 'views', want some of this mesh"));
+  WriteRanker("users", 2, "dense", "ranker");
+  EXPECT_THAT(ErrorOf(Mesh()), HasSubstr("got tables 'ranker', want some of this mesh"));
+}
+
+}  // namespace
+}  // namespace portico
