@@ -9,6 +9,8 @@
 #include <emmintrin.h>
 #endif
 
+#include "absl/types/span.h"
+
 namespace portico {
 
 /// One cache line of an index: up to ten rows, each with 16 bits of its id's hash. Stands in shard files as it is
@@ -94,5 +96,22 @@ class BucketIndex {
   const IndexBucket* buckets_ = nullptr;
   uint64_t count_ = 0;
 };
+
+/// Puts a row where it belongs in `buckets`, of which the first is number `first` of `count`. False: no room in its
+/// group.
+inline bool InsertRow(absl::Span<IndexBucket> buckets, uint64_t first, uint64_t count, uint64_t hash, uint32_t row) {
+  uint64_t at = BucketIndex::HomeOf(hash, count);
+  for (uint64_t left = std::min(BucketIndex::kGroup, count); left > 0; --left, at = BucketIndex::Next(at, count)) {
+    IndexBucket& bucket = buckets[at - first];
+    if (bucket.used < IndexBucket::kSlots) {
+      bucket.tags[bucket.used] = BucketIndex::TagOf(hash);
+      bucket.rows[bucket.used] = row;
+      ++bucket.used;
+      return true;
+    }
+    ++bucket.passed;
+  }
+  return false;
+}
 
 }  // namespace portico

@@ -11,25 +11,6 @@
 #include "base/status_macros.h"
 
 namespace portico {
-namespace {
-
-/// Puts a pair where it belongs in `buckets`, of which the first is number `first` of `count`. False: no room.
-bool Insert(absl::Span<IndexBucket> buckets, uint64_t first, uint64_t count, uint64_t hash, uint32_t row) {
-  uint64_t at = BucketIndex::HomeOf(hash, count);
-  for (uint64_t left = std::min(BucketIndex::kGroup, count); left > 0; --left, at = BucketIndex::Next(at, count)) {
-    IndexBucket& bucket = buckets[at - first];
-    if (bucket.used < IndexBucket::kSlots) {
-      bucket.tags[bucket.used] = BucketIndex::TagOf(hash);
-      bucket.rows[bucket.used] = row;
-      ++bucket.used;
-      return true;
-    }
-    ++bucket.passed;
-  }
-  return false;
-}
-
-}  // namespace
 
 IndexBuilder::~IndexBuilder() {
   if (fd_ >= 0) close(fd_);
@@ -103,7 +84,7 @@ absl::Status IndexBuilder::Finish(const Sink& sink, const SameHash& same_hash) {
       for (size_t j = i; j > 0 && part.pairs[j - 1].hash == pair.hash; --j) {
         RETURN_IF_ERROR(same_hash(static_cast<uint32_t>(part.pairs[j - 1].row), static_cast<uint32_t>(pair.row)));
       }
-      if (!Insert(absl::MakeSpan(open), first, count, pair.hash, static_cast<uint32_t>(pair.row))) {
+      if (!InsertRow(absl::MakeSpan(open), first, count, pair.hash, static_cast<uint32_t>(pair.row))) {
         return absl::ResourceExhaustedError(absl::StrCat("index: got more than ",
                                                          BucketIndex::kGroup * IndexBucket::kSlots,
                                                          " ids for one group of buckets; take another seed"));

@@ -113,6 +113,12 @@ absl::Status CopyFound(Finder& finder, const TableSpec& spec, absl::string_view 
 
 }  // namespace
 
+uint64_t TableMemory::all_rows() const { return overlay == nullptr ? row_count : overlay->row_count(); }
+
+int64_t TableMemory::Now() const {
+  return overlay == nullptr || overlay->expiring() == 0 ? 0 : absl::ToUnixSeconds(clock->Now());
+}
+
 EmbeddingTable::EmbeddingTable(TableSpec spec, const TableMemory& memory, BlockGate* gate, const RowKernels& kernels)
     : spec_(std::move(spec)), memory_(memory), gate_(gate), kernels_(kernels) {
   PORTICO_CHECK(memory.row_count == 0 || memory.stride >= RowHeadBytes(spec_.id_kind) + row_bytes());
@@ -130,13 +136,18 @@ absl::Status EmbeddingTable::Named(const absl::Status& status) const {
 
 template <typename Take>
 absl::StatusOr<LookupCounts> EmbeddingTable::Read(const IdBags& bags, const Take& take) const {
-  const auto run = [&]<IdKind kKind, bool kGated>(LookupCounts* counts) {
-    RowFinder<kKind, kGated> finder(spec_, memory_, gate_, bags);
+  const auto run = [&]<IdKind kKind, bool kGated, bool kOverlaid>(LookupCounts* counts) {
+    RowFinder<kKind, kGated, kOverlaid> finder(spec_, memory_, gate_, bags);
     return take(finder, counts);
   };
   const auto run_kind = [&]<IdKind kKind>(LookupCounts* counts) {
     const bool gated = gate_ != nullptr && !gate_->AllVerified();
-    return gated ? run.template operator()<kKind, true>(counts) : run.template operator()<kKind, false>(counts);
+    if (memory_.overlay == nullptr) {
+      return gated ? run.template operator()<kKind, true, false>(counts)
+                   : run.template operator()<kKind, false, false>(counts);
+    }
+    return gated ? run.template operator()<kKind, true, true>(counts)
+                 : run.template operator()<kKind, false, true>(counts);
   };
   const auto once = [&](LookupCounts* counts) -> absl::Status {
     switch (spec_.id_kind) {
@@ -165,7 +176,7 @@ absl::StatusOr<LookupCounts> EmbeddingTable::Read(const IdBags& bags, const Take
 }
 
 absl::StatusOr<LookupCounts> EmbeddingTable::Lookup(const IdBags& bags, Pooling pooling, absl::Span<float> out) const {
-  if (absl::Status valid = bags.Validate(spec_, memory_.row_count, pooling); !valid.ok()) return Named(valid);
+  if (absl::Status valid = bags.Validate(spec_, memory_.all_rows(), pooling); !valid.ok()) return Named(valid);
   if (out.size() / spec_.dim != bags.rows(pooling) || out.size() % spec_.dim != 0) {
     return Named(absl::InvalidArgumentError(absl::StrCat("result: got room for ", out.size(), " numbers, want ",
                                                          bags.rows(pooling), " rows of ", spec_.dim)));
@@ -177,7 +188,7 @@ absl::StatusOr<LookupCounts> EmbeddingTable::Lookup(const IdBags& bags, Pooling 
 }
 
 absl::StatusOr<LookupCounts> EmbeddingTable::CopyRows(const IdBags& ids, absl::Span<char> out) const {
-  if (absl::Status valid = ids.Validate(spec_, memory_.row_count, Pooling::kNone); !valid.ok()) return Named(valid);
+  if (absl::Status valid = ids.Validate(spec_, memory_.all_rows(), Pooling::kNone); !valid.ok()) return Named(valid);
   if (out.size() / row_bytes() != ids.count() || out.size() % row_bytes() != 0) {
     return Named(absl::InvalidArgumentError(
         absl::StrCat("result: got room for ", out.size(), " bytes, want ", ids.count(), " rows of ", row_bytes())));

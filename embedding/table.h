@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "base/clock.h"
 #include "embedding/block_gate.h"
 #include "embedding/bucket_index.h"
 #include "embedding/id_bags.h"
@@ -13,6 +14,8 @@
 #include "embedding/table_spec.h"
 
 namespace portico {
+
+class RowOverlay;
 
 /// Where the parts of a table lie in memory; borrowed.
 struct TableMemory {
@@ -23,6 +26,15 @@ struct TableMemory {
   BucketIndex index;
   /// Bytes of string ids.
   absl::string_view strings;
+  /// Rows that deltas brought; null for none: that costs nothing.
+  const RowOverlay* overlay = nullptr;
+  /// By which rows expire.
+  const Clock* clock = &Clock::Real();
+
+  /// Rows that dense ids have, those of deltas included.
+  uint64_t all_rows() const;
+  /// Seconds since 1970, where any row expires.
+  int64_t Now() const;
 };
 
 struct LookupCounts {
@@ -43,6 +55,7 @@ class EmbeddingTable {
 
   const TableSpec& spec() const { return spec_; }
   const TableMemory& memory() const { return memory_; }
+  BlockGate* gate() const { return gate_; }
 
   /// Writes the pooled rows, `dim` numbers each, to `out`. INVALID_ARGUMENT for bags that are not valid, NOT_FOUND for
   /// an id that is not here where that is an error, DATA_LOSS for a block that is not as it was written; messages name
