@@ -17,6 +17,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "base/sync_folder.h"
 
 namespace portico {
 namespace {
@@ -35,15 +36,6 @@ int LockFolder(const fs::path& folder) {
   if (flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
   close(fd);
   return -1;
-}
-
-absl::Status SyncFolder(const fs::path& folder) {
-  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return ErrnoStatus(errno, "folder", folder.string());
-  const int result = fsync(fd);
-  const int error = errno;
-  close(fd);
-  return result == 0 ? absl::OkStatus() : ErrnoStatus(error, "folder", folder.string());
 }
 
 absl::Status Rename(const fs::path& from, const fs::path& to) {
@@ -168,10 +160,9 @@ absl::Status GroupWriter::CheckRows(const ShardWriter::Rows& rows) const {
   const size_t strings = table_->id_kind == IdKind::kString ? count : 0;
   if (rows.values.size() % table_->dim == 0 && rows.ids.size() == ids && rows.strings.size() == strings)
     return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("table '", table_->name, "': got ", rows.values.size(), " values, ",
-                                                 rows.ids.size(), " numbers and ", rows.strings.size(),
-                                                 " strings as ids, want a multiple of ", table_->dim, ", ", ids,
-                                                 " and ", strings));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "table '", table_->name, "': got ", rows.values.size(), " values, ", rows.ids.size(), " numbers and ",
+      rows.strings.size(), " strings as ids, want a multiple of ", table_->dim, ", ", ids, " and ", strings));
 }
 
 uint32_t GroupWriter::ShardOf(const ShardWriter::Rows& rows, size_t row) const {
@@ -212,8 +203,7 @@ absl::Status GroupWriter::Add(const ShardWriter::Rows& rows) {
     }
     for (uint32_t shard = 0; shard < options_.shards; ++shard) {
       const Part& part = parts_[shard];
-      const absl::Status added =
-          shards_[shard]->Add({.ids = part.ids, .strings = part.strings, .values = part.values});
+      const absl::Status added = shards_[shard]->Add({.ids = part.ids, .strings = part.strings, .values = part.values});
       if (!added.ok()) return WithContext(absl::StrCat("shard ", shard, " of ", options_.shards), added);
     }
   }

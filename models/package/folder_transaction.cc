@@ -1,7 +1,5 @@
 #include "models/package/folder_transaction.h"
 
-#include <fcntl.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -10,21 +8,12 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "base/sync_folder.h"
 
 namespace portico {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// Makes what a rename did last through a crash.
-absl::Status SyncFolder(const fs::path& folder) {
-  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return ErrnoStatus(errno, "folder", folder.string());
-  const int result = fsync(fd);
-  const int error = errno;
-  close(fd);
-  return result == 0 ? absl::OkStatus() : ErrnoStatus(error, "folder", folder.string());
-}
 
 }  // namespace
 
