@@ -1,7 +1,9 @@
 #include "embedding/delta_file.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -118,8 +120,8 @@ absl::Status CheckTable(const TablePlace& table, uint64_t body) {
   if (table.rows_offset > body || table.rows > (body - table.rows_offset) / stride || table.strings_offset > body ||
       table.strings_bytes > body - table.strings_offset) {
     return Wrong(absl::StrCat("table '", table.spec.name, "': got ", table.rows, " rows of ", stride, " bytes at ",
-                              table.rows_offset, " and ", table.strings_bytes, " bytes of ids at ", table.strings_offset,
-                              ", want them in ", body, " bytes"));
+                              table.rows_offset, " and ", table.strings_bytes, " bytes of ids at ",
+                              table.strings_offset, ", want them in ", body, " bytes"));
   }
   if (table.rows_after < table.rows_before || table.rows_after > kMaxTableRows) {
     return Wrong(absl::StrCat("table '", table.spec.name, "': got ", table.rows_after, " rows behind ",
@@ -140,8 +142,8 @@ std::string EncodeDirectory(const Directory& directory) {
   out.Int(kVersion, directory.target.version);
   for (const TablePlace& table : directory.tables) out.Bytes(kTable, EncodeTable(table));
   out.Varint(kBodyBytes, directory.body_bytes);
-  out.Bytes(kChecksums, {reinterpret_cast<const char*>(directory.checksums.data()),
-                         directory.checksums.size() * sizeof(uint32_t)});
+  out.Bytes(kChecksums,
+            {reinterpret_cast<const char*>(directory.checksums.data()), directory.checksums.size() * sizeof(uint32_t)});
   return bytes;
 }
 
@@ -309,7 +311,8 @@ absl::StatusOr<DeltaFile> Parse(absl::string_view file) {
   const absl::string_view bytes = file.substr(kHeadBytes + body.size(), trailer.directory_bytes);
   RETURN_IF_ERROR(check_crc("directory", Crc32c(bytes), trailer.directory_crc));
   ASSIGN_OR_RETURN(const Directory directory, DecodeDirectory(bytes));
-  if (directory.body_bytes != body.size()) return bad("got ", body.size(), " bytes of rows, want ", directory.body_bytes);
+  if (directory.body_bytes != body.size())
+    return bad("got ", body.size(), " bytes of rows, want ", directory.body_bytes);
   for (uint64_t at = 0; at < body.size(); at += kBlockBytes) {
     const absl::string_view block = body.substr(at, kBlockBytes);
     const uint64_t from = kHeadBytes + at;
@@ -342,6 +345,36 @@ absl::StatusOr<DeltaFile> DeltaFile::Read(const std::string& path) {
   return delta;
 }
 
+absl::StatusOr<std::vector<DeltaFile::Table>> DeltaFile::ReadTables(const std::string& path) {
+  using delta_format::Trailer;
+  const auto bad = [&path](absl::string_view what) {
+    return absl::DataLossError(absl::StrCat("delta '", path, "': ", what, "; restore the file"));
+  };
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return ErrnoStatus(errno, "open delta", path);
+  Trailer trailer;
+  file.seekg(-static_cast<std::streamoff>(sizeof(trailer)), std::ios::end);
+  const auto behind = static_cast<uint64_t>(std::max<std::streamoff>(0, file.tellg()));
+  if (!file.read(reinterpret_cast<char*>(&trailer), sizeof(trailer)) || trailer.directory_bytes > behind ||
+      trailer.file_bytes != behind + sizeof(trailer))
+    return bad("got no trailer");
+  std::string directory(trailer.directory_bytes, '\0');
+  file.seekg(static_cast<std::streamoff>(behind - trailer.directory_bytes));
+  if (!file.read(directory.data(), static_cast<std::streamsize>(directory.size())) ||
+      Crc32c(directory) != trailer.directory_crc)
+    return bad("got a directory that is damaged");
+  ASSIGN_OR_RETURN(const delta_format::Directory decoded, delta_format::DecodeDirectory(directory));
+  std::vector<Table> tables;
+  for (const TablePlace& place : decoded.tables) {
+    Table& table = tables.emplace_back();
+    table.spec = place.spec;
+    table.rows_before = place.rows_before;
+    table.rows_after = place.rows_after;
+    table.rows = place.rows;
+  }
+  return tables;
+}
+
 absl::Status DeltaFile::CheckFits(const std::string& path, const ShardLayout& layout, const Digest& state) const {
   const auto wrong = [&path](const auto&... parts) {
     return absl::FailedPreconditionError(absl::StrCat("delta '", path, "': ", parts...));
@@ -358,9 +391,8 @@ absl::Status DeltaFile::CheckFits(const std::string& path, const ShardLayout& la
                  state.Short(), "; apply it to the version that it was made for");
   }
   for (const Table& table : tables) {
-    const auto at = std::find_if(layout.tables.begin(), layout.tables.end(), [&](const ShardLayout::Table& other) {
-      return other.spec.name == table.spec.name;
-    });
+    const auto at = std::find_if(layout.tables.begin(), layout.tables.end(),
+                                 [&](const ShardLayout::Table& other) { return other.spec.name == table.spec.name; });
     if (at == layout.tables.end()) return wrong("got table '", table.spec.name, "', which the shard does not have");
     const TableSpec& want = at->spec;
     if (want.dim != table.spec.dim || want.row_type != table.spec.row_type || want.id_kind != table.spec.id_kind ||

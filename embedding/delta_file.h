@@ -52,6 +52,8 @@ struct DeltaFile {
   /// NOT_FOUND, INVALID_ARGUMENT (no delta file), DATA_LOSS (damaged: names the block); all name the file. Every number
   /// is checked before anything is taken by it.
   static absl::StatusOr<DeltaFile> Read(const std::string& path);
+  /// How many rows a dense table has behind it, and so on, without the rows: only where the file is checked otherwise.
+  static absl::StatusOr<std::vector<Table>> ReadTables(const std::string& path);
   /// FAILED_PRECONDITION where it is for another shard, base, version or table: says which.
   absl::Status CheckFits(const std::string& path, const ShardLayout& layout, const Digest& state) const;
 };

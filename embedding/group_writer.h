@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "embedding/group_staging.h"
 #include "embedding/shard_map.h"
 #include "embedding/shard_writer.h"
 
@@ -17,15 +17,11 @@ namespace portico {
 
 /// The file of rows in a shard's version folder.
 inline constexpr absl::string_view kTableFile = "table.shard";
-/// The folder of a group's shard, below the group's own: "0of2".
-std::string ShardFolder(uint32_t shard, uint32_t shards);
 
 /// Writes the tables of a group, row by row, into the files of its shards: GROUP/KofN/VERSION/table.shard, each row
 /// where ShardMap has it. Bounded memory: what waits for an index, and 1 to 2 MB for each shard.
 ///
-/// All of it appears, or nothing: files are written in a hidden folder of the group, whose name then says that it is
-/// whole, and from where version folders are moved. Whatever a process that was killed left there, the next writer of
-/// the group removes, or, where it was whole, moves. After an error nothing more may be called. For one thread.
+/// All of it appears, or nothing (GroupStaging). After an error nothing more may be called. For one thread.
 ///
 ///   ASSIGN_OR_RETURN(auto writer, GroupWriter::Create("tables/clicks", {.shards = 4}));
 ///   RETURN_IF_ERROR(writer->BeginTable({.name = "users", .dim = 64, .row_type = RowType::kInt8}));
@@ -46,9 +42,6 @@ class GroupWriter {
 
   /// ALREADY_EXISTS where a shard has that version.
   static absl::StatusOr<std::unique_ptr<GroupWriter>> Create(const std::string& group, const Options& options);
-  ~GroupWriter();
-  GroupWriter(const GroupWriter&) = delete;
-  GroupWriter& operator=(const GroupWriter&) = delete;
 
   absl::Status BeginTable(TableSpec spec);
   /// The next rows; of a table with dense ids those of the ids behind the ones before.
@@ -58,7 +51,7 @@ class GroupWriter {
   /// Completes the files, in StagedFolder(). REQUIRES: no table is open.
   absl::Status Finish();
   /// What is to be the version folder of a shard.
-  std::string StagedFolder(uint32_t shard) const;
+  std::string StagedFolder(uint32_t shard) const { return staging_->Folder(shard); }
   /// Puts the version folders in place. REQUIRES: finished.
   absl::Status Commit();
 
@@ -72,19 +65,15 @@ class GroupWriter {
     std::vector<float> values;
   };
 
-  GroupWriter(std::filesystem::path group, const Options& options);
+  GroupWriter(std::unique_ptr<GroupStaging> staging, const Options& options);
 
   absl::Status CheckRows(const ShardWriter::Rows& rows) const;
   uint32_t ShardOf(const ShardWriter::Rows& rows, size_t row) const;
 
-  const std::filesystem::path group_;
   const Options options_;
   const ShardMap map_;
-  /// Whether there was no such folder before.
-  bool made_group_ = false;
-  std::filesystem::path staging_;
-  /// Held locked while `staging_` is used.
-  int staging_fd_ = -1;
+  /// Outlives the files in it.
+  const std::unique_ptr<GroupStaging> staging_;
   std::vector<std::unique_ptr<ShardWriter>> shards_;
   // Of the open table:
   std::optional<TableSpec> table_;

@@ -19,36 +19,31 @@ constexpr uint32_t kAhead = 16;
 }  // namespace
 
 RowOverlay::RowOverlay(const TableSpec& spec, Parts parts)
-    : kind_(spec.id_kind),
-      seed_(spec.seed),
+    : seed_(spec.seed),
       stride_(UpdatedRow::Stride(spec)),
       parts_(std::move(parts)),
       index_(parts_.buckets.data(), parts_.buckets.size()) {
   for (const auto& chunk : parts_.chunks) rows_.push_back(chunk == nullptr ? nullptr : chunk->rows.get());
 }
 
-const char* RowOverlay::FindNumber(uint64_t id) const {
+uint32_t RowOverlay::FindNumber(uint64_t id) const {
   const uint64_t hash = HashId(id, seed_);
-  if (!MayHave(hash)) return nullptr;
-  const uint32_t row = index_.Find(hash, [&](uint32_t other) { return UpdatedRow::Id(RowAt(other)) == id; });
-  return row == BucketIndex::kNoRow ? nullptr : RowAt(row);
+  if (!MayHave(hash)) return BucketIndex::kNoRow;
+  return index_.Find(hash, [&](uint32_t other) { return UpdatedRow::Id(RowAt(other)) == id; });
 }
 
-const char* RowOverlay::FindString(absl::string_view id) const {
+uint32_t RowOverlay::FindString(absl::string_view id) const {
   const uint64_t hash = HashId(id, seed_);
-  if (!MayHave(hash)) return nullptr;
-  const uint32_t row = index_.Find(
-      hash, [&](uint32_t other) { return UpdatedRow::Id(RowAt(other)) == hash && StringOf(other) == id; });
-  return row == BucketIndex::kNoRow ? nullptr : RowAt(row);
+  if (!MayHave(hash)) return BucketIndex::kNoRow;
+  return index_.Find(hash,
+                     [&](uint32_t other) { return UpdatedRow::Id(RowAt(other)) == hash && StringOf(other) == id; });
 }
 
-void RowOverlay::ForEach(const std::function<void(const char* row, absl::string_view string)>& visit) const {
+absl::Status RowOverlay::ForEach(const std::function<absl::Status(uint32_t row)>& visit) const {
   for (const IndexBucket& bucket : parts_.buckets) {
-    for (uint32_t slot = 0; slot < bucket.used; ++slot) {
-      const uint32_t row = bucket.rows[slot];
-      visit(RowAt(row), kind_ == IdKind::kString ? StringOf(row) : absl::string_view());
-    }
+    for (uint32_t slot = 0; slot < bucket.used; ++slot) RETURN_IF_ERROR(visit(bucket.rows[slot]));
   }
+  return absl::OkStatus();
 }
 
 uint64_t RowOverlay::bytes() const {
@@ -78,8 +73,9 @@ absl::Status OverlayBuilder::Reserve(uint64_t ids) {
 
 absl::Status OverlayBuilder::Grow(uint64_t capacity) {
   if (capacity > kMaxTableRows / 2) {
-    return absl::ResourceExhaustedError(absl::StrCat("table '", spec_.name, "': got ", capacity, " updated rows, want at most ",
-                                                     kMaxTableRows / 2, "; compact the group"));
+    return absl::ResourceExhaustedError(absl::StrCat("table '", spec_.name, "': got ", capacity,
+                                                     " updated rows, want at most ", kMaxTableRows / 2,
+                                                     "; compact the group"));
   }
   std::vector<IndexBucket> before = std::move(parts_.buckets);
   parts_.capacity = capacity;
@@ -90,8 +86,8 @@ absl::Status OverlayBuilder::Grow(uint64_t capacity) {
       const uint64_t hash = UpdatedRow::Hash(spec_, RowAt(bucket.rows[slot]));
       parts_.filter[RowOverlay::WordOf(hash, parts_.filter.size())] |= RowOverlay::BitsOf(hash);
       if (!InsertRow(absl::MakeSpan(parts_.buckets), 0, parts_.buckets.size(), hash, bucket.rows[slot])) {
-        return absl::ResourceExhaustedError(
-            absl::StrCat("table '", spec_.name, "': got too many updated ids for one group of buckets; compact the group"));
+        return absl::ResourceExhaustedError(absl::StrCat(
+            "table '", spec_.name, "': got too many updated ids for one group of buckets; compact the group"));
       }
     }
   }
@@ -156,8 +152,8 @@ absl::Status OverlayBuilder::Insert(const RowChunk& chunk, uint32_t i, uint32_t 
   } else {
     parts_.filter[RowOverlay::WordOf(hash, parts_.filter.size())] |= RowOverlay::BitsOf(hash);
     if (!InsertRow(absl::MakeSpan(parts_.buckets), 0, parts_.buckets.size(), hash, number * RowChunk::kMaxRows + i)) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("table '", spec_.name, "': got too many updated ids for one group of buckets; compact the group"));
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "table '", spec_.name, "': got too many updated ids for one group of buckets; compact the group"));
     }
   }
   ++parts_.live[number];

@@ -44,19 +44,17 @@ class RowOverlay {
     return (parts_.filter[WordOf(hash, parts_.filter.size())] & bits) == bits;
   }
   const BucketIndex& index() const { return index_; }
-  const char* RowAt(uint32_t row) const {
-    return rows_[row / RowChunk::kMaxRows] + row % RowChunk::kMaxRows * stride_;
-  }
+  const char* RowAt(uint32_t row) const { return rows_[row / RowChunk::kMaxRows] + row % RowChunk::kMaxRows * stride_; }
   absl::string_view StringOf(uint32_t row) const {
     return parts_.chunks[row / RowChunk::kMaxRows]->StringOf(RowAt(row));
   }
   size_t stride() const { return stride_; }
 
-  /// The row of an id, deleted and expired ones too; null where the base says what it is.
-  const char* FindNumber(uint64_t id) const;
-  const char* FindString(absl::string_view id) const;
-  /// All rows, in no order; `string` is empty but of string ids.
-  void ForEach(const std::function<void(const char* row, absl::string_view string)>& visit) const;
+  /// The number of an id's row, deleted and expired ones too; kNoRow where the base says what it is.
+  uint32_t FindNumber(uint64_t id) const;
+  uint32_t FindString(absl::string_view id) const;
+  /// The numbers of all rows, in no order, until `visit` returns an error.
+  absl::Status ForEach(const std::function<absl::Status(uint32_t row)>& visit) const;
 
   /// Rows of the table, base included; only of dense ids.
   uint64_t row_count() const { return parts_.row_count; }
@@ -77,7 +75,6 @@ class RowOverlay {
   }
 
  private:
-  const IdKind kind_;
   const uint64_t seed_;
   const size_t stride_;
   const Parts parts_;
@@ -105,7 +102,9 @@ class OverlayBuilder {
   absl::StatusOr<std::shared_ptr<const RowOverlay>> Finish();
 
  private:
-  const char* RowAt(uint32_t row) const { return parts_.chunks[row / RowChunk::kMaxRows]->Row(row % RowChunk::kMaxRows); }
+  const char* RowAt(uint32_t row) const {
+    return parts_.chunks[row / RowChunk::kMaxRows]->Row(row % RowChunk::kMaxRows);
+  }
   /// The slot of the index that has the id of `row`, which stands in `chunk`; null where none has.
   uint32_t* SlotOf(const RowChunk& chunk, const char* row, uint64_t hash);
   absl::Status Insert(const RowChunk& chunk, uint32_t i, uint32_t number, uint64_t hash);

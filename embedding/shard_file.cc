@@ -45,11 +45,11 @@ absl::StatusOr<Superblock> ReadSuperblock(int fd, const std::string& path) {
   return WithContext(absl::StrCat("shard file '", path, "'"), first);
 }
 
-absl::StatusOr<char*> Map(int fd, const std::string& path, uint64_t bytes) {
+absl::StatusOr<char*> Map(int fd, const std::string& path, uint64_t bytes, bool sequential) {
   void* at = mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd, 0);
   if (at == MAP_FAILED) return ErrnoStatus(errno, "map", path);
   // Rows are read from anywhere: what stands beside them is no better guess than anything else.
-  madvise(at, bytes, MADV_RANDOM);
+  madvise(at, bytes, sequential ? MADV_SEQUENTIAL : MADV_RANDOM);
   return static_cast<char*>(at);
 }
 
@@ -116,7 +116,8 @@ absl::StatusOr<std::unique_ptr<ShardFile>> ShardFile::Open(const std::string& pa
   absl::Cleanup close_fd = [fd] { close(fd); };
   ASSIGN_OR_RETURN(ShardLayout layout, ReadShardLayout(fd, path));
   const uint64_t bytes = layout.file_bytes;
-  ASSIGN_OR_RETURN(char* const begin, options.in_memory ? Load(fd, path, bytes) : Map(fd, path, bytes));
+  ASSIGN_OR_RETURN(char* const begin,
+                   options.in_memory ? Load(fd, path, bytes) : Map(fd, path, bytes, options.sequential));
   if (!options.in_memory) std::move(close_fd).Cancel();
   return std::unique_ptr<ShardFile>(
       new ShardFile(path, std::move(layout), options.in_memory ? -1 : fd, begin, options));

@@ -17,30 +17,31 @@ namespace portico {
 /// A shard file, open for lookups. Opening reads the superblocks and the directory, so that the first answer comes at
 /// once whatever the size; rows come by mapping the file, and each block is verified when it is first wanted.
 /// Thread-safe.
-class ShardFile {
+class ShardFile final : public TableSet {
  public:
   struct Options {
     /// Reads the whole file into memory of its own, on huge pages where the kernel has them, instead of mapping it:
     /// lookups are half as fast again, opening takes as long as reading, and all of it stays in memory.
     bool in_memory = false;
+    /// For who reads it from front to end: the kernel reads ahead.
+    bool sequential = false;
     const RowKernels* kernels = &RowKernels::Best();
   };
 
   /// NOT_FOUND, INVALID_ARGUMENT (no shard file), DATA_LOSS (damaged, of another length): names the file.
   static absl::StatusOr<std::unique_ptr<ShardFile>> Open(const std::string& path, const Options& options);
   static absl::StatusOr<std::unique_ptr<ShardFile>> Open(const std::string& path) { return Open(path, Options()); }
-  ~ShardFile();
+  ~ShardFile() override;
   ShardFile(const ShardFile&) = delete;
   ShardFile& operator=(const ShardFile&) = delete;
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const override { return path_; }
   const ShardLayout& layout() const { return layout_; }
   /// The whole of it, as it lies in memory.
   const char* begin() const { return begin_; }
   const BlockVerifier& blocks() const { return *verifier_; }
   const std::vector<std::unique_ptr<EmbeddingTable>>& tables() const { return tables_; }
-  /// Null where there is none of that name.
-  const EmbeddingTable* Find(absl::string_view name) const;
+  const EmbeddingTable* Find(absl::string_view name) const override;
 
   /// Verifies whatever was not verified yet, block by block; the first error, when all were looked at. `go_on` is asked
   /// in front of each block with the number of those done; CANCELLED where it says no.

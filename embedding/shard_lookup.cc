@@ -27,7 +27,7 @@ uint64_t Aligned(uint64_t bytes) {
 
 }  // namespace
 
-absl::StatusOr<ShardLookup> ShardLookup::Read(const ShardFile& shard, std::vector<Tensor> inputs,
+absl::StatusOr<ShardLookup> ShardLookup::Read(const TableSet& shard, std::vector<Tensor> inputs,
                                               uint64_t max_reply_bytes) {
   ShardLookup lookup(std::move(inputs));
   RETURN_IF_ERROR(lookup.CheckTypes());
@@ -71,7 +71,7 @@ absl::Status ShardLookup::CheckTypes() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<ShardLookup::Entry> ShardLookup::ReadEntry(const ShardFile& shard, size_t index) const {
+absl::StatusOr<ShardLookup::Entry> ShardLookup::ReadEntry(const TableSet& shard, size_t index) const {
   const absl::Span<const int32_t> row =
       inputs_[LookupCall::kEntries].data<int32_t>().subspan(index * LookupCall::kEntryColumns);
   const auto bad = [&](absl::string_view column, absl::string_view want) {
@@ -106,7 +106,7 @@ absl::StatusOr<ShardLookup::Entry> ShardLookup::ReadEntry(const ShardFile& shard
   return entry;
 }
 
-absl::Status ShardLookup::ReadEntries(const ShardFile& shard) {
+absl::Status ShardLookup::ReadEntries(const TableSet& shard) {
   const auto count = static_cast<size_t>(inputs_[LookupCall::kTables].rows());
   uint64_t numbers = 0, strings = 0, bags = 0, weights = 0;
   entries_.reserve(count);

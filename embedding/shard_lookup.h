@@ -9,7 +9,6 @@
 #include "absl/types/span.h"
 #include "base/tensor.h"
 #include "embedding/lookup_call.h"
-#include "embedding/shard_file.h"
 #include "embedding/table.h"
 
 namespace portico {
@@ -26,7 +25,7 @@ class ShardLookup {
 
   /// INVALID_ARGUMENT names the input, and where there is one the entry, that is not as LookupCall has it; NOT_FOUND a
   /// table that this shard does not have; RESOURCE_EXHAUSTED an answer of more than `max_reply_bytes`.
-  static absl::StatusOr<ShardLookup> Read(const ShardFile& shard, std::vector<Tensor> inputs,
+  static absl::StatusOr<ShardLookup> Read(const TableSet& shard, std::vector<Tensor> inputs,
                                           uint64_t max_reply_bytes = kMaxReplyBytes);
 
   /// Ids of all entries.
@@ -54,8 +53,8 @@ class ShardLookup {
   explicit ShardLookup(std::vector<Tensor> inputs) : inputs_(std::move(inputs)) {}
 
   absl::Status CheckTypes();
-  absl::Status ReadEntries(const ShardFile& shard);
-  absl::StatusOr<Entry> ReadEntry(const ShardFile& shard, size_t index) const;
+  absl::Status ReadEntries(const TableSet& shard);
+  absl::StatusOr<Entry> ReadEntry(const TableSet& shard, size_t index) const;
   /// Whether bags of each entry have its ids.
   absl::Status CheckLengths() const;
   absl::StatusOr<LookupCounts> Answer(const Entry& entry, std::vector<absl::string_view>& strings,

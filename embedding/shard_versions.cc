@@ -57,7 +57,8 @@ class DeltaApplier {
   static absl::Status ApplyTable(const DeltaFile::Table& table, OverlayBuilder& builder) {
     if (table.spec.id_kind == IdKind::kDense && builder.row_count() != table.rows_before) {
       return absl::FailedPreconditionError(absl::StrCat("table '", table.spec.name, "': got one for ",
-                                                        table.rows_before, " rows, want one for ", builder.row_count()));
+                                                        table.rows_before, " rows, want one for ",
+                                                        builder.row_count()));
     }
     RETURN_IF_ERROR(builder.Reserve(table.rows));
     for (const auto& chunk : table.chunks) RETURN_IF_ERROR(builder.Add(chunk));
@@ -84,14 +85,13 @@ ShardVersion::ShardVersion(std::shared_ptr<const ShardFile> base,
     memory.overlay = overlays_[i].get();
     memory.clock = &clock;
     tables_.push_back(std::make_unique<EmbeddingTable>(table.spec(), memory, table.gate(), kernels));
+    by_name_.emplace(tables_.back()->spec().name, tables_.back().get());
   }
 }
 
 const EmbeddingTable* ShardVersion::Find(absl::string_view name) const {
-  for (const auto& table : tables_) {
-    if (table->spec().name == name) return table.get();
-  }
-  return nullptr;
+  const auto table = by_name_.find(name);
+  return table == by_name_.end() ? nullptr : table->second;
 }
 
 absl::StatusOr<std::shared_ptr<const ShardVersion>> ShardStore::Open(const ShardParts& parts) {
@@ -131,7 +131,8 @@ absl::StatusOr<std::shared_ptr<const ShardVersion>> ShardStore::OpenOf(Shard& sh
   for (const OpenVersion& open : shard.versions) {
     const std::shared_ptr<const ShardVersion> version = open.version.lock();
     const size_t count = open.deltas.size();
-    if (version == nullptr || count > deltas.size() || !std::equal(open.deltas.begin(), open.deltas.end(), deltas.begin()))
+    if (version == nullptr || count > deltas.size() ||
+        !std::equal(open.deltas.begin(), open.deltas.end(), deltas.begin()))
       continue;
     if (count == deltas.size() && version->shared_base() == base) return version;
     if (count > have) from = version->overlays();

@@ -35,17 +35,17 @@ struct ShardParts {
 /// One version of a shard as requests read it: its tables with all deltas up to this one. Whoever holds it sees this
 /// version and no other. Base and rows are shared with other versions; what only this one has goes with it. Constant;
 /// thread-safe.
-class ShardVersion {
+class ShardVersion final : public TableSet {
  public:
   /// `overlays`: one for each table of the base, null where no delta has rows of it.
   ShardVersion(std::shared_ptr<const ShardFile> base, std::vector<std::shared_ptr<const RowOverlay>> overlays,
                const Clock& clock, const RowKernels& kernels);
 
   const ShardFile& base() const { return *base_; }
+  const std::string& path() const override { return base_->path(); }
   const std::shared_ptr<const ShardFile>& shared_base() const { return base_; }
   const std::vector<std::unique_ptr<EmbeddingTable>>& tables() const { return tables_; }
-  /// Null where there is none of that name.
-  const EmbeddingTable* Find(absl::string_view name) const;
+  const EmbeddingTable* Find(absl::string_view name) const override;
   /// In the order of the tables; null where there is none.
   const std::vector<std::shared_ptr<const RowOverlay>>& overlays() const { return overlays_; }
 
@@ -53,6 +53,7 @@ class ShardVersion {
   const std::shared_ptr<const ShardFile> base_;
   const std::vector<std::shared_ptr<const RowOverlay>> overlays_;
   std::vector<std::unique_ptr<EmbeddingTable>> tables_;
+  absl::flat_hash_map<absl::string_view, const EmbeddingTable*> by_name_;
 };
 
 /// Opens versions of shards for this process, so that those of one shard share its base and the rows of deltas that

@@ -114,14 +114,21 @@ absl::Status ShardWriter::BeginTable(TableSpec spec) {
   return BeginSection(&table_->rows);
 }
 
-absl::Status ShardWriter::CheckRows(const Rows& rows) const {
+absl::StatusOr<size_t> ShardWriter::CountRows(const Rows& rows) const {
+  const TableSpec& spec = table_->spec;
+  const size_t row_bytes = EncodedBytes(spec.row_type, spec.dim);
+  const bool encoded = !rows.encoded.empty();
+  const size_t got = encoded ? rows.encoded.size() : rows.values.size(), want = encoded ? row_bytes : spec.dim;
+  if (got % want == 0 && (!encoded || rows.values.empty())) return got / want;
+  return absl::InvalidArgumentError(absl::StrCat("table '", spec.name, "': got ", got, encoded ? " bytes" : " values",
+                                                 ", want a multiple of ", want));
+}
+
+absl::Status ShardWriter::CheckRows(const Rows& rows, size_t count) const {
   const TableSpec& spec = table_->spec;
   const auto wrong = [&spec](const auto&... parts) {
     return absl::InvalidArgumentError(absl::StrCat("table '", spec.name, "': ", parts...));
   };
-  if (rows.values.size() % spec.dim != 0)
-    return wrong("got ", rows.values.size(), " values, want a multiple of ", spec.dim);
-  const size_t count = rows.values.size() / spec.dim;
   const size_t ids = spec.id_kind == IdKind::kSparse ? count : 0;
   const size_t strings = spec.id_kind == IdKind::kString ? count : 0;
   if (rows.ids.size() != ids || rows.strings.size() != strings) {
@@ -139,28 +146,37 @@ absl::Status ShardWriter::CheckRows(const Rows& rows) const {
 
 absl::Status ShardWriter::Add(const Rows& rows) {
   PORTICO_CHECK(table_.has_value());
-  RETURN_IF_ERROR(CheckRows(rows));
+  ASSIGN_OR_RETURN(const size_t count, CountRows(rows));
+  RETURN_IF_ERROR(CheckRows(rows, count));
+  for (size_t i = 0; i < count; ++i) RETURN_IF_ERROR(AddRow(rows, i));
+  return absl::OkStatus();
+}
+
+absl::Status ShardWriter::AddRow(const Rows& rows, size_t i) {
   const TableSpec& spec = table_->spec;
   const size_t head = RowHeadBytes(spec.id_kind);
-  for (size_t i = 0; i < rows.values.size() / spec.dim; ++i) {
-    const auto row = static_cast<uint32_t>(table_->row_count);
-    if (spec.id_kind == IdKind::kSparse) {
-      const auto id = static_cast<uint64_t>(rows.ids[i]);
-      std::memcpy(row_.data(), &id, sizeof(id));
-      RETURN_IF_ERROR(index_->Add(HashId(id, spec.seed), row));
-    } else if (spec.id_kind == IdKind::kString) {
-      const absl::string_view id = rows.strings[i];
-      const uint64_t words[2] = {HashId(id, spec.seed), StringPlace(strings_bytes_, id.size())};
-      std::memcpy(row_.data(), words, sizeof(words));
-      RETURN_IF_ERROR(AppendString(id));
-      RETURN_IF_ERROR(index_->Add(words[0], row));
-    }
+  const auto row = static_cast<uint32_t>(table_->row_count);
+  if (spec.id_kind == IdKind::kSparse) {
+    const auto id = static_cast<uint64_t>(rows.ids[i]);
+    std::memcpy(row_.data(), &id, sizeof(id));
+    RETURN_IF_ERROR(index_->Add(HashId(id, spec.seed), row));
+  } else if (spec.id_kind == IdKind::kString) {
+    const absl::string_view id = rows.strings[i];
+    const uint64_t words[2] = {HashId(id, spec.seed), StringPlace(strings_bytes_, id.size())};
+    std::memcpy(row_.data(), words, sizeof(words));
+    RETURN_IF_ERROR(AppendString(id));
+    RETURN_IF_ERROR(index_->Add(words[0], row));
+  }
+  if (rows.encoded.empty()) {
     const absl::Status encoded =
         EncodeRow(*options_.kernels, spec.row_type, rows.values.subspan(i * spec.dim, spec.dim), row_.data() + head);
     if (!encoded.ok()) return WithContext(absl::StrCat("table '", spec.name, "', row ", row), encoded);
-    RETURN_IF_ERROR(Append(row_));
-    ++table_->row_count;
+  } else {
+    const size_t bytes = EncodedBytes(spec.row_type, spec.dim);
+    std::memcpy(row_.data() + head, rows.encoded.data() + i * bytes, bytes);
   }
+  RETURN_IF_ERROR(Append(row_));
+  ++table_->row_count;
   return absl::OkStatus();
 }
 

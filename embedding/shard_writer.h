@@ -39,6 +39,8 @@ class ShardWriter {
     absl::Span<const int64_t> ids;
     absl::Span<const absl::string_view> strings;
     absl::Span<const float> values;
+    /// In place of values: numbers as the row type has them, EncodedBytes() a row.
+    absl::string_view encoded;
   };
 
   static absl::StatusOr<std::unique_ptr<ShardWriter>> Create(const std::string& path, const Options& options);
@@ -63,7 +65,9 @@ class ShardWriter {
   /// Writes the first `bytes` of the buffer, whole blocks, and their checksums down.
   absl::Status WriteBlocks(size_t bytes);
 
-  absl::Status CheckRows(const Rows& rows) const;
+  absl::StatusOr<size_t> CountRows(const Rows& rows) const;
+  absl::Status CheckRows(const Rows& rows, size_t count) const;
+  absl::Status AddRow(const Rows& rows, size_t i);
   absl::Status AppendString(absl::string_view id);
   absl::Status FlushStrings();
   absl::Status WriteIndex();

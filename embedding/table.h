@@ -87,4 +87,14 @@ class EmbeddingTable {
   mutable std::atomic<uint64_t> looked_up_ids_{0};
 };
 
+/// Tables by their names: those of a shard file, or of a version of a shard. Thread-safe.
+class TableSet {
+ public:
+  virtual ~TableSet() = default;
+  /// Null where there is none of that name.
+  virtual const EmbeddingTable* Find(absl::string_view name) const = 0;
+  /// Of the file that they stand in; for messages.
+  virtual const std::string& path() const = 0;
+};
+
 }  // namespace portico

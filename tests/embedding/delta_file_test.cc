@@ -104,7 +104,8 @@ TEST_F(DeltaFileTest, ABlockThatIsDamagedIsNamed) {
   Put(bytes);
   const absl::Status status = DeltaFile::Read(path_).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("block 1 (rows of table 'sparse', bytes 65552 to 131088): got CRC-32C"));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("block 1 (rows of table 'sparse', bytes 65552 to 131088): got CRC-32C"));
 }
 
 TEST_F(DeltaFileTest, EveryLengthButItsOwnIsRefused) {
@@ -121,8 +122,7 @@ TEST_F(DeltaFileTest, EveryLengthButItsOwnIsRefused) {
 TEST_F(DeltaFileTest, WhatCannotBeIsRefusedWhenWritten) {
   EXPECT_THAT(WriteError({{kSparse, 0, {{5, 1}, {6, 1}, {5, 2}}}}), HasSubstr("got id '5' twice"));
   EXPECT_THAT(WriteError({{kString, 0, {{5, 1}, {5, 2}}}}), HasSubstr("twice, want each id once"));
-  EXPECT_THAT(WriteError({{kDense, 10, {{12, 1}}}}),
-              HasSubstr("got 1 new rows up to row 12, want all from row 10 on"));
+  EXPECT_THAT(WriteError({{kDense, 10, {{12, 1}}}}), HasSubstr("got 1 new rows up to row 12, want all from row 10 on"));
   EXPECT_THAT(WriteError({{kDense, 10, {{-1, 1}}}}), HasSubstr("got id -1, want 0 to"));
   EXPECT_THAT(WriteError({{kDense, 10, {{1, 0, UpdatedRow::kDeleted}}}}), HasSubstr("to delete, want none"));
   EXPECT_THAT(WriteError({{kDense, 10, {{1, 0, 99}}}}), HasSubstr("that expires, want none"));

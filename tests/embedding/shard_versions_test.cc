@@ -67,9 +67,7 @@ class ShardVersionsTest : public ::testing::Test {
 
 class ShardVersionsKindTest : public ShardVersionsTest, public ::testing::WithParamInterface<IdKind> {
  protected:
-  static int64_t IdOf(size_t row) {
-    return GetParam() == IdKind::kSparse ? SparseId(row) : static_cast<int64_t>(row);
-  }
+  static int64_t IdOf(size_t row) { return GetParam() == IdKind::kSparse ? SparseId(row) : static_cast<int64_t>(row); }
 };
 
 /// Random updates over many versions against a map: each version, newer and older ones, held or opened anew.
@@ -265,7 +263,8 @@ TEST_F(ShardVersionsTest, TablesThatNoDeltaNamesHaveNoOverlay) {
 }
 
 /// Rows hold the number of the version that wrote them. Each update writes a third of the rows, one after the other, so
-/// that what a version has is known; readers look up all the while in whatever version is the newest, or the one before.
+/// that what a version has is known; readers look up all the while in whatever version is the newest, or the one
+/// before.
 TEST_F(ShardVersionsTest, NoLookupMixesVersionsWhileAWriterPublishes) {
   constexpr int kVersions = 60;
   constexpr size_t kUpdated = 600;
@@ -277,8 +276,7 @@ TEST_F(ShardVersionsTest, NoLookupMixesVersionsWhileAWriterPublishes) {
     int number;
     std::shared_ptr<const ShardVersion> version;
   };
-  std::shared_ptr<const Published> newest =
-      std::make_shared<const Published>(Published{0, Open(parts)});
+  std::shared_ptr<const Published> newest = std::make_shared<const Published>(Published{0, Open(parts)});
   std::atomic<bool> done{false};
   std::atomic<int> looked{0};
   std::vector<std::thread> readers;

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace portico {
+
+/// The folder of a group's shard, below the group's own: "0of2".
+std::string ShardFolder(uint32_t shard, uint32_t shards);
+
+/// Where the version folders of all shards of a group are made before they are there, all or none: a hidden folder of
+/// the group, whose name then says that it is whole, and from where version folders are moved. Whatever a process that
+/// was killed left there, the next one removes, or, where it was whole, moves. For one thread.
+///
+///   ASSIGN_OR_RETURN(auto staging, GroupStaging::Create("tables/clicks", 4));
+///   for (uint32_t k = 0; k < 4; ++k) ...                // files, each synced, in staging->Folder(k)
+///   RETURN_IF_ERROR(staging->Commit(7));                // tables/clicks/0of4/7 and so on
+class GroupStaging {
+ public:
+  /// Makes the group's folder where it is missing, and cleans up first.
+  static absl::StatusOr<std::unique_ptr<GroupStaging>> Create(const std::string& group, uint32_t shards);
+  /// Removes all that was not put in place.
+  ~GroupStaging();
+  GroupStaging(const GroupStaging&) = delete;
+  GroupStaging& operator=(const GroupStaging&) = delete;
+
+  /// What is to be the version folder of a shard; it has no folders.
+  std::string Folder(uint32_t shard) const;
+  /// ALREADY_EXISTS where a shard has that version. From a point on all of it is there even where this fails, once
+  /// whoever comes next has cleaned up.
+  absl::Status Commit(int64_t version);
+  /// ALREADY_EXISTS where a shard has that version.
+  absl::Status CheckFree(int64_t version) const;
+
+  /// Moves what killed processes left whole, removes the rest; leaves alone what living ones use.
+  static absl::Status CleanUp(const std::filesystem::path& group);
+
+ private:
+  GroupStaging(std::filesystem::path group, uint32_t shards) : group_(std::move(group)), shards_(shards) {}
+
+  absl::Status MakeShardFolders();
+
+  const std::filesystem::path group_;
+  const uint32_t shards_;
+  /// Whether there was no such folder before.
+  bool made_group_ = false;
+  std::filesystem::path staging_;
+  /// Held locked while `staging_` is used.
+  int staging_fd_ = -1;
+};
+
+}  // namespace portico

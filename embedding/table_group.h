@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace portico {
+
+// A table group on disk: GROUP/KofN/VERSION, written by GroupStaging, so that a version that all shards have is whole.
+// Which set of shards counts: embedding/group_shards.h.
+
+/// The versions that every shard of the set has, rising.
+absl::StatusOr<std::vector<int64_t>> WholeVersions(const std::string& group, uint32_t shards);
+/// GROUP/KofN/VERSION.
+std::string VersionFolderOf(const std::string& group, uint32_t shard, uint32_t shards, int64_t version);
+
+/// Held by whoever writes the next version of a group: one at a time, in whatever process. Gone with its process.
+class GroupLock {
+ public:
+  /// FAILED_PRECONDITION where somebody has it.
+  static absl::StatusOr<GroupLock> Take(const std::string& group);
+  /// Waits until it is free.
+  static absl::StatusOr<GroupLock> Wait(const std::string& group);
+  GroupLock(GroupLock&& other) noexcept;
+  GroupLock& operator=(GroupLock&&) = delete;
+  ~GroupLock();
+
+ private:
+  static absl::StatusOr<GroupLock> Lock(const std::string& group, bool wait);
+  explicit GroupLock(int fd) : fd_(fd) {}
+  int fd_;
+};
+
+}  // namespace portico
