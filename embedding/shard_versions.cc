@@ -118,9 +118,9 @@ absl::StatusOr<std::shared_ptr<const ShardVersion>> ShardStore::OpenOf(Shard& sh
   if (base == nullptr || shard.base_file != file) {
     ASSIGN_OR_RETURN(base, ShardFile::Open(parts.base_path, options_.file));
     if (base->layout().content != parts.content) {
-      return absl::DataLossError(absl::StrCat("shard file '", parts.base_path, "': got content ",
-                                              base->layout().content.Short(), ", want ", parts.content.Short(),
-                                              ", which its package names; restore the file"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("shard file '", parts.base_path, "': got content ", base->layout().content.Short(), ", want ",
+                       parts.content.Short(), " as the package says; restore the file, or make the package again"));
     }
   }
   const std::vector<Digest> deltas = DigestsOf(parts);
@@ -143,8 +143,9 @@ absl::StatusOr<std::shared_ptr<const ShardVersion>> ShardStore::OpenOf(Shard& sh
     const ShardParts::Delta& delta = parts.deltas[i];
     ASSIGN_OR_RETURN(const DeltaFile read, DeltaFile::Read(delta.path));
     if (read.digest != delta.digest) {
-      return absl::DataLossError(absl::StrCat("delta '", delta.path, "': got digest ", read.digest.Short(), ", want ",
-                                              delta.digest.Short(), ", which its package names; restore the file"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("delta '", delta.path, "': got digest ", read.digest.Short(), ", want ", delta.digest.Short(),
+                       " as the package says; restore the file, or apply the update again"));
     }
     const Digest state = StateDigest(parts.content, absl::MakeConstSpan(deltas).first(i));
     RETURN_IF_ERROR(read.CheckFits(delta.path, base->layout(), state));

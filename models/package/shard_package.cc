@@ -20,6 +20,8 @@ namespace {
 constexpr absl::string_view kDomain = "ai.portico";
 constexpr absl::string_view kFileAttribute = "file";
 constexpr absl::string_view kContentAttribute = "content";
+constexpr absl::string_view kDeltasAttribute = "deltas";
+constexpr absl::string_view kDeltaContentsAttribute = "delta_contents";
 
 /// "N": an extent of that name; a number: that.
 struct Extent {
@@ -48,7 +50,15 @@ void SetAttribute(onnx::NodeProto& node, absl::string_view name, std::string val
   attribute.set_s(std::move(value));
 }
 
-std::unique_ptr<onnx::ModelProto> MakeModel(absl::string_view file, const Digest& content) {
+void SetAttribute(onnx::NodeProto& node, absl::string_view name, const std::vector<std::string>& values) {
+  onnx::AttributeProto& attribute = *node.add_attribute();
+  attribute.set_name(std::string(name));
+  attribute.set_type(onnx::AttributeProto::STRINGS);
+  for (const std::string& value : values) attribute.add_strings(value);
+}
+
+std::unique_ptr<onnx::ModelProto> MakeModel(absl::string_view file, const Digest& content,
+                                            const std::vector<TableLookupSpec::Delta>& deltas) {
   auto model = std::make_unique<onnx::ModelProto>();
   model->set_ir_version(8);
   model->set_producer_name("portico");
@@ -69,6 +79,15 @@ std::unique_ptr<onnx::ModelProto> MakeModel(absl::string_view file, const Digest
   for (const absl::string_view name : LookupCall::kOutputNames) node.add_output(std::string(name));
   SetAttribute(node, kFileAttribute, std::string(file));
   SetAttribute(node, kContentAttribute, content.Hex());
+  if (!deltas.empty()) {
+    std::vector<std::string> files, contents;
+    for (const TableLookupSpec::Delta& delta : deltas) {
+      files.push_back(delta.file);
+      contents.push_back(delta.content.Hex());
+    }
+    SetAttribute(node, kDeltasAttribute, files);
+    SetAttribute(node, kDeltaContentsAttribute, contents);
+  }
 
   const auto input = [&](LookupCall::Input which, DType dtype, std::initializer_list<Extent> shape) {
     Declare(*graph.add_input(), LookupCall::kInputNames[which], dtype, shape);
@@ -95,16 +114,23 @@ absl::string_view Attribute(const onnx::NodeProto& node, absl::string_view name)
   return "";
 }
 
+std::vector<std::string> Strings(const onnx::NodeProto& node, absl::string_view name) {
+  for (const onnx::AttributeProto& attribute : node.attribute()) {
+    if (attribute.name() == name) return {attribute.strings().begin(), attribute.strings().end()};
+  }
+  return {};
+}
+
 /// No folder in it: nothing that could lead out of the package.
 bool IsPlainName(absl::string_view file) {
   return !file.empty() && file != "." && file != ".." && file.size() <= 255 &&
          file.find_first_of(absl::string_view("/\\\0", 3)) == absl::string_view::npos;
 }
 
-absl::Status CheckFileName(absl::string_view file) {
+absl::Status CheckFileName(absl::string_view file, absl::string_view attribute = kFileAttribute) {
   if (IsPlainName(file)) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("attribute '", kFileAttribute, "': got '", file, "', want the name of a file beside the model"));
+      absl::StrCat("attribute '", attribute, "': got '", file, "', want the name of a file beside the model"));
 }
 
 absl::StatusOr<std::string> Resolved(const std::string& path) {
@@ -113,15 +139,35 @@ absl::StatusOr<std::string> Resolved(const std::string& path) {
   return std::string(resolved.get());
 }
 
+absl::StatusOr<Digest> ReadContent(absl::string_view attribute, absl::string_view hex) {
+  absl::StatusOr<Digest> digest = Digest::FromHex(hex);
+  if (!digest.ok()) return WithContext(absl::StrCat("attribute '", attribute, "'"), digest.status());
+  return digest;
+}
+
+absl::Status ReadDeltas(const onnx::NodeProto& node, TableLookupSpec& spec) {
+  const std::vector<std::string> files = Strings(node, kDeltasAttribute);
+  const std::vector<std::string> contents = Strings(node, kDeltaContentsAttribute);
+  if (files.size() != contents.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("attribute '", kDeltaContentsAttribute, "': got ", contents.size(),
+                                                   ", want ", files.size(), ", one for each of '", kDeltasAttribute,
+                                                   "'"));
+  }
+  for (size_t i = 0; i < files.size(); ++i) {
+    RETURN_IF_ERROR(CheckFileName(files[i], kDeltasAttribute));
+    ASSIGN_OR_RETURN(const Digest content, ReadContent(kDeltaContentsAttribute, contents[i]));
+    spec.deltas.push_back({files[i], content});
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<TableLookupSpec> Read(const onnx::NodeProto& node) {
   TableLookupSpec spec;
   spec.node_name = node.name().empty() && node.output_size() > 0 ? node.output(0) : node.name();
   spec.file = std::string(Attribute(node, kFileAttribute));
   RETURN_IF_ERROR(CheckFileName(spec.file));
-  const absl::string_view content = Attribute(node, kContentAttribute);
-  absl::StatusOr<Digest> digest = Digest::FromHex(content);
-  if (!digest.ok()) return WithContext(absl::StrCat("attribute '", kContentAttribute, "'"), digest.status());
-  spec.content = *digest;
+  ASSIGN_OR_RETURN(spec.content, ReadContent(kContentAttribute, Attribute(node, kContentAttribute)));
+  RETURN_IF_ERROR(ReadDeltas(node, spec));
   if (node.input_size() != LookupCall::kInputs || node.output_size() != LookupCall::kOutputs) {
     return absl::InvalidArgumentError(absl::StrCat("got ", node.input_size(), " inputs and ", node.output_size(),
                                                    " outputs, want ", int{LookupCall::kInputs}, " and ",
@@ -154,11 +200,12 @@ absl::StatusOr<TableLookupSpec> ReadTableLookup(const onnx::NodeProto& node) {
   return spec;
 }
 
-absl::Status WriteShardPackage(const std::string& folder, absl::string_view file) {
+absl::Status WriteShardPackage(const std::string& folder, absl::string_view file,
+                               const std::vector<TableLookupSpec::Delta>& deltas) {
   RETURN_IF_ERROR(CheckFileName(file));
   ASSIGN_OR_RETURN(const std::unique_ptr<ShardFile> shard, ShardFile::Open(absl::StrCat(folder, "/", file)));
   WeightStore none;
-  ASSIGN_OR_RETURN(const Model model, Model::FromProto(MakeModel(file, shard->layout().content), "", none));
+  ASSIGN_OR_RETURN(const Model model, Model::FromProto(MakeModel(file, shard->layout().content, deltas), "", none));
   RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/servable.yaml"),
                                       absl::StrCat("signatures: {", LookupCall::kSignature, ": {}}\n")));
   return model.Save(folder);
@@ -178,14 +225,44 @@ absl::StatusOr<TableLookupSpec> ReadShardPackage(const std::string& folder) {
   return spec;
 }
 
-absl::StatusOr<std::string> ShardPath(const std::string& folder, const TableLookupSpec& spec) {
-  RETURN_IF_ERROR(CheckFileName(spec.file));
+namespace {
+
+absl::StatusOr<std::string> PathInside(const std::string& folder, const std::string& file) {
   ASSIGN_OR_RETURN(const std::string inside, Resolved(folder));
-  ASSIGN_OR_RETURN(std::string path, Resolved(absl::StrCat(inside, "/", spec.file)));
+  ASSIGN_OR_RETURN(std::string path, Resolved(absl::StrCat(inside, "/", file)));
   const size_t slash = path.rfind('/');
   if (path.substr(0, slash) == (inside == "/" ? "" : inside)) return path;
   return absl::InvalidArgumentError(
-      absl::StrCat("shard file '", spec.file, "': got a link to '", path, "', want the file itself in '", folder, "'"));
+      absl::StrCat("shard file '", file, "': got a link to '", path, "', want the file itself in '", folder, "'"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ShardPath(const std::string& folder, const TableLookupSpec& spec) {
+  RETURN_IF_ERROR(CheckFileName(spec.file));
+  return PathInside(folder, spec.file);
+}
+
+absl::StatusOr<ShardParts> ShardPartsOf(const std::string& folder, const TableLookupSpec& spec) {
+  ShardParts parts;
+  ASSIGN_OR_RETURN(parts.base_path, ShardPath(folder, spec));
+  parts.content = spec.content;
+  for (const TableLookupSpec::Delta& delta : spec.deltas) {
+    RETURN_IF_ERROR(CheckFileName(delta.file, kDeltasAttribute));
+    ASSIGN_OR_RETURN(std::string path, PathInside(folder, delta.file));
+    parts.deltas.push_back({std::move(path), delta.content});
+  }
+  return parts;
+}
+
+absl::StatusOr<ShardParts> ReadShardParts(const std::string& folder) {
+  ASSIGN_OR_RETURN(const TableLookupSpec spec, ReadShardPackage(folder));
+  return ShardPartsOf(folder, spec);
+}
+
+absl::StatusOr<std::shared_ptr<const ShardVersion>> OpenShardVersion(const std::string& folder, ShardStore& store) {
+  ASSIGN_OR_RETURN(const ShardParts parts, ReadShardParts(folder));
+  return store.Open(parts);
 }
 
 }  // namespace portico

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/digest.h"
+#include "embedding/shard_versions.h"
 #include "models/package/signature.h"
 
 namespace onnx {
@@ -15,13 +17,21 @@ class NodeProto;
 namespace portico {
 
 /// What a node of domain `ai.portico` and op `TableLookup` says: which shard of a table group it looks up in. It calls
-/// nobody, so it is no portal; its inputs and outputs are those of LookupCall. Attributes, both strings:
-///   file     name of the shard file, which lies beside the model
-///   content  64 hex digits, ShardLayout::content of that file: the package's digest is another when any row is
+/// nobody, so it is no portal; its inputs and outputs are those of LookupCall. Attributes, strings and
+/// lists of strings:
+///   file            name of the shard file, which lies beside the model
+///   content         64 hex digits, ShardLayout::content of that file: the package's digest is another when any row is
+///   deltas          names of the delta files on top of it, in their order; missing: none
+///   delta_contents  64 hex digits for each of those: SHA-256 of the file
 struct TableLookupSpec {
   std::string node_name;
   std::string file;
   Digest content;
+  struct Delta {
+    std::string file;
+    Digest content;
+  };
+  std::vector<Delta> deltas;
   /// One for each of the node's, in order.
   std::vector<TensorSpec> outputs;
 };
@@ -42,10 +52,18 @@ inline constexpr absl::string_view kShardFile = "table.shard";
 ///   ... writes folder / kShardFile
 ///   RETURN_IF_ERROR(WriteShardPackage(folder.string()));
 ///   RETURN_IF_ERROR(transaction.Commit());
-absl::Status WriteShardPackage(const std::string& folder, absl::string_view file = kShardFile);
+absl::Status WriteShardPackage(const std::string& folder, absl::string_view file = kShardFile,
+                               const std::vector<TableLookupSpec::Delta>& deltas = {});
 
 /// What WriteShardPackage() wrote: INVALID_ARGUMENT for a package of anything else, NOT_FOUND where there is none.
 absl::StatusOr<TableLookupSpec> ReadShardPackage(const std::string& folder);
+
+/// Base and deltas of a package, with where they lie. Errors are those of ReadShardPackage() and ShardPath().
+absl::StatusOr<ShardParts> ReadShardParts(const std::string& folder);
+absl::StatusOr<ShardParts> ShardPartsOf(const std::string& folder, const TableLookupSpec& spec);
+/// The version of a shard that a version folder has: what a server looks up in. Shares what it can with the versions
+/// that `store` has open.
+absl::StatusOr<std::shared_ptr<const ShardVersion>> OpenShardVersion(const std::string& folder, ShardStore& store);
 
 /// Where the shard file of a package lies, symbolic links resolved. INVALID_ARGUMENT for one outside the folder.
 absl::StatusOr<std::string> ShardPath(const std::string& folder, const TableLookupSpec& spec);

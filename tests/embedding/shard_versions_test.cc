@@ -245,7 +245,7 @@ TEST_F(ShardVersionsTest, DeltasThatAreNotWhatTheVersionSaysAreRefusedAndOthersA
   EXPECT_THAT(std::string(store_.Open(base).status().message()), HasSubstr("got one for base"));
   ShardParts wrong_base = parts;
   wrong_base.content = Sha256("other");
-  EXPECT_EQ(store_.Open(wrong_base).status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(store_.Open(wrong_base).status().code(), absl::StatusCode::kFailedPrecondition);
   std::ofstream(next.deltas[1].path, std::ios::in | std::ios::out).seekp(30).put('\x55');
   EXPECT_EQ(store_.Open(next).status().code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(Look(*version->Find("t"), {1}, Pooling::kSum)[0], 1.0f);
