@@ -13,6 +13,7 @@
 #include "cli/byte_text.h"
 #include "cli/commands.h"
 #include "cli/report_error.h"
+#include "cli/table_apply.h"
 #include "cli/table_bench.h"
 #include "cli/table_build.h"
 #include "cli/terminal.h"
@@ -190,6 +191,7 @@ void AddTableCommand(CLI::App& app, int& exit_code) {
   AddOnFile(*table, "inspect", "Show the tables of a shard file", RunInspect, exit_code);
   AddOnFile(*table, "verify", "Read a whole shard file and check every block", RunVerify, exit_code);
   AddBench(*table, exit_code);
+  AddTableUpdateCommands(*table, exit_code);
 }
 
 }  // namespace portico

@@ -11,29 +11,13 @@
 #include "embedding/shard_file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/cli/npy_bytes.h"
 #include "tests/testing/temp_folder.h"
 
 namespace portico {
 namespace {
 
 using ::testing::HasSubstr;
-
-template <typename T>
-std::string Bytes(const std::vector<T>& values) {
-  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
-}
-
-/// As numpy.save() writes it.
-template <typename T>
-std::string Npy(absl::string_view descr, absl::string_view shape, const std::vector<T>& values) {
-  std::string header = absl::StrCat("{'descr': '", descr, "', 'fortran_order': False, 'shape': ", shape, ", }");
-  header.resize(118 - 1, ' ');
-  header += '\n';
-  const auto length = static_cast<uint16_t>(header.size());
-  std::string file("\x93NUMPY\x01\x00", 8);
-  file.append(reinterpret_cast<const char*>(&length), 2);
-  return absl::StrCat(file, header, Bytes(values));
-}
 
 class TableBuildTest : public ::testing::Test {
  protected:
