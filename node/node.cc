@@ -158,7 +158,7 @@ class NodeImpl final : public Node {
     servables.on_change = [this] { Announce(); };
     if (!options_.revisions.pointer.empty()) servables.revisions = &revisions_;
     servables_ = std::make_unique<Servables>(
-        std::move(servables), Servable::Dependencies{workers_, workers_.size(), *router_, clock_, *metrics_});
+        std::move(servables), Servable::Dependencies{workers_, workers_.size(), *router_, clock_, *metrics_, shards_});
     metrics_->AddSource([this] { return TableMetricsText(ReportShards(servables_->Available())); });
     shadows_ = std::make_unique<Shadows>(*router_, clock_);
     Inference::Options inference = options_.inference;
@@ -303,6 +303,7 @@ class NodeImpl final : public Node {
   std::unique_ptr<OtlpExporter> otlp_;
   std::optional<Traces> traces_;
   ThreadPool workers_;
+  ShardStore shards_;
   const std::unique_ptr<Transport> transport_;
   StaticResolver resolver_;
   std::unique_ptr<EtcdMembership> membership_;

@@ -10,8 +10,9 @@
 namespace portico {
 namespace {
 
-TableReport ReportOf(const ShardFile& file, size_t index, const ServedShard::TableBytes& bytes) {
-  const EmbeddingTable& table = *file.tables()[index];
+TableReport ReportOf(const ShardVersion& version, size_t index, const ServedShard::TableBytes& bytes) {
+  const ShardFile& file = version.base();
+  const EmbeddingTable& table = *version.tables()[index];
   const ShardLayout::Table& layout = file.layout().tables[index];
   TableReport report;
   report.table = table.spec().name;
@@ -22,6 +23,10 @@ TableReport ReportOf(const ShardFile& file, size_t index, const ServedShard::Tab
   report.rows = layout.row_count;
   report.ids = table.looked_up_ids();
   report.unknown_ids = table.unknown_ids();
+  if (const RowOverlay* const overlay = version.overlays()[index].get()) {
+    report.updated_rows = overlay->ids();
+    report.update_bytes = overlay->bytes();
+  }
   report.file_bytes = bytes.file;
   report.resident_bytes = bytes.resident;
   for (const ShardLayout::Section& section : {layout.rows, layout.index, layout.strings}) {
@@ -63,7 +68,8 @@ std::vector<ShardReport> ReportShards(const std::vector<std::shared_ptr<const Se
     report.shard = file.layout().shard;
     report.shards = file.layout().shards;
     const std::vector<ServedShard::TableBytes> bytes = servable->shard()->Bytes();
-    for (size_t i = 0; i < file.tables().size(); ++i) report.tables.push_back(ReportOf(file, i, bytes[i]));
+    for (size_t i = 0; i < file.tables().size(); ++i)
+      report.tables.push_back(ReportOf(servable->shard()->version(), i, bytes[i]));
     reports.push_back(std::move(report));
   }
   return reports;
@@ -90,12 +96,14 @@ std::string TableMetricsText(const std::vector<ShardReport>& shards) {
   each("portico_table_ids_total", "counter", "Ids looked up.", &TableReport::ids);
   each("portico_table_unknown_ids_total", "counter", "Ids looked up that the table does not have.",
        &TableReport::unknown_ids);
+  each("portico_table_updated_rows", "gauge", "Ids whose rows deltas changed.", &TableReport::updated_rows);
   each("portico_table_rows", "gauge", "Rows of the table in this shard.", &TableReport::rows);
   begin("portico_table_bytes", "gauge", "Bytes of rows, index and string ids: in the file; of these, in memory.");
   for (const ShardReport& shard : shards) {
     for (const TableReport& table : shard.tables) {
       line("portico_table_bytes", shard, table, ",tier=\"file\"", table.file_bytes);
       line("portico_table_bytes", shard, table, ",tier=\"resident\"", table.resident_bytes);
+      line("portico_table_bytes", shard, table, ",tier=\"updates\"", table.update_bytes);
     }
   }
   each("portico_table_unverified_blocks", "gauge", "Blocks of 64 KB that nobody has read since the shard was opened.",

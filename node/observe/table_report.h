@@ -20,6 +20,9 @@ struct TableReport {
   /// Since the shard was opened.
   uint64_t ids = 0;
   uint64_t unknown_ids = 0;
+  /// Ids that deltas changed, and the memory that takes; versions share most of it.
+  uint64_t updated_rows = 0;
+  uint64_t update_bytes = 0;
   uint64_t file_bytes = 0;
   uint64_t resident_bytes = 0;
   uint64_t blocks = 0;

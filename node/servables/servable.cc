@@ -59,7 +59,7 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
       }
       if (step.table != nullptr) {
         ASSIGN_OR_RETURN(std::unique_ptr<const ServedShard> shard,
-                         ServedShard::Open(package.folder, *step.table, {}, dependencies.clock));
+                         ServedShard::Open(package.folder, *step.table, {}, dependencies.shards, dependencies.clock));
         if (servable->shard_ == nullptr) servable->shard_ = shard.get();
         TableOp::Options options{absl::StrCat(package.name, ":", package.version), &servable->stats_};
         ops.push_back(std::make_unique<TableOp>(std::move(options), std::move(shard), *workers, dependencies.clock));

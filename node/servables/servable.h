@@ -31,6 +31,7 @@ class Servable {
     Router& router;
     const Clock& clock;
     MetricRegistry& metrics;
+    ShardStore& shards;
   };
 
   /// Makes sessions and checks which rows may be joined (runs the segments a few times). Contacts nobody.

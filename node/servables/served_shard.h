@@ -11,13 +11,14 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "embedding/scrubber.h"
-#include "embedding/shard_file.h"
+#include "embedding/shard_versions.h"
 #include "models/package/shard_package.h"
 
 namespace portico {
 
-/// A shard file that a node serves: mapped, with a scrubber that verifies in the background what no request has wanted
-/// yet. Opening reads superblock and directory alone. Owned by the op that looks up in it; thread-safe.
+/// A version of a shard that a node serves: its file mapped, what deltas brought in memory, with a scrubber that
+/// verifies in the background what no request has wanted yet. Opening reads superblock and directory alone. Owned by
+/// the op that looks up in it; thread-safe.
 class ServedShard {
  public:
   struct Options {
@@ -32,12 +33,15 @@ class ServedShard {
     uint64_t resident = 0;
   };
 
-  /// The shard of the package in `folder`. FAILED_PRECONDITION where the file is not the one that the package is of.
-  /// `clock` must outlive it.
+  /// The version of a shard that the package in `folder` is of, which shares what it can with others that `store` has
+  /// open. FAILED_PRECONDITION where files are not those that the package is of. `clock` must outlive it.
   static absl::StatusOr<std::unique_ptr<ServedShard>> Open(const std::string& folder, const TableLookupSpec& spec,
-                                                           const Options& options, const Clock& clock);
+                                                           const Options& options, ShardStore& store,
+                                                           const Clock& clock);
 
-  const ShardFile& file() const { return *file_; }
+  const ShardFile& file() const { return version_->base(); }
+  /// The tables, with all updates up to this version.
+  const ShardVersion& version() const { return *version_; }
   /// Whether what was read of it once may be expected to be in memory still.
   bool stays_in_memory() const { return stays_in_memory_; }
   /// One for each of the file's tables. What is in memory is asked for every ten seconds at most.
@@ -46,9 +50,9 @@ class ServedShard {
   void NoteBroken(const absl::Status& what) const;
 
  private:
-  ServedShard(std::unique_ptr<ShardFile> file, const Options& options, const Clock& clock);
+  ServedShard(std::shared_ptr<const ShardVersion> version, const Options& options, const Clock& clock);
 
-  const std::unique_ptr<ShardFile> file_;
+  const std::shared_ptr<const ShardVersion> version_;
   const Clock& clock_;
   const bool stays_in_memory_;
   mutable std::atomic<uint64_t> broken_told_{0};

@@ -102,7 +102,7 @@ absl::Status TableOp::CheckAlive(const RequestContext& context, absl::Time now) 
 }
 
 absl::StatusOr<std::vector<Tensor>> TableOp::Answer(std::vector<Tensor> inputs) const {
-  absl::StatusOr<ShardLookup> lookup = ShardLookup::Read(shard_->file(), std::move(inputs));
+  absl::StatusOr<ShardLookup> lookup = ShardLookup::Read(shard_->version(), std::move(inputs));
   absl::StatusOr<std::vector<Tensor>> outputs = lookup.ok() ? lookup->Run() : lookup.status();
   if (absl::IsDataLoss(outputs.status())) shard_->NoteBroken(outputs.status());
   return outputs;

@@ -41,7 +41,7 @@ class ServablesFixture : public ::testing::Test {
   /// Makes servables_ of options_.
   void Start() {
     servables_ = std::make_unique<Servables>(
-        options_, Servable::Dependencies{workers_, workers_.size(), *router_, Clock::Real(), *metrics_});
+        options_, Servable::Dependencies{workers_, workers_.size(), *router_, Clock::Real(), *metrics_, shards_});
   }
   ModelConfig Model(const std::string& name) const {
     ModelConfig config;
@@ -92,6 +92,7 @@ class ServablesFixture : public ::testing::Test {
 
   const TempFolder folder_;
   const std::unique_ptr<PrometheusMetrics> metrics_;
+  ShardStore shards_;
   ThreadPool workers_{{.threads = 2, .name = "worker"}};
   const std::unique_ptr<Transport> transport_;
   const StaticResolver resolver_;

@@ -59,7 +59,7 @@ class TableOpTest : public ::testing::Test {
   std::unique_ptr<ServedShard> Open(bool scrub = false) {
     const auto spec = ReadShardPackage(folder_);
     EXPECT_TRUE(spec.ok()) << spec.status();
-    auto shard = ServedShard::Open(folder_, *spec, {.scrub = scrub}, clock_);
+    auto shard = ServedShard::Open(folder_, *spec, {.scrub = scrub}, store_, clock_);
     EXPECT_TRUE(shard.ok()) << shard.status();
     return shard.ok() ? *std::move(shard) : nullptr;
   }
@@ -74,6 +74,7 @@ class TableOpTest : public ::testing::Test {
   const TempFolder temp_;
   const std::string folder_;
   FakeClock clock_;
+  ShardStore store_;
   ManualExecutor workers_;
   ServableStats stats_;
   Ref<RequestContext> context_ = MakeRef<RequestContext>();
@@ -153,7 +154,7 @@ TEST_F(TableOpTest, SpansSayHowManyIdsWereLookedUp) {
 TEST_F(TableOpTest, AFileThatIsNotThePackagesIsRefused) {
   const auto spec = ReadShardPackage(folder_);
   ASSERT_TRUE(BuildShard(folder_ + "/table.shard", {{{.name = "users", .dim = 8}, kRows}}).ok());
-  const auto shard = ServedShard::Open(folder_, *spec, {}, clock_);
+  const auto shard = ServedShard::Open(folder_, *spec, {}, store_, clock_);
   EXPECT_EQ(shard.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(shard.status().message()), HasSubstr("as the package says"));
 }
