@@ -15,6 +15,7 @@
 #include <mutex>
 #include <random>
 #include <string>
+#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -23,8 +24,10 @@
 #include "absl/time/time.h"
 #include "base/check.h"
 #include "bench/scenarios.h"
+#include "embedding/delta_writer.h"
 #include "embedding/id_hash.h"
 #include "embedding/shard_file.h"
+#include "embedding/shard_versions.h"
 #include "embedding/shard_writer.h"
 #include "tests/testing/temp_folder.h"
 #ifdef PORTICO_BENCH_ROCKSDB
@@ -333,10 +336,112 @@ void Run(Report& report) {
   }
 }
 
+/// Puts a delta behind `parts` that changes every `step`-th of the first rows, `count` in all.
+void AddDelta(ShardParts& parts, const std::string& path, const TableSpec& spec, size_t count, size_t step,
+              float value) {
+  auto writer = DeltaWriter::Create(path, {.base = parts.content, .state = parts.State()});
+  PORTICO_CHECK(writer.ok() && (*writer)->BeginTable(spec, 0).ok());
+  const std::vector<float> values(spec.dim, value);
+  for (size_t i = 0; i < count; ++i)
+    PORTICO_CHECK((*writer)->Upsert({.number = IdOf(IdKind::kSparse, i * step)}, values).ok());
+  PORTICO_CHECK((*writer)->EndTable().ok() && (*writer)->Commit().ok());
+  const auto delta = DeltaFile::Read(path);
+  PORTICO_CHECK(delta.ok());
+  parts.deltas.push_back({path, delta->digest});
+}
+
+std::shared_ptr<const ShardVersion> OpenVersion(ShardStore& store, const ShardParts& parts) {
+  auto version = store.Open(parts);
+  PORTICO_CHECK(version.ok());
+  for (const auto& table : (*version)->tables()) PORTICO_CHECK(table != nullptr);
+  PORTICO_CHECK((*version)->base().Verify([](uint64_t) { return true; }).ok());
+  return *std::move(version);
+}
+
+/// Lookups in a table of which no id, one, a hundredth, and all were updated; and what the next version costs whoever
+/// makes it, alone and beside a reader.
+void RunUpdates(Report& report) {
+  const Workload load{"sparse.int8.128.sum32",
+                      {.name = "t", .dim = 128, .row_type = RowType::kInt8, .id_kind = IdKind::kSparse},
+                      32,
+                      0};
+  const size_t rows = TableRows();
+  const TempFolder folder;
+  ShardParts base;
+  base.base_path = folder.File("shard");
+  Build(base.base_path, load.spec, rows);
+  base.content = (*ShardFile::Open(base.base_path))->layout().content;
+  const Requests requests = MakeRequests(load, rows);
+  ShardStore store;
+  struct Case {
+    std::string name;
+    size_t updated;
+    std::shared_ptr<const ShardVersion> version;
+    std::vector<double> rates;
+  };
+  std::vector<Case> cases = {
+      {"none", 0, {}, {}}, {"one", 1, {}, {}}, {"1pct", rows / 100, {}, {}}, {"all", rows, {}, {}}};
+  std::vector<ShardParts> parts(cases.size(), base);
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const size_t updated = cases[i].updated;
+    if (updated > 0) AddDelta(parts[i], folder.File(cases[i].name), load.spec, updated, rows / updated, 0.5f);
+    cases[i].version = OpenVersion(store, parts[i]);
+  }
+  std::vector<int64_t> offsets;
+  for (size_t at = 0; at <= kBatchIds; at += load.pooling) offsets.push_back(static_cast<int64_t>(at));
+  std::vector<float> out((offsets.size() - 1) * load.spec.dim);
+  const auto rate = [&](const ShardVersion& version) {
+    return Measure([&](size_t first) {
+      const IdBags bags{.ids = absl::MakeConstSpan(requests.ids).subspan(first, kBatchIds), .offsets = offsets};
+      PORTICO_CHECK(version.tables()[0]->Lookup(bags, Pooling::kSum, absl::MakeSpan(out)).ok());
+    });
+  };
+  for (int round = 0; round < kRounds; ++round) {
+    for (Case& one : cases) one.rates.push_back(rate(*one.version));
+  }
+  for (const Case& one : cases) {
+    report.Add({.name = absl::StrCat("embedding.updates.lookup.", one.name),
+                .value = Median(one.rates),
+                .unit = "rows/s",
+                .baseline = &one == &cases[0] ? 0 : Median(cases[0].rates)});
+  }
+  // The writer: versions of 100,000 updates each on top of a hundredth of the rows.
+  constexpr size_t kUpdates = 100'000;
+  ShardParts next = parts[2];
+  std::shared_ptr<const ShardVersion> newest = cases[2].version;
+  std::vector<double> made;
+  std::vector<double> beside;
+  for (int round = 0; round < kRounds; ++round) {
+    const size_t count = std::min(kUpdates, rows / 2);
+    AddDelta(next, folder.File(absl::StrCat("next", round)), load.spec, count, rows / count, static_cast<float>(round));
+    std::shared_ptr<const ShardVersion> made_now;
+    absl::Duration took;
+    std::thread writer([&] {
+      const absl::Duration start = ThreadTime();
+      made_now = OpenVersion(store, next);
+      took = ThreadTime() - start;
+    });
+    beside.push_back(rate(*newest));
+    writer.join();
+    made.push_back(static_cast<double>(count) / absl::ToDoubleSeconds(took));
+    newest = std::move(made_now);
+  }
+  report.Add({.name = "embedding.updates.writer",
+              .value = Median(made),
+              .unit = "rows/s",
+              .at_least = 100'000,
+              .aim_on_ratio = false});
+  report.Add({.name = "embedding.updates.lookup.beside_writer",
+              .value = Median(beside),
+              .unit = "rows/s",
+              .baseline = Median(cases[2].rates)});
+}
+
 }  // namespace
 
 std::vector<Scenario> EmbeddingScenarios() {
-  return {{"embedding.process", "embedding rows found and added up, beside a bare gather of the same lines", Run}};
+  return {{"embedding.process", "embedding rows found and added up, beside a bare gather of the same lines", Run},
+          {"embedding.updates", "the same with rows that deltas brought, and what the next version costs", RunUpdates}};
 }
 
 }  // namespace portico::bench
