@@ -7,7 +7,7 @@ $(if $(wildcard examples/$(EXAMPLE)/mesh.yaml),,$(error EXAMPLE: got '$(EXAMPLE)
 
 help:
 	@echo "make build                     install what is needed, build build/portico"
-	@echo "make demo [EXAMPLE=…] [ONCE=1] digits: two models split over three nodes; spam: a cascade; breeds: experts"
+	@echo "make demo [EXAMPLE=…] [ONCE=1] digits: two models split over three nodes; spam: a cascade; breeds: experts; dlrm: tables in shards"
 	@echo "make digits-cascade            tune and judge the digits cascade, write its tables and plots into docs/"
 	@echo "make test                      all tests, sanitizers, layering; ends with how many passed and failed"
 	@echo "make soak [MINUTES=10]         version flips under full load for so long, 10⁷ calls between nodes (CALLS=…): none fails, memory flat"
@@ -22,7 +22,9 @@ build: install
 	@tests/tools/configure.sh release
 	@cmake --build build --target portico portico_$(EXAMPLE)_demo
 
+# What is too large to be checked in is made first.
 demo: build
+	@$(if $(wildcard examples/$(EXAMPLE)/prepare.sh),examples/$(EXAMPLE)/prepare.sh build/$(EXAMPLE))
 	@build/portico_$(EXAMPLE)_demo --folder examples/$(EXAMPLE) --portico build/portico $(if $(ONCE),--once)
 
 digits-cascade: build

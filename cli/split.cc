@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/report_error.h"
 #include "cli/signature_lines.h"
+#include "cli/split_embeddings.h"
 #include "models/package/model.h"
 #include "models/split/plan.h"
 #include "models/split/split.h"
@@ -23,6 +24,8 @@ namespace {
 struct SplitFlags {
   std::string model;
   std::string plan;
+  std::string embeddings;
+  std::string name;
   std::string out;
   int64_t version = 1;
   std::string samples;
@@ -36,9 +39,27 @@ absl::StatusOr<std::string> DescribeModel(const SplitModel& split, bool product)
                       "\n", SignatureLines(signature));
 }
 
+absl::Status RunEmbeddings(const SplitFlags& flags) {
+  EmbeddingSplit split;
+  ASSIGN_OR_RETURN(split.options, ParseEmbeddingOptions(flags.embeddings));
+  split.product = flags.name.empty() ? std::filesystem::path(flags.model).stem().string() : flags.name;
+  split.out = flags.out;
+  split.version = flags.version;
+  if (!flags.samples.empty()) {
+    ASSIGN_OR_RETURN(split.verify.samples, ReadSamples(flags.samples));
+  }
+  return RunSplitEmbeddings(flags.model, split);
+}
+
 absl::Status RunSplit(const SplitFlags& flags) {
+  if (flags.plan.empty() == flags.embeddings.empty()) {
+    return absl::InvalidArgumentError(
+        flags.plan.empty() ? "got neither --plan nor --embeddings, want what to cut out"
+                           : "got --plan and --embeddings, want one of them; split the parts first, then each of them");
+  }
   // ONNX Runtime logs what this reports in its own words: inputs that the unsplit model refuses.
   SetLogLevel("off");
+  if (!flags.embeddings.empty()) return RunEmbeddings(flags);
   ASSIGN_OR_RETURN(SplitPlan plan, ReadSplitPlan(flags.plan));
   if (plan.product.empty()) {
     plan.product = std::filesystem::path(flags.model).stem().string();
@@ -78,11 +99,19 @@ absl::Status RunSplit(const SplitFlags& flags) {
 void AddSplitCommand(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<SplitFlags>();
   CLI::App* command = app.add_subcommand(
-      "split", "Cut parts out of an ONNX model, check that nothing changed, and write all as packages");
+      "split", "Cut parts or tables out of an ONNX model, check that nothing changed, and write all as packages");
   command->add_option("model", flags->model, "The model to split")->required()->type_name("MODEL.ONNX");
   command->add_option("--plan", flags->plan, "The parts: names, and tensors at which they end")
-      ->required()
       ->type_name("PLAN.YAML");
+  command
+      ->add_option("--embeddings", flags->embeddings,
+                   "Instead of parts: turn large weights that only lookups read into a group of tables, in shards. Keys: "
+                   "min_bytes (1MiB), shards (1), dtype (float32; float16, bfloat16, int8, int4), unknown (error; zeros), "
+                   "group (NAME-tables)")
+      ->type_name("KEY=VALUE,...");
+  command
+      ->add_option("--name", flags->name, "With --embeddings: the servable name of what remains; default: the file's name")
+      ->type_name("NAME");
   command->add_option("--out", flags->out, "Folder for the packages, each DIR/NAME/VERSION/model.onnx")
       ->required()
       ->type_name("DIR");
@@ -103,7 +132,9 @@ void AddSplitCommand(CLI::App& app, int& exit_code) {
       "      inputs: [image]          # tensors at which it begins; default: as far back as the graph goes\n"
       "      parts: [...]             # parts inside the part\n"
       "Example:\n"
-      "  portico split digit.onnx --plan digit.plan.yaml --out packages");
+      "  portico split digit.onnx --plan digit.plan.yaml --out packages\n"
+      "  portico split clicks.onnx --embeddings min_bytes=64MiB,shards=4,dtype=int8 --out packages\n"
+      "  portico up packages/mesh.yaml");
   command->callback([flags, &exit_code] { exit_code = ReportError("split", RunSplit(*flags)); });
 }
 

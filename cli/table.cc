@@ -8,10 +8,10 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "cli/byte_text.h"
 #include "cli/commands.h"
+#include "cli/progress_line.h"
 #include "cli/report_error.h"
 #include "cli/table_apply.h"
 #include "cli/table_bench.h"
@@ -19,42 +19,16 @@
 #include "cli/terminal.h"
 #include "cli/text_table.h"
 #include "embedding/shard_file.h"
+#include "embedding/shard_map.h"
 
 namespace portico {
 namespace {
-
-/// One line on standard error that changes, at a terminal alone.
-class ProgressLine {
- public:
-  explicit ProgressLine(std::string what)
-      : what_(std::move(what)), terminal_(Terminal::Of(STDERR_FILENO).is_terminal) {}
-  ~ProgressLine() {
-    if (shown_) std::fputs("\r\x1b[K", stderr);
-  }
-  void Show(uint64_t done, uint64_t all, const std::string& unit) {
-    const absl::Time now = absl::Now();
-    if (!terminal_ || now - last_ < absl::Milliseconds(200)) return;
-    last_ = now;
-    shown_ = true;
-    const double seconds = std::max(absl::ToDoubleSeconds(now - start_), 1e-3);
-    absl::FPrintF(stderr, "\r\x1b[K%s: %d %%, %.2f M %s/s", what_, all == 0 ? 100 : done * 100 / all,
-                  static_cast<double>(done) / seconds / 1e6, unit);
-    std::fflush(stderr);
-  }
-
- private:
-  const std::string what_;
-  const bool terminal_;
-  const absl::Time start_ = absl::Now();
-  absl::Time last_ = absl::InfinitePast();
-  bool shown_ = false;
-};
 
 absl::Status RunBuild(const TableBuild& build) {
   uint64_t rows = 0;
   {
     ProgressLine line(absl::StrCat("table '", build.name, "'"));
-    ASSIGN_OR_RETURN(rows, BuildTable(build, [&](uint64_t done, uint64_t all) { line.Show(done, all, "rows"); }));
+    ASSIGN_OR_RETURN(rows, BuildTable(build, [&](uint64_t done, uint64_t all) { line.Show(done, all, build.text.empty() ? "rows" : "bytes"); }));
   }
   absl::PrintF("table '%s': %d rows in %s\n", build.name, rows, build.out);
   return absl::OkStatus();
@@ -109,8 +83,21 @@ absl::Status RunBench(const std::string& path, const std::string& name, bool in_
 
 void AddBuild(CLI::App& table, int& exit_code) {
   auto build = std::make_shared<TableBuild>();
-  CLI::App* command = table.add_subcommand("build", "Write a table as a shard file, in bounded memory");
-  command->add_option("out", build->out, "The file to write")->required()->type_name("FILE");
+  CLI::App* command = table.add_subcommand("build", "Write a table as a shard file, or a group's shards, in bounded memory");
+  command->add_option("out", build->out, "The file to write; with --shards the folder of a group")
+      ->required()
+      ->type_name("OUT");
+  CLI::Option* shards =
+      command
+          ->add_option("--shards", build->shards,
+                       "Write a group of so many shards instead, packages that nodes serve: OUT/KofN/VERSION")
+          ->check(CLI::Range(1u, ShardMap::kMaxShards))
+          ->type_name("N");
+  command->add_flag("--package", build->package, "The same of one shard, unless --shards says more");
+  command->add_option("--version", build->version, "Of the packages")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->type_name("V");
   command->add_option("--name", build->name, "What the table is called")->required()->type_name("NAME");
   command->add_option("--rows", build->rows, "The rows, an array [rows, dim] (.npy; with --raw, numbers alone)")
       ->required()
@@ -118,6 +105,12 @@ void AddBuild(CLI::App& table, int& exit_code) {
   command
       ->add_option("--raw", build->raw, "The files are no .npy: rows are little-endian numbers of this type, ids int64")
       ->type_name("TYPE");
+  command
+      ->add_option("--text", build->text, "The file is a text, ids in it: csv (id,v0,v1,...) or kv (id<TAB>v0 v1 ...)")
+      ->type_name("FORM");
+  command->add_option("--id-kind", build->id_kind, "Ids of a text: sparse, string, or dense (0, 1, 2, ... in order)")
+      ->capture_default_str()
+      ->type_name("KIND");
   command->add_option("--dim", build->dim, "Numbers of a row; needed with --raw")->type_name("N");
   command->add_option("--ids", build->ids, "An id for each row, an array of integers; otherwise rows are 0, 1, 2, ...")
       ->type_name("FILE");
@@ -132,8 +125,12 @@ void AddBuild(CLI::App& table, int& exit_code) {
       ->type_name("FILE");
   command->footer(
       "Example:\n"
-      "  portico table build users.shard --name users --rows users.npy --ids user_ids.npy --type int8 --unknown zeros");
-  command->callback([build, &exit_code] { exit_code = ReportError("table build", RunBuild(*build)); });
+      "  portico table build users.shard --name users --rows users.npy --ids user_ids.npy --type int8 --unknown zeros\n"
+      "  portico table build tables/users --shards 4 --name users --rows users.csv --text csv --type int8");
+  command->callback([build, shards, &exit_code] {
+    build->package = build->package || shards->count() > 0;
+    exit_code = ReportError("table build", RunBuild(*build));
+  });
 }
 
 void AddBench(CLI::App& table, int& exit_code) {

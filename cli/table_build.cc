@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -12,13 +13,14 @@
 #include "base/status_macros.h"
 #include "cli/npy.h"
 #include "cli/number_file.h"
+#include "cli/row_source.h"
+#include "cli/text_rows.h"
+#include "embedding/group_writer.h"
 #include "embedding/shard_writer.h"
+#include "models/package/shard_package.h"
 
 namespace portico {
 namespace {
-
-/// Numbers read at a time.
-constexpr size_t kPieceNumbers = 1 << 20;
 
 absl::StatusOr<NumberFile> OpenRows(const TableBuild& build) {
   if (build.raw.empty()) return NumberFile::OpenNpy(build.rows);
@@ -87,6 +89,61 @@ class IdSource {
   std::vector<absl::string_view> views_;
 };
 
+/// Rows of an array in a file, ids of another.
+class ArrayRows final : public RowSource {
+ public:
+  static absl::StatusOr<std::unique_ptr<RowSource>> Open(const TableBuild& build) {
+    ASSIGN_OR_RETURN(NumberFile values, OpenRows(build));
+    const Shape& shape = values.shape();
+    if (shape.size() != 2 || shape[1] < 1 || static_cast<uint64_t>(shape[1]) > kMaxDim) {
+      return absl::InvalidArgumentError(absl::StrCat("rows '", build.rows, "': got shape ", ShapeString(shape),
+                                                     ", want [rows, dim], dim from 1 to ", kMaxDim));
+    }
+    ASSIGN_OR_RETURN(IdSource ids, IdSource::Open(build, static_cast<uint64_t>(shape[0])));
+    return std::make_unique<ArrayRows>(std::move(values), std::move(ids));
+  }
+  ArrayRows(NumberFile values, IdSource ids)
+      : values_(std::move(values)),
+        ids_(std::move(ids)),
+        rows_(static_cast<uint64_t>(values_.shape()[0])),
+        dim_(static_cast<size_t>(values_.shape()[1])) {}
+
+  size_t dim() const override { return dim_; }
+  IdKind kind() const override { return ids_.kind(); }
+  uint64_t done() const override { return done_; }
+  uint64_t all() const override { return rows_; }
+
+  absl::Status Next(ShardWriter::Rows* rows) override {
+    const auto count = static_cast<size_t>(
+        std::min<uint64_t>(std::max<size_t>(1, kRowSourceNumbers / dim_), rows_ - done_));
+    if (count == 0) return ids_.ExpectEnd();
+    piece_.resize(count * dim_);
+    RETURN_IF_ERROR(values_.ReadFloats(absl::MakeSpan(piece_)));
+    rows->values = piece_;
+    RETURN_IF_ERROR(ids_.Read(count, rows));
+    done_ += count;
+    return absl::OkStatus();
+  }
+
+ private:
+  NumberFile values_;
+  IdSource ids_;
+  const uint64_t rows_;
+  const size_t dim_;
+  uint64_t done_ = 0;
+  std::vector<float> piece_;
+};
+
+absl::StatusOr<std::unique_ptr<RowSource>> OpenSource(const TableBuild& build) {
+  if (build.text.empty()) return ArrayRows::Open(build);
+  if (build.text != "csv" && build.text != "kv")
+    return absl::InvalidArgumentError(absl::StrCat("--text: got '", build.text, "', want csv or kv"));
+  if (!build.raw.empty() || !build.ids.empty() || !build.string_ids.empty())
+    return absl::InvalidArgumentError("--text: got --raw, --ids or --string-ids, too; a text has its ids in it");
+  ASSIGN_OR_RETURN(const IdKind kind, IdKindFromName(build.id_kind));
+  return OpenTextRows(build.rows, build.text == "csv" ? TextForm::kCsv : TextForm::kKeyValue, kind);
+}
+
 absl::StatusOr<TableSpec> SpecOf(const TableBuild& build, size_t dim, IdKind kind) {
   TableSpec spec;
   spec.name = build.name;
@@ -107,44 +164,56 @@ absl::StatusOr<TableSpec> SpecOf(const TableBuild& build, size_t dim, IdKind kin
   return spec;
 }
 
+/// Puts all rows of `source` into `writer`, a ShardWriter or GroupWriter. Their number.
+template <typename Writer>
+absl::StatusOr<uint64_t> Fill(RowSource& source, TableSpec spec, Writer& writer, const BuildProgress& progress) {
+  const size_t dim = spec.dim;
+  RETURN_IF_ERROR(writer.BeginTable(std::move(spec)));
+  uint64_t count = 0;
+  while (true) {
+    ShardWriter::Rows rows;
+    RETURN_IF_ERROR(source.Next(&rows));
+    if (rows.values.empty()) break;
+    RETURN_IF_ERROR(writer.Add(rows));
+    count += rows.values.size() / dim;
+    progress(source.done(), source.all());
+  }
+  RETURN_IF_ERROR(writer.EndTable());
+  return count;
+}
+
+absl::StatusOr<uint64_t> BuildGroup(const TableBuild& build, RowSource& source, TableSpec spec,
+                                    const BuildProgress& progress) {
+  GroupWriter::Options options;
+  options.shards = build.shards;
+  options.version = build.version;
+  options.memory_bytes = build.memory_bytes;
+  ASSIGN_OR_RETURN(const auto writer, GroupWriter::Create(build.out, options));
+  ASSIGN_OR_RETURN(const uint64_t rows, Fill(source, std::move(spec), *writer, progress));
+  RETURN_IF_ERROR(writer->Finish());
+  for (uint32_t shard = 0; shard < build.shards; ++shard) {
+    RETURN_IF_ERROR(WriteShardPackage(writer->StagedFolder(shard)));
+  }
+  RETURN_IF_ERROR(writer->Commit());
+  return rows;
+}
+
 }  // namespace
 
 absl::StatusOr<uint64_t> BuildTable(const TableBuild& build, const BuildProgress& progress) {
-  ASSIGN_OR_RETURN(NumberFile values, OpenRows(build));
-  const Shape& shape = values.shape();
-  if (shape.size() != 2 || shape[1] < 1 || static_cast<uint64_t>(shape[1]) > kMaxDim) {
-    return absl::InvalidArgumentError(absl::StrCat("rows '", build.rows, "': got shape ", ShapeString(shape),
-                                                   ", want [rows, dim], dim from 1 to ", kMaxDim));
+  ASSIGN_OR_RETURN(const std::unique_ptr<RowSource> source, OpenSource(build));
+  if (build.dim != 0 && build.dim != source->dim()) {
+    return absl::InvalidArgumentError(absl::StrCat("rows '", build.rows, "': got ", source->dim(),
+                                                   " numbers a row, want ", build.dim, " (--dim)"));
   }
-  if (build.dim != 0 && build.dim != static_cast<uint64_t>(shape[1])) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("rows '", build.rows, "': got ", shape[1], " numbers a row, want ", build.dim, " (--dim)"));
-  }
-  const auto all = static_cast<uint64_t>(shape[0]);
-  const auto dim = static_cast<size_t>(shape[1]);
-  ASSIGN_OR_RETURN(IdSource ids, IdSource::Open(build, all));
-  ASSIGN_OR_RETURN(TableSpec spec, SpecOf(build, dim, ids.kind()));
+  ASSIGN_OR_RETURN(TableSpec spec, SpecOf(build, source->dim(), source->kind()));
+  if (build.package) return BuildGroup(build, *source, std::move(spec), progress);
   ShardWriter::Options options;
   options.memory_bytes = build.memory_bytes;
   ASSIGN_OR_RETURN(const auto writer, ShardWriter::Create(build.out, options));
-  RETURN_IF_ERROR(writer->BeginTable(std::move(spec)));
-  const size_t piece_rows = std::max<size_t>(1, kPieceNumbers / dim);
-  std::vector<float> piece;
-  for (uint64_t done = 0; done < all;) {
-    const auto count = static_cast<size_t>(std::min<uint64_t>(piece_rows, all - done));
-    piece.resize(count * dim);
-    RETURN_IF_ERROR(values.ReadFloats(absl::MakeSpan(piece)));
-    ShardWriter::Rows rows;
-    rows.values = piece;
-    RETURN_IF_ERROR(ids.Read(count, &rows));
-    RETURN_IF_ERROR(writer->Add(rows));
-    done += count;
-    progress(done, all);
-  }
-  RETURN_IF_ERROR(ids.ExpectEnd());
-  RETURN_IF_ERROR(writer->EndTable());
+  ASSIGN_OR_RETURN(const uint64_t rows, Fill(*source, std::move(spec), *writer, progress));
   RETURN_IF_ERROR(writer->Commit());
-  return all;
+  return rows;
 }
 
 }  // namespace portico

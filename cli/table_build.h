@@ -8,13 +8,20 @@
 
 namespace portico {
 
-/// What `portico table build` makes a shard file of: one table.
+/// What `portico table build` makes of one table: a shard file, or the shards of a group.
 struct TableBuild {
+  /// The file; with `package` the folder of the group, which gets OUT/KofN/VERSION.
   std::string out;
+  bool package = false;
+  uint32_t shards = 1;
+  int64_t version = 1;
   std::string name;
-  /// .npy, or with `raw` numbers of that type and `dim` to a row.
+  /// .npy, or with `raw` numbers of that type and `dim` to a row, or with `text` lines of ids and numbers: "csv", "kv".
   std::string rows;
   std::string raw;
+  std::string text;
+  /// Of `text`: what the ids are.
+  std::string id_kind = "sparse";
   size_t dim = 0;
   /// Numbers (.npy, or with `raw` int64); strings, one to a line; both empty: dense ids.
   std::string ids;
@@ -26,10 +33,10 @@ struct TableBuild {
   uint64_t memory_bytes = uint64_t{256} << 20;
 };
 
-/// Rows read of rows in all; called now and then.
+/// What was read of what there is, rows or bytes; called now and then.
 using BuildProgress = std::function<void(uint64_t done, uint64_t all)>;
 
-/// Writes the file whole, or not at all; reads its inputs piece by piece. The number of rows.
+/// Writes all of it, or nothing; reads its inputs piece by piece. The number of rows.
 absl::StatusOr<uint64_t> BuildTable(const TableBuild& build, const BuildProgress& progress);
 
 }  // namespace portico

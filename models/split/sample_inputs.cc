@@ -82,7 +82,7 @@ class IndexTracer {
   void Limit(const std::string& tensor, int64_t limit) {
     static const auto* const kPassing = new absl::flat_hash_set<std::string>{
         "Cast",  "Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten", "Transpose",
-        "Slice", "Expand",   "Tile",      "Gather",  "Concat",  "Clip"};
+        "Slice", "Expand",   "Tile",      "Gather",  "Concat",  "Clip",    "Split"};
     absl::flat_hash_set<std::string> seen;
     std::vector<std::string> open = {tensor};
     while (!open.empty()) {

@@ -7,7 +7,6 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
@@ -16,6 +15,7 @@
 #include "models/runtime/session.h"
 #include "models/split/cut.h"
 #include "models/split/graph_index.h"
+#include "models/split/portal_node.h"
 #include "models/split/submodel.h"
 #include "onnx/onnx_pb.h"
 
@@ -73,35 +73,6 @@ absl::StatusOr<TensorTypes> LearnTypes(const Model& model, const GraphIndex& ind
     for (const TensorSpec& spec : *specs) types[spec.name] = spec;
   }
   return types;
-}
-
-void AddString(absl::string_view name, absl::string_view value, onnx::NodeProto* node) {
-  auto* attribute = node->add_attribute();
-  attribute->set_name(std::string(name));
-  attribute->set_type(onnx::AttributeProto::STRING);
-  attribute->set_s(std::string(value));
-}
-
-void AddStrings(absl::string_view name, const std::vector<std::string>& values, onnx::NodeProto* node) {
-  auto* attribute = node->add_attribute();
-  attribute->set_name(std::string(name));
-  attribute->set_type(onnx::AttributeProto::STRINGS);
-  for (const std::string& value : values) attribute->add_strings(value);
-}
-
-/// A shape as portals declare it: "N,64".
-std::string PortalShape(const TensorSpec& spec) {
-  if (!spec.has_rank) return "...";
-  return absl::StrJoin(spec.dims, ",", [](std::string* out, const Dim& dim) {
-    const bool plain = !dim.symbol.empty() && absl::ascii_isalpha(static_cast<unsigned char>(dim.symbol[0])) &&
-                       std::all_of(dim.symbol.begin(), dim.symbol.end(),
-                                   [](unsigned char c) { return absl::ascii_isalnum(c) || c == '_'; });
-    if (dim.extent >= 0) {
-      absl::StrAppend(out, dim.extent);
-    } else {
-      absl::StrAppend(out, plain ? dim.symbol : "?");
-    }
-  });
 }
 
 /// Splits one model; splits inside its parts go through a Splitter of their own.
@@ -194,15 +165,9 @@ class Splitter {
     AddString("digest", digest.Hex(), node);
     AddStrings("input_names", cut.inputs, node);
     AddStrings("output_names", cut.outputs, node);
-    auto* dtypes = node->add_attribute();
-    dtypes->set_name("output_dtypes");
-    dtypes->set_type(onnx::AttributeProto::INTS);
-    std::vector<std::string> shapes;
-    for (const std::string& output : cut.outputs) {
-      dtypes->add_ints(static_cast<int64_t>(types_[output].dtype));
-      shapes.push_back(PortalShape(types_[output]));
-    }
-    AddStrings("output_shapes", shapes, node);
+    std::vector<TensorSpec> outputs;
+    for (const std::string& output : cut.outputs) outputs.push_back(types_[output]);
+    AddOutputTypes(outputs, node);
   }
 
   const Model& model_;

@@ -13,6 +13,7 @@
 #include "models/graph/graph_plan.h"
 #include "models/runtime/row_check.h"
 #include "models/runtime/session.h"
+#include "models/split/inline_segment.h"
 #include "models/split/sample_inputs.h"
 #include "models/split/split.h"
 #include "models/split/submodel.h"
@@ -20,19 +21,6 @@
 
 namespace portico {
 namespace {
-
-/// A segment run by the calling thread.
-class InlineSegment final : public AsyncOp {
- public:
-  explicit InlineSegment(std::unique_ptr<Session> session) : session_(std::move(session)) {}
-
-  void Run(const Ref<const RequestContext>&, std::vector<Tensor> inputs, OpDone done) override {
-    done(session_->Run(inputs));
-  }
-
- private:
-  const std::unique_ptr<Session> session_;
-};
 
 absl::Status CheckTensors(absl::string_view what, const std::vector<TensorSpec>& specs,
                           const std::vector<Tensor>& tensors) {

@@ -1,0 +1,187 @@
+#include "models/split/embedding_loops.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "absl/algorithm/container.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "models/graph/node_reads.h"
+#include "models/split/graph_constants.h"
+#include "onnx/onnx_pb.h"
+
+namespace portico {
+namespace {
+
+/// The nodes of a body by what they compute.
+class BodyIndex {
+ public:
+  explicit BodyIndex(const onnx::GraphProto& body) : body_(body) {
+    for (const auto& node : body.node()) {
+      for (const std::string& output : node.output()) producer_[output] = &node;
+    }
+  }
+
+  /// Null where `tensor` is not computed in the body, or by another op.
+  const onnx::NodeProto* Producer(absl::string_view tensor, absl::string_view op_type) const {
+    const auto it = producer_.find(tensor);
+    return it == producer_.end() || it->second->op_type() != op_type ? nullptr : it->second;
+  }
+  bool IsOuter(absl::string_view tensor) const {
+    return !producer_.contains(tensor) && absl::c_none_of(body_.input(), [&](const auto& input) {
+      return input.name() == tensor;
+    });
+  }
+  /// Whether `tensor` is element `turn` of a tensor outside, as a list of one; that tensor.
+  std::optional<std::string> ElementOfOuter(absl::string_view tensor) const {
+    const onnx::NodeProto* list = Producer(tensor, "Unsqueeze");
+    if (list == nullptr) return std::nullopt;
+    const onnx::NodeProto* element = Producer(list->input(0), "Gather");
+    if (element == nullptr || !IsOuter(element->input(0)) || element->input(1) != body_.input(0).name())
+      return std::nullopt;
+    return element->input(0);
+  }
+  /// The tensor outside that `slice` is a piece of, from begins[turn] to ends[turn] of axis 0.
+  struct Slice {
+    std::string of;
+    std::string begins;
+    std::string ends;
+  };
+  std::optional<Slice> SliceOfOuter(absl::string_view slice) const {
+    const onnx::NodeProto* node = Producer(slice, "Slice");
+    if (node == nullptr || node->input_size() < 4 || !IsOuter(node->input(0))) return std::nullopt;
+    const auto begins = ElementOfOuter(node->input(1));
+    const auto ends = ElementOfOuter(node->input(2));
+    if (!begins.has_value() || !ends.has_value()) return std::nullopt;
+    return Slice{node->input(0), *begins, *ends};
+  }
+
+ private:
+  const onnx::GraphProto& body_;
+  absl::flat_hash_map<std::string, const onnx::NodeProto*> producer_;
+};
+
+const onnx::GraphProto* BodyOf(const onnx::NodeProto& loop) {
+  if (loop.op_type() != "Loop") return nullptr;
+  for (const auto& attribute : loop.attribute()) {
+    if (attribute.name() == "body") return &attribute.g();
+  }
+  return nullptr;
+}
+
+/// Whether `ends` is `begins` without its first.
+bool IsTail(const Model& model, const GraphIndex& index, const std::string& ends, const std::string& begins) {
+  const int producer = index.Producer(ends);
+  if (producer < 0) return false;
+  const onnx::NodeProto& slice = index.node(producer);
+  if (slice.op_type() != "Slice" || slice.input_size() < 3 || slice.input(0) != begins) return false;
+  return ConstantInts(model, index, slice.input(1)) == std::vector<int64_t>{1};
+}
+
+/// What the bodies of a slicing loop are made of, and nothing else.
+class SlicingBody {
+ public:
+  explicit SlicingBody(absl::string_view rows) : rows_(rows) {}
+
+  bool Read(const onnx::GraphProto& body) {
+    static const auto* const kOps = new absl::flat_hash_set<std::string>{
+        "Reshape", "CastLike", "Cast", "Add",       "Sub",        "Slice",          "Equal", "If",      "Less",
+        "Greater", "Shape",    "Size", "ReduceSum", "ReduceMean", "SequenceInsert", "Div",   "Squeeze", "Constant",
+        "Identity", "Unsqueeze"};
+    for (const auto& node : body.node()) {
+      if (!kOps->contains(node.op_type())) return false;
+      if (node.op_type() == "SequenceInsert") ++inserts;
+      if (node.op_type() == "Slice" && node.input(0) == rows_) pieces_.insert(node.output(0));
+      if (node.op_type() == "Slice" && node.input(0) != rows_) sliced.insert(node.input(0));
+      if (node.op_type() == "ReduceSum" || node.op_type() == "ReduceMean") {
+        if (!pieces_.contains(node.input(0))) return false;
+        (node.op_type() == "ReduceSum" ? sums : means) += 1;
+      }
+      bool fits = true;
+      ForEachBody(node, [&](const onnx::AttributeProto&, const onnx::GraphProto& inner) { fits = fits && Read(inner); });
+      if (!fits) return false;
+    }
+    return true;
+  }
+
+  int inserts = 0;
+  int sums = 0;
+  int means = 0;
+  absl::flat_hash_set<std::string> sliced;
+
+ private:
+  const absl::string_view rows_;
+  absl::flat_hash_set<std::string> pieces_;
+};
+
+}  // namespace
+
+std::optional<LoopBags> ReadGatheringLoop(const Model& model, const GraphIndex& index, const onnx::NodeProto& loop,
+                                          absl::string_view weight) {
+  const onnx::GraphProto* body = BodyOf(loop);
+  // No state goes from turn to turn; the second output is all turns' rows.
+  if (body == nullptr || loop.input_size() != 2 || loop.output_size() != 1 || body->input_size() != 2 ||
+      body->output_size() != 2)
+    return std::nullopt;
+  const BodyIndex inside(*body);
+  LoopBags bags;
+  const onnx::NodeProto* reduce = inside.Producer(body->output(1).name(), "ReduceSum");
+  if (reduce == nullptr) {
+    reduce = inside.Producer(body->output(1).name(), "ReduceMean");
+    bags.pooling = Pooling::kMean;
+  }
+  if (reduce == nullptr || IntOf(*reduce, "keepdims", 1) != 0) return std::nullopt;
+  std::string rows = reduce->input(0);
+  std::optional<BodyIndex::Slice> weights;
+  if (const onnx::NodeProto* mul = inside.Producer(rows, "Mul"); mul != nullptr) {
+    for (const int at : {0, 1}) {
+      const onnx::NodeProto* column = inside.Producer(mul->input(at), "Unsqueeze");
+      if (column != nullptr) weights = inside.SliceOfOuter(column->input(0));
+      if (weights.has_value()) {
+        rows = mul->input(1 - at);
+        break;
+      }
+    }
+    if (!weights.has_value() || bags.pooling == Pooling::kMean) return std::nullopt;
+    bags.weights = weights->of;
+  }
+  const onnx::NodeProto* gather = inside.Producer(rows, "Gather");
+  if (gather == nullptr || gather->input(0) != weight || IntOf(*gather, "axis", 0) != 0) return std::nullopt;
+  const auto ids = inside.SliceOfOuter(gather->input(1));
+  if (!ids.has_value() || !IsTail(model, index, ids->ends, ids->begins)) return std::nullopt;
+  if (weights.has_value() && (weights->begins != ids->begins || weights->ends != ids->ends)) return std::nullopt;
+  // The weight is read nowhere else in the body.
+  int reads = 0;
+  for (const auto& node : body->node()) {
+    reads += static_cast<int>(absl::c_count(TensorsRead(node), weight));
+  }
+  if (reads != 1) return std::nullopt;
+  bags.ids = ids->of;
+  bags.offsets = ids->begins;
+  bags.output = loop.output(0);
+  return bags;
+}
+
+std::optional<LoopBags> ReadSlicingLoop(const GraphIndex& index, const onnx::NodeProto& loop, absl::string_view rows) {
+  const onnx::GraphProto* body = BodyOf(loop);
+  if (body == nullptr || loop.input_size() != 4 || loop.output_size() != 2) return std::nullopt;
+  SlicingBody inside(rows);
+  if (!inside.Read(*body) || inside.inserts != 1 || inside.sums + inside.means < 1) return std::nullopt;
+  // Of what the body slices besides, the offsets come from outside.
+  absl::erase_if(inside.sliced, [&](const std::string& name) { return !index.Exists(name); });
+  if (inside.sliced.size() != 1) return std::nullopt;
+  // The last bag of a mean is a sum that is divided.
+  LoopBags bags;
+  bags.pooling = inside.means > 0 ? Pooling::kMean : Pooling::kSum;
+  bags.offsets = *inside.sliced.begin();
+  const absl::Span<const int> readers = index.Readers(loop.output(1));
+  if (readers.size() != 1 || index.IsOutput(loop.output(1))) return std::nullopt;
+  const onnx::NodeProto& join = index.node(readers[0]);
+  if (join.op_type() != "ConcatFromSequence" || IntOf(join, "axis", 1) != 0 || IntOf(join, "new_axis", 0) != 0)
+    return std::nullopt;
+  bags.output = join.output(0);
+  return bags;
+}
+
+}  // namespace portico

@@ -1,0 +1,111 @@
+#include "models/split/split_embeddings.h"
+
+#include <filesystem>
+#include <memory>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/status_macros.h"
+#include "embedding/group_writer.h"
+#include "embedding/shard_map.h"
+#include "models/graph/graph_plan.h"
+#include "models/package/folder_transaction.h"
+#include "models/package/shard_package.h"
+#include "models/split/embedding_lookups.h"
+#include "models/split/embedding_rewrite.h"
+#include "models/split/embedding_verify.h"
+#include "models/split/local_tables.h"
+#include "onnx/onnx_pb.h"
+
+namespace portico {
+namespace {
+
+namespace fs = std::filesystem;
+
+static_assert(kTableFile == kShardFile);
+
+/// A mesh of one node for the product and one for each shard.
+std::string MeshText(const EmbeddingSplit& split, const std::string& group) {
+  std::string text = absl::StrCat("# Made by portico split; portico up starts it.\nmesh: ", fs::path(split.product).filename().string(),
+                                  "\nmodels:\n  ", split.product, ": {path: ", split.product, "}\ntables:\n  ", group,
+                                  ": {path: ", group, "}\nnodes:\n  front: {serve: [", split.product,
+                                  "], grpc: 8500, http: 8501}\n");
+  for (uint32_t shard = 0; shard < split.options.shards; ++shard) {
+    absl::StrAppend(&text, "  shard-", shard, ": {serve: [", ShardName(group, shard, split.options.shards), "]}\n");
+  }
+  return absl::StrCat(text, "policies:\n  default: {timeout: 1s}\n");
+}
+
+absl::Status CheckSplit(const EmbeddingSplit& split, const std::string& group) {
+  RETURN_IF_ERROR(CheckServableName(split.product));
+  RETURN_IF_ERROR(CheckServableName(group));
+  if (group == split.product)
+    return absl::InvalidArgumentError(absl::StrCat("group: got '", group, "', want another name than the product's"));
+  if (split.version < 1)
+    return absl::InvalidArgumentError(absl::StrCat("version: got ", split.version, ", want at least 1"));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<EmbeddingSplitReport> SplitEmbeddings(const Model& model, const EmbeddingSplit& split,
+                                                     const SplitProgress& progress) {
+  EmbeddingSplitReport report;
+  report.group = split.options.group.empty() ? absl::StrCat(split.product, "-tables") : split.options.group;
+  RETURN_IF_ERROR(CheckSplit(split, report.group));
+  const fs::path product = fs::path(split.out) / split.product / absl::StrCat(split.version);
+  std::error_code error;
+  if (fs::exists(fs::symlink_status(product, error))) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("folder '", product.string(), "': got a package there, want none; choose another --version"));
+  }
+  report.product_folder = product.string();
+  report.group_folder = (fs::path(split.out) / report.group).string();
+
+  ASSIGN_OR_RETURN(const GraphIndex index, GraphIndex::Create(model.proto()));
+  ASSIGN_OR_RETURN(const LookupGraph lookups, FindLookups(model, index, split.options.min_bytes));
+  ASSIGN_OR_RETURN(const Model rewritten, RewriteLookups(model, index, lookups, report.group));
+  ASSIGN_OR_RETURN(const auto verifier, EmbeddingVerifier::Create(model, lookups, split.verify));
+  RETURN_IF_ERROR(verifier->CheckRewriting(rewritten));
+  report.rounds = verifier->rounds();
+  report.skipped = verifier->skipped();
+  report.notes = lookups.notes;
+  report.lookups = static_cast<int>(lookups.lookups.size());
+  report.product_bytes = rewritten.weight_bytes();
+  for (const auto& node : rewritten.proto().graph().node()) {
+    if (node.domain() == kPorticoDomain) ++report.portals;
+  }
+
+  GroupWriter::Options options;
+  options.shards = split.options.shards;
+  options.version = split.version;
+  ASSIGN_OR_RETURN(const auto writer, GroupWriter::Create(report.group_folder, options));
+  RETURN_IF_ERROR(WriteTables(lookups.tables, split.options, *writer,
+                              [&](uint64_t done, uint64_t all) { progress("writing", done, all); }));
+  RETURN_IF_ERROR(writer->Finish());
+  std::vector<std::string> folders;
+  for (uint32_t shard = 0; shard < options.shards; ++shard) {
+    folders.push_back(writer->StagedFolder(shard));
+    RETURN_IF_ERROR(WriteShardPackage(folders.back()));
+  }
+  {
+    ASSIGN_OR_RETURN(const auto tables, LocalTables::OfFiles(folders));
+    ASSIGN_OR_RETURN(report.tables, CheckTables(lookups.tables, *tables, [&](uint64_t done, uint64_t all) {
+                       progress("reading back", done, all);
+                     }));
+    ASSIGN_OR_RETURN(report.differences, verifier->Differences(rewritten, *tables));
+  }
+  FolderTransaction transaction;
+  RETURN_IF_ERROR(transaction.Add(rewritten, product));
+  RETURN_IF_ERROR(writer->Commit());
+  RETURN_IF_ERROR(transaction.Commit());
+  const fs::path mesh = fs::path(split.out) / "mesh.yaml";
+  if (!fs::exists(mesh, error)) {
+    RETURN_IF_ERROR(WriteFileAtomically(mesh.string(), MeshText(split, report.group)));
+    report.mesh_file = mesh.string();
+  }
+  return report;
+}
+
+}  // namespace portico

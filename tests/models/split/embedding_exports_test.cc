@@ -1,0 +1,97 @@
+// Models as PyTorch exports them (exports/export.py), in both of its ways.
+
+#include <ostream>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/models/split/embedding_fixture.h"
+
+namespace portico {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+struct Export {
+  const char* name;
+  const char* poolings;
+  const char* forms;
+  /// Of the portal.
+  std::vector<std::string> inputs;
+  const char* paddings = "";
+};
+void PrintTo(const Export& one, std::ostream* out) { *out << one.name; }
+
+EmbeddingRewriting Rewrite(const std::string& name) {
+  return EmbeddingRewriting(
+      Model::Load(absl::StrCat(PORTICO_SOURCE_DIR, "/tests/models/split/exports/", name, ".onnx"),
+                  EmbeddingRewriting::store()),
+      64);
+}
+
+class EmbeddingExportsTest : public ::testing::TestWithParam<Export> {};
+
+TEST_P(EmbeddingExportsTest, AreLookupsOfAPortal) {
+  const EmbeddingRewriting got = Rewrite(GetParam().name);
+  ASSERT_TRUE(got.status.ok()) << got.status;
+  EXPECT_EQ(got.Attribute("poolings"), GetParam().poolings);
+  EXPECT_EQ(got.Attribute("forms"), GetParam().forms);
+  EXPECT_EQ(got.Attribute("paddings"), GetParam().paddings);
+  EXPECT_EQ(got.Inputs(), GetParam().inputs);
+  EXPECT_THAT(OpTypes(*got.rewritten), Not(Contains("Loop")));
+  EXPECT_THAT(got.lookups->notes, ::testing::IsEmpty());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Traced, EmbeddingExportsTest,
+    ::testing::Values(Export{"traced_bag_rows", "sum", "padded", {"ids"}},
+                      Export{"traced_bag_rows_mean", "mean", "padded", {"ids"}},
+                      Export{"traced_bag_offsets", "sum", "csr", {"ids", "offsets"}},
+                      Export{"traced_bag_offsets_mean", "mean", "csr", {"ids", "offsets"}},
+                      Export{"traced_bag_offsets_end", "sum", "csr", {"ids", "offsets"}},
+                      Export{"traced_bag_weighted", "sum", "padded", {"ids", "weights"}},
+                      Export{"traced_sum", "sum", "padded", {"ids"}}, Export{"traced_mean", "mean", "padded", {"ids"}},
+                      Export{"traced_sum_int32", "sum", "padded", {"ids"}},
+                      Export{"traced_masked", "sum", "padded", {"ids"}, "0"},
+                      Export{"traced_masked_mean", "sum", "padded", {"ids"}, "0"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Captured, EmbeddingExportsTest,
+    ::testing::Values(Export{"captured_bag_rows", "sum", "padded", {"ids"}},
+                      Export{"captured_bag_rows_mean", "mean", "padded", {"ids"}},
+                      Export{"captured_bag_offsets", "sum", "csr", {"ids", "offsets"}},
+                      Export{"captured_bag_offsets_mean", "mean", "csr", {"ids", "offsets"}},
+                      Export{"captured_bag_offsets_end", "sum", "csr", {"ids", "offsets"}},
+                      Export{"captured_bag_weighted", "sum", "padded", {"ids", "weights"}},
+                      Export{"captured_sum", "sum", "padded", {"ids"}},
+                      Export{"captured_mean", "mean", "padded", {"ids"}},
+                      Export{"captured_sum_int32", "sum", "padded", {"ids"}},
+                      Export{"captured_masked", "sum", "padded", {"ids"}, "0"},
+                      Export{"captured_masked_mean", "sum", "padded", {"ids"}, "0"}));
+
+TEST(EmbeddingExportsTest, TablesOfColumnsAreOneCall) {
+  for (const char* name : {"traced_columns", "captured_columns"}) {
+    const EmbeddingRewriting got = Rewrite(name);
+    ASSERT_TRUE(got.status.ok()) << got.status;
+    EXPECT_EQ(got.lookups->tables.size(), 3u);
+    EXPECT_EQ(got.Attribute("poolings"), "none,none,none");
+    EXPECT_EQ(got.Attribute("tables", 1), "no such portal");
+  }
+}
+
+TEST(EmbeddingExportsTest, LoopsOfOtherKindsStay) {
+  // The largest of a bag's rows is nothing that tables give; a loop behind the lookup can still have its rows.
+  const EmbeddingRewriting traced = Rewrite("traced_bag_max");
+  EXPECT_THAT(std::string(traced.status.message()), HasSubstr("got no weight"));
+  for (const char* name : {"captured_bag_max", "captured_bag_padding"}) {
+    const EmbeddingRewriting captured = Rewrite(name);
+    ASSERT_TRUE(captured.status.ok()) << captured.status;
+    EXPECT_EQ(captured.Attribute("poolings"), "none");
+    EXPECT_THAT(OpTypes(*captured.rewritten), Contains("Loop"));
+  }
+}
+
+}  // namespace
+}  // namespace portico
