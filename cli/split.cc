@@ -101,16 +101,17 @@ void AddSplitCommand(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand(
       "split", "Cut parts or tables out of an ONNX model, check that nothing changed, and write all as packages");
   command->add_option("model", flags->model, "The model to split")->required()->type_name("MODEL.ONNX");
-  command->add_option("--plan", flags->plan, "The parts: names, and tensors at which they end")
-      ->type_name("PLAN.YAML");
+  command->add_option("--plan", flags->plan, "The parts: names, and tensors at which they end")->type_name("PLAN.YAML");
   command
-      ->add_option("--embeddings", flags->embeddings,
-                   "Instead of parts: turn large weights that only lookups read into a group of tables, in shards. Keys: "
-                   "min_bytes (1MiB), shards (1), dtype (float32; float16, bfloat16, int8, int4), unknown (error; zeros), "
-                   "group (NAME-tables)")
+      ->add_option(
+          "--embeddings", flags->embeddings,
+          "Instead of parts: turn large weights that only lookups read into a group of tables, in shards. Keys: "
+          "min_bytes (1MiB), shards (1), dtype (float32; float16, bfloat16, int8, int4), unknown (error; zeros), "
+          "group (NAME-tables)")
       ->type_name("KEY=VALUE,...");
   command
-      ->add_option("--name", flags->name, "With --embeddings: the servable name of what remains; default: the file's name")
+      ->add_option("--name", flags->name,
+                   "With --embeddings: the servable name of what remains; default: the file's name")
       ->type_name("NAME");
   command->add_option("--out", flags->out, "Folder for the packages, each DIR/NAME/VERSION/model.onnx")
       ->required()

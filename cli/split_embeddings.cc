@@ -38,9 +38,10 @@ std::string EmbeddingSplitText(const EmbeddingSplitReport& report, const Embeddi
                   ByteText(report.product_bytes), " of weights\n  at   ", report.product_folder, "\n");
   if (!report.mesh_file.empty()) absl::StrAppend(&text, "mesh at ", report.mesh_file, "\n");
   for (const std::string& note : report.notes) absl::StrAppend(&text, "note: ", note, "\n");
-  absl::StrAppend(&text, "verified: ", report.rounds, report.rounds == 1 ? " run" : " runs",
-                  " of the rewritten graph over the original's weights equal to the unsplit model; every stored row read "
-                  "back\n");
+  absl::StrAppend(
+      &text, "verified: ", report.rounds, report.rounds == 1 ? " run" : " runs",
+      " of the rewritten graph over the original's weights equal to the unsplit model; every stored row read "
+      "back\n");
   for (const auto& [output, difference] : report.differences) {
     absl::StrAppend(&text, "output ", output, ": over the stored rows the largest difference is ",
                     absl::StrFormat("%.2g", difference), "\n");
@@ -58,9 +59,8 @@ absl::Status RunSplitEmbeddings(const std::string& path, const EmbeddingSplit& s
   absl::StatusOr<EmbeddingSplitReport> report;
   {
     ProgressLine line("rows");
-    report = SplitEmbeddings(model, split, [&](absl::string_view, uint64_t done, uint64_t all) {
-      line.Show(done, all, "rows");
-    });
+    report = SplitEmbeddings(model, split,
+                             [&](absl::string_view, uint64_t done, uint64_t all) { line.Show(done, all, "rows"); });
   }
   if (!report.ok()) return WithContext(path, report.status());
   std::fputs(EmbeddingSplitText(*report, split, Terminal::Of(STDOUT_FILENO).columns).c_str(), stdout);

@@ -28,7 +28,9 @@ absl::Status RunBuild(const TableBuild& build) {
   uint64_t rows = 0;
   {
     ProgressLine line(absl::StrCat("table '", build.name, "'"));
-    ASSIGN_OR_RETURN(rows, BuildTable(build, [&](uint64_t done, uint64_t all) { line.Show(done, all, build.text.empty() ? "rows" : "bytes"); }));
+    ASSIGN_OR_RETURN(rows, BuildTable(build, [&](uint64_t done, uint64_t all) {
+                       line.Show(done, all, build.text.empty() ? "rows" : "bytes");
+                     }));
   }
   absl::PrintF("table '%s': %d rows in %s\n", build.name, rows, build.out);
   return absl::OkStatus();
@@ -83,7 +85,8 @@ absl::Status RunBench(const std::string& path, const std::string& name, bool in_
 
 void AddBuild(CLI::App& table, int& exit_code) {
   auto build = std::make_shared<TableBuild>();
-  CLI::App* command = table.add_subcommand("build", "Write a table as a shard file, or a group's shards, in bounded memory");
+  CLI::App* command =
+      table.add_subcommand("build", "Write a table as a shard file, or a group's shards, in bounded memory");
   command->add_option("out", build->out, "The file to write; with --shards the folder of a group")
       ->required()
       ->type_name("OUT");

@@ -114,8 +114,8 @@ class ArrayRows final : public RowSource {
   uint64_t all() const override { return rows_; }
 
   absl::Status Next(ShardWriter::Rows* rows) override {
-    const auto count = static_cast<size_t>(
-        std::min<uint64_t>(std::max<size_t>(1, kRowSourceNumbers / dim_), rows_ - done_));
+    const auto count =
+        static_cast<size_t>(std::min<uint64_t>(std::max<size_t>(1, kRowSourceNumbers / dim_), rows_ - done_));
     if (count == 0) return ids_.ExpectEnd();
     piece_.resize(count * dim_);
     RETURN_IF_ERROR(values_.ReadFloats(absl::MakeSpan(piece_)));
@@ -203,8 +203,8 @@ absl::StatusOr<uint64_t> BuildGroup(const TableBuild& build, RowSource& source, 
 absl::StatusOr<uint64_t> BuildTable(const TableBuild& build, const BuildProgress& progress) {
   ASSIGN_OR_RETURN(const std::unique_ptr<RowSource> source, OpenSource(build));
   if (build.dim != 0 && build.dim != source->dim()) {
-    return absl::InvalidArgumentError(absl::StrCat("rows '", build.rows, "': got ", source->dim(),
-                                                   " numbers a row, want ", build.dim, " (--dim)"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("rows '", build.rows, "': got ", source->dim(), " numbers a row, want ", build.dim, " (--dim)"));
   }
   ASSIGN_OR_RETURN(TableSpec spec, SpecOf(build, source->dim(), source->kind()));
   if (build.package) return BuildGroup(build, *source, std::move(spec), progress);

@@ -168,7 +168,8 @@ class TextRows final : public RowSource {
         return lines_.Wrong(absl::StrCat("got id '", id, "', want a number; or --id-kind string"));
       if (kind_ == IdKind::kSparse) ids_.push_back(number);
       if (kind_ == IdKind::kDense && static_cast<uint64_t>(number) != row)
-        return lines_.Wrong(absl::StrCat("got id ", number, ", want ", row, ", as dense ids stand in order; or --id-kind sparse"));
+        return lines_.Wrong(
+            absl::StrCat("got id ", number, ", want ", row, ", as dense ids stand in order; or --id-kind sparse"));
     }
     ++rows_;
     return absl::OkStatus();

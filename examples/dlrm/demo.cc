@@ -144,10 +144,10 @@ absl::Status Run(const DemoFlags& flags) {
 }  // namespace portico::dlrm
 
 int main(int argc, char** argv) {
-  const portico::examples::DemoProgram program = {
-      .example = "dlrm",
-      .description =
-          "Takes 26 embedding tables out of a click model, in rows of 32 to 4 bits, and serves them as four shards beside "
-          "the model."};
+  const portico::examples::DemoProgram program = {.example = "dlrm",
+                                                  .description =
+                                                      "Takes 26 embedding tables out of a click model, in rows of 32 "
+                                                      "to 4 bits, and serves them as four shards beside "
+                                                      "the model."};
   return portico::examples::DemoMain(argc, argv, program, portico::dlrm::Run);
 }

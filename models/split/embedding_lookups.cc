@@ -144,6 +144,7 @@ class LookupFinder {
     if (kind == "ReduceSum" || kind == "ReduceMean") pattern.reduce = reader;
     if (kind == "Loop") {
       pattern.loop = ReadSlicingLoop(index_, Node(reader), rows);
+      if (!pattern.loop.has_value()) pattern.loop = ReadFilteringLoop(model_, index_, Node(reader), rows);
       if (pattern.loop.has_value()) pattern.reduce = reader;
     }
   }
@@ -226,8 +227,7 @@ class LookupFinder {
   std::string Unflattened(std::string tensor) const {
     while (true) {
       const onnx::NodeProto* reshape = Producer(tensor, "Reshape");
-      if (reshape == nullptr ||
-          ConstantInts(model_, index_, reshape->input(1)) != std::vector<int64_t>{-1} ||
+      if (reshape == nullptr || ConstantInts(model_, index_, reshape->input(1)) != std::vector<int64_t>{-1} ||
           RankOf(reshape->input(0)) < 1)
         return tensor;
       tensor = reshape->input(0);
@@ -356,11 +356,12 @@ class LookupFinder {
     lookup.output = loop.output;
     lookup.pooling = loop.pooling;
     lookup.offsets = loop.offsets;
+    lookup.padding = loop.padding;
     std::string ids = loop.ids;
     std::string weights = loop.weights;
     if (pattern.gather >= 0) {
       ids = Node(pattern.gather).input(1);
-      if (RankOf(ids) != 1) return false;
+      if (RankOf(ids) != 1 || (!loop.ids.empty() && loop.ids != ids)) return false;
       // The exporter multiplies by ones where there are no weights.
       const onnx::NodeProto* column = Producer(pattern.factor, "Unsqueeze");
       if (pattern.mul >= 0 && column == nullptr) return false;

@@ -67,8 +67,8 @@ struct LookupGraph {
 /// A loop is known by what its body reads and computes with, not by each of its nodes: compare before it is believed.
 absl::StatusOr<LookupGraph> FindLookups(const Model& model, const GraphIndex& index, uint64_t min_bytes);
 
-/// `model` with these of its weights as inputs, behind its own: it can be run over weights as they are mapped, without a
-/// copy of them.
+/// `model` with these of its weights as inputs, behind its own: it can be run over weights as they are mapped, without
+/// a copy of them.
 absl::StatusOr<Model> WeightsAsInputs(const Model& model, const std::vector<TableWeight>& weights);
 
 }  // namespace portico

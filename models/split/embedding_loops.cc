@@ -29,9 +29,8 @@ class BodyIndex {
     return it == producer_.end() || it->second->op_type() != op_type ? nullptr : it->second;
   }
   bool IsOuter(absl::string_view tensor) const {
-    return !producer_.contains(tensor) && absl::c_none_of(body_.input(), [&](const auto& input) {
-      return input.name() == tensor;
-    });
+    return !producer_.contains(tensor) &&
+           absl::c_none_of(body_.input(), [&](const auto& input) { return input.name() == tensor; });
   }
   /// Whether `tensor` is element `turn` of a tensor outside, as a list of one; that tensor.
   std::optional<std::string> ElementOfOuter(absl::string_view tensor) const {
@@ -79,6 +78,34 @@ bool IsTail(const Model& model, const GraphIndex& index, const std::string& ends
   return ConstantInts(model, index, slice.input(1)) == std::vector<int64_t>{1};
 }
 
+/// What becomes of the sequence that a loop makes, joined along its first axis; empty where it is used otherwise.
+std::string JoinedSequence(const GraphIndex& index, const onnx::NodeProto& loop) {
+  const absl::Span<const int> readers = index.Readers(loop.output(1));
+  if (readers.size() != 1 || index.IsOutput(loop.output(1))) return "";
+  const onnx::NodeProto& join = index.node(readers[0]);
+  const bool fits =
+      join.op_type() == "ConcatFromSequence" && IntOf(join, "axis", 1) == 0 && IntOf(join, "new_axis", 0) == 0;
+  return fits ? join.output(0) : "";
+}
+
+/// Calls `visit` for each node of a body and of those in it.
+template <typename Visit>
+void ForEachNode(const onnx::GraphProto& body, const Visit& visit) {
+  for (const auto& node : body.node()) {
+    visit(node);
+    ForEachBody(node, [&](const onnx::AttributeProto&, const onnx::GraphProto& inner) { ForEachNode(inner, visit); });
+  }
+}
+
+/// The tensor outside a loop that its body picks elements of; empty where there is none, or are several.
+std::string PickedFrom(const GraphIndex& index, const onnx::GraphProto& body) {
+  absl::flat_hash_set<std::string> picked;
+  for (const auto& node : body.node()) {
+    if (node.op_type() == "Gather" && index.Exists(node.input(0))) picked.insert(node.input(0));
+  }
+  return picked.size() == 1 ? *picked.begin() : "";
+}
+
 /// What the bodies of a slicing loop are made of, and nothing else.
 class SlicingBody {
  public:
@@ -86,9 +113,9 @@ class SlicingBody {
 
   bool Read(const onnx::GraphProto& body) {
     static const auto* const kOps = new absl::flat_hash_set<std::string>{
-        "Reshape", "CastLike", "Cast", "Add",       "Sub",        "Slice",          "Equal", "If",      "Less",
-        "Greater", "Shape",    "Size", "ReduceSum", "ReduceMean", "SequenceInsert", "Div",   "Squeeze", "Constant",
-        "Identity", "Unsqueeze"};
+        "Reshape", "CastLike", "Cast",     "Add",      "Sub",       "Slice",      "Equal",          "If",
+        "Less",    "Greater",  "Shape",    "Size",     "ReduceSum", "ReduceMean", "SequenceInsert", "Div",
+        "Squeeze", "Constant", "Identity", "Unsqueeze"};
     for (const auto& node : body.node()) {
       if (!kOps->contains(node.op_type())) return false;
       if (node.op_type() == "SequenceInsert") ++inserts;
@@ -99,7 +126,8 @@ class SlicingBody {
         (node.op_type() == "ReduceSum" ? sums : means) += 1;
       }
       bool fits = true;
-      ForEachBody(node, [&](const onnx::AttributeProto&, const onnx::GraphProto& inner) { fits = fits && Read(inner); });
+      ForEachBody(node,
+                  [&](const onnx::AttributeProto&, const onnx::GraphProto& inner) { fits = fits && Read(inner); });
       if (!fits) return false;
     }
     return true;
@@ -175,12 +203,49 @@ std::optional<LoopBags> ReadSlicingLoop(const GraphIndex& index, const onnx::Nod
   LoopBags bags;
   bags.pooling = inside.means > 0 ? Pooling::kMean : Pooling::kSum;
   bags.offsets = *inside.sliced.begin();
-  const absl::Span<const int> readers = index.Readers(loop.output(1));
-  if (readers.size() != 1 || index.IsOutput(loop.output(1))) return std::nullopt;
-  const onnx::NodeProto& join = index.node(readers[0]);
-  if (join.op_type() != "ConcatFromSequence" || IntOf(join, "axis", 1) != 0 || IntOf(join, "new_axis", 0) != 0)
-    return std::nullopt;
-  bags.output = join.output(0);
+  bags.output = JoinedSequence(index, loop);
+  if (bags.output.empty()) return std::nullopt;
+  return bags;
+}
+
+std::optional<LoopBags> ReadFilteringLoop(const Model& model, const GraphIndex& index, const onnx::NodeProto& loop,
+                                          absl::string_view rows) {
+  const onnx::GraphProto* body = BodyOf(loop);
+  if (body == nullptr || loop.input_size() != 4 || loop.output_size() != 2) return std::nullopt;
+  const onnx::NodeProto* filter = nullptr;
+  int filters = 0;
+  for (const auto& node : body->node()) {
+    if (node.op_type() != "Loop") continue;
+    filter = &node;
+    ++filters;
+  }
+  const onnx::GraphProto* each_id = filters == 1 ? BodyOf(*filter) : nullptr;
+  if (each_id == nullptr || filter->output_size() != 2) return std::nullopt;
+  LoopBags bags;
+  bags.ids = PickedFrom(index, *each_id);
+  bags.offsets = PickedFrom(index, *body);
+  bags.output = JoinedSequence(index, loop);
+  if (bags.ids.empty() || bags.offsets.empty() || bags.output.empty()) return std::nullopt;
+  const BodyIndex inside(*each_id);
+  for (const auto& node : each_id->node()) {
+    const onnx::NodeProto* equal = node.op_type() == "Not" ? inside.Producer(node.input(0), "Equal") : nullptr;
+    if (equal == nullptr) continue;
+    const auto value = ConstantInts(model, index, equal->input(1));
+    if (bags.padding.has_value() || !value.has_value() || value->size() != 1) return std::nullopt;
+    bags.padding = value->front();
+  }
+  // Of the rows, those that were found are reduced.
+  int sums = 0;
+  int means = 0;
+  absl::flat_hash_set<std::string> found;
+  ForEachNode(*body, [&](const onnx::NodeProto& node) {
+    if (node.op_type() == "Gather" && node.input(0) == rows && node.input(1) == filter->output(1))
+      found.insert(node.output(0));
+    if (node.op_type() == "ReduceSum" && found.contains(node.input(0))) ++sums;
+    if (node.op_type() == "ReduceMean" && found.contains(node.input(0))) ++means;
+  });
+  if (!bags.padding.has_value() || found.empty() || sums + means < 1) return std::nullopt;
+  bags.pooling = means > 0 ? Pooling::kMean : Pooling::kSum;
   return bags;
 }
 

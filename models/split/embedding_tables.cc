@@ -68,9 +68,8 @@ absl::Status CheckPiece(absl::Span<const float> want, uint64_t first, RowType ty
       const double error = std::abs(static_cast<double>(got[row * report->dim + d]) - values[d]);
       report->error = std::max(report->error, error);
       if (error <= bound) continue;
-      return absl::DataLossError(absl::StrCat("table '", report->name, "', row ", first + row, ": value ", d,
-                                              ": got ", got[row * report->dim + d], ", want ", values[d], " to ",
-                                              bound));
+      return absl::DataLossError(absl::StrCat("table '", report->name, "', row ", first + row, ": value ", d, ": got ",
+                                              got[row * report->dim + d], ", want ", values[d], " to ", bound));
     }
   }
   return absl::OkStatus();
@@ -135,7 +134,8 @@ absl::StatusOr<std::vector<TableReport>> CheckTables(const std::vector<TableWeig
     RowType type = RowType::kFloat32;
     for (uint32_t shard = 0; shard < tables.shards(); ++shard) {
       const EmbeddingTable* table = tables.Find(shard, weight.weight);
-      if (table == nullptr) return absl::NotFoundError(absl::StrCat("table '", weight.weight, "': not in shard ", shard));
+      if (table == nullptr)
+        return absl::NotFoundError(absl::StrCat("table '", weight.weight, "': not in shard ", shard));
       type = table->spec().row_type;
       report.stored_bytes += table->memory().row_count * table->memory().stride;
     }

@@ -24,13 +24,22 @@ Session::Options Plainly(std::string name) {
   return options;
 }
 
-/// Offsets of bags begin at 0 and do not fall; what is drawn at random does not do so.
-class OffsetInputs {
+template <typename T>
+Tensor WithFirst(const Tensor& tensor, int64_t first) {
+  std::vector<T> values(tensor.data<T>().begin(), tensor.data<T>().end());
+  if (!values.empty()) values[0] = static_cast<T>(first);
+  return Tensor::Of<T>(tensor.shape(), absl::Span<const T>(values));
+}
+
+/// Makes inputs of lookups of what was drawn at random: offsets of bags begin at 0 and do not fall, and ids that are
+/// left out are among those that are not.
+class LookupInputs {
  public:
-  OffsetInputs(const LookupGraph& lookups, const std::vector<TensorSpec>& inputs) {
+  LookupInputs(const LookupGraph& lookups, const std::vector<TensorSpec>& inputs) {
     for (const GraphLookup& lookup : lookups.lookups) {
-      if (lookup.offsets.empty()) continue;
       const int ids = Find(inputs, lookup.ids);
+      if (ids >= 0 && lookup.padding.has_value()) paddings_.emplace_back(ids, *lookup.padding);
+      if (lookup.offsets.empty()) continue;
       const int without_end = Find(inputs, lookup.offsets_without_end);
       const int with_end = Find(inputs, lookup.offsets);
       // Traced exports have no answer for the mean of nothing.
@@ -42,22 +51,33 @@ class OffsetInputs {
 
   void Repair(SampleInputs& sample, uint64_t seed) const {
     std::mt19937_64 random(seed);
+    for (const auto& [ids, padding] : paddings_) {
+      Tensor& tensor = sample.tensors[ids];
+      if (tensor.dtype() == DType::kInt64) tensor = WithFirst<int64_t>(tensor, padding);
+      if (tensor.dtype() == DType::kInt32) tensor = WithFirst<int32_t>(tensor, padding);
+    }
     for (const Pair& pair : pairs_) {
-      const Tensor& old = sample.tensors[pair.offsets];
+      Tensor& tensor = sample.tensors[pair.offsets];
       const auto ids = static_cast<int64_t>(sample.tensors[pair.ids].num_elements());
-      std::vector<int64_t> offsets(old.num_elements());
+      std::vector<int64_t> offsets(tensor.num_elements());
+      // A bag at least, where the end is among them.
+      if (pair.with_end) offsets.resize(std::max<size_t>(offsets.size(), 2));
       if (offsets.empty()) continue;
-      for (int64_t& offset : offsets) offset = ids == 0 ? 0 : static_cast<int64_t>(random() % static_cast<uint64_t>(ids));
-      std::sort(offsets.begin(), offsets.end());
-      if (!pair.may_be_empty) {
-        for (size_t i = 0; i < offsets.size(); ++i) offsets[i] = std::min<int64_t>(static_cast<int64_t>(i), ids);
+      for (size_t i = 0; i < offsets.size(); ++i) {
+        offsets[i] = !pair.may_be_empty ? std::min(static_cast<int64_t>(i), ids)
+                     : ids == 0         ? 0
+                                        : static_cast<int64_t>(random() % static_cast<uint64_t>(ids));
       }
+      std::sort(offsets.begin(), offsets.end());
       offsets.front() = 0;
       if (pair.with_end) offsets.back() = ids;
-      if (old.dtype() == DType::kInt64) sample.tensors[pair.offsets] = Tensor::Of<int64_t>(old.shape(), absl::Span<const int64_t>(offsets));
-      if (old.dtype() != DType::kInt32) continue;
-      const std::vector<int32_t> narrow(offsets.begin(), offsets.end());
-      sample.tensors[pair.offsets] = Tensor::Of<int32_t>(old.shape(), absl::Span<const int32_t>(narrow));
+      const Shape shape = {static_cast<int64_t>(offsets.size())};
+      if (tensor.dtype() == DType::kInt64) {
+        tensor = Tensor::Of<int64_t>(shape, absl::Span<const int64_t>(offsets));
+      } else if (tensor.dtype() == DType::kInt32) {
+        const std::vector<int32_t> narrow(offsets.begin(), offsets.end());
+        tensor = Tensor::Of<int32_t>(shape, absl::Span<const int32_t>(narrow));
+      }
     }
   }
 
@@ -74,6 +94,8 @@ class OffsetInputs {
   }
 
   std::vector<Pair> pairs_;
+  /// Input, and the id that is left out.
+  std::vector<std::pair<int, int64_t>> paddings_;
 };
 
 }  // namespace
@@ -128,8 +150,8 @@ absl::StatusOr<std::unique_ptr<EmbeddingVerifier>> EmbeddingVerifier::Create(con
   std::vector<SampleInputs> samples =
       options.samples.empty() ? MakeSamples(original, inputs, options.rows, options.seed) : options.samples;
   if (options.samples.empty()) {
-    const OffsetInputs offsets(lookups, inputs);
-    for (size_t i = 0; i < samples.size(); ++i) offsets.Repair(samples[i], options.seed + i);
+    const LookupInputs lookup_inputs(lookups, inputs);
+    for (size_t i = 0; i < samples.size(); ++i) lookup_inputs.Repair(samples[i], options.seed + i);
   }
   for (SampleInputs& sample : samples) {
     std::vector<Tensor> tensors = sample.tensors;

@@ -28,8 +28,7 @@ std::optional<std::vector<int64_t>> ConstantInts(const onnx::NodeProto& node) {
   if (node.op_type() != "Constant") return std::nullopt;
   for (const auto& attribute : node.attribute()) {
     if (attribute.name() == "value_int") return std::vector<int64_t>{attribute.i()};
-    if (attribute.name() == "value_ints")
-      return std::vector<int64_t>(attribute.ints().begin(), attribute.ints().end());
+    if (attribute.name() == "value_ints") return std::vector<int64_t>(attribute.ints().begin(), attribute.ints().end());
     if (attribute.name() != "value") continue;
     const absl::StatusOr<Tensor> tensor = ReadTensor(attribute.t());
     if (tensor.ok()) return Ints(*tensor);

@@ -110,6 +110,9 @@ absl::StatusOr<Tensor> LocalTables::LookupOne(const EmbeddingSpec::Lookup& looku
   if (lookup.csr) {
     ASSIGN_OR_RETURN(offsets, Integers(inputs[lookup.offsets]));
     if (!with_end) offsets.push_back(static_cast<int64_t>(ids.size()));
+    if (offsets.empty())
+      return absl::InvalidArgumentError(
+          absl::StrCat("table '", lookup.table, "': got no offsets, want at least the end of the ids"));
     shape = {static_cast<int64_t>(offsets.size()) - 1};
   } else if (lookup.pooling != Pooling::kNone) {
     const int64_t width = shape.back();

@@ -27,10 +27,10 @@ static_assert(kTableFile == kShardFile);
 
 /// A mesh of one node for the product and one for each shard.
 std::string MeshText(const EmbeddingSplit& split, const std::string& group) {
-  std::string text = absl::StrCat("# Made by portico split; portico up starts it.\nmesh: ", fs::path(split.product).filename().string(),
-                                  "\nmodels:\n  ", split.product, ": {path: ", split.product, "}\ntables:\n  ", group,
-                                  ": {path: ", group, "}\nnodes:\n  front: {serve: [", split.product,
-                                  "], grpc: 8500, http: 8501}\n");
+  std::string text = absl::StrCat(
+      "# Made by portico split; portico up starts it.\nmesh: ", fs::path(split.product).filename().string(),
+      "\nmodels:\n  ", split.product, ": {path: ", split.product, "}\ntables:\n  ", group, ": {path: ", group,
+      "}\nnodes:\n  front: {serve: [", split.product, "], grpc: 8500, http: 8501}\n");
   for (uint32_t shard = 0; shard < split.options.shards; ++shard) {
     absl::StrAppend(&text, "  shard-", shard, ": {serve: [", ShardName(group, shard, split.options.shards), "]}\n");
   }

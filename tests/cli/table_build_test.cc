@@ -192,7 +192,8 @@ TEST_F(TableBuildTest, TextsThatAreNoneAreRefusedWithTheirLine) {
   EXPECT_THAT(error("1,2\n3\n"), HasSubstr("rows.csv:2: got no comma"));
   EXPECT_THAT(error("1,2\n1,3\n"), HasSubstr("got id '1' twice"));
   EXPECT_THAT(error("1,2\n2,inf\n"), HasSubstr("got inf"));
-  EXPECT_THAT(error(absl::StrCat("1,2\n", std::string(2 << 20, '3'))), HasSubstr("rows.csv:2: got a line of more than"));
+  EXPECT_THAT(error(absl::StrCat("1,2\n", std::string(2 << 20, '3'))),
+              HasSubstr("rows.csv:2: got a line of more than"));
   build_.id_kind = "dense";
   EXPECT_THAT(error("0,2\n2,3\n"), HasSubstr("rows.csv:2: got id 2, want 1"));
   build_.id_kind = "string";

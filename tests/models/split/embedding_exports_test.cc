@@ -1,4 +1,4 @@
-// Models as PyTorch exports them (exports/export.py), in both of its ways.
+// Models as PyTorch (exports/export.py), in both of its ways, and TensorFlow export them.
 
 #include <ostream>
 
@@ -25,10 +25,9 @@ struct Export {
 void PrintTo(const Export& one, std::ostream* out) { *out << one.name; }
 
 EmbeddingRewriting Rewrite(const std::string& name) {
-  return EmbeddingRewriting(
-      Model::Load(absl::StrCat(PORTICO_SOURCE_DIR, "/tests/models/split/exports/", name, ".onnx"),
-                  EmbeddingRewriting::store()),
-      64);
+  return EmbeddingRewriting(Model::Load(absl::StrCat(PORTICO_SOURCE_DIR, "/tests/models/split/exports/", name, ".onnx"),
+                                        EmbeddingRewriting::store()),
+                            64);
 }
 
 class EmbeddingExportsTest : public ::testing::TestWithParam<Export> {};
@@ -44,32 +43,32 @@ TEST_P(EmbeddingExportsTest, AreLookupsOfAPortal) {
   EXPECT_THAT(got.lookups->notes, ::testing::IsEmpty());
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Traced, EmbeddingExportsTest,
-    ::testing::Values(Export{"traced_bag_rows", "sum", "padded", {"ids"}},
-                      Export{"traced_bag_rows_mean", "mean", "padded", {"ids"}},
-                      Export{"traced_bag_offsets", "sum", "csr", {"ids", "offsets"}},
-                      Export{"traced_bag_offsets_mean", "mean", "csr", {"ids", "offsets"}},
-                      Export{"traced_bag_offsets_end", "sum", "csr", {"ids", "offsets"}},
-                      Export{"traced_bag_weighted", "sum", "padded", {"ids", "weights"}},
-                      Export{"traced_sum", "sum", "padded", {"ids"}}, Export{"traced_mean", "mean", "padded", {"ids"}},
-                      Export{"traced_sum_int32", "sum", "padded", {"ids"}},
-                      Export{"traced_masked", "sum", "padded", {"ids"}, "0"},
-                      Export{"traced_masked_mean", "sum", "padded", {"ids"}, "0"}));
+INSTANTIATE_TEST_SUITE_P(Traced, EmbeddingExportsTest,
+                         ::testing::Values(Export{"traced_bag_rows", "sum", "padded", {"ids"}},
+                                           Export{"traced_bag_rows_mean", "mean", "padded", {"ids"}},
+                                           Export{"traced_bag_offsets", "sum", "csr", {"ids", "offsets"}},
+                                           Export{"traced_bag_offsets_mean", "mean", "csr", {"ids", "offsets"}},
+                                           Export{"traced_bag_offsets_end", "sum", "csr", {"ids", "offsets"}},
+                                           Export{"traced_bag_weighted", "sum", "padded", {"ids", "weights"}},
+                                           Export{"traced_sum", "sum", "padded", {"ids"}},
+                                           Export{"traced_mean", "mean", "padded", {"ids"}},
+                                           Export{"traced_sum_int32", "sum", "padded", {"ids"}},
+                                           Export{"traced_masked", "sum", "padded", {"ids"}, "0"},
+                                           Export{"traced_masked_mean", "sum", "padded", {"ids"}, "0"}));
 
-INSTANTIATE_TEST_SUITE_P(
-    Captured, EmbeddingExportsTest,
-    ::testing::Values(Export{"captured_bag_rows", "sum", "padded", {"ids"}},
-                      Export{"captured_bag_rows_mean", "mean", "padded", {"ids"}},
-                      Export{"captured_bag_offsets", "sum", "csr", {"ids", "offsets"}},
-                      Export{"captured_bag_offsets_mean", "mean", "csr", {"ids", "offsets"}},
-                      Export{"captured_bag_offsets_end", "sum", "csr", {"ids", "offsets"}},
-                      Export{"captured_bag_weighted", "sum", "padded", {"ids", "weights"}},
-                      Export{"captured_sum", "sum", "padded", {"ids"}},
-                      Export{"captured_mean", "mean", "padded", {"ids"}},
-                      Export{"captured_sum_int32", "sum", "padded", {"ids"}},
-                      Export{"captured_masked", "sum", "padded", {"ids"}, "0"},
-                      Export{"captured_masked_mean", "sum", "padded", {"ids"}, "0"}));
+INSTANTIATE_TEST_SUITE_P(Captured, EmbeddingExportsTest,
+                         ::testing::Values(Export{"captured_bag_rows", "sum", "padded", {"ids"}},
+                                           Export{"captured_bag_rows_mean", "mean", "padded", {"ids"}},
+                                           Export{"captured_bag_offsets", "sum", "csr", {"ids", "offsets"}},
+                                           Export{"captured_bag_offsets_mean", "mean", "csr", {"ids", "offsets"}},
+                                           Export{"captured_bag_offsets_end", "sum", "csr", {"ids", "offsets"}},
+                                           Export{"captured_bag_padding", "sum", "padded", {"ids"}, "0"},
+                                           Export{"captured_bag_weighted", "sum", "padded", {"ids", "weights"}},
+                                           Export{"captured_sum", "sum", "padded", {"ids"}},
+                                           Export{"captured_mean", "mean", "padded", {"ids"}},
+                                           Export{"captured_sum_int32", "sum", "padded", {"ids"}},
+                                           Export{"captured_masked", "sum", "padded", {"ids"}, "0"},
+                                           Export{"captured_masked_mean", "sum", "padded", {"ids"}, "0"}));
 
 TEST(EmbeddingExportsTest, TablesOfColumnsAreOneCall) {
   for (const char* name : {"traced_columns", "captured_columns"}) {
@@ -81,16 +80,38 @@ TEST(EmbeddingExportsTest, TablesOfColumnsAreOneCall) {
   }
 }
 
+TEST(EmbeddingExportsTest, OffsetsOfBothKindsGoWithTheirEnds) {
+  for (const char* name : {"traced_bag_both", "captured_bag_both"}) {
+    const EmbeddingRewriting got = Rewrite(name);
+    ASSERT_TRUE(got.status.ok()) << got.status;
+    EXPECT_EQ(got.Attribute("forms"), "csr,csr");
+    EXPECT_EQ(got.Attribute("include_last_offset"), "1");
+    EXPECT_THAT(OpTypes(*got.rewritten), Contains("Concat"));
+  }
+}
+
+TEST(EmbeddingExportsTest, TensorFlowsAreLookupsOfOnePortal) {
+  const std::pair<const char*, const char*> cases[] = {{"sum", "sum"},
+                                                       {"masked", "sum"},
+                                                       {"columns", "none,none"},
+                                                       {"unstacked", "none,none,none,none,none"},
+                                                       {"keras_mean", "mean"}};
+  for (const auto& [name, poolings] : cases) {
+    const EmbeddingRewriting got = Rewrite(absl::StrCat("tensorflow_", name));
+    ASSERT_TRUE(got.status.ok()) << name << ": " << got.status;
+    EXPECT_EQ(got.Attribute("poolings"), poolings) << name;
+    EXPECT_EQ(got.Attribute("tables", 1), "no such portal") << name;
+  }
+}
+
 TEST(EmbeddingExportsTest, LoopsOfOtherKindsStay) {
   // The largest of a bag's rows is nothing that tables give; a loop behind the lookup can still have its rows.
   const EmbeddingRewriting traced = Rewrite("traced_bag_max");
   EXPECT_THAT(std::string(traced.status.message()), HasSubstr("got no weight"));
-  for (const char* name : {"captured_bag_max", "captured_bag_padding"}) {
-    const EmbeddingRewriting captured = Rewrite(name);
-    ASSERT_TRUE(captured.status.ok()) << captured.status;
-    EXPECT_EQ(captured.Attribute("poolings"), "none");
-    EXPECT_THAT(OpTypes(*captured.rewritten), Contains("Loop"));
-  }
+  const EmbeddingRewriting captured = Rewrite("captured_bag_max");
+  ASSERT_TRUE(captured.status.ok()) << captured.status;
+  EXPECT_EQ(captured.Attribute("poolings"), "none");
+  EXPECT_THAT(OpTypes(*captured.rewritten), Contains("Loop"));
 }
 
 }  // namespace

@@ -31,6 +31,18 @@ class Bag(nn.Module):
         return self.out(self.bag(ids, offsets))
 
 
+class TwoBags(nn.Module):
+    """Offsets of both kinds."""
+
+    def __init__(self):
+        super().__init__()
+        self.bag = nn.EmbeddingBag(ROWS, DIM, mode="sum")
+        self.other = nn.EmbeddingBag(ROWS + 1, DIM, mode="sum", include_last_offset=True)
+
+    def forward(self, ids, offsets, with_end):
+        return self.bag(ids, offsets).sum(0) + self.other(ids, with_end).sum(0)
+
+
 class WeightedBag(Bag):
     def forward(self, ids, weights):
         return self.out(self.bag(ids, per_sample_weights=weights))
@@ -90,6 +102,8 @@ def cases():
     yield "bag_offsets", Bag(mode="sum"), (ids.reshape(-1), offsets), flat
     yield "bag_offsets_mean", Bag(mode="mean"), (ids.reshape(-1), offsets), flat
     yield "bag_offsets_end", Bag(mode="sum", include_last_offset=True), (ids.reshape(-1), with_end), flat
+    both = {**flat, "with_end": {0: "M"}}
+    yield "bag_both", TwoBags(), (ids.reshape(-1), offsets, with_end), both
     yield "bag_padding", Bag(mode="sum", padding_idx=0), (ids,), rows
     yield "bag_max", Bag(mode="max"), (ids,), rows
     yield "bag_weighted", WeightedBag(mode="sum"), (ids, torch.rand(4, BAG)), {"ids": {0: "N"}, "weights": {0: "N"}}
