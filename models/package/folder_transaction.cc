@@ -1,6 +1,5 @@
 #include "models/package/folder_transaction.h"
 
-
 #include <cerrno>
 #include <cstdio>
 #include <system_error>

@@ -63,6 +63,12 @@ absl::StatusOr<EmbeddingSplitReport> SplitEmbeddings(const Model& model, const E
   report.product_folder = product.string();
   report.group_folder = (fs::path(split.out) / report.group).string();
 
+  for (const auto& node : model.proto().graph().node()) {
+    if (node.domain() != kPorticoDomain) continue;
+    return absl::InvalidArgumentError(absl::StrCat("portal '", node.name(), "' (", node.op_type(),
+                                                   "): tables can't be taken out of a model that has portals; take "
+                                                   "them out of its parts"));
+  }
   ASSIGN_OR_RETURN(const GraphIndex index, GraphIndex::Create(model.proto()));
   ASSIGN_OR_RETURN(const LookupGraph lookups, FindLookups(model, index, split.options.min_bytes));
   ASSIGN_OR_RETURN(const Model rewritten, RewriteLookups(model, index, lookups, report.group));

@@ -29,25 +29,6 @@ TableSpec Spec(const std::string& name, IdKind kind, size_t dim = 3) {
   return spec;
 }
 
-/// Rows RowValues() in pieces of 100, ids as the kind has them.
-absl::Status AddRows(GroupWriter& writer, const TableSpec& spec, size_t rows) {
-  absl::Status status = writer.BeginTable(spec);
-  for (size_t first = 0; status.ok() && first < rows; first += 100) {
-    std::vector<int64_t> ids;
-    std::vector<std::string> texts;
-    std::vector<float> values;
-    for (size_t row = first; row < std::min(rows, first + 100); ++row) {
-      if (spec.id_kind == IdKind::kSparse) ids.push_back(SparseId(row));
-      if (spec.id_kind == IdKind::kString) texts.push_back(StringId(row));
-      const std::vector<float> one = RowValues(row, spec.dim);
-      values.insert(values.end(), one.begin(), one.end());
-    }
-    const std::vector<absl::string_view> strings(texts.begin(), texts.end());
-    status = writer.Add({.ids = ids, .strings = strings, .values = values});
-  }
-  return status.ok() ? writer.EndTable() : status;
-}
-
 /// What is in a folder, hidden names too.
 std::vector<std::string> Names(const fs::path& folder) {
   std::vector<std::string> names;
@@ -67,7 +48,7 @@ class GroupWriterTest : public ::testing::Test {
   absl::Status Write(const GroupWriter::Options& options, const TableSpec& spec, size_t rows) {
     auto writer = GroupWriter::Create(group_, options);
     if (!writer.ok()) return writer.status();
-    if (absl::Status status = AddRows(**writer, spec, rows); !status.ok()) return status;
+    if (absl::Status status = AddTable(**writer, spec, rows); !status.ok()) return status;
     if (absl::Status status = (*writer)->Finish(); !status.ok()) return status;
     return (*writer)->Commit();
   }
@@ -91,9 +72,9 @@ TEST_F(GroupWriterTest, EveryRowIsWhereTheMapHasItAndNowhereElse) {
     const ShardMap map(shards);
     auto writer = Create({.shards = shards});
     ASSERT_NE(writer, nullptr);
-    ASSERT_TRUE(AddRows(*writer, Spec("dense", IdKind::kDense), kRows).ok());
-    ASSERT_TRUE(AddRows(*writer, Spec("sparse", IdKind::kSparse, 2), kRows).ok());
-    ASSERT_TRUE(AddRows(*writer, Spec("string", IdKind::kString, 1), kRows).ok());
+    ASSERT_TRUE(AddTable(*writer, Spec("dense", IdKind::kDense), kRows).ok());
+    ASSERT_TRUE(AddTable(*writer, Spec("sparse", IdKind::kSparse, 2), kRows).ok());
+    ASSERT_TRUE(AddTable(*writer, Spec("string", IdKind::kString, 1), kRows).ok());
     ASSERT_TRUE(writer->Finish().ok());
     ASSERT_TRUE(writer->Commit().ok());
     std::vector<std::unique_ptr<ShardFile>> files;
@@ -128,7 +109,7 @@ TEST_F(GroupWriterTest, ShardsMayHaveNoRowsOfATable) {
 TEST_F(GroupWriterTest, NothingIsThereUntilItIsCommitted) {
   {
     auto writer = Create({.shards = 2});
-    ASSERT_TRUE(AddRows(*writer, Spec("t", IdKind::kDense), 10).ok());
+    ASSERT_TRUE(AddTable(*writer, Spec("t", IdKind::kDense), 10).ok());
     ASSERT_TRUE(writer->Finish().ok());
     EXPECT_TRUE(fs::exists(writer->StagedFolder(1) + "/table.shard"));
     EXPECT_FALSE(fs::exists(group_ + "/0of2"));
@@ -164,7 +145,7 @@ TEST_F(GroupWriterTest, WhatAKilledWriterLeftIsRemovedByTheNext) {
   const pid_t child = fork();
   if (child == 0) {
     auto writer = GroupWriter::Create(group_, {.shards = 2});
-    if (!writer.ok() || !AddRows(**writer, Spec("t", IdKind::kSparse), 1000).ok()) _exit(1);
+    if (!writer.ok() || !AddTable(**writer, Spec("t", IdKind::kSparse), 1000).ok()) _exit(1);
     raise(SIGKILL);
   }
   int how = 0;
@@ -174,7 +155,7 @@ TEST_F(GroupWriterTest, WhatAKilledWriterLeftIsRemovedByTheNext) {
   // One that is at work meanwhile is left alone.
   auto other = Create({.shards = 3});
   ASSERT_TRUE(Write({.shards = 2}, Spec("t", IdKind::kSparse), 10).ok());
-  ASSERT_TRUE(AddRows(*other, Spec("t", IdKind::kDense), 10).ok());
+  ASSERT_TRUE(AddTable(*other, Spec("t", IdKind::kDense), 10).ok());
   ASSERT_TRUE(other->Finish().ok());
   ASSERT_TRUE(other->Commit().ok());
   EXPECT_THAT(Names(group_), ::testing::ElementsAre("0of2", "0of3", "1of2", "1of3", "2of3"));

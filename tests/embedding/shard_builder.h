@@ -25,8 +25,9 @@ inline std::vector<float> RowValues(size_t row, size_t dim) {
 inline int64_t SparseId(size_t row) { return static_cast<int64_t>(row * 0x9e3779b97f4a7c15ull); }
 inline std::string StringId(size_t row) { return "item/" + std::string(row % 40, 'x') + std::to_string(row); }
 
-/// Adds a whole table of RowValues() rows to `writer`.
-inline absl::Status AddTable(ShardWriter& writer, const TableSpec& spec, size_t rows, size_t rows_at_a_time = 100) {
+/// Adds a whole table of RowValues() rows to `writer`, a ShardWriter or GroupWriter.
+template <typename Writer>
+absl::Status AddTable(Writer& writer, const TableSpec& spec, size_t rows, size_t rows_at_a_time = 100) {
   absl::Status status = writer.BeginTable(spec);
   for (size_t first = 0; status.ok() && first < rows; first += rows_at_a_time) {
     std::vector<int64_t> ids;

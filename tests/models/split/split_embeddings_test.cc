@@ -154,6 +154,9 @@ TEST_F(SplitEmbeddingsTest, WhateverFailsNothingIsThere) {
   split_.version = 0;
   EXPECT_THAT(Error(Clicks()), HasSubstr("version: got 0"));
   split_.version = 1;
+  ModelBuilder portal = Clicks();
+  portal.Portal("Remote", "hub/x", {"y"}, {"z"}, {DType::kFloat}, {"N"}).Output("z", DType::kFloat, {"N"});
+  EXPECT_THAT(Error(portal), HasSubstr("(Remote): tables can't be taken out of a model that has portals"));
   // No type holds a number that is none.
   ModelBuilder broken = Clicks();
   std::vector<float> values(300 * 16, 1.0f);
