@@ -18,6 +18,7 @@
 #include "cli/table_build.h"
 #include "cli/terminal.h"
 #include "cli/text_table.h"
+#include "embedding/huge_pages.h"
 #include "embedding/shard_file.h"
 #include "embedding/shard_map.h"
 
@@ -69,9 +70,14 @@ absl::Status RunVerify(const std::string& path) {
   return absl::OkStatus();
 }
 
-absl::Status RunBench(const std::string& path, const std::string& name, bool in_memory, const TableBench& bench) {
+absl::Status RunBench(const std::string& path, const std::string& name, bool in_memory, uint64_t huge_bytes,
+                      const TableBench& bench) {
   ASSIGN_OR_RETURN(const auto file, ShardFile::Open(path, {.in_memory = in_memory}));
   RETURN_IF_ERROR(file->Verify([](uint64_t) { return true; }));
+  HugePageBudget budget(huge_bytes);
+  HugePageMover mover(*file, budget);
+  mover.Wait();
+  if (huge_bytes > 0) absl::PrintF("%s moved to huge pages\n", ByteText(mover.bytes()));
   for (const auto& table : file->tables()) {
     if (!name.empty() && table->spec().name != name) continue;
     ASSIGN_OR_RETURN(const std::string text, RunTableBench(*table, bench));
@@ -140,6 +146,7 @@ void AddBench(CLI::App& table, int& exit_code) {
   struct Flags {
     std::string path, name;
     bool in_memory = false;
+    uint64_t huge_bytes = 0;
     TableBench bench;
     double seconds = 2;
   };
@@ -159,11 +166,15 @@ void AddBench(CLI::App& table, int& exit_code) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str()
       ->type_name("S");
+  command->add_option("--huge-pages", flags->huge_bytes, "Moves so much of the mapping to huge pages first: 2GB")
+      ->transform(CLI::AsSizeValue(false))
+      ->type_name("BYTES");
   command->add_flag("--in-memory", flags->in_memory, "Read the file into memory (huge pages) instead of mapping it");
   command->footer("Example:\n  portico table bench users.shard --bags 512 --ids 32");
   command->callback([flags, &exit_code] {
     flags->bench.time = absl::Seconds(flags->seconds);
-    exit_code = ReportError("table bench", RunBench(flags->path, flags->name, flags->in_memory, flags->bench));
+    exit_code = ReportError("table bench",
+                            RunBench(flags->path, flags->name, flags->in_memory, flags->huge_bytes, flags->bench));
   });
 }
 

@@ -45,27 +45,40 @@ absl::StatusOr<Superblock> ReadSuperblock(int fd, const std::string& path) {
   return WithContext(absl::StrCat("shard file '", path, "'"), first);
 }
 
+uint64_t WholePages(uint64_t bytes) { return (bytes + 4095) / 4096 * 4096; }
+
+/// An address from which `bytes` can be mapped, whole huge pages where sections begin.
+absl::StatusOr<char*> Reserve(const std::string& path, uint64_t bytes) {
+  constexpr uint64_t kHuge = ShardLayout::kSectionAlignment;
+  const uint64_t reserved = bytes + 2 * kHuge;
+  void* const all = mmap(nullptr, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (all == MAP_FAILED) return ErrnoStatus(errno, "take addresses for", path);
+  char* const at = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(all) + kHuge - 1) / kHuge * kHuge);
+  // Give back what stands in front of it and behind it: one range of `bytes` is left.
+  const auto front = static_cast<size_t>(at - static_cast<char*>(all));
+  if (front > 0) munmap(all, front);
+  const uint64_t pages = WholePages(bytes);
+  munmap(at + pages, reserved - front - pages);
+  return at;
+}
+
 absl::StatusOr<char*> Map(int fd, const std::string& path, uint64_t bytes, bool sequential) {
-  void* at = mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd, 0);
-  if (at == MAP_FAILED) return ErrnoStatus(errno, "map", path);
+  ASSIGN_OR_RETURN(char* const at, Reserve(path, bytes));
+  if (mmap(at, bytes, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+    const int error = errno;
+    munmap(at, WholePages(bytes));
+    return ErrnoStatus(error, "map", path);
+  }
   // Rows are read from anywhere: what stands beside them is no better guess than anything else.
   madvise(at, bytes, sequential ? MADV_SEQUENTIAL : MADV_RANDOM);
-  return static_cast<char*>(at);
+  return at;
 }
 
 absl::StatusOr<char*> Load(int fd, const std::string& path, uint64_t bytes) {
-  // Whole huge pages, from a multiple of their size on.
-  constexpr uint64_t kHuge = ShardLayout::kSectionAlignment;
-  const uint64_t reserved = bytes + 2 * kHuge;
-  void* const all = mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (all == MAP_FAILED) return ErrnoStatus(errno, "take memory for", path);
-  char* const at = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(all) + kHuge - 1) / kHuge * kHuge);
-  // Give back what stands in front of it and behind it: one mapping of `bytes` is left, as Map() makes it.
-  const auto front = static_cast<size_t>(at - static_cast<char*>(all));
-  if (front > 0) munmap(all, front);
-  const uint64_t pages = (bytes + 4095) / 4096 * 4096;
-  munmap(at + pages, reserved - front - pages);
+  ASSIGN_OR_RETURN(char* const at, Reserve(path, bytes));
+  const uint64_t pages = WholePages(bytes);
   absl::Cleanup unmap = [at, pages] { munmap(at, pages); };
+  if (mprotect(at, pages, PROT_READ | PROT_WRITE) != 0) return ErrnoStatus(errno, "take memory for", path);
   madvise(at, pages, MADV_HUGEPAGE);
   RETURN_IF_ERROR(ReadAt(fd, path, 0, at, bytes));
   std::move(unmap).Cancel();

@@ -40,6 +40,8 @@ class ShardFile final : public TableSet {
   /// The whole of it, as it lies in memory.
   const char* begin() const { return begin_; }
   const BlockVerifier& blocks() const { return *verifier_; }
+  /// To verify blocks by.
+  BlockVerifier& gate() const { return *verifier_; }
   const std::vector<std::unique_ptr<EmbeddingTable>>& tables() const { return tables_; }
   const EmbeddingTable* Find(absl::string_view name) const override;
 
