@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/wire.h"
 #include "codec/tensor_proto.h"
 #include "codec/v2_dtype.h"
@@ -15,6 +16,8 @@
 #include "node/observe/prediction_log.h"
 #include "node/observe/tf_record.h"
 #include "router/revision.h"
+#include "tests/embedding/lookup_builder.h"
+#include "tests/embedding/shard_builder.h"
 #include "tests/fuzz/fuzz.h"
 #include "transport/stream_frame.h"
 #include "transport/stream_lender.h"
@@ -554,6 +557,35 @@ void MakeShardDirectory(const std::string& folder) {
   }
 }
 
+/// As the fuzzer reads it: of each input the bytes, behind their number in 16 bits.
+void AppendInput(absl::string_view bytes, std::string* seed) {
+  seed->push_back(static_cast<char>(bytes.size() & 0xff));
+  seed->push_back(static_cast<char>(bytes.size() >> 8));
+  absl::StrAppend(seed, bytes);
+}
+
+void MakeLookupCall(const std::string& folder) {
+  Corpus corpus(folder, "lookup_call");
+  const auto add = [&](const LookupBuilder& call) {
+    const std::vector<Tensor> inputs = call.Build();
+    std::string seed;
+    AppendInput(absl::StrJoin(call.tables, absl::string_view("\0", 1)), &seed);
+    AppendInput(inputs[LookupCall::kEntries].bytes(), &seed);
+    AppendInput(inputs[LookupCall::kIds].bytes(), &seed);
+    AppendInput(absl::StrJoin(call.strings, absl::string_view("\0", 1)), &seed);
+    AppendInput(inputs[LookupCall::kLengths].bytes(), &seed);
+    AppendInput(inputs[LookupCall::kWeights].bytes(), &seed);
+    corpus.Add(seed);
+  };
+  add(LookupBuilder());
+  add(LookupBuilder().Add("t0", {.ids = {1, 2, 3}, .lengths = {1, 2}}));
+  add(LookupBuilder().Add("t4", {.ids = {1, 2, 3}, .lengths = {3, 0}, .weights = {1, 0.5f, -1}}));
+  LookupBuilder mixed;
+  mixed.AddRows("t8", std::vector<std::string>{StringId(1), "nobody"}).AddRows("t3", std::vector<int64_t>{49, 50});
+  mixed.Add("t5", {.strings = {StringId(3)}, .lengths = {1}}).Add("t6", {.lengths = {0}});
+  add(mixed);
+}
+
 void MakeGunzip(const std::string& folder) {
   Corpus corpus(folder, "gunzip");
   const std::string text = R"({"instances": [1, 2, 3]})";
@@ -582,6 +614,7 @@ int main(int argc, char** argv) {
   portico::MakeFiles(argv[1]);
   portico::MakeGunzip(argv[1]);
   portico::MakeShardDirectory(argv[1]);
+  portico::MakeLookupCall(argv[1]);
   portico::MakeV2(argv[1]);
   portico::MakeV2Json(argv[1]);
   portico::MakeForeignReply(argv[1]);
