@@ -43,6 +43,18 @@ absl::StatusOr<std::vector<int64_t>> CommonVersions(const Revision::Table& table
                                           "/1' of each"));
 }
 
+/// Whether what lies in a shard's version folder is that shard: dense ids are rows of it, so that another one would
+/// answer with other rows.
+absl::Status CheckShard(const std::string& folder, uint32_t shard, uint32_t shards) {
+  ASSIGN_OR_RETURN(const TableLookupSpec package, ReadShardPackage(folder));
+  ASSIGN_OR_RETURN(const std::string path, ShardPath(folder, package));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ShardFile> file, ShardFile::Open(path));
+  if (file->layout().shard == shard && file->layout().shards == shards) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("shard file '", path, "': got shard ", file->layout().shard, " of ",
+                                                    file->layout().shards, ", want ", shard, " of ", shards,
+                                                    "; put the right one there"));
+}
+
 }  // namespace
 
 absl::Status ReadTableGroup(const std::string& name, const YamlNode& from, const std::filesystem::path& folder,
@@ -86,10 +98,16 @@ absl::Status ReadTableGroup(const std::string& name, const YamlNode& from, const
   model.versions.versions.assign(served.begin(), served.end());
   for (uint32_t shard = 0; shard < table.shards; ++shard) {
     model.name = ShardName(name, shard, table.shards);
-    if (revision->FindModel(model.name) != nullptr) {
-      return from.Error(absl::StrCat(subject, ": got a shard '", model.name, "', which is a model, too; rename that"));
+    if (revision->FindModel(model.name) != nullptr || revision->FindExternal(model.name) != nullptr ||
+        revision->FindTable(model.name) != nullptr) {
+      return from.Error(absl::StrCat(subject, ": got a shard '", model.name,
+                                     "', which is a model, an external or tables, too; rename that"));
     }
     model.path = ShardPathOf(table.path, shard, table.shards);
+    for (const int64_t version : served) {
+      const absl::Status is_it = CheckShard(absl::StrCat(model.path, "/", version), shard, table.shards);
+      if (!is_it.ok()) return path->Error(absl::StrCat(subject, ": path: ", is_it.message()));
+    }
     revision->models.push_back(model);
   }
   revision->tables.push_back(std::move(table));

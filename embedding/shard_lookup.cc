@@ -33,9 +33,9 @@ absl::StatusOr<ShardLookup> ShardLookup::Read(const TableSet& shard, std::vector
   RETURN_IF_ERROR(lookup.CheckTypes());
   RETURN_IF_ERROR(lookup.ReadEntries(shard));
   if (lookup.reply_bytes_ > max_reply_bytes) {
-    return absl::ResourceExhaustedError(absl::StrCat("lookup: got ", lookup.reply_bytes_,
-                                                     " bytes of rows to answer with, want at most ", max_reply_bytes,
-                                                     "; ask for fewer ids in one call"));
+    return absl::InvalidArgumentError(absl::StrCat("lookup: got ", lookup.reply_bytes_,
+                                                   " bytes of rows to answer with, want at most ", max_reply_bytes,
+                                                   "; ask for fewer ids in one call"));
   }
   RETURN_IF_ERROR(lookup.CheckLengths());
   return lookup;

@@ -24,7 +24,8 @@ class ShardLookup {
   static constexpr uint64_t kMaxReplyBytes = uint64_t{512} << 20;
 
   /// INVALID_ARGUMENT names the input, and where there is one the entry, that is not as LookupCall has it; NOT_FOUND a
-  /// table that this shard does not have; RESOURCE_EXHAUSTED an answer of more than `max_reply_bytes`.
+  /// table that this shard does not have. An answer of more than `max_reply_bytes` is INVALID_ARGUMENT, too: no
+  /// replica would give it.
   static absl::StatusOr<ShardLookup> Read(const TableSet& shard, std::vector<Tensor> inputs,
                                           uint64_t max_reply_bytes = kMaxReplyBytes);
 

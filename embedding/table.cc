@@ -100,11 +100,6 @@ absl::Status CopyFound(Finder& finder, const TableSpec& spec, absl::string_view 
     }
     RETURN_IF_ERROR(finder.status());
     if (spec.unknown == UnknownId::kError) return UnknownIdError(bags, i);
-    if (unknown_row.empty()) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("id ", i, ": got one that the table does not have, and a default row beyond what ",
-                       RowTypeName(spec.row_type), " holds; ask for sums"));
-    }
     ++counts->unknown;
     std::memcpy(out, unknown_row.data(), row_bytes);
   }
@@ -124,9 +119,8 @@ EmbeddingTable::EmbeddingTable(TableSpec spec, const TableMemory& memory, BlockG
   PORTICO_CHECK(memory.row_count == 0 || memory.stride >= RowHeadBytes(spec_.id_kind) + row_bytes());
   // Zeros are zeros in every row type.
   unknown_row_.resize(row_bytes());
-  if (spec_.unknown == UnknownId::kDefaultRow &&
-      !EncodeRow(kernels_, spec_.row_type, spec_.default_row, unknown_row_.data()).ok()) {
-    unknown_row_.clear();
+  if (spec_.unknown == UnknownId::kDefaultRow) {
+    PORTICO_CHECK(EncodeRow(kernels_, spec_.row_type, spec_.default_row, unknown_row_.data()).ok());
   }
 }
 

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "embedding/row_kernels.h"
 
 namespace portico {
 namespace {
@@ -41,6 +42,12 @@ absl::Status TableSpec::Validate() const {
   if (default_row.size() != want) return bad("got a default row of ", default_row.size(), " numbers, want ", want);
   for (const float value : default_row) {
     if (!std::isfinite(value)) return bad("got ", value, " in the default row, want finite numbers");
+  }
+  // Lookups may want it as the table stores its rows.
+  std::string row(EncodedBytes(row_type, dim), '\0');
+  if (!default_row.empty()) {
+    const absl::Status fits = EncodeRow(RowKernels::Best(), row_type, default_row, row.data());
+    if (!fits.ok()) return bad("default row: ", fits.message());
   }
   return absl::OkStatus();
 }

@@ -161,7 +161,12 @@ bool RevisionServing::ReachesNodesOf(const Revision& revision) const {
   return absl::c_all_of(reached, [&](const auto& target) {
     const std::string name = target.first.substr(0, target.first.find('#'));
     return target.second || absl::c_any_of(away_before_, [&](const std::string& away) {
-             return absl::StartsWith(away, name) && absl::StrContains(":#@", away.substr(name.size(), 1));
+             if (absl::StartsWith(away, name) && absl::StrContains(":#@", away.substr(name.size(), 1))) return true;
+             // Portals of tables name the group, not its shards.
+             return absl::c_any_of(revision.tables, [&](const Revision::Table& table) {
+               return absl::StartsWith(away, absl::StrCat(table.name, ":")) &&
+                      absl::StartsWith(name, absl::StrCat(table.name, "."));
+             });
            });
   });
 }

@@ -22,6 +22,7 @@ class EmbeddingBag final : public Portal {
   absl::Status Begin() { return fallback_.Begin(); }
 
   void Run(const Ref<const RequestContext>& context, std::vector<Tensor> inputs, OpDone done) override {
+    place_->metrics.Came();
     const uint32_t shards = router_.tables().ShardsOf(group(), context->revision);
     if (shards == 0) return done(WithContext(place_->context, NobodyServes(context->revision)));
     // NewFallback() makes no others for a portal of tables.

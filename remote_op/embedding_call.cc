@@ -50,7 +50,7 @@ void EmbeddingCall::Start(const ShardRoutes& routes, absl::Span<const Tensor> in
   absl::StatusOr<LookupPlan> plan = LookupPlan::Make(place_->spec, routes, place_->RowTypes(), inputs);
   if (!plan.ok()) return EndWith(plan.status());
   plan_ = *std::move(plan);
-  place_->metrics.Came(plan_.counts());
+  place_->metrics.Planned(plan_.counts());
   const size_t shares = plan_.shares().size();
   {
     MutexLock lock(&mutex_);

@@ -29,8 +29,8 @@ class EmbeddingMetrics {
         sums_bytes_(NewBytes("sums")),
         rows_bytes_(NewBytes("rows")) {}
 
-  void Came(const LookupPlan::Counts& counts) {
-    requests_.Increment();
+  void Came() { requests_.Increment(); }
+  void Planned(const LookupPlan::Counts& counts) {
     ids_.Add(static_cast<double>(counts.ids));
     sent_.Add(static_cast<double>(counts.sent));
   }

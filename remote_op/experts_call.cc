@@ -71,7 +71,14 @@ void ExpertsCall::Start() {
     impatient_ = early && spec.k_min_after == absl::ZeroDuration();
   }
   const absl::Time sent = plan_->router.clock().Now();
-  Drive(choice_.Parts());
+  std::vector<ExpertChoice::Part> parts = choice_.Parts();
+  if (plan_->watcher != nullptr) {
+    // What the gate chose: not who takes over from an expert that fails.
+    for (const ExpertChoice::Part& part : parts) {
+      plan_->watcher->Sent(part.expert, static_cast<int64_t>(part.slots.size()));
+    }
+  }
+  Drive(std::move(parts));
   if (!early || spec.k_min_after == absl::ZeroDuration()) return;
   {
     MutexLock lock(&mutex_);
@@ -134,7 +141,6 @@ void ExpertsCall::Send(const ExpertChoice::Part& part, size_t call) {
   absl::InlinedVector<Tensor, 4> sent;
   for (const Tensor& input : inputs_) sent.push_back(TakeRows(input, rows));
   plan_->metrics.Sent(part.expert, static_cast<int64_t>(rows.size()));
-  if (plan_->watcher != nullptr) plan_->watcher->Sent(part.expert, static_cast<int64_t>(rows.size()));
   Ref<CancelHook> hook = plan_->router.Call(plan_->experts[static_cast<size_t>(part.expert)].target, context_, sent,
                                             [self = Ref<ExpertsCall>(this), call](absl::StatusOr<PeerMessage> reply) {
                                               self->OnReply(call, std::move(reply));

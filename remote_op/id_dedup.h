@@ -3,24 +3,34 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <random>
 #include <vector>
+
+#include "embedding/id_hash.h"
 
 namespace portico {
 
-/// Numbers distinct ids in the order in which they come. Memory is kept from one use to the next, and not cleared. For
-/// one thread.
+/// Numbers distinct ids in the order in which they come. Where an id stands depends on numbers drawn for each object,
+/// so that nobody can choose ids that all stand at one place. Memory is kept from one use to the next, and not cleared.
+/// For one thread.
 ///
 ///   dedup.Begin(most);   for each id: dedup.Fetch(key of a later one), number = dedup.Add(key, same)
 class IdDedup {
  public:
   static constexpr uint32_t kFull = UINT32_MAX;
 
+  IdDedup() {
+    std::random_device random;
+    seed_ = uint64_t{random()} << 32 | random();
+    factor_ = (uint64_t{random()} << 32 | random()) | 1;
+  }
+
   /// Forgets all ids; from now on takes `most` distinct ones. REQUIRES: fewer than 2^31.
   void Begin(size_t most) {
     most_ = static_cast<uint32_t>(most);
     count_ = 0;
     const size_t slots = std::bit_ceil(2 * most + kMinSlots);
-    if (slots > slots_.size() || slots_.size() > kKeptSlots) {
+    if (slots > slots_.size()) {
       slots_ = std::vector<Slot>(slots);
       turn_ = 0;
     }
@@ -34,6 +44,11 @@ class IdDedup {
 
   /// Has the place of `key` on its way into the cache.
   void Fetch(uint64_t key) const { __builtin_prefetch(&slots_[Place(key)], 1); }
+
+  /// Gives back what only few requests need.
+  void Trim() {
+    if (slots_.size() > kKeptSlots) slots_ = {};
+  }
 
   /// The number of an id; kFull where that would be one too many. `key` is the id, or a hash of it, whereupon
   /// `same(number)` says whether the id with this number, which has the same key, is the same.
@@ -62,7 +77,10 @@ class IdDedup {
   /// More are given back: 32 MiB.
   static constexpr size_t kKeptSlots = size_t{1} << 21;
 
-  size_t Place(uint64_t key) const { return static_cast<size_t>(key * 0x9e3779b97f4a7c15ull >> shift_); }
+  size_t Place(uint64_t key) const { return static_cast<size_t>(HashId(key, seed_) * factor_ >> shift_); }
+
+  uint64_t seed_ = 0;
+  uint64_t factor_ = 1;
 
   std::vector<Slot> slots_;
   size_t mask_ = 0;

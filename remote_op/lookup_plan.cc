@@ -6,17 +6,20 @@
 #include <string>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "embedding/id_hash.h"
+#include "embedding/shard_lookup.h"
 #include "remote_op/id_dedup.h"
 
 namespace portico {
 namespace {
 
 constexpr uint64_t kMaxPositions = std::numeric_limits<int32_t>::max();
-/// Of one request.
-constexpr uint64_t kMaxOutputBytes = uint64_t{1} << 30;
+/// Of one request: what it makes of its answers, and the answers of all shards.
+constexpr uint64_t kMaxOutputBytes = uint64_t{256} << 20;
+constexpr uint64_t kMaxAnswerBytes = uint64_t{512} << 20;
 /// Of shards: the id belongs to none.
 constexpr uint16_t kNoShard = UINT16_MAX;
 /// Ids that are looked for the same ones ahead of.
@@ -63,6 +66,7 @@ struct Scratch {
     if (firsts.capacity() > kKept) firsts = {};
     if (hashes.capacity() > kKept) hashes = {};
     if (rows.capacity() > kKept) rows = {};
+    dedup.Trim();
   }
 };
 
@@ -81,12 +85,14 @@ class LookupPlanner {
       : spec_(spec), routes_(routes), row_types_(row_types), inputs_(inputs), scratch_(ThreadScratch()) {}
 
   absl::StatusOr<LookupPlan> Make() {
+    const absl::Cleanup trim = [this] { scratch_.Trim(); };
     scratch_.shards.clear();
     scratch_.firsts.clear();
     plan_.shares_.resize(routes_.shards());
     plan_.parts_.resize(spec_.lookups.size());
     sources_.resize(spec_.lookups.size());
     tallies_.resize(routes_.shards());
+    answer_bytes_.resize(routes_.shards());
     for (uint32_t shard = 0; shard < routes_.shards(); ++shard) plan_.shares_[shard].shard = shard;
     for (size_t i = 0; i < spec_.lookups.size(); ++i) {
       absl::Status read = Read(i);
@@ -96,7 +102,6 @@ class LookupPlanner {
     shares.erase(std::remove_if(shares.begin(), shares.end(), [](const auto& share) { return share.entries.empty(); }),
                  shares.end());
     Write();
-    scratch_.Trim();
     return std::move(plan_);
   }
 
@@ -145,9 +150,8 @@ class LookupPlanner {
       return Bad("ids: got ", positions_, " in all, want fewer than 2^31; send fewer rows at once");
     }
     if (bags > kMaxPositions || output_bytes_ > kMaxOutputBytes) {
-      return absl::ResourceExhaustedError(absl::StrCat("outputs: got ", part.bags, " rows of ", lookup.dim,
-                                                       " numbers, want no more than ", kMaxOutputBytes,
-                                                       " bytes in all; send fewer rows at once"));
+      return Bad("outputs: got ", part.bags, " rows of ", lookup.dim, " numbers, want no more than ", kMaxOutputBytes,
+                 " bytes in all; send fewer rows at once");
     }
     source.shards_begin = scratch_.shards.size();
     scratch_.shards.resize(scratch_.shards.size() + part.positions);
@@ -166,8 +170,7 @@ class LookupPlanner {
         break;
     }
     Choose(index);
-    AddEntries(index);
-    return absl::OkStatus();
+    return AddEntries(index);
   }
 
   absl::Status ReadIds(const Lookup& lookup, Part& part, Source& source) {
@@ -372,8 +375,9 @@ class LookupPlanner {
     }
   }
 
-  void AddEntries(size_t index) {
+  absl::Status AddEntries(size_t index) {
     const Part& part = plan_.parts_[index];
+    const size_t dim = spec_.lookups[index].dim;
     const bool rows = part.form == LookupForm::kRows;
     uint32_t first_row = 0;
     for (uint32_t shard = 0; shard < routes_.shards(); ++shard) {
@@ -394,7 +398,14 @@ class LookupPlanner {
       share.entries.push_back(entry);
       bag_count_ += entry.bags;
       if (rows) first_row += tally.rows;
+      const uint64_t bytes = rows ? entry.ids * EncodedBytes(row_types_[index], dim) : entry.bags * dim * sizeof(float);
+      answer_bytes_[shard] += bytes + LookupCall::kAlignment;
+      all_answer_bytes_ += bytes;
+      if (answer_bytes_[shard] > ShardLookup::kMaxReplyBytes || all_answer_bytes_ > kMaxAnswerBytes) {
+        return Bad("rows: got more than ", kMaxAnswerBytes, " bytes of answers to wait for; send fewer rows at once");
+      }
     }
+    return absl::OkStatus();
   }
 
   /// Whether weights travel with the entry.
@@ -519,6 +530,9 @@ class LookupPlanner {
   uint64_t string_bytes_ = 0;
   uint64_t positions_ = 0;
   uint64_t output_bytes_ = 0;
+  /// By shard.
+  std::vector<uint64_t> answer_bytes_;
+  uint64_t all_answer_bytes_ = 0;
   uint64_t bag_count_ = 0;
 };
 

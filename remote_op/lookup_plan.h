@@ -75,8 +75,8 @@ class LookupPlan {
 
   /// Which row type each lookup's table has, as far as it is known.
   using RowTypes = absl::Span<const RowType>;
-  /// INVALID_ARGUMENT, naming table and position, for inputs that no lookup can be done with; RESOURCE_EXHAUSTED where
-  /// the outputs would be too large.
+  /// INVALID_ARGUMENT, naming table and position, for inputs that no lookup can be done with, or whose outputs or
+  /// answers would be too large: no replica would do better.
   static absl::StatusOr<LookupPlan> Make(const EmbeddingSpec& spec, const ShardRoutes& routes, RowTypes row_types,
                                          absl::Span<const Tensor> inputs);
 

@@ -97,8 +97,8 @@ class LookupFinder {
       const onnx::NodeProto& node = Node(reader);
       Pattern pattern;
       pattern.table = found_.tables.size();
-      if (node.op_type() == "Gather" && node.input(0) == weight && IntOf(node, "axis", 0) == 0 &&
-          !index_.IsConstant(node.input(1))) {
+      if (node.op_type() == "Gather" && InputOf(node, 0) == weight && IntOf(node, "axis", 0) == 0 &&
+          !index_.IsConstant(InputOf(node, 1))) {
         pattern.gather = reader;
         Follow(pattern);
       } else if (auto loop = ReadGatheringLoop(model_, index_, node, weight); loop.has_value()) {
@@ -107,7 +107,7 @@ class LookupFinder {
       } else {
         other = index_.Describe(reader);
         looks_up = looks_up || node.op_type() == "Loop" || node.op_type() == "If" ||
-                   (node.op_type() == "Gather" && node.input(0) == weight);
+                   (node.op_type() == "Gather" && InputOf(node, 0) == weight);
         continue;
       }
       patterns.push_back(std::move(pattern));
@@ -133,9 +133,9 @@ class LookupFinder {
     std::string rows = Node(pattern.gather).output(0);
     int reader = SoleReader(rows);
     if (reader < 0) return;
-    if (const onnx::NodeProto& mul = Node(reader); mul.op_type() == "Mul" && mul.input(0) != mul.input(1)) {
+    if (const onnx::NodeProto& mul = Node(reader); mul.op_type() == "Mul" && InputOf(mul, 0) != InputOf(mul, 1)) {
       pattern.mul = reader;
-      pattern.factor = mul.input(mul.input(0) == rows ? 1 : 0);
+      pattern.factor = InputOf(mul, InputOf(mul, 0) == rows ? 1 : 0);
       rows = mul.output(0);
       reader = SoleReader(rows);
     }
@@ -163,13 +163,13 @@ class LookupFinder {
       for (int i = 0; i < 4; ++i) {
         const int producer = index_.Producer(tensor);
         if (producer < 0 || !kShaping->contains(Node(producer).op_type())) return;
-        tensor = Node(producer).input(0);
+        tensor = InputOf(Node(producer), 0);
         add(tensor);
       }
     };
     for (const Pattern& pattern : patterns_) {
       if (pattern.gather >= 0) {
-        add_sources(Node(pattern.gather).input(1));
+        add_sources(InputOf(Node(pattern.gather), 1));
         add(Node(pattern.gather).output(0));
       }
       if (pattern.mul >= 0) add_sources(pattern.factor);
@@ -220,17 +220,17 @@ class LookupFinder {
   std::string Narrow(std::string tensor) const {
     const onnx::NodeProto* cast = Producer(tensor, "Cast");
     if (cast == nullptr) return tensor;
-    const bool widens = Is(cast->input(0), DType::kInt32) || Is(cast->input(0), DType::kInt64);
-    return widens && Is(tensor, DType::kInt64) ? cast->input(0) : tensor;
+    const bool widens = Is(InputOf(*cast, 0), DType::kInt32) || Is(InputOf(*cast, 0), DType::kInt64);
+    return widens && Is(tensor, DType::kInt64) ? InputOf(*cast, 0) : tensor;
   }
   /// What a flat tensor was before it was made flat.
   std::string Unflattened(std::string tensor) const {
     while (true) {
       const onnx::NodeProto* reshape = Producer(tensor, "Reshape");
-      if (reshape == nullptr || ConstantInts(model_, index_, reshape->input(1)) != std::vector<int64_t>{-1} ||
-          RankOf(reshape->input(0)) < 1)
+      if (reshape == nullptr || ConstantInts(model_, index_, InputOf(*reshape, 1)) != std::vector<int64_t>{-1} ||
+          RankOf(InputOf(*reshape, 0)) < 1)
         return tensor;
-      tensor = reshape->input(0);
+      tensor = InputOf(*reshape, 0);
     }
   }
 
@@ -245,7 +245,7 @@ class LookupFinder {
       lookup = GraphLookup();
       lookup.table = pattern.table;
       lookup.node = pattern.gather;
-      lookup.ids = Narrow(Node(pattern.gather).input(1));
+      lookup.ids = Narrow(InputOf(Node(pattern.gather), 1));
     }
     lookup.output = lookup.output.empty() ? Node(lookup.node).output(0) : lookup.output;
     if (const TensorSpec* type = Type(lookup.output); type != nullptr) lookup.output_type = *type;
@@ -278,7 +278,7 @@ class LookupFinder {
     const onnx::NodeProto& reduce = Node(pattern.reduce);
     lookup.node = pattern.reduce;
     lookup.pooling = reduce.op_type() == "ReduceSum" ? Pooling::kSum : Pooling::kMean;
-    const std::string& gathered = Node(pattern.gather).input(1);
+    const std::string& gathered = InputOf(Node(pattern.gather), 1);
     lookup.ids = Narrow(gathered);
     const int64_t rank = RankOf(gathered);
     const auto axes = AxesOf(model_, index_, reduce);
@@ -313,7 +313,7 @@ class LookupFinder {
     const auto axes = AxesOf(model_, index_, *column);
     const auto last = static_cast<int64_t>(want.dims.size());
     if (!axes.has_value() || axes->size() != 1 || (axes->front() != -1 && axes->front() != last)) return true;
-    lookup.weights = column->input(0);
+    lookup.weights = InputOf(*column, 0);
     lookup.squeeze_weights = false;
     return true;
   }
@@ -327,21 +327,21 @@ class LookupFinder {
       node = &Node(producer);
       const std::string& kind = node->op_type();
       if (kind != "Cast" && kind != "Unsqueeze" && kind != "Squeeze") break;
-      factor = node->input(0);
+      factor = InputOf(*node, 0);
     }
     const bool negated = node->op_type() == "Not";
     if (negated) {
-      node = Producer(node->input(0), "Equal");
+      node = Producer(InputOf(*node, 0), "Equal");
     } else if (node->op_type() != "Greater") {
       return std::nullopt;
     }
     if (node == nullptr) return std::nullopt;
     std::optional<std::vector<int64_t>> value;
-    std::string compared = node->input(0);
-    value = ConstantInts(model_, index_, node->input(1));
+    std::string compared = InputOf(*node, 0);
+    value = ConstantInts(model_, index_, InputOf(*node, 1));
     if (!value.has_value() && negated) {
-      compared = node->input(1);
-      value = ConstantInts(model_, index_, node->input(0));
+      compared = InputOf(*node, 1);
+      value = ConstantInts(model_, index_, InputOf(*node, 0));
     }
     // Ids are not negative, so what is not greater than 0 is 0.
     if (!value.has_value() || value->size() != 1 || Narrow(compared) != ids || (!negated && value->front() != 0))
@@ -360,12 +360,12 @@ class LookupFinder {
     std::string ids = loop.ids;
     std::string weights = loop.weights;
     if (pattern.gather >= 0) {
-      ids = Node(pattern.gather).input(1);
+      ids = InputOf(Node(pattern.gather), 1);
       if (RankOf(ids) != 1 || (!loop.ids.empty() && loop.ids != ids)) return false;
       // The exporter multiplies by ones where there are no weights.
       const onnx::NodeProto* column = Producer(pattern.factor, "Unsqueeze");
       if (pattern.mul >= 0 && column == nullptr) return false;
-      if (column != nullptr && !IsOnes(column->input(0))) weights = column->input(0);
+      if (column != nullptr && !IsOnes(InputOf(*column, 0))) weights = InputOf(*column, 0);
     }
     if (!weights.empty() && (lookup.pooling != Pooling::kSum || !Is(weights, DType::kFloat) || RankOf(weights) != 1))
       return false;
@@ -373,7 +373,7 @@ class LookupFinder {
     const std::string rows = Unflattened(ids);
     const std::string row_weights = weights.empty() ? weights : Unflattened(weights);
     const onnx::NodeProto* concat = Producer(loop.offsets, "Concat");
-    const onnx::NodeProto* range = concat == nullptr ? nullptr : Producer(concat->input(0), "Range");
+    const onnx::NodeProto* range = concat == nullptr ? nullptr : Producer(InputOf(*concat, 0), "Range");
     if (range != nullptr && RankOf(rows) == 2 && (weights.empty() || RankOf(row_weights) == 2)) {
       lookup.ids = Narrow(rows);
       lookup.weights = row_weights;
@@ -382,8 +382,8 @@ class LookupFinder {
     }
     lookup.ids = Narrow(RankOf(rows) == 1 ? rows : ids);
     lookup.weights = !weights.empty() && RankOf(row_weights) == 1 ? row_weights : weights;
-    if (concat != nullptr && concat->input_size() == 2 && RankOf(concat->input(0)) == 1)
-      lookup.offsets_without_end = concat->input(0);
+    if (concat != nullptr && concat->input_size() == 2 && RankOf(InputOf(*concat, 0)) == 1)
+      lookup.offsets_without_end = InputOf(*concat, 0);
     return true;
   }
 
@@ -391,7 +391,7 @@ class LookupFinder {
   bool IsOnes(const std::string& tensor) const {
     const onnx::NodeProto* expand = Producer(tensor, "Expand");
     if (expand == nullptr) return false;
-    const auto weight = model_.initializers().find(expand->input(0));
+    const auto weight = model_.initializers().find(InputOf(*expand, 0));
     if (weight == model_.initializers().end()) return false;
     const Tensor value = weight->second.tensor.Aligned();
     return value.dtype() == DType::kFloat && value.num_elements() == 1 && value.data<float>()[0] == 1.0f;

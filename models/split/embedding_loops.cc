@@ -36,10 +36,10 @@ class BodyIndex {
   std::optional<std::string> ElementOfOuter(absl::string_view tensor) const {
     const onnx::NodeProto* list = Producer(tensor, "Unsqueeze");
     if (list == nullptr) return std::nullopt;
-    const onnx::NodeProto* element = Producer(list->input(0), "Gather");
-    if (element == nullptr || !IsOuter(element->input(0)) || element->input(1) != body_.input(0).name())
+    const onnx::NodeProto* element = Producer(InputOf(*list, 0), "Gather");
+    if (element == nullptr || !IsOuter(InputOf(*element, 0)) || InputOf(*element, 1) != body_.input(0).name())
       return std::nullopt;
-    return element->input(0);
+    return InputOf(*element, 0);
   }
   /// The tensor outside that `slice` is a piece of, from begins[turn] to ends[turn] of axis 0.
   struct Slice {
@@ -49,11 +49,11 @@ class BodyIndex {
   };
   std::optional<Slice> SliceOfOuter(absl::string_view slice) const {
     const onnx::NodeProto* node = Producer(slice, "Slice");
-    if (node == nullptr || node->input_size() < 4 || !IsOuter(node->input(0))) return std::nullopt;
-    const auto begins = ElementOfOuter(node->input(1));
-    const auto ends = ElementOfOuter(node->input(2));
+    if (node == nullptr || node->input_size() < 4 || !IsOuter(InputOf(*node, 0))) return std::nullopt;
+    const auto begins = ElementOfOuter(InputOf(*node, 1));
+    const auto ends = ElementOfOuter(InputOf(*node, 2));
     if (!begins.has_value() || !ends.has_value()) return std::nullopt;
-    return Slice{node->input(0), *begins, *ends};
+    return Slice{InputOf(*node, 0), *begins, *ends};
   }
 
  private:
@@ -74,8 +74,8 @@ bool IsTail(const Model& model, const GraphIndex& index, const std::string& ends
   const int producer = index.Producer(ends);
   if (producer < 0) return false;
   const onnx::NodeProto& slice = index.node(producer);
-  if (slice.op_type() != "Slice" || slice.input_size() < 3 || slice.input(0) != begins) return false;
-  return ConstantInts(model, index, slice.input(1)) == std::vector<int64_t>{1};
+  if (slice.op_type() != "Slice" || slice.input_size() < 3 || InputOf(slice, 0) != begins) return false;
+  return ConstantInts(model, index, InputOf(slice, 1)) == std::vector<int64_t>{1};
 }
 
 /// What becomes of the sequence that a loop makes, joined along its first axis; empty where it is used otherwise.
@@ -101,7 +101,7 @@ void ForEachNode(const onnx::GraphProto& body, const Visit& visit) {
 std::string PickedFrom(const GraphIndex& index, const onnx::GraphProto& body) {
   absl::flat_hash_set<std::string> picked;
   for (const auto& node : body.node()) {
-    if (node.op_type() == "Gather" && index.Exists(node.input(0))) picked.insert(node.input(0));
+    if (node.op_type() == "Gather" && index.Exists(InputOf(node, 0))) picked.insert(InputOf(node, 0));
   }
   return picked.size() == 1 ? *picked.begin() : "";
 }
@@ -119,10 +119,10 @@ class SlicingBody {
     for (const auto& node : body.node()) {
       if (!kOps->contains(node.op_type())) return false;
       if (node.op_type() == "SequenceInsert") ++inserts;
-      if (node.op_type() == "Slice" && node.input(0) == rows_) pieces_.insert(node.output(0));
-      if (node.op_type() == "Slice" && node.input(0) != rows_) sliced.insert(node.input(0));
+      if (node.op_type() == "Slice" && InputOf(node, 0) == rows_) pieces_.insert(node.output(0));
+      if (node.op_type() == "Slice" && InputOf(node, 0) != rows_) sliced.insert(InputOf(node, 0));
       if (node.op_type() == "ReduceSum" || node.op_type() == "ReduceMean") {
-        if (!pieces_.contains(node.input(0))) return false;
+        if (!pieces_.contains(InputOf(node, 0))) return false;
         (node.op_type() == "ReduceSum" ? sums : means) += 1;
       }
       bool fits = true;
@@ -160,14 +160,14 @@ std::optional<LoopBags> ReadGatheringLoop(const Model& model, const GraphIndex& 
     bags.pooling = Pooling::kMean;
   }
   if (reduce == nullptr || IntOf(*reduce, "keepdims", 1) != 0) return std::nullopt;
-  std::string rows = reduce->input(0);
+  std::string rows = InputOf(*reduce, 0);
   std::optional<BodyIndex::Slice> weights;
   if (const onnx::NodeProto* mul = inside.Producer(rows, "Mul"); mul != nullptr) {
     for (const int at : {0, 1}) {
-      const onnx::NodeProto* column = inside.Producer(mul->input(at), "Unsqueeze");
-      if (column != nullptr) weights = inside.SliceOfOuter(column->input(0));
+      const onnx::NodeProto* column = inside.Producer(InputOf(*mul, at), "Unsqueeze");
+      if (column != nullptr) weights = inside.SliceOfOuter(InputOf(*column, 0));
       if (weights.has_value()) {
-        rows = mul->input(1 - at);
+        rows = InputOf(*mul, 1 - at);
         break;
       }
     }
@@ -175,8 +175,8 @@ std::optional<LoopBags> ReadGatheringLoop(const Model& model, const GraphIndex& 
     bags.weights = weights->of;
   }
   const onnx::NodeProto* gather = inside.Producer(rows, "Gather");
-  if (gather == nullptr || gather->input(0) != weight || IntOf(*gather, "axis", 0) != 0) return std::nullopt;
-  const auto ids = inside.SliceOfOuter(gather->input(1));
+  if (gather == nullptr || InputOf(*gather, 0) != weight || IntOf(*gather, "axis", 0) != 0) return std::nullopt;
+  const auto ids = inside.SliceOfOuter(InputOf(*gather, 1));
   if (!ids.has_value() || !IsTail(model, index, ids->ends, ids->begins)) return std::nullopt;
   if (weights.has_value() && (weights->begins != ids->begins || weights->ends != ids->ends)) return std::nullopt;
   // The weight is read nowhere else in the body.
@@ -228,9 +228,9 @@ std::optional<LoopBags> ReadFilteringLoop(const Model& model, const GraphIndex& 
   if (bags.ids.empty() || bags.offsets.empty() || bags.output.empty()) return std::nullopt;
   const BodyIndex inside(*each_id);
   for (const auto& node : each_id->node()) {
-    const onnx::NodeProto* equal = node.op_type() == "Not" ? inside.Producer(node.input(0), "Equal") : nullptr;
+    const onnx::NodeProto* equal = node.op_type() == "Not" ? inside.Producer(InputOf(node, 0), "Equal") : nullptr;
     if (equal == nullptr) continue;
-    const auto value = ConstantInts(model, index, equal->input(1));
+    const auto value = ConstantInts(model, index, InputOf(*equal, 1));
     if (bags.padding.has_value() || !value.has_value() || value->size() != 1) return std::nullopt;
     bags.padding = value->front();
   }
@@ -239,10 +239,10 @@ std::optional<LoopBags> ReadFilteringLoop(const Model& model, const GraphIndex& 
   int means = 0;
   absl::flat_hash_set<std::string> found;
   ForEachNode(*body, [&](const onnx::NodeProto& node) {
-    if (node.op_type() == "Gather" && node.input(0) == rows && node.input(1) == filter->output(1))
+    if (node.op_type() == "Gather" && InputOf(node, 0) == rows && InputOf(node, 1) == filter->output(1))
       found.insert(node.output(0));
-    if (node.op_type() == "ReduceSum" && found.contains(node.input(0))) ++sums;
-    if (node.op_type() == "ReduceMean" && found.contains(node.input(0))) ++means;
+    if (node.op_type() == "ReduceSum" && found.contains(InputOf(node, 0))) ++sums;
+    if (node.op_type() == "ReduceMean" && found.contains(InputOf(node, 0))) ++means;
   });
   if (!bags.padding.has_value() || found.empty() || sums + means < 1) return std::nullopt;
   bags.pooling = means > 0 ? Pooling::kMean : Pooling::kSum;

@@ -44,6 +44,11 @@ std::optional<std::vector<int64_t>> ConstantInts(const Model& model, const Graph
   return Ints(weight->second.tensor);
 }
 
+const std::string& InputOf(const onnx::NodeProto& node, int index) {
+  static const std::string none;
+  return index < node.input_size() ? node.input(index) : none;
+}
+
 int64_t IntOf(const onnx::NodeProto& node, absl::string_view attribute, int64_t otherwise) {
   for (const auto& entry : node.attribute()) {
     if (entry.name() == attribute) return entry.i();

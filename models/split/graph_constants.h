@@ -22,6 +22,8 @@ std::optional<std::vector<int64_t>> ConstantInts(const Model& model, const Graph
 /// The same of a body's node.
 std::optional<std::vector<int64_t>> ConstantInts(const onnx::NodeProto& node);
 
+/// The tensor that a node reads there; empty beyond the last one, as where there is none.
+const std::string& InputOf(const onnx::NodeProto& node, int index);
 int64_t IntOf(const onnx::NodeProto& node, absl::string_view attribute, int64_t otherwise);
 
 /// Axes of a Reduce, Squeeze or Unsqueeze: an attribute or, in newer operator sets, the second input.

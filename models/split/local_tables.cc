@@ -119,6 +119,8 @@ absl::StatusOr<Tensor> LocalTables::LookupOne(const EmbeddingSpec::Lookup& looku
     shape.pop_back();
     ASSIGN_OR_RETURN(const uint64_t bags, NumElements(shape));
     for (uint64_t bag = 0; bag <= bags; ++bag) offsets.push_back(static_cast<int64_t>(bag) * width);
+  } else if (lookup.weighted) {
+    for (size_t i = 0; i <= ids.size(); ++i) offsets.push_back(static_cast<int64_t>(i));
   }
   shape.push_back(static_cast<int64_t>(dim));
   if (lookup.pooling == Pooling::kNone && !lookup.weighted) {
