@@ -48,7 +48,9 @@ TEST(MetricsPageTest, TellsWhatANodeExposesAndNothingElse) {
     // This node has no portals, nothing to warm up and no collector of traces (RequestTraceTest has one).
     if (absl::StartsWith(name, "portico_portal_") || absl::StartsWith(name, "portico_replica")) continue;
     if (absl::StartsWith(name, "portico_cascade_")) continue;
-    if (absl::StartsWith(name, "portico_experts_")) continue;
+    if (absl::StartsWith(name, "portico_experts_") || absl::StartsWith(name, "portico_embedding_")) continue;
+    // No shard is served.
+    if (absl::StartsWith(name, "portico_table_")) continue;
     if (absl::StartsWith(name, "portico_warmup_")) continue;
     if (absl::StartsWith(name, "portico_trace_spans_")) continue;
     // Without --etcd.

@@ -192,7 +192,7 @@ TEST_F(TableOpTest, ManyThreadsGetTheirOwnAnswersWhileTheScrubberReads) {
       });
     }
     for (std::thread& thread : threads) thread.join();
-    EXPECT_EQ(op.shard().file().tables()[1]->looked_up_ids(), 800u);
+    EXPECT_EQ(op.shard().version().tables()[1]->looked_up_ids(), 800u);
     workers.Stop();
   }
 }
