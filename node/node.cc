@@ -170,8 +170,8 @@ class NodeImpl final : public Node {
       RETURN_IF_ERROR(tenants_file_.Poll());
       tenants_file_.Start();
     }
-    peer_frontend_ = std::make_unique<PeerFrontend>(*inference_, traces_->span_floor());
     const LiveRevisions* revisions = options_.revisions.pointer.empty() ? nullptr : &revisions_;
+    peer_frontend_ = std::make_unique<PeerFrontend>(*inference_, traces_->span_floor(), revisions);
     entrance_.emplace(Entrance{*inference_, *traces_, access_, revisions, ReadsKey()});
     TfsRestFrontend::Options rest;
     rest.timeout = options_.rest_timeout;

@@ -1,5 +1,6 @@
 #include "node/frontend/peer_frontend.h"
 
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,7 +12,8 @@
 namespace portico {
 namespace {
 
-Ref<const RequestContext> ContextOf(const PeerHeader& header, absl::Duration span_floor, const Clock& clock) {
+Ref<const RequestContext> ContextOf(const PeerHeader& header, absl::Duration span_floor, const Clock& clock,
+                                    const LiveRevisions* revisions) {
   auto context = MakeRef<RequestContext>();
   if (header.timeout_us > 0) {
     // A remaining time beyond a day says nothing; the cap keeps the arithmetic in range.
@@ -32,6 +34,10 @@ Ref<const RequestContext> ContextOf(const PeerHeader& header, absl::Duration spa
   context->product = std::string(header.product);
   context->priority = header.priority;
   context->revision = header.revision;
+  if (header.revision == 0 && revisions != nullptr) {
+    std::tie(context->revision, context->revision_hold) = revisions->Stamp();
+    if (revisions->draws() && header.draw == 0) context->draw = NewSpanId();
+  }
   context->hop = static_cast<int32_t>(std::min<uint32_t>(header.hop, RequestContext::kMaxHops + 1));
   context->attempt = static_cast<int32_t>(header.attempt);
   return context;
@@ -143,7 +149,7 @@ struct PeerFrontend::Call {
 void PeerFrontend::OnCall(PeerMessage message, PeerReply reply) {
   const absl::StatusOr<ServableRef> ref = RefOf(message.header);
   if (!ref.ok()) return ReplyError(reply, ref.status());
-  Ref<const RequestContext> context = ContextOf(message.header, span_floor_, inference_.clock());
+  Ref<const RequestContext> context = ContextOf(message.header, span_floor_, inference_.clock(), revisions_);
   const std::pair<uint64_t, uint64_t> key(message.connection, message.header.call_id);
   {
     MutexLock lock(&mutex_);
