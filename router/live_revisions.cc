@@ -1,6 +1,7 @@
 #include "router/live_revisions.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -79,7 +80,8 @@ absl::StatusOr<ServableRef> RevisionView::Narrow(const ServableRef& ref) const {
 std::pair<uint64_t, std::shared_ptr<const void>> LiveRevisions::Stamp() const {
   Copy& copy = copies_.Own();
   MutexLock lock(&copy.mutex);
-  return {copy.current, copy.stamp};
+  const uint64_t number = current_.load(std::memory_order_acquire);
+  return {number, copy.next != nullptr && *copy.next == number ? copy.next : copy.stamp};
 }
 
 absl::StatusOr<ServableRef> LiveRevisions::Narrow(const ServableRef& ref, uint64_t number) const {
@@ -88,7 +90,7 @@ absl::StatusOr<ServableRef> LiveRevisions::Narrow(const ServableRef& ref, uint64
   {
     Copy& copy = copies_.Own();
     MutexLock lock(&copy.mutex);
-    if (number == 0) number = copy.current;
+    if (number == 0) number = current_.load(std::memory_order_acquire);
     if (number == 0) return ref;
     for (const auto& view : copy.views) {
       if (view->number == number) return view->Narrow(ref);
@@ -103,7 +105,7 @@ absl::StatusOr<ServableRef> LiveRevisions::Route(const ServableRef& ref, const R
   {
     Copy& copy = copies_.Own();
     MutexLock lock(&copy.mutex);
-    if (number == 0) number = copy.current;
+    if (number == 0) number = current_.load(std::memory_order_acquire);
     if (number == 0) return ref;
     for (const auto& view : copy.views) {
       if (view->number != number) continue;
@@ -140,8 +142,15 @@ void LiveRevisions::Flip(uint64_t number) {
     stamps_.emplace_back(number, stamp);
     Copy& copy = copies_[i];
     MutexLock copy_lock(&copy.mutex);
-    copy.current = number;
-    copy.stamp.swap(stamp);
+    copy.next = std::move(stamp);
+  }
+  // Here it becomes so, for all.
+  current_.store(number, std::memory_order_release);
+  for (int i = 0; i < copies_.size(); ++i) {
+    std::shared_ptr<const uint64_t> before;  // It goes after the lock.
+    Copy& copy = copies_[i];
+    MutexLock copy_lock(&copy.mutex);
+    before = std::exchange(copy.stamp, std::move(copy.next));
   }
 }
 

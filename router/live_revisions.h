@@ -87,9 +87,10 @@ class LiveRevisions {
   struct Copy {
     Mutex mutex;
     Views views ABSL_GUARDED_BY(mutex);
-    uint64_t current ABSL_GUARDED_BY(mutex) = 0;
-    /// One per copy, so that cores don't share its count.
+    /// Each core's own, so that cores don't share its count.
     std::shared_ptr<const uint64_t> stamp ABSL_GUARDED_BY(mutex);
+    /// Of the revision that becomes current; null but during Flip().
+    std::shared_ptr<const uint64_t> next ABSL_GUARDED_BY(mutex);
   };
 
   void SetViews(const Views& views);
@@ -97,6 +98,9 @@ class LiveRevisions {
   const PerCore<Copy> copies_;
   TrafficArms* const arms_;
   std::atomic<bool> draws_{false};
+  /// For all cores at once, so that no request gets an older one than a request before it got elsewhere. Written at
+  /// flips alone.
+  std::atomic<uint64_t> current_{0};
   /// Of who follows.
   Mutex mutex_;
   Views views_ ABSL_GUARDED_BY(mutex_);

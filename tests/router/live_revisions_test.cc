@@ -1,5 +1,11 @@
 #include "router/live_revisions.h"
 
+#include <sched.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -81,6 +87,44 @@ TEST(LiveRevisionsTest, RevisionIsInUseUntilItsLastRequestIsDone) {
   EXPECT_EQ(live.OldestInUse(), 7u);
   request.second.reset();
   EXPECT_EQ(live.OldestInUse(), 9u);
+}
+
+/// Of two requests, one sent when the other was answered, whichever cores they enter by.
+TEST(LiveRevisionsTest, ARequestIsNeverStampedWithAnOlderRevisionThanOneBeforeIt) {
+  constexpr uint64_t kFlips = 20'000;
+  LiveRevisions live;
+  live.Add(View(1, 1));
+  live.Flip(1);
+  std::atomic<uint64_t> seen{0};
+  std::atomic<int> back{0};
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> requests;
+  cpu_set_t cores;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(cores), &cores), 0);
+  for (int core = 0; core < CPU_SETSIZE && requests.size() < 4; ++core) {
+    if (!CPU_ISSET(core, &cores)) continue;
+    requests.emplace_back([&, core] {
+      cpu_set_t own;
+      CPU_ZERO(&own);
+      CPU_SET(core, &own);
+      sched_setaffinity(0, sizeof(own), &own);
+      while (!stop) {
+        uint64_t before = seen;
+        const uint64_t number = live.Stamp().first;
+        if (number < before) ++back;
+        while (before < number && !seen.compare_exchange_weak(before, number)) {
+        }
+      }
+    });
+  }
+  for (uint64_t number = 2; number <= kFlips; ++number) {
+    live.Add(View(number, 1));
+    live.Flip(number);
+    live.Drop(number - 1);
+  }
+  stop = true;
+  for (std::thread& request : requests) request.join();
+  EXPECT_EQ(back, 0);
 }
 
 }  // namespace
