@@ -6,6 +6,7 @@
 #include <fstream>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
@@ -191,12 +192,18 @@ absl::StatusOr<Directory> DecodeDirectory(absl::string_view bytes) {
   }
   directory.checksums.resize(sums.size() / sizeof(uint32_t));
   if (!sums.empty()) std::memcpy(directory.checksums.data(), sums.data(), sums.size());
-  for (size_t i = 0; i < directory.tables.size(); ++i) {
-    RETURN_IF_ERROR(CheckTable(directory.tables[i], body));
-    for (size_t j = 0; j < i; ++j) {
-      if (directory.tables[j].spec.name == directory.tables[i].spec.name)
-        return Wrong(absl::StrCat("got table '", directory.tables[i].spec.name, "' twice"));
+  absl::flat_hash_set<absl::string_view> names;
+  uint64_t left = body;
+  for (const TablePlace& table : directory.tables) {
+    RETURN_IF_ERROR(CheckTable(table, body));
+    if (!names.insert(table.spec.name).second) return Wrong(absl::StrCat("got table '", table.spec.name, "' twice"));
+    // Each is in the body: the sum can't overflow.
+    const uint64_t bytes = table.rows * UpdatedRow::Stride(table.spec) + table.strings_bytes;
+    if (bytes > left) {
+      return Wrong(absl::StrCat("table '", table.spec.name, "': got ", bytes, " bytes, want at most the ", left, " of ",
+                                body, " that other tables leave"));
     }
+    left -= bytes;
   }
   return directory;
 }
@@ -227,14 +234,18 @@ absl::Status CheckRow(const TableSpec& spec, const char* row, const RowChunk& ch
 }
 
 /// Moves the bytes of the chunk's string ids to where the chunk has them.
-absl::Status TakeStrings(const TableSpec& spec, absl::string_view strings, RowChunk& chunk) {
+/// `left`: of the bytes, how many no id has yet; each has its own.
+absl::Status TakeStrings(const TableSpec& spec, absl::string_view strings, uint64_t& left, RowChunk& chunk) {
   for (uint32_t i = 0; i < chunk.count; ++i) {
     char* const row = chunk.rows.get() + i * chunk.stride;
     const uint64_t offset = UpdatedRow::Place(row) >> 16, length = UpdatedRow::Place(row) & 0xffff;
-    if (offset > strings.size() || length > strings.size() - offset) {
+    if (length < 1 || length > kMaxIdBytes || length > left || offset > strings.size() ||
+        length > strings.size() - offset) {
       return absl::DataLossError(absl::StrCat("table '", spec.name, "': got an id of ", length, " bytes at ", offset,
-                                              ", want it in ", strings.size(), " bytes"));
+                                              ", want 1 to ", kMaxIdBytes, " in ", strings.size(),
+                                              " bytes, of which each id has its own"));
     }
+    left -= length;
     const uint64_t place = StringPlace(chunk.strings.size(), length);
     std::memcpy(row + 2 * sizeof(place), &place, sizeof(place));
     chunk.strings.append(strings.data() + offset, length);
@@ -251,12 +262,12 @@ absl::StatusOr<DeltaFile::Table> TakeTable(const TablePlace& place, absl::string
   const size_t stride = UpdatedRow::Stride(place.spec);
   const absl::string_view rows = body.substr(place.rows_offset, place.rows * stride);
   const absl::string_view strings = body.substr(place.strings_offset, place.strings_bytes);
-  uint64_t appended = 0;
+  uint64_t appended = 0, strings_left = strings.size();
   for (uint64_t first = 0; first < place.rows; first += RowChunk::kMaxRows) {
     const auto count = static_cast<uint32_t>(std::min<uint64_t>(RowChunk::kMaxRows, place.rows - first));
     auto chunk = std::make_shared<RowChunk>(stride, count);
     std::memcpy(chunk->rows.get(), rows.data() + first * stride, count * stride);
-    if (place.spec.id_kind == IdKind::kString) RETURN_IF_ERROR(TakeStrings(place.spec, strings, *chunk));
+    if (place.spec.id_kind == IdKind::kString) RETURN_IF_ERROR(TakeStrings(place.spec, strings, strings_left, *chunk));
     for (uint32_t i = 0; i < count; ++i) {
       RETURN_IF_ERROR(CheckRow(place.spec, chunk->Row(i), *chunk, place.rows_after));
       appended += UpdatedRow::Id(chunk->Row(i)) >= place.rows_before ? 1 : 0;
@@ -280,7 +291,7 @@ std::string NameOf(const delta_format::Directory& directory, uint64_t offset) {
   return "no table";
 }
 
-absl::StatusOr<DeltaFile> Parse(absl::string_view file) {
+absl::StatusOr<DeltaFile> Parse(absl::string_view file, const Digest& digest) {
   using namespace delta_format;
   if (file.size() < kHeadBytes + sizeof(Trailer) || file.substr(0, kMagic.size()) != kMagic)
     return absl::InvalidArgumentError("got no delta file, want what 'portico table apply' writes");
@@ -306,7 +317,8 @@ absl::StatusOr<DeltaFile> Parse(absl::string_view file) {
     return bad("trailer: got other bytes than were written, of ", file.size(), " in the file (cut short?)");
   if (trailer.file_bytes != file.size()) return bad("got ", file.size(), " bytes, want ", trailer.file_bytes);
   const uint64_t inner = file.size() - kHeadBytes - sizeof(trailer);
-  if (trailer.directory_bytes > inner) return bad("got a directory of ", trailer.directory_bytes, " bytes");
+  if (trailer.directory_bytes > std::min(inner, kMaxDirectoryBytes))
+    return bad("got a directory of ", trailer.directory_bytes, " bytes");
   const absl::string_view body = file.substr(kHeadBytes, inner - trailer.directory_bytes);
   const absl::string_view bytes = file.substr(kHeadBytes + body.size(), trailer.directory_bytes);
   RETURN_IF_ERROR(check_crc("directory", Crc32c(bytes), trailer.directory_crc));
@@ -322,7 +334,7 @@ absl::StatusOr<DeltaFile> Parse(absl::string_view file) {
   }
   DeltaFile delta;
   delta.target = directory.target;
-  delta.digest = Sha256(file);
+  delta.digest = digest;
   for (const TablePlace& place : directory.tables) {
     ASSIGN_OR_RETURN(delta.tables.emplace_back(), TakeTable(place, body));
   }
@@ -338,9 +350,14 @@ Digest StateDigest(const Digest& base, absl::Span<const Digest> deltas) {
   return hasher.Finish();
 }
 
-absl::StatusOr<DeltaFile> DeltaFile::Read(const std::string& path) {
+absl::StatusOr<DeltaFile> DeltaFile::Read(const std::string& path, const Digest* want) {
   ASSIGN_OR_RETURN(const std::string file, ReadFile(path, kMaxBytes));
-  absl::StatusOr<DeltaFile> delta = Parse(file);
+  const Digest digest = Sha256(file);
+  if (want != nullptr && digest != *want) {
+    return absl::DataLossError(absl::StrCat("delta '", path, "': got digest ", digest.Short(), ", want ", want->Short(),
+                                            " as the package says; restore the file, or apply the update again"));
+  }
+  absl::StatusOr<DeltaFile> delta = Parse(file, digest);
   if (!delta.ok()) return WithContext(absl::StrCat("delta '", path, "'"), delta.status());
   return delta;
 }
@@ -355,7 +372,8 @@ absl::StatusOr<std::vector<DeltaFile::Table>> DeltaFile::ReadTables(const std::s
   Trailer trailer;
   file.seekg(-static_cast<std::streamoff>(sizeof(trailer)), std::ios::end);
   const auto behind = static_cast<uint64_t>(std::max<std::streamoff>(0, file.tellg()));
-  if (!file.read(reinterpret_cast<char*>(&trailer), sizeof(trailer)) || trailer.directory_bytes > behind ||
+  if (!file.read(reinterpret_cast<char*>(&trailer), sizeof(trailer)) ||
+      trailer.directory_bytes > std::min(behind, delta_format::kMaxDirectoryBytes) ||
       trailer.file_bytes != behind + sizeof(trailer))
     return bad("got no trailer");
   std::string directory(trailer.directory_bytes, '\0');

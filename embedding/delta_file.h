@@ -51,7 +51,8 @@ struct DeltaFile {
 
   /// NOT_FOUND, INVALID_ARGUMENT (no delta file), DATA_LOSS (damaged: names the block); all name the file. Every number
   /// is checked before anything is taken by it.
-  static absl::StatusOr<DeltaFile> Read(const std::string& path);
+  /// `want`: its digest where that is known; any other file is DATA_LOSS before anything in it is looked at.
+  static absl::StatusOr<DeltaFile> Read(const std::string& path, const Digest* want = nullptr);
   /// How many rows a dense table has behind it, and so on, without the rows: only where the file is checked otherwise.
   static absl::StatusOr<std::vector<Table>> ReadTables(const std::string& path);
   /// FAILED_PRECONDITION where it is for another shard, base, version or table: says which.
@@ -66,6 +67,8 @@ inline constexpr uint32_t kFormat = 1;
 /// Magic, format, four zeros; then the body.
 inline constexpr uint64_t kHeadBytes = 16;
 inline constexpr uint64_t kBlockBytes = 64 << 10;
+/// Far beyond what the checksums of kMaxBytes take, and many tables.
+inline constexpr uint64_t kMaxDirectoryBytes = 64 << 20;
 
 struct TablePlace {
   TableSpec spec;

@@ -27,7 +27,7 @@ class RowOverlay {
     std::vector<std::shared_ptr<const RowChunk>> chunks;
     /// How many rows of each chunk are in the index.
     std::vector<uint32_t> live;
-    /// Of the table, base included; only of dense ids.
+    /// Of a dense table, base included; of others, of the base alone.
     uint64_t row_count = 0;
     uint64_t ids = 0;
     /// Of these.
@@ -56,7 +56,7 @@ class RowOverlay {
   /// The numbers of all rows, in no order, until `visit` returns an error.
   absl::Status ForEach(const std::function<absl::Status(uint32_t row)>& visit) const;
 
-  /// Rows of the table, base included; only of dense ids.
+  /// Rows of a dense table, base included; of others, of the base alone.
   uint64_t row_count() const { return parts_.row_count; }
   uint64_t ids() const { return parts_.ids; }
   uint64_t deleted() const { return parts_.deleted; }

@@ -70,9 +70,9 @@ class ShardStore {
   explicit ShardStore(const Options& options) : options_(options) {}
   ShardStore() : ShardStore(Options()) {}
 
-  /// Every delta is read whole and checked before the version is there. FAILED_PRECONDITION for files that are
-  /// not those of `parts`, and for a delta of another shard, base, version or table; DATA_LOSS for damaged ones;
-  /// messages name the file.
+  /// Every delta is read whole and checked before the version is there. FAILED_PRECONDITION for a base that is
+  /// not that of `parts`, and for a delta of another shard, base, version or table; DATA_LOSS for damaged files and for
+  /// deltas of another digest; messages name the file.
   absl::StatusOr<std::shared_ptr<const ShardVersion>> Open(const ShardParts& parts);
 
  private:

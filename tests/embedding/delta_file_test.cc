@@ -108,6 +108,28 @@ TEST_F(DeltaFileTest, ABlockThatIsDamagedIsNamed) {
               HasSubstr("block 1 (rows of table 'sparse', bytes 65552 to 131088): got CRC-32C"));
 }
 
+TEST_F(DeltaFileTest, AnotherDigestThanWantedIsRefused) {
+  const Digest want = Sha256(Bytes()), other = Sha256("other");
+  EXPECT_TRUE(DeltaFile::Read(path_, &want).ok());
+  EXPECT_THAT(DeltaFile::Read(path_, &other).status().ToString(), HasSubstr("got digest " + want.Short()));
+}
+
+TEST_F(DeltaFileTest, TablesThatShareBytesAreRefused) {
+  delta_format::Directory directory;
+  directory.body_bytes = 100 * UpdatedRow::Stride(kSparse);
+  directory.checksums.resize((directory.body_bytes - 1) / delta_format::kBlockBytes + 1);
+  directory.tables.push_back({.spec = kSparse, .rows = 60});
+  EXPECT_TRUE(delta_format::DecodeDirectory(delta_format::EncodeDirectory(directory)).ok());
+  directory.tables.push_back({.spec = kSparse, .rows = 60});
+  directory.tables[1].spec.name = "other";
+  EXPECT_THAT(delta_format::DecodeDirectory(delta_format::EncodeDirectory(directory)).status().ToString(),
+              HasSubstr("that other tables leave"));
+  directory.tables[1].spec.name = kSparse.name;
+  directory.tables[1].rows = 1;
+  EXPECT_THAT(delta_format::DecodeDirectory(delta_format::EncodeDirectory(directory)).status().ToString(),
+              HasSubstr("twice"));
+}
+
 TEST_F(DeltaFileTest, EveryLengthButItsOwnIsRefused) {
   const std::string whole = Bytes();
   for (size_t length = 0; length < whole.size(); length += length < 100 || length + 100 > whole.size() ? 1 : 1009) {

@@ -215,6 +215,7 @@ TEST_F(ShardVersionsTest, RowsThatAreUpdatedAgainAndAgainTakeNoMoreMemory) {
     most = std::max(most, version->overlays()[0]->bytes());
   }
   EXPECT_EQ(version->overlays()[0]->ids(), 1000u);
+  EXPECT_EQ(version->tables()[0]->memory().all_rows(), 10u);
   // 1,000 rows of 32 bytes; chunks of 300 rows that are half in use, at most 32 of them.
   EXPECT_LT(most, 600'000u);
   EXPECT_LE(version->overlays()[0]->parts().chunks.size(), 60u);
