@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -29,11 +30,19 @@ constexpr absl::string_view kBuilding = ".building-";
 /// Whole, to be moved: "<prefix>SHARDS-VERSION".
 constexpr absl::string_view kReady = ".ready-";
 
+/// How often a folder is made where another process's CleanUp() takes it before it is locked.
+constexpr int kTries = 3;
+
 /// Opened and locked; −1 where somebody else has it, or it is gone.
 int LockFolder(const fs::path& folder) {
   const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return -1;
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+  struct stat opened {};
+  struct stat there {};
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &opened) == 0 && stat(folder.c_str(), &there) == 0 &&
+      opened.st_dev == there.st_dev && opened.st_ino == there.st_ino) {
+    return fd;
+  }
   close(fd);
   return -1;
 }
@@ -51,7 +60,13 @@ absl::Status MoveShards(const fs::path& ready, const fs::path& group, uint32_t s
     if (!fs::exists(ready / name, error)) continue;  // moved before
     fs::create_directories(group / name, error);
     if (error) return ErrnoStatus(error.value(), "folder", (group / name).string());
-    RETURN_IF_ERROR(Rename(ready / name, group / name / absl::StrCat(version)));
+    const fs::path to = group / name / absl::StrCat(version);
+    if (rename((ready / name).c_str(), to.c_str()) != 0) {
+      if (errno != EEXIST && errno != ENOTEMPTY) return ErrnoStatus(errno, "renaming to", to.string());
+      return absl::AlreadyExistsError(absl::StrCat("folder '", to.string(), "': got a version there, want none, for '",
+                                                   (ready / name).string(),
+                                                   "', which is whole, goes there; remove one of the two"));
+    }
     RETURN_IF_ERROR(SyncFolder((group / name).string()));
   }
   RETURN_IF_ERROR(SyncFolder(group.string()));
@@ -98,18 +113,34 @@ absl::StatusOr<std::unique_ptr<GroupStaging>> GroupStaging::Create(const std::st
     return absl::InvalidArgumentError(absl::StrCat("shards: got ", shards, ", want 1 to ", ShardMap::kMaxShards));
   auto staging = std::unique_ptr<GroupStaging>(new GroupStaging(group, shards));
   std::error_code error;
+  // A name that ends in '/' has no other folder in it.
+  fs::path missing = fs::absolute(group, error).lexically_normal();
+  if (!missing.has_filename()) missing = missing.parent_path();
+  for (; !error && !fs::exists(missing, error) && missing.has_relative_path(); missing = missing.parent_path())
+    staging->grown_.push_back(missing.parent_path());
   staging->made_group_ = fs::create_directories(group, error);
   if (error) return ErrnoStatus(error.value(), "folder", group);
   RETURN_IF_ERROR(CleanUp(staging->group_));
-  ASSIGN_OR_RETURN(const std::string made, MakeUniqueFolder(absl::StrCat(group, "/", kBuilding)));
-  staging->staging_ = made;
-  staging->staging_fd_ = LockFolder(made);
-  if (staging->staging_fd_ < 0) return ErrnoStatus(errno, "lock", made);
+  RETURN_IF_ERROR(staging->MakeStaging());
   for (uint32_t shard = 0; shard < shards; ++shard) {
     if (!fs::create_directory(staging->Folder(shard), error))
       return ErrnoStatus(error.value(), "folder", staging->Folder(shard));
   }
   return staging;
+}
+
+absl::Status GroupStaging::MakeStaging() {
+  for (int i = 0; i < kTries; ++i) {
+    ASSIGN_OR_RETURN(const std::string made, MakeUniqueFolder(absl::StrCat(group_.string(), "/", kBuilding)));
+    staging_fd_ = LockFolder(made);
+    if (staging_fd_ >= 0) {
+      staging_ = made;
+      return absl::OkStatus();
+    }
+    // Whoever has it removes it.
+  }
+  return absl::UnavailableError(absl::StrCat("folder '", group_.string(), "': got ", kTries, " folders '", kBuilding,
+                                             "...' cleaned up before they were locked; try again"));
 }
 
 GroupStaging::~GroupStaging() {
@@ -158,6 +189,7 @@ absl::Status GroupStaging::Commit(int64_t version) {
   staging_.clear();
   // From here on all of it is there: whoever comes next goes on where this one stops.
   made_group_ = false;
+  for (const fs::path& folder : grown_) RETURN_IF_ERROR(SyncFolder(folder.string()));
   RETURN_IF_ERROR(SyncFolder(group_.string()));
   return MoveShards(ready, group_, shards_, version);
 }

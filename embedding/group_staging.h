@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -31,8 +32,8 @@ class GroupStaging {
 
   /// What is to be the version folder of a shard; it has no folders.
   std::string Folder(uint32_t shard) const;
-  /// ALREADY_EXISTS where a shard has that version. From a point on all of it is there even where this fails, once
-  /// whoever comes next has cleaned up.
+  /// REQUIRES: the group's lock (GroupLock) is held. ALREADY_EXISTS where a shard has that version. From a point on all
+  /// of it is there even where this fails, once whoever comes next has cleaned up.
   absl::Status Commit(int64_t version);
   /// ALREADY_EXISTS where a shard has that version.
   absl::Status CheckFree(int64_t version) const;
@@ -43,12 +44,15 @@ class GroupStaging {
  private:
   GroupStaging(std::filesystem::path group, uint32_t shards) : group_(std::move(group)), shards_(shards) {}
 
+  absl::Status MakeStaging();
   absl::Status MakeShardFolders();
 
   const std::filesystem::path group_;
   const uint32_t shards_;
   /// Whether there was no such folder before.
   bool made_group_ = false;
+  /// Folders that got one, where there were none on the way to the group's.
+  std::vector<std::filesystem::path> grown_;
   std::filesystem::path staging_;
   /// Held locked while `staging_` is used.
   int staging_fd_ = -1;

@@ -6,6 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "embedding/group_shards.h"
+#include "embedding/table_group.h"
 
 namespace portico {
 
@@ -14,7 +16,7 @@ absl::StatusOr<std::unique_ptr<GroupWriter>> GroupWriter::Create(const std::stri
     return absl::InvalidArgumentError(absl::StrCat("version: got ", options.version, ", want at least 1"));
   ASSIGN_OR_RETURN(auto staging, GroupStaging::Create(group, options.shards));
   RETURN_IF_ERROR(staging->CheckFree(options.version));
-  auto writer = std::unique_ptr<GroupWriter>(new GroupWriter(std::move(staging), options));
+  auto writer = std::unique_ptr<GroupWriter>(new GroupWriter(group, std::move(staging), options));
   ShardWriter::Options shard_options;
   shard_options.shards = options.shards;
   shard_options.memory_bytes = options.memory_bytes / options.shards;
@@ -27,8 +29,12 @@ absl::StatusOr<std::unique_ptr<GroupWriter>> GroupWriter::Create(const std::stri
   return writer;
 }
 
-GroupWriter::GroupWriter(std::unique_ptr<GroupStaging> staging, const Options& options)
-    : options_(options), map_(options.shards), staging_(std::move(staging)), parts_(options.shards) {}
+GroupWriter::GroupWriter(std::string group, std::unique_ptr<GroupStaging> staging, const Options& options)
+    : group_(std::move(group)),
+      options_(options),
+      map_(options.shards),
+      staging_(std::move(staging)),
+      parts_(options.shards) {}
 
 absl::Status GroupWriter::BeginTable(TableSpec spec) {
   PORTICO_CHECK(!table_.has_value());
@@ -116,6 +122,10 @@ absl::Status GroupWriter::Finish() {
 
 absl::Status GroupWriter::Commit() {
   PORTICO_CHECK(shards_[0] == nullptr);
+  ASSIGN_OR_RETURN(const GroupLock lock, GroupLock::Wait(group_));
+  // From here on there may be two sets: without `current` nobody could tell which serves.
+  const absl::StatusOr<uint32_t> serving = ServingShards(group_);
+  if (serving.ok() && *serving != options_.shards) RETURN_IF_ERROR(SetServingShards(group_, *serving));
   return staging_->Commit(options_.version);
 }
 

@@ -21,7 +21,9 @@ inline constexpr absl::string_view kTableFile = "table.shard";
 /// Writes the tables of a group, row by row, into the files of its shards: GROUP/KofN/VERSION/table.shard, each row
 /// where ShardMap has it. Bounded memory: what waits for an index, and 1 to 2 MB for each shard.
 ///
-/// All of it appears, or nothing (GroupStaging). After an error nothing more may be called. For one thread.
+/// All of it appears, or nothing (GroupStaging), while no update of the group runs. Where the group has shards of
+/// another number, these go on serving: `current` says so (embedding/group_shards.h). After an error nothing more may
+/// be called. For one thread.
 ///
 ///   ASSIGN_OR_RETURN(auto writer, GroupWriter::Create("tables/clicks", {.shards = 4}));
 ///   RETURN_IF_ERROR(writer->BeginTable({.name = "users", .dim = 64, .row_type = RowType::kInt8}));
@@ -65,11 +67,12 @@ class GroupWriter {
     std::vector<float> values;
   };
 
-  GroupWriter(std::unique_ptr<GroupStaging> staging, const Options& options);
+  GroupWriter(std::string group, std::unique_ptr<GroupStaging> staging, const Options& options);
 
   absl::Status CheckRows(const ShardWriter::Rows& rows) const;
   uint32_t ShardOf(const ShardWriter::Rows& rows, size_t row) const;
 
+  const std::string group_;
   const Options options_;
   const ShardMap map_;
   /// Outlives the files in it.

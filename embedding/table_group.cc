@@ -23,6 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr absl::string_view kLock = "/.lock";
+constexpr absl::string_view kRewriteLock = "/.compact";
 
 /// What a process that was killed left of a file 'current'. REQUIRES: the lock is held.
 void RemoveUnfinished(const std::string& group) {
@@ -64,11 +65,12 @@ absl::StatusOr<std::vector<int64_t>> WholeVersions(const std::string& group, uin
   return whole;
 }
 
-absl::StatusOr<GroupLock> GroupLock::Take(const std::string& group) { return Lock(group, false); }
-absl::StatusOr<GroupLock> GroupLock::Wait(const std::string& group) { return Lock(group, true); }
+absl::StatusOr<GroupLock> GroupLock::Take(const std::string& group) { return Lock(group, kLock, false); }
+absl::StatusOr<GroupLock> GroupLock::Wait(const std::string& group) { return Lock(group, kLock, true); }
+absl::StatusOr<GroupLock> GroupLock::TakeRewrite(const std::string& group) { return Lock(group, kRewriteLock, false); }
 
-absl::StatusOr<GroupLock> GroupLock::Lock(const std::string& group, bool wait) {
-  const std::string path = absl::StrCat(group, kLock);
+absl::StatusOr<GroupLock> GroupLock::Lock(const std::string& group, absl::string_view name, bool wait) {
+  const std::string path = absl::StrCat(group, name);
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return ErrnoStatus(errno, "open lock", path);
   int result = 0;
@@ -77,13 +79,14 @@ absl::StatusOr<GroupLock> GroupLock::Lock(const std::string& group, bool wait) {
   } while (result != 0 && errno == EINTR);
   const int error = errno;
   if (result == 0) {
-    RemoveUnfinished(group);
+    if (name == kLock) RemoveUnfinished(group);
     return GroupLock(fd);
   }
   close(fd);
   if (error != EWOULDBLOCK) return ErrnoStatus(error, "lock", path);
-  return absl::FailedPreconditionError(
-      absl::StrCat("table group '", group, "': got another apply, compact or reshard at work, want it to end first"));
+  return absl::FailedPreconditionError(absl::StrCat("table group '", group, "': got another ",
+                                                    name == kLock ? "apply, " : "",
+                                                    "compact or reshard at work, want it to end first"));
 }
 
 GroupLock::GroupLock(GroupLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace portico {
 
@@ -23,12 +24,15 @@ class GroupLock {
   static absl::StatusOr<GroupLock> Take(const std::string& group);
   /// Waits until it is free.
   static absl::StatusOr<GroupLock> Wait(const std::string& group);
+  /// Another lock, held through all of a compact or reshard, which updates do not wait for. FAILED_PRECONDITION where
+  /// somebody has it.
+  static absl::StatusOr<GroupLock> TakeRewrite(const std::string& group);
   GroupLock(GroupLock&& other) noexcept;
   GroupLock& operator=(GroupLock&&) = delete;
   ~GroupLock();
 
  private:
-  static absl::StatusOr<GroupLock> Lock(const std::string& group, bool wait);
+  static absl::StatusOr<GroupLock> Lock(const std::string& group, absl::string_view name, bool wait);
   explicit GroupLock(int fd) : fd_(fd) {}
   int fd_;
 };

@@ -5,11 +5,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "embedding/table_group.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/embedding/shard_builder.h"
@@ -29,11 +34,14 @@ TableSpec Spec(const std::string& name, IdKind kind, size_t dim = 3) {
   return spec;
 }
 
-/// What is in a folder, hidden names too.
+/// What is in a folder, hidden names too, but for the lock.
 std::vector<std::string> Names(const fs::path& folder) {
   std::vector<std::string> names;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) names.push_back(entry.path().filename().string());
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name != ".lock") names.push_back(name);
+  }
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -138,7 +146,7 @@ TEST_F(GroupWriterTest, AVersionIsWrittenOnce) {
   ASSERT_TRUE(Write({.shards = 3}, Spec("t", IdKind::kDense), 10).ok());
   EXPECT_EQ(Open(0, 2, 1)->layout().tables[0].row_count, 5u);
   EXPECT_EQ(Open(0, 2, 2)->layout().tables[0].row_count, 6u);
-  EXPECT_THAT(Names(group_), ::testing::ElementsAre("0of2", "0of3", "1of2", "1of3", "2of3"));
+  EXPECT_THAT(Names(group_), ::testing::ElementsAre("0of2", "0of3", "1of2", "1of3", "2of3", "current"));
 }
 
 TEST_F(GroupWriterTest, WhatAKilledWriterLeftIsRemovedByTheNext) {
@@ -158,7 +166,7 @@ TEST_F(GroupWriterTest, WhatAKilledWriterLeftIsRemovedByTheNext) {
   ASSERT_TRUE(AddTable(*other, Spec("t", IdKind::kDense), 10).ok());
   ASSERT_TRUE(other->Finish().ok());
   ASSERT_TRUE(other->Commit().ok());
-  EXPECT_THAT(Names(group_), ::testing::ElementsAre("0of2", "0of3", "1of2", "1of3", "2of3"));
+  EXPECT_THAT(Names(group_), ::testing::ElementsAre("0of2", "0of3", "1of2", "1of3", "2of3", "current"));
 }
 
 TEST_F(GroupWriterTest, WhatAWriterThatWasKilledWhileItMovedLeftIsMovedByTheNext) {
@@ -172,6 +180,36 @@ TEST_F(GroupWriterTest, WhatAWriterThatWasKilledWhileItMovedLeftIsMovedByTheNext
   EXPECT_EQ(Open(0, 3)->layout().tables[0].row_count, 4u);
   EXPECT_EQ(Open(2, 3)->layout().tables[0].row_count, 3u);
   EXPECT_THAT(Names(group_), ::testing::ElementsAre("0of3", "1of3", "2of3"));
+}
+
+TEST_F(GroupWriterTest, AWholeVersionWhosePlaceIsTakenIsNamedWithARemedy) {
+  ASSERT_TRUE(Write({.shards = 2}, Spec("t", IdKind::kDense), 10).ok());
+  fs::create_directory(group_ + "/.ready-2-1");
+  fs::copy(group_ + "/1of2/1", group_ + "/.ready-2-1/1of2");
+  const absl::Status status = GroupWriter::Create(group_, {.shards = 2, .version = 2}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(status.ToString(), HasSubstr("/1of2/1': got a version there"));
+  EXPECT_THAT(status.ToString(), HasSubstr("remove one of the two"));
+}
+
+TEST_F(GroupWriterTest, VersionsAreNotPutInPlaceWhileTheGroupIsUpdated) {
+  ASSERT_TRUE(Write({.shards = 2}, Spec("t", IdKind::kDense), 10).ok());
+  std::thread writer;
+  std::atomic<bool> done = false;
+  {
+    const auto lock = GroupLock::Take(group_);
+    ASSERT_TRUE(lock.ok()) << lock.status();
+    writer = std::thread([&] {
+      EXPECT_TRUE(Write({.shards = 2, .version = 2}, Spec("t", IdKind::kDense), 10).ok());
+      done = true;
+    });
+    // However long it takes, it is not done; a moment finds most that would not wait.
+    absl::SleepFor(absl::Milliseconds(50));
+    EXPECT_FALSE(done);
+    EXPECT_FALSE(fs::exists(group_ + "/0of2/2"));
+  }
+  writer.join();
+  EXPECT_TRUE(fs::exists(group_ + "/0of2/2"));
 }
 
 TEST_F(GroupWriterTest, NumbersOutOfRangeAreRefused) {
