@@ -62,11 +62,12 @@ absl::Status DeltaWriter::Add(const Id& id, int64_t until) {
     return absl::InvalidArgumentError(absl::StrCat("table '", spec.name, "': ", parts...));
   };
   const bool strings = spec.id_kind == IdKind::kString;
+  const int64_t shown = id.shown.value_or(id.number);
   if (spec.id_kind == IdKind::kDense) {
-    if (until == UpdatedRow::kDeleted) return wrong("got id ", id.number, " to delete, want none of dense ids");
-    if (until != UpdatedRow::kForever) return wrong("got id ", id.number, " that expires, want none of dense ids");
+    if (until == UpdatedRow::kDeleted) return wrong("got id ", shown, " to delete, want none of dense ids");
+    if (until != UpdatedRow::kForever) return wrong("got id ", shown, " that expires, want none of dense ids");
     if (id.number < 0 || static_cast<uint64_t>(id.number) >= kMaxTableRows)
-      return wrong("got id ", id.number, ", want 0 to ", kMaxTableRows - 1);
+      return wrong("got id ", shown, ", want 0 to ", kMaxTableRows - 1);
     if (static_cast<uint64_t>(id.number) >= table_->rows_before) {
       ++appended_;
       table_->rows_after = std::max(table_->rows_after, static_cast<uint64_t>(id.number) + 1);
@@ -76,7 +77,7 @@ absl::Status DeltaWriter::Add(const Id& id, int64_t until) {
     return wrong("got an id of ", id.string.size(), " bytes, want 1 to ", kMaxIdBytes);
   if (strings ? !texts_.emplace(id.string).second : !numbers_.insert(id.number).second) {
     return absl::AlreadyExistsError(absl::StrCat("table '", spec.name, "': got id '",
-                                                 strings ? std::string(id.string) : absl::StrCat(id.number),
+                                                 strings ? std::string(id.string) : absl::StrCat(shown),
                                                  "' twice, want each id once in an update"));
   }
   uint64_t words[3] = {static_cast<uint64_t>(until), static_cast<uint64_t>(id.number), 0};
@@ -97,7 +98,8 @@ absl::Status DeltaWriter::Upsert(const Id& id, absl::Span<const float> values) {
   const absl::Status encoded =
       EncodeRow(RowKernels::Best(), spec.row_type, values, row_.data() + UpdatedRow::HeadBytes(spec.id_kind));
   if (!encoded.ok()) {
-    const std::string name = spec.id_kind == IdKind::kString ? std::string(id.string) : absl::StrCat(id.number);
+    const std::string name =
+        spec.id_kind == IdKind::kString ? std::string(id.string) : absl::StrCat(id.shown.value_or(id.number));
     return WithContext(absl::StrCat("table '", spec.name, "', id '", name, "'"), encoded);
   }
   return Add(id, id.until);

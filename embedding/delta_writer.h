@@ -32,6 +32,8 @@ class DeltaWriter {
     absl::string_view string;
     /// UpdatedRow::kForever, or until when it is there, in seconds since 1970.
     int64_t until = UpdatedRow::kForever;
+    /// What messages call it, where that is not `number`.
+    std::optional<int64_t> shown;
   };
 
   static absl::StatusOr<std::unique_ptr<DeltaWriter>> Create(const std::string& path, const DeltaTarget& target);

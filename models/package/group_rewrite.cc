@@ -8,6 +8,8 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "base/digest.h"
+#include "base/file.h"
 #include "base/status_macros.h"
 #include "embedding/delta_writer.h"
 #include "embedding/group_shards.h"
@@ -22,6 +24,9 @@ namespace portico {
 namespace {
 
 constexpr uint64_t kProgressRows = 1 << 14;
+/// In a version folder of shard 0 that a reshard wrote: StateOf() what it was made of.
+constexpr absl::string_view kSourceFile = "source";
+constexpr uint64_t kMaxSourceBytes = 256;
 
 using Versions = std::vector<std::shared_ptr<const ShardVersion>>;
 
@@ -31,6 +36,39 @@ absl::StatusOr<Versions> OpenAll(const GroupVersion& from, ShardStore& store) {
     ASSIGN_OR_RETURN(versions.emplace_back(), store.Open(parts));
   }
   return versions;
+}
+
+/// Of all rows of a version: another wherever one is.
+Digest StateOf(const GroupVersion& version) {
+  Hasher hasher;
+  for (const ShardParts& parts : version.parts) hasher.Add(parts.State());
+  return hasher.Finish();
+}
+
+/// Whether a version was made by dividing `source` anew.
+absl::StatusOr<bool> IsMadeOf(const GroupVersion& version, const GroupVersion& source) {
+  const std::string folder = VersionFolderOf(version.group, 0, version.shards, version.version);
+  const absl::StatusOr<std::string> text = ReadFile(absl::StrCat(folder, "/", kSourceFile), kMaxSourceBytes);
+  if (absl::IsNotFound(text.status())) return false;
+  RETURN_IF_ERROR(text.status());
+  return *text == StateOf(source).Hex();
+}
+
+/// Whether `shards` of the newest version are there already, made of it or it of them. ALREADY_EXISTS where versions of
+/// other content, or newer ones, stand in the way.
+absl::StatusOr<bool> IsDivided(const GroupVersion& from, uint32_t shards) {
+  ASSIGN_OR_RETURN(const std::vector<int64_t> there, WholeVersions(from.group, shards));
+  if (there.empty() || there.back() < from.version) return false;
+  if (there.back() == from.version) {
+    ASSIGN_OR_RETURN(const GroupVersion other, GroupVersion::Read(from.group, shards, from.version));
+    ASSIGN_OR_RETURN(const bool made_of_it, IsMadeOf(other, from));
+    ASSIGN_OR_RETURN(const bool it_of_them, IsMadeOf(from, other));
+    if (made_of_it || it_of_them) return true;
+  }
+  return absl::AlreadyExistsError(absl::StrCat(
+      "folders '", ShardPathOf(from.group, 0, shards), "' to '", ShardPathOf(from.group, shards - 1, shards),
+      "': got version ", there.back(), " of other rows than version ", from.version, " of the ", from.shards,
+      " shards that serve, want no such version; remove these folders where no revision names them"));
 }
 
 /// One group's rows on their way from some shards to others.
@@ -103,7 +141,7 @@ class GroupRewriter {
   /// Brings what was applied since to the new shards, as a delta.
   absl::Status Tail(const GroupStaging& staging) {
     ASSIGN_OR_RETURN(GroupVersion newest, GroupVersion::Newest(from_.group));
-    if (newest.version == from_.version) return absl::OkStatus();
+    bool more = newest.version != from_.version;
     for (uint32_t shard = 0; shard < from_.shards; ++shard) {
       const std::vector<ShardParts::Delta>& had = from_.parts[shard].deltas;
       const bool same = newest.shards == from_.shards && newest.parts[shard].content == from_.parts[shard].content &&
@@ -114,7 +152,9 @@ class GroupRewriter {
         return absl::AbortedError(
             absl::StrCat("table group '", from_.group, "': got another base while it was read; run it again"));
       }
+      more = more || newest.parts[shard].deltas.size() > had.size();
     }
+    if (!more) return absl::OkStatus();
     ASSIGN_OR_RETURN(Versions versions, OpenAll(newest, store_));
     RETURN_IF_ERROR(WriteDeltas(
         staging, absl::StrCat("delta.", newest.version),
@@ -122,6 +162,11 @@ class GroupRewriter {
     from_ = std::move(newest);
     versions_ = std::move(versions);
     return absl::OkStatus();
+  }
+
+  /// For whoever finds this set beside the other one: that it has the same rows.
+  absl::Status WriteSource(const GroupStaging& staging) const {
+    return WriteFileAtomically(absl::StrCat(staging.Folder(0), "/", kSourceFile), StateOf(from_).Hex());
   }
 
   absl::Status WritePackages(const GroupStaging& staging) const {
@@ -162,6 +207,14 @@ class GroupRewriter {
                                                 rows, ", want one in shard ", old_map_.ShardOfDense(id)));
       }
       RETURN_IF_ERROR(Add(Tables()[table].spec, row, *writers[map_.ShardOfDense(id)]));
+    }
+    // At its end a scan says whether memory went away under it.
+    for (TableScan& scan : scans) {
+      ASSIGN_OR_RETURN(const bool more, scan.Next(&row));
+      if (more) {
+        return absl::DataLossError(
+            absl::StrCat("table '", Tables()[table].spec.name, "': got more rows in a shard than its share of ", rows));
+      }
     }
     return absl::OkStatus();
   }
@@ -240,7 +293,8 @@ class GroupRewriter {
     std::vector<std::vector<DeltaFile>> deltas(from_.shards);
     for (uint32_t shard = 0; shard < from_.shards; ++shard) {
       for (size_t i = from_.parts[shard].deltas.size(); i < newest.parts[shard].deltas.size(); ++i) {
-        ASSIGN_OR_RETURN(deltas[shard].emplace_back(), DeltaFile::Read(newest.parts[shard].deltas[i].path));
+        ASSIGN_OR_RETURN(deltas[shard].emplace_back(),
+                         DeltaFile::Read(newest.parts[shard].deltas[i].path, &newest.parts[shard].deltas[i].digest));
       }
     }
     for (size_t table = 0; table < Tables().size(); ++table) {
@@ -318,6 +372,7 @@ class GroupRewriter {
 }  // namespace
 
 absl::StatusOr<int64_t> RewriteGroup(const std::string& group, const GroupRewriteOptions& options) {
+  ASSIGN_OR_RETURN(const GroupLock alone, GroupLock::TakeRewrite(group));
   std::optional<GroupVersion> from;
   {
     ASSIGN_OR_RETURN(const GroupLock lock, GroupLock::Wait(group));
@@ -326,8 +381,8 @@ absl::StatusOr<int64_t> RewriteGroup(const std::string& group, const GroupRewrit
     const uint32_t now = from->shards;
     if (options.shards == now) return from->version;
     if (options.shards != 0) {
-      ASSIGN_OR_RETURN(const std::vector<int64_t> there, WholeVersions(group, options.shards));
-      if (!there.empty() && there.back() == from->version) {
+      ASSIGN_OR_RETURN(const bool divided, IsDivided(*from, options.shards));
+      if (divided) {
         // All of it is there: only the last step is missing.
         RETURN_IF_ERROR(SetServingShards(group, options.shards));
         return from->version;
@@ -348,6 +403,7 @@ absl::StatusOr<int64_t> RewriteGroup(const std::string& group, const GroupRewrit
   RETURN_IF_ERROR(rewriter.Tail(*staging));
   const int64_t version = rewriter.from().version + (anew ? 0 : 1);
   RETURN_IF_ERROR(rewriter.WritePackages(*staging));
+  if (anew) RETURN_IF_ERROR(rewriter.WriteSource(*staging));
   RETURN_IF_ERROR(staging->Commit(version));
   if (anew) RETURN_IF_ERROR(SetServingShards(group, shards));
   return version;

@@ -28,10 +28,13 @@ struct GroupRewriteOptions {
 /// Writes the newest version of a table group with bases of its own: rows of deltas become rows of the base (but those
 /// that will expire, which stay in a delta), deleted ones go. Compacted, in as many shards as now, it is the next
 /// version. In another number it is the same version, divided anew beside the old shards, and becomes the set
-/// that counts at once. In one pass over all rows, in bounded memory (that of ids, and 1 to 2 MB a shard).
+/// that counts at once. In one pass over all rows. Memory: that of ids, 1 to 2 MB a shard, and the updated rows of all
+/// shards, which are held as servers hold them; bases are read in order and not held.
 ///
 /// Updates go on while rows are written; what they brought follows in a delta, the last of it while no other update can
-/// run. All of it appears, or nothing. The version. ABORTED where the group was compacted meanwhile: run it again.
+/// run. All of it appears, or nothing. The version. One at a time for a group: FAILED_PRECONDITION where another is at
+/// it. ABORTED where the group got other bases meanwhile: run it again. ALREADY_EXISTS where the other number of shards
+/// has that version with other rows, or a newer one.
 absl::StatusOr<int64_t> RewriteGroup(const std::string& group, const GroupRewriteOptions& options);
 
 }  // namespace portico

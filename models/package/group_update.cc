@@ -68,13 +68,14 @@ absl::StatusOr<uint32_t> GroupUpdate::Route(DeltaWriter::Id* id) {
   if (spec.id_kind == IdKind::kSparse) return map_.ShardOfSparse(id->number);
   const auto global = static_cast<uint64_t>(id->number);
   if (id->number < 0 || global >= kMaxTableRows * map_.shards()) {
-    return absl::InvalidArgumentError(absl::StrCat("table '", spec.name, "': got id ", id->number, ", want 0 to ",
-                                                   rows_before_ - 1, ", or those behind without gaps"));
+    return absl::InvalidArgumentError(absl::StrCat("table '", spec.name, "': got id ", id->number, ", want one of its ",
+                                                   rows_before_, " rows, from 0, or those behind without gaps"));
   }
   if (global >= rows_before_) {
     ++appended_;
     rows_after_ = std::max(rows_after_, global + 1);
   }
+  id->shown = id->number;
   id->number = static_cast<int64_t>(map_.LocalRow(global));
   return map_.ShardOfDense(global);
 }

@@ -75,7 +75,8 @@ class TableGroupCrashTest : public ::testing::Test {
       const std::string name = entry.path().filename().string();
       // What is whole, and only waits to be moved, is none.
       const bool ready = entry.path().string().find("/.ready-") != std::string::npos;
-      if ((name[0] == '.' && name != ".lock" && !ready) || name.find(".tmp.") != std::string::npos)
+      if ((name[0] == '.' && name != ".lock" && name != ".compact" && !ready) ||
+          name.find(".tmp.") != std::string::npos)
         left.push_back(entry.path().string());
     }
     return left;

@@ -50,7 +50,7 @@ class GroupUpdateTest : public ::testing::Test {
     std::vector<std::string> names;
     for (const auto& entry : fs::directory_iterator(group_)) {
       const std::string name = entry.path().filename().string();
-      if (name[0] == '.' && name != ".lock") names.push_back(name);
+      if (name[0] == '.' && name != ".lock" && name != ".compact") names.push_back(name);
     }
     return names;
   }
@@ -251,11 +251,52 @@ TEST_F(GroupUpdateTest, TwoSetsOfShardsWithoutAWordWhichCountsAreAnError) {
   EXPECT_EQ(ServingShards(group_).status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
+TEST_F(GroupUpdateTest, ASetThatHasTheVersionIsTakenForItOnlyWhereItsRowsAreTheSame) {
+  ApplySome(1);  // version 4
+  GroupRewriteOptions two{.shards = 2}, three{.shards = 3};
+  ASSERT_EQ(Rewrite(group_, two), 4);
+  // Back and forth: nothing is written, since each was made of the other.
+  EXPECT_EQ(Rewrite(group_, three), 4);
+  EXPECT_EQ(Rewrite(group_, two), 4);
+  EXPECT_EQ(*ServingShards(group_), 2u);
+  ExpectAll();
+  // Both get a version 5, of other rows.
+  Apply(sparse_, {{5, 1.5f}});
+  ASSERT_TRUE(SetServingShards(group_, 3).ok());
+  ASSERT_TRUE(ApplyChanges(group_, "sparse", {{5, 2.5f}}).ok());
+  const absl::Status refused = RewriteGroup(group_, two).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("/clicks/0of2' to '"));
+  EXPECT_EQ(*ServingShards(group_), 3u);
+  EXPECT_EQ(OpenGroup::Open(group_)->Row("sparse", 5), std::vector<float>(4, 2.5f));
+}
+
+TEST_F(GroupUpdateTest, MessagesAndReportsNameDenseIdsAsCallersKnowThem) {
+  EXPECT_THAT(ApplyChanges(group_, "dense", {{250, 1.0f}, {250, 2.0f}}).status().ToString(),
+              HasSubstr("got id '250' twice"));
+  EXPECT_THAT(ApplyChanges(group_, "dense", {{250, std::nullopt}}).status().ToString(),
+              HasSubstr("got id 250 to delete"));
+  ASSERT_TRUE(BuildGroup(folder_.path() + "/empty", 2, {{kDense, 0}}).ok());
+  EXPECT_THAT(ApplyChanges(folder_.path() + "/empty", "dense", {{static_cast<size_t>(-3), 1.0f}}).status().ToString(),
+              HasSubstr("got id -3, want one of its 0 rows"));
+}
+
+TEST_F(GroupUpdateTest, ShardsOfAnotherNumberThatAreBuiltLeaveThoseThatServe) {
+  ASSERT_TRUE(BuildGroup(group_, 5, {{kDense, 20}}).ok());
+  EXPECT_EQ(*ServingShards(group_), 3u);
+  ExpectAll();
+}
+
 TEST_F(GroupUpdateTest, CompactedMeanwhileMeansToRunAgain) {
   ApplySome(1);
   GroupRewriteOptions options;
   options.shards = 2;
-  options.before_tail = [this] { Rewrite(group_, {}); };
+  // Only one can be at work; that there are two none the less takes another file of that name.
+  options.before_tail = [this] {
+    EXPECT_EQ(RewriteGroup(group_, {}).status().code(), absl::StatusCode::kFailedPrecondition);
+    fs::remove(group_ + "/.compact");
+    Rewrite(group_, {});
+  };
   EXPECT_EQ(RewriteGroup(group_, options).status().code(), absl::StatusCode::kAborted);
   EXPECT_EQ(*ServingShards(group_), 3u);
   EXPECT_THAT(Hidden(), IsEmpty());
