@@ -118,7 +118,7 @@ void AddBuild(CLI::App& table, int& exit_code) {
       ->add_option("--text", build->text, "The file is a text, ids in it: csv (id,v0,v1,...) or kv (id<TAB>v0 v1 ...)")
       ->type_name("FORM");
   command->add_option("--id-kind", build->id_kind, "Ids of a text: sparse, string, or dense (0, 1, 2, ... in order)")
-      ->capture_default_str()
+      ->default_str("sparse")
       ->type_name("KIND");
   command->add_option("--dim", build->dim, "Numbers of a row; needed with --raw")->type_name("N");
   command->add_option("--ids", build->ids, "An id for each row, an array of integers; otherwise rows are 0, 1, 2, ...")

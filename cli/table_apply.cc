@@ -1,8 +1,7 @@
 #include "cli/table_apply.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <fstream>
+#include <cstdio>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -12,11 +11,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
-#include "base/file.h"
 #include "base/status_macros.h"
 #include "cli/number_file.h"
 #include "cli/progress_line.h"
 #include "cli/report_error.h"
+#include "cli/text_lines.h"
 #include "embedding/group_shards.h"
 #include "embedding/table_group.h"
 #include "models/package/group_rewrite.h"
@@ -43,8 +42,7 @@ class IdFile {
     IdFile file;
     file.path_ = wants_strings ? strings : numbers;
     if (wants_strings) {
-      file.lines_.open(strings);
-      if (!file.lines_) return ErrnoStatus(errno, "open", strings);
+      ASSIGN_OR_RETURN(file.lines_, TextLines::Open(strings));
       return file;
     }
     ASSIGN_OR_RETURN(file.numbers_, NumberFile::OpenNpy(numbers));
@@ -59,9 +57,7 @@ class IdFile {
   /// False: there are no more.
   absl::StatusOr<bool> Next(DeltaWriter::Id* id) {
     if (!numbers_.has_value()) {
-      if (!std::getline(lines_, text_)) return false;
-      id->string = text_;
-      return true;
+      return lines_->Next(&id->string);
     }
     if (at_ == piece_.size()) {
       if (left_ == 0) return false;
@@ -81,8 +77,7 @@ class IdFile {
   uint64_t left_ = 0;
   std::vector<int64_t> piece_;
   size_t at_ = 0;
-  std::ifstream lines_;
-  std::string text_;
+  std::optional<TextLines> lines_;
 };
 
 absl::StatusOr<uint64_t> Upsert(const TableApply& apply, const TableSpec& spec, int64_t until, GroupUpdate& update) {
@@ -146,6 +141,8 @@ absl::Status RunCompact(const std::string& group, bool keep_bases) {
 
 /// Compacts where the newest version's deltas cost more than that is worth.
 absl::Status CompactWhereWanted(const std::string& group, double share) {
+  // Whoever is at it already does it.
+  if (absl::IsFailedPrecondition(GroupLock::TakeRewrite(group).status())) return absl::OkStatus();
   ASSIGN_OR_RETURN(const GroupVersion newest, GroupVersion::Newest(group));
   ASSIGN_OR_RETURN(const uint64_t bytes, newest.DeltaBytes());
   size_t most = 0;
@@ -165,7 +162,15 @@ absl::Status RunApply(const TableApply& apply, double compact_at) {
   ASSIGN_OR_RETURN(const TableApplied applied, ApplyToTable(apply, absl::Now()));
   absl::PrintF("%s: version %d, %d rows upserted, %d deleted\n", apply.group, applied.version, applied.upserts,
                applied.deletes);
-  return compact_at <= 0 ? absl::OkStatus() : CompactWhereWanted(apply.group, compact_at);
+  const absl::Status compacted = compact_at <= 0 ? absl::OkStatus() : CompactWhereWanted(apply.group, compact_at);
+  if (!compacted.ok()) {
+    // The rows are applied: to run this again would be wrong.
+    absl::FPrintF(
+        stderr,
+        "portico table apply: note: version %d is there, but was not compacted: %s; run 'portico table compact %s'\n",
+        applied.version, std::string(compacted.message()), apply.group);
+  }
+  return absl::OkStatus();
 }
 
 void AddApply(CLI::App& table, int& exit_code) {
@@ -249,6 +254,8 @@ void AddReshard(CLI::App& table, int& exit_code) {
 absl::StatusOr<TableApplied> ApplyToTable(const TableApply& apply, absl::Time now) {
   const bool upserts = !apply.upserts.empty(), deletes = !apply.deletes.empty() || !apply.string_deletes.empty();
   if (!upserts && !deletes) return absl::InvalidArgumentError("got no --upserts and no --deletes, want either");
+  if (!upserts && (!apply.ids.empty() || !apply.string_ids.empty() || apply.expire != absl::InfiniteDuration()))
+    return absl::InvalidArgumentError("--ids, --string-ids, --expire: got one without --upserts, want those rows, too");
   ASSIGN_OR_RETURN(const auto update, GroupUpdate::Begin(apply.group));
   std::string name = apply.table;
   if (name.empty()) {

@@ -1,19 +1,17 @@
 #include "cli/table_build.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "base/file.h"
 #include "base/status_macros.h"
 #include "cli/npy.h"
 #include "cli/number_file.h"
 #include "cli/row_source.h"
+#include "cli/text_lines.h"
 #include "cli/text_rows.h"
 #include "embedding/group_writer.h"
 #include "embedding/shard_writer.h"
@@ -48,14 +46,13 @@ class IdSource {
     }
     if (!build.string_ids.empty()) {
       source.path_ = build.string_ids;
-      source.lines_.open(build.string_ids);
-      if (!source.lines_) return ErrnoStatus(errno, "open", build.string_ids);
+      ASSIGN_OR_RETURN(source.lines_, TextLines::Open(build.string_ids));
     }
     return source;
   }
 
   IdKind kind() const {
-    return numbers_.has_value() ? IdKind::kSparse : lines_.is_open() ? IdKind::kString : IdKind::kDense;
+    return numbers_.has_value() ? IdKind::kSparse : lines_.has_value() ? IdKind::kString : IdKind::kDense;
   }
   /// Fills in the ids of the next `count` rows; they live until the next call.
   absl::Status Read(size_t count, ShardWriter::Rows* rows) {
@@ -64,26 +61,31 @@ class IdSource {
       RETURN_IF_ERROR(numbers_->ReadIds(absl::MakeSpan(ids_)));
       rows->ids = ids_;
     }
-    if (!lines_.is_open()) return absl::OkStatus();
+    if (!lines_.has_value()) return absl::OkStatus();
     texts_.resize(count);
     for (std::string& text : texts_) {
-      if (!std::getline(lines_, text))
+      absl::string_view line;
+      ASSIGN_OR_RETURN(const bool there, lines_->Next(&line));
+      if (!there)
         return absl::InvalidArgumentError(absl::StrCat("ids '", path_, "': got fewer lines than there are rows"));
+      text.assign(line.data(), line.size());
     }
     views_.assign(texts_.begin(), texts_.end());
     rows->strings = views_;
     return absl::OkStatus();
   }
   absl::Status ExpectEnd() {
-    std::string more;
-    if (!lines_.is_open() || !std::getline(lines_, more)) return absl::OkStatus();
+    if (!lines_.has_value()) return absl::OkStatus();
+    absl::string_view line;
+    ASSIGN_OR_RETURN(const bool more, lines_->Next(&line));
+    if (!more) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat("ids '", path_, "': got more lines than there are rows"));
   }
 
  private:
   std::string path_;
   std::optional<NumberFile> numbers_;
-  std::ifstream lines_;
+  std::optional<TextLines> lines_;
   std::vector<int64_t> ids_;
   std::vector<std::string> texts_;
   std::vector<absl::string_view> views_;
@@ -135,12 +137,14 @@ class ArrayRows final : public RowSource {
 };
 
 absl::StatusOr<std::unique_ptr<RowSource>> OpenSource(const TableBuild& build) {
+  if (build.text.empty() && !build.id_kind.empty())
+    return absl::InvalidArgumentError("--id-kind: got one without --text; ids of arrays say themselves what they are");
   if (build.text.empty()) return ArrayRows::Open(build);
   if (build.text != "csv" && build.text != "kv")
     return absl::InvalidArgumentError(absl::StrCat("--text: got '", build.text, "', want csv or kv"));
   if (!build.raw.empty() || !build.ids.empty() || !build.string_ids.empty())
     return absl::InvalidArgumentError("--text: got --raw, --ids or --string-ids, too; a text has its ids in it");
-  ASSIGN_OR_RETURN(const IdKind kind, IdKindFromName(build.id_kind));
+  ASSIGN_OR_RETURN(const IdKind kind, IdKindFromName(build.id_kind.empty() ? "sparse" : build.id_kind));
   return OpenTextRows(build.rows, build.text == "csv" ? TextForm::kCsv : TextForm::kKeyValue, kind);
 }
 

@@ -20,8 +20,8 @@ struct TableBuild {
   std::string rows;
   std::string raw;
   std::string text;
-  /// Of `text`: what the ids are.
-  std::string id_kind = "sparse";
+  /// Of `text`: what the ids are; empty: "sparse".
+  std::string id_kind;
   size_t dim = 0;
   /// Numbers (.npy, or with `raw` int64); strings, one to a line; both empty: dense ids.
   std::string ids;

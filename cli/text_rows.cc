@@ -1,103 +1,25 @@
 #include "cli/text_rows.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <cstdio>
-#include <cstring>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/charconv.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "base/file.h"
 #include "base/status_macros.h"
+#include "cli/text_lines.h"
 
 namespace portico {
 namespace {
 
-constexpr size_t kReadBytes = 1 << 20;
-/// Of a line: an id and kMaxDim numbers in 32 bytes each.
-constexpr size_t kMaxLineBytes = 2 * kMaxIdBytes + 32 * kMaxDim;
-
-/// Lines of a file, none of them longer than kMaxLineBytes.
-class Lines {
- public:
-  static absl::StatusOr<Lines> Open(const std::string& path) {
-    Lines lines;
-    lines.path_ = path;
-    lines.file_.reset(std::fopen(path.c_str(), "rbe"));
-    if (lines.file_ == nullptr) return ErrnoStatus(errno, "open", path);
-    if (std::fseek(lines.file_.get(), 0, SEEK_END) != 0) return ErrnoStatus(errno, "seek in", path);
-    lines.bytes_ = static_cast<uint64_t>(std::max(0L, std::ftell(lines.file_.get())));
-    std::rewind(lines.file_.get());
-    return lines;
-  }
-
-  /// False at the end. The line lives until the next call.
-  absl::StatusOr<bool> Next(absl::string_view* line) {
-    while (true) {
-      const absl::string_view left = absl::string_view(buffer_).substr(begin_);
-      size_t end = left.find('\n', searched_);
-      if (end == absl::string_view::npos && at_end_ && !left.empty()) end = left.size();
-      if (end != absl::string_view::npos) {
-        *line = left.substr(0, end);
-        begin_ += std::min(end + 1, left.size());
-        searched_ = 0;
-        ++number_;
-        absl::ConsumeSuffix(line, "\r");
-        return true;
-      }
-      if (at_end_) return false;
-      if (left.size() > kMaxLineBytes)
-        return absl::InvalidArgumentError(absl::StrCat(path_, ":", number_ + 1, ": got a line of more than ",
-                                                       kMaxLineBytes, " bytes, want an id and at most ", kMaxDim,
-                                                       " numbers"));
-      searched_ = left.size();
-      RETURN_IF_ERROR(Read());
-    }
-  }
-  absl::Status Wrong(absl::string_view what) const {
-    return absl::InvalidArgumentError(absl::StrCat(path_, ":", number_, ": ", what));
-  }
-  uint64_t done() const { return read_ - (buffer_.size() - begin_); }
-  uint64_t bytes() const { return bytes_; }
-
- private:
-  struct Close {
-    void operator()(std::FILE* file) const { std::fclose(file); }
-  };
-
-  absl::Status Read() {
-    buffer_.erase(0, std::exchange(begin_, 0));
-    const size_t had = buffer_.size();
-    buffer_.resize(had + kReadBytes);
-    const size_t got = std::fread(buffer_.data() + had, 1, kReadBytes, file_.get());
-    buffer_.resize(had + got);
-    read_ += got;
-    if (got == kReadBytes) return absl::OkStatus();
-    if (std::ferror(file_.get()) != 0) return ErrnoStatus(errno, "read", path_);
-    at_end_ = true;
-    return absl::OkStatus();
-  }
-
-  std::string path_;
-  std::unique_ptr<std::FILE, Close> file_;
-  std::string buffer_;
-  /// Of the first line that was not handed out yet, and how much of it has no end.
-  size_t begin_ = 0;
-  size_t searched_ = 0;
-  bool at_end_ = false;
-  uint64_t number_ = 0;
-  uint64_t read_ = 0;
-  uint64_t bytes_ = 0;
-};
-
 class TextRows final : public RowSource {
  public:
-  TextRows(Lines lines, TextForm form, IdKind kind) : lines_(std::move(lines)), form_(form), kind_(kind) {}
+  TextRows(TextLines lines, TextForm form, IdKind kind) : lines_(std::move(lines)), form_(form), kind_(kind) {}
 
   /// Reads the first row, which says what the others are.
   absl::Status Begin() {
@@ -107,9 +29,8 @@ class TextRows final : public RowSource {
       if (!more) return lines_.Wrong("got the end, want a row");
       if (line.empty()) continue;
       const absl::Status added = AddLine(line);
-      // A header names columns.
       if (added.ok()) break;
-      if (form_ != TextForm::kCsv || header_) return added;
+      if (form_ != TextForm::kCsv || header_ || !IsHeader(line)) return added;
       header_ = true;
       Clear();
     }
@@ -148,6 +69,31 @@ class TextRows final : public RowSource {
   }
 
  private:
+  /// A header names columns: nothing in it is a number.
+  bool IsHeader(absl::string_view line) const {
+    std::string quoted;
+    absl::string_view id;
+    double number = 0;
+    if (!TakeId(&line, &id, &quoted).ok() || absl::SimpleAtod(id, &number)) return false;
+    for (const absl::string_view name : absl::StrSplit(line, ',')) {
+      if (absl::SimpleAtod(name, &number)) return false;
+    }
+    return true;
+  }
+
+  /// As std::from_chars(), but what is too small for a float32 is the nearest there is, 0 mostly.
+  static std::from_chars_result ReadNumber(absl::string_view text, float* value) {
+    std::from_chars_result result = std::from_chars(text.data(), text.data() + text.size(), *value);
+    if (result.ec != std::errc::result_out_of_range) return result;
+    const bool negative = absl::ConsumePrefix(&text, "-");
+    float nearest = 0;
+    absl::from_chars(text.data(), text.data() + text.size(), nearest);
+    if (nearest >= 1) return result;
+    *value = negative ? -nearest : nearest;
+    result.ec = std::errc();
+    return result;
+  }
+
   void Clear() {
     ids_.clear();
     texts_.clear();
@@ -204,7 +150,7 @@ class TextRows final : public RowSource {
     while (true) {
       line = absl::StripLeadingAsciiWhitespace(line);
       float value = 0;
-      const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), value);
+      const auto [end, error] = ReadNumber(line, &value);
       if (error != std::errc()) {
         return lines_.Wrong(absl::StrCat("number ", values_.size() % std::max<size_t>(dim_, 1), ": got '",
                                          line.substr(0, std::min(line.find(separator), size_t{40})),
@@ -217,7 +163,7 @@ class TextRows final : public RowSource {
     }
   }
 
-  Lines lines_;
+  TextLines lines_;
   const TextForm form_;
   const IdKind kind_;
   size_t dim_ = 0;
@@ -233,7 +179,7 @@ class TextRows final : public RowSource {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RowSource>> OpenTextRows(const std::string& path, TextForm form, IdKind kind) {
-  ASSIGN_OR_RETURN(Lines lines, Lines::Open(path));
+  ASSIGN_OR_RETURN(TextLines lines, TextLines::Open(path));
   auto rows = std::make_unique<TextRows>(std::move(lines), form, kind);
   RETURN_IF_ERROR(rows->Begin());
   return rows;

@@ -9,7 +9,7 @@
 namespace portico {
 
 enum class TextForm : uint8_t {
-  /// id,v0,v1,...: the id may stand in quotes; a first line whose numbers are none is a header.
+  /// id,v0,v1,...: the id may stand in quotes; a first line without any number is a header.
   kCsv,
   /// id, a tab, then v0 v1 ... between blanks.
   kKeyValue,

@@ -59,6 +59,18 @@ TEST_F(TableApplyTest, StringIdsAreLines) {
   EXPECT_EQ(group->Row("string", 3), std::nullopt);
 }
 
+TEST_F(TableApplyTest, LinesMayEndInCarriageReturns) {
+  apply_.table = "string";
+  apply_.ids.clear();
+  apply_.string_ids = folder_.Write("ids.txt", StringId(1) + "\r\n" + StringId(2) + "\r\n" + StringId(50));
+  ASSERT_TRUE(ApplyToTable(apply_, absl::Now()).ok());
+  EXPECT_EQ(OpenGroup::Open(apply_.group)->Row("string", 2), std::vector<float>(2, 2));
+  // What cannot be read is no end.
+  apply_.upserts = apply_.string_ids = "";
+  apply_.string_deletes = folder_.path();
+  EXPECT_FALSE(ApplyToTable(apply_, absl::Now()).ok());
+}
+
 TEST_F(TableApplyTest, RowsThatExpireDoSoThatLongAfterNow) {
   apply_.expire = absl::Hours(1);
   ASSERT_TRUE(ApplyToTable(apply_, absl::Now() - absl::Minutes(59)).ok());
@@ -87,6 +99,8 @@ TEST_F(TableApplyTest, WhatDoesNotFitIsRefusedAndNothingIsWritten) {
   EXPECT_THAT(Error(), HasSubstr("got shape [1,3], want [rows, 2]"));
   apply_.upserts = "";
   EXPECT_THAT(Error(), HasSubstr("got no --upserts and no --deletes"));
+  apply_.deletes = ids;
+  EXPECT_THAT(Error(), HasSubstr("--expire: got one without --upserts"));
 }
 
 }  // namespace

@@ -157,6 +157,14 @@ TEST_F(TableBuildTest, RowsOfATextHaveTheirIdsInIt) {
   EXPECT_THAT(Rows({.ids = places}), ::testing::ElementsAre(3, 4, 1, 2));
 }
 
+TEST_F(TableBuildTest, NumbersTooSmallForAFloatAreZero) {
+  build_.text = "csv";
+  build_.rows = folder_.Write("rows.csv", "1,1e-60,-1e-60,-1e-400\n");
+  ASSERT_TRUE(Build().ok());
+  const std::vector<int64_t> ids = {1};
+  EXPECT_THAT(Rows({.ids = ids}), ::testing::ElementsAre(0, 0, 0));
+}
+
 TEST_F(TableBuildTest, ALongTextComesInPieces) {
   build_.text = "csv";
   build_.package = true;
@@ -186,6 +194,9 @@ TEST_F(TableBuildTest, TextsThatAreNoneAreRefusedWithTheirLine) {
   EXPECT_THAT(error(""), HasSubstr("rows.csv:0: got the end, want a row"));
   EXPECT_THAT(error("id,a\n"), HasSubstr("got the end, want a row"));
   EXPECT_THAT(error("id,a\nid,b\n"), HasSubstr("rows.csv:2: number 0: got 'b'"));
+  EXPECT_THAT(error("1,2x\n2,3\n"), HasSubstr("rows.csv:1: got no comma between numbers"));
+  EXPECT_THAT(error("x,2\n2,3\n"), HasSubstr("rows.csv:1: got id 'x', want a number"));
+  EXPECT_THAT(error("1,2\n2,1e39\n"), HasSubstr("rows.csv:2: number 0: got '1e39'"));
   EXPECT_THAT(error("1,2\n2,3,4\n"), HasSubstr("rows.csv:2: got 2 numbers, want 1"));
   EXPECT_THAT(error("1,2\nx,3\n"), HasSubstr("rows.csv:2: got id 'x', want a number"));
   EXPECT_THAT(error("1,2\n2,3x\n"), HasSubstr("got no comma between numbers"));
@@ -204,6 +215,8 @@ TEST_F(TableBuildTest, TextsThatAreNoneAreRefusedWithTheirLine) {
   EXPECT_THAT(error("a 1 2\n"), HasSubstr("got no tab"));
   build_.ids = "ids.npy";
   EXPECT_THAT(Error(), HasSubstr("a text has its ids in it"));
+  build_.text = "";
+  EXPECT_THAT(Error(), HasSubstr("--id-kind: got one without --text"));
 }
 
 TEST_F(TableBuildTest, TheBenchmarkLooksUpWhatIsThere) {
