@@ -20,7 +20,7 @@ TableReport ReportOf(const ShardVersion& version, size_t index, const ServedShar
   report.id_kind = std::string(IdKindName(table.spec().id_kind));
   report.unknown = std::string(UnknownIdName(table.spec().unknown));
   report.dim = table.spec().dim;
-  report.rows = layout.row_count;
+  report.rows = table.memory().all_rows();
   report.ids = table.looked_up_ids();
   report.unknown_ids = table.unknown_ids();
   if (const RowOverlay* const overlay = version.overlays()[index].get()) {
@@ -135,7 +135,8 @@ std::string TablesJson(const std::vector<ShardReport>& shards) {
       text("ids", table.id_kind);
       text("unknown", table.unknown);
       absl::StrAppend(&json, "\"dim\":", table.dim, ",\"rows\":", table.rows, ",\"looked_up_ids\":", table.ids,
-                      ",\"unknown_ids\":", table.unknown_ids, ",\"file_bytes\":", table.file_bytes,
+                      ",\"unknown_ids\":", table.unknown_ids, ",\"updated_rows\":", table.updated_rows,
+                      ",\"update_bytes\":", table.update_bytes, ",\"file_bytes\":", table.file_bytes,
                       ",\"resident_bytes\":", table.resident_bytes, ",\"blocks\":", table.blocks,
                       ",\"unverified_blocks\":", table.unverified_blocks, ",\"broken_blocks\":", table.broken_blocks,
                       "}");
@@ -157,15 +158,16 @@ std::string TablesHtml(const std::vector<ShardReport>& shards) {
     absl::StrAppend(&html, "<h2>", HtmlText(shard.model), " version ", shard.version, "</h2><p>shard ", shard.shard,
                     " of ", shard.shards, ", ", HtmlText(shard.path),
                     "</p>\n<table><tr><th>table</th><th>type</th><th>ids</th><th>unknown ids give</th><th>dim</th>"
-                    "<th>rows</th><th>looked up</th><th>unknown</th><th>in the file</th><th>in memory</th>"
+                    "<th>rows</th><th>looked up</th><th>unknown</th><th>updated</th><th>updates</th><th>in the "
+                    "file</th><th>in memory</th>"
                     "<th>blocks</th><th>verified</th><th>broken</th></tr>\n");
     for (const TableReport& table : shard.tables) {
       absl::StrAppend(&html, "<tr><td>", HtmlText(table.table), "</td>");
       for (const std::string& cell :
            {table.row_type, table.id_kind, table.unknown, absl::StrCat(table.dim), absl::StrCat(table.rows),
-            absl::StrCat(table.ids), absl::StrCat(table.unknown_ids), ByteText(table.file_bytes),
-            ByteText(table.resident_bytes), absl::StrCat(table.blocks),
-            absl::StrCat(table.blocks - table.unverified_blocks - table.broken_blocks)}) {
+            absl::StrCat(table.ids), absl::StrCat(table.unknown_ids), absl::StrCat(table.updated_rows),
+            ByteText(table.update_bytes), ByteText(table.file_bytes), ByteText(table.resident_bytes),
+            absl::StrCat(table.blocks), absl::StrCat(table.blocks - table.unverified_blocks - table.broken_blocks)}) {
         absl::StrAppend(&html, "<td>", cell, "</td>");
       }
       absl::StrAppend(&html, table.broken_blocks == 0 ? "<td>" : "<td class=\"bad\">", table.broken_blocks,

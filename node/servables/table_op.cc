@@ -20,6 +20,14 @@ uint64_t IdsOf(const std::vector<Tensor>& inputs) {
   return ids;
 }
 
+/// What a call costs, about: each bag has a sum to write, ids or not.
+uint64_t WorkOf(const std::vector<Tensor>& inputs) {
+  uint64_t work = IdsOf(inputs);
+  if (inputs.size() > LookupCall::kLengths && inputs[LookupCall::kLengths].valid())
+    work += inputs[LookupCall::kLengths].num_elements();
+  return work;
+}
+
 void AddSpans(const RequestContext& context, uint64_t ids, absl::Time since, absl::Time start, absl::Time end) {
   Span lookup;
   lookup.span_id = NewSpanId();
@@ -83,7 +91,7 @@ class TableOp::Task {
 void TableOp::Run(const Ref<const RequestContext>& context, std::vector<Tensor> inputs, OpDone done) {
   // A block that nobody has read yet comes from the disk: nothing for a thread that has sockets to look after.
   const bool is_short =
-      IdsOf(inputs) <= kShortIds && shard_->stays_in_memory() && shard_->file().blocks().AllVerified();
+      WorkOf(inputs) <= kShortIds && shard_->stays_in_memory() && shard_->file().blocks().AllVerified();
   Task task(*this, context, std::move(inputs), std::move(done), clock_.Now());
   Turn* const turn = is_short ? workers_.TurnHere() : nullptr;
   if (turn != nullptr) return turn->Add(std::move(task));

@@ -22,7 +22,7 @@ class TableOp final : public AsyncOp {
     /// Told of its runs; not owned, must outlive the op. May be null.
     BatchObserver* observer = nullptr;
   };
-  /// A call of at most this many ids takes less time than waking a worker for it.
+  /// A call of at most this many ids and bags takes less time than waking a worker for it.
   static constexpr uint64_t kShortIds = 128;
 
   /// References are not owned and must outlive the op and the runs it has begun.

@@ -265,8 +265,9 @@ TEST_F(ServedTablesTest, ReportsTellOfEachTable) {
                              HasSubstr("portico_table_bytes" + labels + ",tier=\"resident\"} "),
                              HasSubstr("portico_table_broken_blocks" + labels + "} 0\n"),
                              HasSubstr("portico_table_unverified_blocks" + labels + "} 0\n")));
-  EXPECT_THAT(TablesJson(reports), AllOf(HasSubstr("\"table\":\"users\",\"row_type\":\"float32\",\"ids\":\"sparse\""),
-                                         HasSubstr("\"looked_up_ids\":2,\"unknown_ids\":1")));
+  EXPECT_THAT(TablesJson(reports),
+              AllOf(HasSubstr("\"table\":\"users\",\"row_type\":\"float32\",\"ids\":\"sparse\""),
+                    HasSubstr("\"looked_up_ids\":2,\"unknown_ids\":1,\"updated_rows\":0,\"update_bytes\":0")));
   EXPECT_THAT(TablesHtml(reports), AllOf(HasSubstr("<td>users</td>"), Not(HasSubstr("class=\"bad\""))));
 }
 
