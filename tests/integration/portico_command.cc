@@ -2,7 +2,9 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <utility>
 
 #include "base/check.h"
@@ -14,9 +16,12 @@ constexpr int kPatienceMs = 60000;
 
 }  // namespace
 
-PorticoCommand::PorticoCommand(std::vector<std::string> arguments, const std::string& program) {
-  arguments.insert(arguments.begin(), PORTICO_BINARY_DIR "/" + program);
-  auto process = Process::Start(arguments);
+PorticoCommand::PorticoCommand(std::vector<std::string> arguments, const std::string& program,
+                               std::vector<std::string> prefix) {
+  std::vector<std::string> command = std::move(prefix);
+  command.push_back(PORTICO_BINARY_DIR "/" + program);
+  std::move(arguments.begin(), arguments.end(), std::back_inserter(command));
+  auto process = Process::Start(command);
   if (!process.ok()) std::fprintf(stderr, "%s\n", process.status().ToString().c_str());
   PORTICO_CHECK(process.ok());
   process_ = *std::move(process);

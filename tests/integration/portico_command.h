@@ -14,7 +14,9 @@ namespace portico {
 /// scope. For one thread.
 class PorticoCommand {
  public:
-  explicit PorticoCommand(std::vector<std::string> arguments, const std::string& program = "portico");
+  /// `prefix`: words of a command that runs it, {"nice"} say.
+  explicit PorticoCommand(std::vector<std::string> arguments, const std::string& program = "portico",
+                          std::vector<std::string> prefix = {});
 
   Process& process() { return *process_; }
   /// Blocks until `text` has been printed after what earlier calls have waited for. False at the end of output or after

@@ -16,7 +16,7 @@
 #include "embedding/group_writer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "models/package/shard_package.h"
+#include "tests/integration/commit_group.h"
 #include "tests/integration/node_fixture.h"
 #include "tests/integration/portico_command.h"
 #include "tests/testing/temp_folder.h"
@@ -67,11 +67,7 @@ class TablesTest : public ::testing::Test {
     ASSERT_EQ((*writer)->BeginTable({.name = "words", .dim = 2, .id_kind = IdKind::kString}), absl::OkStatus());
     ASSERT_EQ((*writer)->Add({.strings = views, .values = values}), absl::OkStatus());
     ASSERT_EQ((*writer)->EndTable(), absl::OkStatus());
-    ASSERT_EQ((*writer)->Finish(), absl::OkStatus());
-    for (uint32_t shard = 0; shard < shards; ++shard) {
-      ASSERT_EQ(WriteShardPackage((*writer)->StagedFolder(shard)), absl::OkStatus());
-    }
-    ASSERT_EQ((*writer)->Commit(), absl::OkStatus());
+    ASSERT_EQ(CommitGroup(**writer), absl::OkStatus());
   }
   static std::string WordOf(int64_t row) { return absl::StrCat("word ", row); }
 
