@@ -39,7 +39,7 @@ int main(int argc, char** argv) {
         portico::bench::InferGrpcScenarios, portico::bench::ExecutorScenarios, portico::bench::IsolationScenarios,
         portico::bench::BatchScenarios, portico::bench::CascadeScenarios, portico::bench::ExpertsScenarios,
         portico::bench::JsonScenarios, portico::bench::PredictRestScenarios, portico::bench::InferRestScenarios,
-        portico::bench::EmbeddingScenarios}) {
+        portico::bench::EmbeddingScenarios, portico::bench::EmbeddingWireScenarios}) {
     for (Scenario& scenario : make()) {
       if (scenario.name.starts_with(prefix)) scenarios.push_back(std::move(scenario));
     }

@@ -20,5 +20,6 @@ std::vector<Scenario> JsonScenarios();
 std::vector<Scenario> PredictRestScenarios();
 std::vector<Scenario> InferRestScenarios();
 std::vector<Scenario> EmbeddingScenarios();
+std::vector<Scenario> EmbeddingWireScenarios();
 
 }  // namespace portico::bench

@@ -31,7 +31,7 @@ readonly PACKAGES=(
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev
   libzmq3-dev cppzmq-dev libonnx-dev libeigen3-dev libboost-dev libsimdjson-dev rapidjson-dev
   prometheus-cpp-dev libspdlog-dev libyaml-cpp-dev libcli11-dev libssl-dev zlib1g-dev libisal-dev libxxhash-dev
-  etcd-server libgtest-dev libgmock-dev libbenchmark-dev librocksdb-dev libonnx-testdata clang-14 clang-format-14 libclang-rt-14-dev nghttp2-client
+  etcd-server libgtest-dev libgmock-dev libbenchmark-dev librocksdb-dev libhiredis-dev redis-server libonnx-testdata clang-14 clang-format-14 libclang-rt-14-dev nghttp2-client
   python3-venv
 )
 
