@@ -226,17 +226,12 @@ TEST_F(ShardLookupTest, ABrokenBlockIsDataLossThatNamesIt) {
   EXPECT_THAT(std::string(lost.status().message()), HasSubstr("(rows of table 't', bytes"));
 }
 
-TEST_F(ShardLookupTest, ADefaultRowThatTheRowTypeCannotHoldIsAnErrorOfRowsAlone) {
-  const std::string path = folder_.File("large.shard");
+TEST_F(ShardLookupTest, ADefaultRowThatTheRowTypeCannotHoldIsRefusedWhenTheTableIsMade) {
   TableSpec spec{.name = "t", .dim = 1, .row_type = RowType::kFloat16, .unknown = UnknownId::kDefaultRow};
   spec.default_row = {1e6f};
-  ASSERT_TRUE(BuildShard(path, {{spec, 3}}).ok());
-  shard_ = OpenShard(path);
-  EXPECT_EQ(Run(LookupBuilder().AddRows("t", std::vector<int64_t>{9})).status().code(),
-            absl::StatusCode::kFailedPrecondition);
-  const auto sums = Run(LookupBuilder().Add("t", {.ids = {9}, .lengths = {1}}));
-  ASSERT_TRUE(sums.ok()) << sums.status();
-  EXPECT_EQ(LookupAnswer(*sums).Sums(0)[0], 1e6f);
+  const absl::Status built = BuildShard(folder_.File("large.shard"), {{spec, 3}});
+  EXPECT_EQ(built.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(built.message()), HasSubstr("default row: value 0: got 1e+06, which does not fit float16"));
 }
 
 TEST_F(ShardLookupTest, EveryMalformedCallIsRefusedWithAMessageOfItsOwn) {
