@@ -36,7 +36,8 @@ std::string Large(double number) {
   constexpr const char* kUnits[] = {"", " k", " M", " G", " T"};
   size_t unit = 0;
   for (; number >= 10'000 && unit < 4; ++unit) number /= 1000;
-  return absl::StrFormat(number >= 100 ? "%.0f%s" : "%.3g%s", number, kUnits[unit]);
+  return number >= 100 ? absl::StrFormat("%.0f%s", number, kUnits[unit])
+                       : absl::StrFormat("%.3g%s", number, kUnits[unit]);
 }
 
 absl::Status RunCapacity(CapacityFlags flags) {
