@@ -23,6 +23,11 @@ class VersionsFlags final : public ServeFlags {
         ->check(CLI::PositiveNumber)
         ->group(group);
     command
+        .add_option("--table-huge-pages", huge_page_bytes_,
+                    "Memory of huge pages (512MB, 4GB) for the rows and indexes of tables that are read most; 0: none")
+        ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+        ->group(group);
+    command
         .add_flag("--unload-on-empty", unload_on_empty_,
                   "Unload a model's versions when its folder is found empty; else they serve on")
         ->group(group);
@@ -45,6 +50,7 @@ class VersionsFlags final : public ServeFlags {
     servables.on_demand |= on_demand_;
     servables.unload_on_empty |= unload_on_empty_;
     servables.memory_budget_bytes = memory_budget_;
+    options->huge_page_bytes = huge_page_bytes_;
     servables.max_waiting_requests = max_waiting_;
     servables.warmup.max_requests = warmup_requests_;
     servables.warmup.must_succeed = warmup_must_succeed_;
@@ -66,6 +72,7 @@ class VersionsFlags final : public ServeFlags {
  private:
   bool on_demand_ = false;
   uint64_t memory_budget_ = 0;
+  uint64_t huge_page_bytes_ = 0;
   size_t max_waiting_ = Servables::Options().max_waiting_requests;
   bool unload_on_empty_ = false;
   bool resource_preserving_ = false;

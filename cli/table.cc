@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "cli/byte_text.h"
 #include "cli/commands.h"
+#include "cli/give_way.h"
 #include "cli/progress_line.h"
 #include "cli/report_error.h"
 #include "cli/table_apply.h"
@@ -74,10 +75,7 @@ absl::Status RunBench(const std::string& path, const std::string& name, bool in_
                       const TableBench& bench) {
   ASSIGN_OR_RETURN(const auto file, ShardFile::Open(path, {.in_memory = in_memory}));
   RETURN_IF_ERROR(file->Verify([](uint64_t) { return true; }));
-  HugePageBudget budget(huge_bytes);
-  HugePageMover mover(*file, budget);
-  mover.Wait();
-  if (huge_bytes > 0) absl::PrintF("%s moved to huge pages\n", ByteText(mover.bytes()));
+  if (huge_bytes > 0) absl::PrintF("%s moved to huge pages\n", ByteText(PromotePieces(*file, huge_bytes)));
   for (const auto& table : file->tables()) {
     if (!name.empty() && table->spec().name != name) continue;
     ASSIGN_OR_RETURN(const std::string text, RunTableBench(*table, bench));
@@ -137,6 +135,7 @@ void AddBuild(CLI::App& table, int& exit_code) {
       "  portico table build users.shard --name users --rows users.npy --ids user_ids.npy --type int8 --unknown zeros\n"
       "  portico table build tables/users --shards 4 --name users --rows users.csv --text csv --type int8");
   command->callback([build, shards, &exit_code] {
+    const GiveWay way;
     build->package = build->package || shards->count() > 0;
     exit_code = ReportError("table build", RunBuild(*build));
   });

@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "cli/give_way.h"
 #include "cli/number_file.h"
 #include "cli/progress_line.h"
 #include "cli/report_error.h"
@@ -204,6 +205,7 @@ void AddApply(CLI::App& table, int& exit_code) {
       "  portico table apply tables/clicks --table users --upserts rows.npy --ids ids.npy --deletes gone.npy\n"
       "The new version has hard links of what did not change; 'portico up' rolls it out. See docs/shard_file.md.");
   command->callback([flags, &exit_code] {
+    const GiveWay way;
     absl::Status status;
     if (!flags->expire.empty() &&
         (!absl::ParseDuration(flags->expire, &flags->apply.expire) || flags->apply.expire <= absl::ZeroDuration())) {
@@ -225,8 +227,10 @@ void AddCompact(CLI::App& table, int& exit_code) {
   command->add_option("group", flags->group, "The group's folder")->required()->type_name("GROUP");
   command->add_flag("--keep-bases", flags->keep_bases, "Make one delta of all, and leave the bases as they are");
   command->footer("Example:\n  portico table compact tables/clicks");
-  command->callback(
-      [flags, &exit_code] { exit_code = ReportError("table compact", RunCompact(flags->group, flags->keep_bases)); });
+  command->callback([flags, &exit_code] {
+    const GiveWay way;
+    exit_code = ReportError("table compact", RunCompact(flags->group, flags->keep_bases));
+  });
 }
 
 void AddReshard(CLI::App& table, int& exit_code) {
@@ -245,8 +249,10 @@ void AddReshard(CLI::App& table, int& exit_code) {
       "Example:\n"
       "  portico table reshard tables/clicks --shards 4\n"
       "The old shards stay where they are; 'current' in the group's folder says which set counts.");
-  command->callback(
-      [flags, &exit_code] { exit_code = ReportError("table reshard", RunReshard(flags->group, flags->shards)); });
+  command->callback([flags, &exit_code] {
+    const GiveWay way;
+    exit_code = ReportError("table reshard", RunReshard(flags->group, flags->shards));
+  });
 }
 
 }  // namespace

@@ -212,7 +212,7 @@ class MeshReader {
           subject, ": got a name that is no good, want letters, digits, _, - and ., at most 64; rename it"));
     }
     RETURN_IF_ERROR(from.CheckMap(subject, {"serve", "replicas", "grpc", "http", "peer", "workers", "http_threads",
-                                            "zone", "security", "tls", "tenants"}));
+                                            "huge_pages_mib", "zone", "security", "tls", "tenants"}));
     Revision::Node node;
     node.name = name;
     RETURN_IF_ERROR(ReadServe(subject, from, &node));
@@ -225,6 +225,10 @@ class MeshReader {
     }
     if (const YamlNode* value = from.Find("http_threads")) {
       ASSIGN_OR_RETURN(node.http_threads, value->Integer(absl::StrCat(subject, ": http_threads"), 0, kMaxHttpThreads));
+    }
+    if (const YamlNode* value = from.Find("huge_pages_mib")) {
+      ASSIGN_OR_RETURN(node.huge_pages_mib,
+                       value->Integer(absl::StrCat(subject, ": huge_pages_mib"), 0, Revision::Node::kMaxHugePagesMib));
     }
     RETURN_IF_ERROR(ReadNodeKeys(from, subject, folder_, &node.keys));
     if (const YamlNode* value = from.Find("zone")) {

@@ -5,13 +5,11 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/thread_schedule.h"
-
 namespace portico {
 namespace {
 
 constexpr uint64_t kHuge = ShardLayout::kSectionAlignment;
-/// Moved at a time. Each is a mapping of its own, of which Linux gives a process some 65,000.
+/// Each is a mapping of its own, of which Linux gives a process some 65,000.
 constexpr uint64_t kMaxPiece = 8 * kHuge;
 
 /// Memory for whole huge pages; null where there is none.
@@ -29,83 +27,53 @@ char* NewPiece(uint64_t bytes) {
 
 }  // namespace
 
-bool HugePageBudget::Take(uint64_t bytes) {
-  const auto wanted = static_cast<int64_t>(bytes);
-  int64_t left = left_.load(std::memory_order_relaxed);
-  while (left >= wanted) {
-    if (left_.compare_exchange_weak(left, left - wanted, std::memory_order_relaxed)) return true;
-  }
-  return false;
-}
+uint64_t HugePiece::huge_bytes() const { return (bytes + kHuge - 1) / kHuge * kHuge; }
 
-HugePageMover::HugePageMover(const ShardFile& file, HugePageBudget& budget) : file_(file), budget_(budget) {
-  const std::vector<ShardLayout::Table>& tables = file.layout().tables;
-  for (const ShardLayout::Table& table : tables) parts_.emplace_back(table.index);
-  for (const ShardLayout::Table& table : tables) parts_.emplace_back(table.rows);
-  for (const ShardLayout::Table& table : tables) parts_.emplace_back(table.strings);
-  thread_ = std::thread([this] { Run(); });
-}
-
-HugePageMover::~HugePageMover() {
-  stop_.store(true, std::memory_order_relaxed);
-  Wait();
-  budget_.GiveBack(bytes());
-}
-
-void HugePageMover::Wait() {
-  if (thread_.joinable()) thread_.join();
-}
-
-uint64_t HugePageMover::BytesIn(const ShardLayout::Section& section) const {
-  if (section.bytes == 0) return 0;
-  for (const Part& part : parts_) {
-    if (part.section.bytes != 0 && part.section.offset == section.offset) {
-      return part.moved.load(std::memory_order_relaxed);
+std::vector<HugePiece> HugePiecesOf(const ShardLayout& layout) {
+  std::vector<HugePiece> pieces;
+  const auto add = [&pieces](const ShardLayout::Section& section) {
+    for (uint64_t done = 0; done < section.bytes; done += kMaxPiece) {
+      pieces.push_back({section.offset + done, std::min(kMaxPiece, section.bytes - done)});
     }
-  }
-  return 0;
+  };
+  for (const ShardLayout::Table& table : layout.tables) add(table.index);
+  for (const ShardLayout::Table& table : layout.tables) add(table.rows);
+  for (const ShardLayout::Table& table : layout.tables) add(table.strings);
+  return pieces;
 }
 
-void HugePageMover::Run() {
-  YieldToServing(10);
-  for (Part& part : parts_) {
-    const uint64_t end = part.section.offset + part.section.bytes;
-    for (uint64_t offset = part.section.offset; offset < end; offset += kMaxPiece) {
-      const uint64_t bytes = std::min(kMaxPiece, end - offset);
-      const Outcome outcome = Move(offset, bytes);
-      if (outcome == Outcome::kStop) return;
-      if (outcome == Outcome::kMoved) part.moved.fetch_add(bytes, std::memory_order_relaxed);
-    }
-  }
-}
-
-HugePageMover::Outcome HugePageMover::Move(uint64_t offset, uint64_t bytes) {
+bool PromotePiece(const ShardFile& file, const HugePiece& piece) {
   // No section begins inside a huge page, and the last one of a table ends in front of the checksums.
-  const uint64_t length = (bytes + kHuge - 1) / kHuge * kHuge;
-  if (stop_.load(std::memory_order_relaxed) || !budget_.Take(length)) return Outcome::kStop;
-  char* const piece = NewPiece(length);
-  if (piece == nullptr) {
-    budget_.GiveBack(length);
-    return Outcome::kStop;
-  }
-  char* const at = const_cast<char*>(file_.begin()) + offset;
-  BlockVerifier& blocks = file_.gate();
+  const uint64_t length = piece.huge_bytes();
+  char* const copy = NewPiece(length);
+  if (copy == nullptr) return false;
+  char* const at = const_cast<char*>(file.begin()) + piece.offset;
+  BlockVerifier& blocks = file.gate();
   const uint64_t faults = blocks.Faults();
-  bool good = blocks.Ensure(at, bytes).ok();
+  bool good = blocks.Ensure(at, piece.bytes).ok();
   if (good) {
-    std::memcpy(piece, at, length);
+    std::memcpy(copy, at, length);
     // What was copied may have gone meanwhile, and been zeros.
-    good = blocks.Faults() == faults && mprotect(piece, length, PROT_READ) == 0;
+    good = blocks.Faults() == faults && mprotect(copy, length, PROT_READ) == 0;
   }
   // In one step for whoever reads: the kernel takes the old mapping away and puts the new one in its place under one
   // lock, which faults wait for.
-  if (good && mremap(piece, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, at) != MAP_FAILED) {
-    bytes_.fetch_add(length, std::memory_order_relaxed);
-    return Outcome::kMoved;
+  if (good && mremap(copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, at) != MAP_FAILED) return true;
+  munmap(copy, length);
+  return false;
+}
+
+bool DemotePiece(const ShardFile& file, const HugePiece& piece) {
+  return file.MapAgain(piece.offset, piece.huge_bytes());
+}
+
+uint64_t PromotePieces(const ShardFile& file, uint64_t budget_bytes) {
+  uint64_t promoted = 0;
+  for (const HugePiece& piece : HugePiecesOf(file.layout())) {
+    if (promoted + piece.huge_bytes() > budget_bytes) break;
+    if (PromotePiece(file, piece)) promoted += piece.huge_bytes();
   }
-  munmap(piece, length);
-  budget_.GiveBack(length);
-  return Outcome::kSkipped;
+  return promoted;
 }
 
 }  // namespace portico

@@ -1,68 +1,36 @@
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <deque>
-#include <thread>
+#include <vector>
 
 #include "embedding/shard_file.h"
 
 namespace portico {
 
-/// How much memory of huge pages the shards of a process may take together. Thread-safe.
-class HugePageBudget {
- public:
-  explicit HugePageBudget(uint64_t bytes) : left_(static_cast<int64_t>(bytes)) {}
+/// A part of a mapped shard file that is moved as one between the file's pages and memory of huge pages. Random reads
+/// of 4 KB pages miss the TLB nearly each time; docs/decisions/0032 has what huge ones bring.
+struct HugePiece {
+  /// In the file; whole huge pages from there on.
+  uint64_t offset = 0;
+  /// Of a section.
+  uint64_t bytes = 0;
 
-  /// False, and nothing is taken, where less is left.
-  bool Take(uint64_t bytes);
-  void GiveBack(uint64_t bytes) { left_.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed); }
-
- private:
-  std::atomic<int64_t> left_;
+  /// What it takes.
+  uint64_t huge_bytes() const;
 };
 
-/// Moves parts of a mapped shard file to memory of huge pages while it is being read: some MB at a time are verified,
-/// copied, and the copy put in the mapping's place in one step, so that readers see the same bytes at the same address
-/// all along. Random reads of 4 KB pages miss the TLB nearly each time; docs/decisions/0032 has what it brings. Indexes
-/// go first, of which each lookup reads a line, then rows, as far as the budget goes. What is broken stays where it is.
-///
-/// On a thread of its own that gives way to those that serve. The file must outlive it; what was moved stays moved, and
-/// goes with the file.
-class HugePageMover {
- public:
-  /// `budget` is not owned, must outlive it, and has back what was taken when this goes.
-  HugePageMover(const ShardFile& file, HugePageBudget& budget);
-  ~HugePageMover();
-  HugePageMover(const HugePageMover&) = delete;
-  HugePageMover& operator=(const HugePageMover&) = delete;
+/// Of all sections that lookups read: indexes, of which each lookup reads a line, then rows, then strings.
+std::vector<HugePiece> HugePiecesOf(const ShardLayout& layout);
 
-  /// Until it has moved what it may.
-  void Wait();
-  uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+/// Verifies a piece, copies it, and puts the copy in the mapping's place in one step, so that readers see the same
+/// bytes at the same address all along. False, and nothing has changed, where it is broken or the kernel has no memory.
+/// From then on it needs the file no more. One thread at a time for each file, which must be a mapped one.
+bool PromotePiece(const ShardFile& file, const HugePiece& piece);
 
-  /// Of those, what lies in a section.
-  uint64_t BytesIn(const ShardLayout::Section& section) const;
+/// Puts the file's own pages in the place of a promoted piece, in one step, too. False: the kernel did not.
+bool DemotePiece(const ShardFile& file, const HugePiece& piece);
 
- private:
-  enum class Outcome { kMoved, kSkipped, kStop };
-  struct Part {
-    explicit Part(const ShardLayout::Section& section) : section(section) {}
-    const ShardLayout::Section section;
-    std::atomic<uint64_t> moved{0};
-  };
-
-  void Run();
-  /// A piece from `offset` of the file on, of which the section has `bytes`.
-  Outcome Move(uint64_t offset, uint64_t bytes);
-
-  const ShardFile& file_;
-  HugePageBudget& budget_;
-  /// In the order in which they are moved.
-  std::deque<Part> parts_;
-  std::atomic<bool> stop_{false};
-  std::atomic<uint64_t> bytes_{0};
-  std::thread thread_;
-};
+/// As many pieces as fit in `budget_bytes`, in their order; the bytes of memory that took.
+uint64_t PromotePieces(const ShardFile& file, uint64_t budget_bytes);
 
 }  // namespace portico

@@ -12,20 +12,19 @@ namespace {
 constexpr uint64_t kPage = 4096;
 /// Of one question: 2 MB.
 constexpr uint64_t kPiece = 512 * kPage;
-constexpr uint64_t kMaxPieces = 512;
 
 }  // namespace
 
-uint64_t ResidentBytes(const char* begin, uint64_t bytes) {
+uint64_t ResidentBytes(const char* begin, uint64_t bytes, uint64_t pieces) {
   const uint64_t head = reinterpret_cast<uintptr_t>(begin) % kPage;
   begin -= head;
   bytes += head;
-  const uint64_t pieces = (bytes + kPiece - 1) / kPiece;
-  const uint64_t asked = std::min(pieces, kMaxPieces);
+  const uint64_t all_pieces = (bytes + kPiece - 1) / kPiece;
+  const uint64_t asked = std::min(all_pieces, std::max<uint64_t>(pieces, 1));
   uint64_t looked_at = 0, resident = 0;
   for (uint64_t i = 0; i < asked; ++i) {
-    // 128 bits: pieces of a file times 512 could be more than 64 hold.
-    const auto piece = static_cast<uint64_t>(static_cast<unsigned __int128>(pieces) * i / asked);
+    // 128 bits: the product could be more than 64 hold.
+    const auto piece = static_cast<uint64_t>(static_cast<unsigned __int128>(all_pieces) * i / asked);
     const uint64_t at = piece * kPiece;
     const uint64_t length = std::min(kPiece, bytes - at);
     std::array<unsigned char, kPiece / kPage> pages;

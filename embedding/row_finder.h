@@ -144,6 +144,7 @@ class RowFinder {
   /// Reads the buckets, fetches the rows; of ids that may have been updated, fetches those buckets.
   void Second(size_t begin) {
     const size_t end = EndOf(begin);
+    if (begin >= end) return;
     if constexpr (kOverlaid) {
       for (size_t i = begin; i < end; ++i) {
         Step& step = steps_[i % kRing];
@@ -160,6 +161,19 @@ class RowFinder {
       }
       PrefetchRowOf(i);
     }
+    if (memory_.touches != nullptr) CountTouches(begin);
+  }
+
+  /// Where the first id of a block led.
+  void CountTouches(size_t begin) const {
+    uint64_t row;
+    if constexpr (kKind == IdKind::kDense) {
+      row = static_cast<uint64_t>(bags_.ids[begin]);
+    } else {
+      row = steps_[begin % kRing].row;
+      memory_.touches->Count(&memory_.index.Home(steps_[begin % kRing].hash));
+    }
+    if (row < memory_.row_count) memory_.touches->Count(RowAt(row));
   }
 
   /// Reads the heads of rows, fetches the bytes of their ids; of ids that may have been updated, fetches those rows.

@@ -141,7 +141,8 @@ ShardFile::ShardFile(std::string path, ShardLayout layout, int fd, char* begin, 
       layout_(std::move(layout)),
       fd_(fd),
       begin_(begin),
-      verifier_(std::make_unique<BlockVerifier>(path_, fd, begin, layout_)) {
+      verifier_(std::make_unique<BlockVerifier>(path_, fd, begin, layout_)),
+      touches_(fd < 0 ? nullptr : std::make_unique<TouchCounts>(begin, layout_.file_bytes)) {
   for (const ShardLayout::Table& table : layout_.tables) {
     TableMemory memory;
     memory.rows = begin + table.rows.offset;
@@ -149,6 +150,7 @@ ShardFile::ShardFile(std::string path, ShardLayout layout, int fd, char* begin, 
     memory.stride = table.stride;
     memory.index = BucketIndex(reinterpret_cast<const IndexBucket*>(begin + table.index.offset),
                                table.index.bytes / sizeof(IndexBucket));
+    memory.touches = touches_.get();
     memory.strings = {begin + table.strings.offset, table.strings.bytes};
     tables_.push_back(std::make_unique<EmbeddingTable>(table.spec, memory, verifier_.get(), *options.kernels));
     by_name_.emplace(tables_.back()->spec().name, tables_.back().get());
@@ -167,6 +169,14 @@ ShardFile::~ShardFile() {
 const EmbeddingTable* ShardFile::Find(absl::string_view name) const {
   const auto table = by_name_.find(name);
   return table == by_name_.end() ? nullptr : table->second;
+}
+
+bool ShardFile::MapAgain(uint64_t offset, uint64_t bytes) const {
+  const uint64_t length = std::min(bytes, WholePages(layout_.file_bytes) - offset);
+  char* const at = begin_ + offset;
+  if (mmap(at, length, PROT_READ, MAP_SHARED | MAP_FIXED, fd_, static_cast<off_t>(offset)) == MAP_FAILED) return false;
+  madvise(at, length, MADV_RANDOM);
+  return true;
 }
 
 absl::Status ShardFile::Verify(const std::function<bool(uint64_t done)>& go_on) const {

@@ -11,6 +11,7 @@
 #include "embedding/block_verifier.h"
 #include "embedding/shard_layout.h"
 #include "embedding/table.h"
+#include "embedding/touch_counts.h"
 
 namespace portico {
 
@@ -42,12 +43,18 @@ class ShardFile final : public TableSet {
   const BlockVerifier& blocks() const { return *verifier_; }
   /// To verify blocks by.
   BlockVerifier& gate() const { return *verifier_; }
+  /// Where it is read, as samples of lookups say; null for a copy in memory.
+  TouchCounts* touches() const { return touches_.get(); }
   const std::vector<std::unique_ptr<EmbeddingTable>>& tables() const { return tables_; }
   const EmbeddingTable* Find(absl::string_view name) const override;
 
   /// Verifies whatever was not verified yet, block by block; the first error, when all were looked at. `go_on` is asked
   /// in front of each block with the number of those done; CANCELLED where it says no.
   absl::Status Verify(const std::function<bool(uint64_t done)>& go_on) const;
+
+  /// Puts the file's own pages where others were put since it was opened, in one step for who reads. False: the kernel
+  /// did not. REQUIRES: it is mapped; `offset` and `bytes` are whole pages.
+  bool MapAgain(uint64_t offset, uint64_t bytes) const;
 
  private:
   ShardFile(std::string path, ShardLayout layout, int fd, char* begin, const Options& options);
@@ -58,6 +65,7 @@ class ShardFile final : public TableSet {
   const int fd_;
   char* const begin_;
   std::unique_ptr<BlockVerifier> verifier_;
+  const std::unique_ptr<TouchCounts> touches_;
   std::vector<std::unique_ptr<EmbeddingTable>> tables_;
   absl::flat_hash_map<absl::string_view, const EmbeddingTable*> by_name_;
 };

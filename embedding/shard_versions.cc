@@ -112,16 +112,28 @@ absl::StatusOr<std::shared_ptr<const ShardVersion>> ShardStore::Open(const Shard
   return OpenOf(*shard, parts);
 }
 
+absl::StatusOr<std::shared_ptr<const ShardFile>> ShardStore::OpenBase(const ShardParts& parts) const {
+  ASSIGN_OR_RETURN(auto opened, ShardFile::Open(parts.base_path, options_.file));
+  const ShardLayout& layout = opened->layout();
+  if (layout.content != parts.content) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("shard file '", parts.base_path, "': got content ", layout.content.Short(), ", want ",
+                     parts.content.Short(), " as the package says; restore the file, or make the package again"));
+  }
+  mapped_bytes_->fetch_add(layout.file_bytes, std::memory_order_relaxed);
+  const std::shared_ptr<const ShardFile> base(opened.release(), [mapped = mapped_bytes_](const ShardFile* file) {
+    mapped->fetch_sub(file->layout().file_bytes, std::memory_order_relaxed);
+    delete file;
+  });
+  if (options_.hot_pages != nullptr) options_.hot_pages->Watch(base);
+  return base;
+}
+
 absl::StatusOr<std::shared_ptr<const ShardVersion>> ShardStore::OpenOf(Shard& shard, const ShardParts& parts) {
   std::shared_ptr<const ShardFile> base = shard.base.lock();
   const std::pair<uint64_t, uint64_t> file = FileId(parts.base_path);
   if (base == nullptr || shard.base_file != file) {
-    ASSIGN_OR_RETURN(base, ShardFile::Open(parts.base_path, options_.file));
-    if (base->layout().content != parts.content) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("shard file '", parts.base_path, "': got content ", base->layout().content.Short(), ", want ",
-                       parts.content.Short(), " as the package says; restore the file, or make the package again"));
-    }
+    ASSIGN_OR_RETURN(base, OpenBase(parts));
   }
   const std::vector<Digest> deltas = DigestsOf(parts);
   std::erase_if(shard.versions, [](const OpenVersion& open) { return open.version.expired(); });

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -11,6 +12,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/mutex.h"
+#include "embedding/hot_pages.h"
 #include "embedding/row_overlay.h"
 #include "embedding/shard_file.h"
 
@@ -65,6 +67,8 @@ class ShardStore {
     ShardFile::Options file;
     /// By which rows expire; must outlive all versions.
     const Clock* clock = &Clock::Real();
+    /// Told of each base; not owned, must outlive the store. Null: bases stay as they are mapped.
+    HotPages* hot_pages = nullptr;
   };
 
   explicit ShardStore(const Options& options) : options_(options) {}
@@ -74,6 +78,13 @@ class ShardStore {
   /// not that of `parts`, and for a delta of another shard, base, version or table; DATA_LOSS for damaged files and for
   /// deltas of another digest; messages name the file.
   absl::StatusOr<std::shared_ptr<const ShardVersion>> Open(const ShardParts& parts);
+
+  /// Of the bases that are open, each once.
+  uint64_t mapped_bytes() const { return mapped_bytes_->load(std::memory_order_relaxed); }
+  /// How many bytes of a section of a base lie on huge pages.
+  uint64_t HugeBytesIn(const ShardFile& base, const ShardLayout::Section& section) const {
+    return options_.hot_pages == nullptr ? 0 : options_.hot_pages->BytesIn(base, section);
+  }
 
  private:
   struct OpenVersion {
@@ -90,10 +101,12 @@ class ShardStore {
     std::vector<OpenVersion> versions ABSL_GUARDED_BY(opening);
   };
 
+  absl::StatusOr<std::shared_ptr<const ShardFile>> OpenBase(const ShardParts& parts) const;
   absl::StatusOr<std::shared_ptr<const ShardVersion>> OpenOf(Shard& shard, const ShardParts& parts)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard.opening);
 
   const Options options_;
+  const std::shared_ptr<std::atomic<uint64_t>> mapped_bytes_ = std::make_shared<std::atomic<uint64_t>>(0);
   Mutex mutex_;
   absl::flat_hash_map<Digest, std::shared_ptr<Shard>> shards_ ABSL_GUARDED_BY(mutex_);
 };

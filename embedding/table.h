@@ -12,6 +12,7 @@
 #include "embedding/id_bags.h"
 #include "embedding/row_kernels.h"
 #include "embedding/table_spec.h"
+#include "embedding/touch_counts.h"
 
 namespace portico {
 
@@ -26,6 +27,8 @@ struct TableMemory {
   BucketIndex index;
   /// Bytes of string ids.
   absl::string_view strings;
+  /// Told where lookups read, of one id in many; null: nobody wants to know.
+  TouchCounts* touches = nullptr;
   /// Rows that deltas brought; null for none: that costs nothing.
   const RowOverlay* overlay = nullptr;
   /// By which rows expire.

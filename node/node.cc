@@ -61,6 +61,10 @@ class NodeImpl final : public Node {
         clock_(Clock::Real()),
         metrics_(PrometheusMetrics::Create()),
         workers_({.threads = options_.workers, .name = "worker"}),
+        hot_pages_(options_.huge_page_bytes == 0
+                       ? nullptr
+                       : std::make_unique<HotPages>(HotPages::Options{.bytes = options_.huge_page_bytes})),
+        shards_({.hot_pages = hot_pages_.get()}),
         transport_(NewTransports(options_.transports, clock_)),
         resolver_(options_.peers) {}
 
@@ -303,6 +307,7 @@ class NodeImpl final : public Node {
   std::unique_ptr<OtlpExporter> otlp_;
   std::optional<Traces> traces_;
   ThreadPool workers_;
+  const std::unique_ptr<HotPages> hot_pages_;
   ShardStore shards_;
   const std::unique_ptr<Transport> transport_;
   StaticResolver resolver_;
@@ -360,6 +365,7 @@ absl::StatusOr<Node::Options> Node::OptionsFor(const Revision& revision, const s
   options.peer = own->peer;
   options.workers = own->workers;
   options.http.threads = own->http_threads;
+  options.huge_page_bytes = static_cast<uint64_t>(own->huge_pages_mib) << 20;
   options.keys = own->keys;
   options.zone = own->zone;
   options.default_policy = revision.default_policy;

@@ -56,6 +56,8 @@ class Node {
     std::string peer;
     /// Worker threads; 0: one per core.
     int workers = 0;
+    /// Memory of huge pages for the hottest rows of tables (HotPages); 0: none.
+    uint64_t huge_page_bytes = 0;
     /// Who serves what elsewhere: target → peer endpoints.
     std::map<std::string, std::vector<std::string>> peers;
     RoutePolicy default_policy;

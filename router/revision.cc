@@ -79,7 +79,7 @@ absl::StatusOr<Revision::Model> ReadModel(const YamlNode& from) {
 
 absl::StatusOr<Revision::Node> ReadNode(const YamlNode& from) {
   RETURN_IF_ERROR(from.CheckMap("node", {"name", "replica", "serve", "peer", "grpc", "http", "workers", "http_threads",
-                                         "zone", "security", "tls", "tenants"}));
+                                         "huge_pages_mib", "zone", "security", "tls", "tenants"}));
   Revision::Node node;
   ASSIGN_OR_RETURN(node.name, RequiredText(from, "name", "node"));
   const std::string subject = absl::StrCat("node '", node.name, "'");
@@ -90,6 +90,7 @@ absl::StatusOr<Revision::Node> ReadNode(const YamlNode& from) {
     ASSIGN_OR_RETURN(node.workers, workers->Integer(absl::StrCat(subject, ": workers"), 0, kMaxWorkers));
   }
   RETURN_IF_ERROR(ReadCount(from, "http_threads", subject, kMaxHttpThreads, &node.http_threads));
+  RETURN_IF_ERROR(ReadCount(from, "huge_pages_mib", subject, Revision::Node::kMaxHugePagesMib, &node.huge_pages_mib));
   RETURN_IF_ERROR(ReadNodeKeys(from, subject, "/", &node.keys));
   if (const YamlNode* serve = from.Find("serve")) {
     RETURN_IF_ERROR(serve->CheckList(absl::StrCat(subject, ": serve")));
@@ -225,6 +226,7 @@ std::string FormatRevision(const Revision& revision) {
     if (!node.zone.empty()) out << YAML::Key << "zone" << YAML::Value << node.zone;
     if (node.workers != 0) out << YAML::Key << "workers" << YAML::Value << node.workers;
     if (node.http_threads != 0) out << YAML::Key << "http_threads" << YAML::Value << node.http_threads;
+    if (node.huge_pages_mib != 0) out << YAML::Key << "huge_pages_mib" << YAML::Value << node.huge_pages_mib;
     Emit(node.keys, out);
     out << YAML::EndMap;
   }

@@ -89,6 +89,8 @@ struct Revision {
     std::string signature;
   };
   struct Node {
+    static constexpr int kMaxHugePagesMib = 16 << 20;
+
     std::string name;
     int replica = 0;
     std::vector<std::string> serve;
@@ -101,6 +103,8 @@ struct Revision {
     int workers = 0;
     /// Threads that read and write HTTP; 0: one per four cores.
     int http_threads = 0;
+    /// Memory of huge pages for the hottest rows of tables; 0: none.
+    int huge_pages_mib = 0;
     NodeKeys keys;
     /// Where it stands, for `balance: locality`; empty: not known.
     std::string zone;

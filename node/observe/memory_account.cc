@@ -1,5 +1,6 @@
 #include "node/observe/memory_account.h"
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "codec/json_text.h"
 #include "node/observe/process_memory.h"
@@ -18,8 +19,10 @@ Gauge& GaugeOf(MetricRegistry& metrics, absl::string_view what) {
 
 ServedShard::TableBytes BytesOfTables(const Servables& servables) {
   ServedShard::TableBytes all;
+  // Versions of a shard share their base.
+  absl::flat_hash_set<const ShardFile*> seen;
   for (const std::shared_ptr<const Servable>& servable : servables.Available()) {
-    if (servable->shard() == nullptr) continue;
+    if (servable->shard() == nullptr || !seen.insert(&servable->shard()->file()).second) continue;
     for (const ServedShard::TableBytes& table : servable->shard()->Bytes()) {
       all.file += table.file;
       all.resident += table.resident;

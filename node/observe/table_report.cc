@@ -29,6 +29,7 @@ TableReport ReportOf(const ShardVersion& version, size_t index, const ServedShar
   }
   report.file_bytes = bytes.file;
   report.resident_bytes = bytes.resident;
+  report.huge_page_bytes = bytes.huge;
   for (const ShardLayout::Section& section : {layout.rows, layout.index, layout.strings}) {
     const BlockVerifier::Counts counts = file.blocks().CountsOf(section);
     report.blocks += section.blocks();
@@ -98,11 +99,13 @@ std::string TableMetricsText(const std::vector<ShardReport>& shards) {
        &TableReport::unknown_ids);
   each("portico_table_updated_rows", "gauge", "Ids whose rows deltas changed.", &TableReport::updated_rows);
   each("portico_table_rows", "gauge", "Rows of the table in this shard.", &TableReport::rows);
-  begin("portico_table_bytes", "gauge", "Bytes of rows, index and string ids: in the file; of these, in memory.");
+  begin("portico_table_bytes", "gauge",
+        "Bytes of rows, index and string ids: in the file; of these, in memory; of these, on huge pages.");
   for (const ShardReport& shard : shards) {
     for (const TableReport& table : shard.tables) {
       line("portico_table_bytes", shard, table, ",tier=\"file\"", table.file_bytes);
       line("portico_table_bytes", shard, table, ",tier=\"resident\"", table.resident_bytes);
+      line("portico_table_bytes", shard, table, ",tier=\"huge_pages\"", table.huge_page_bytes);
       line("portico_table_bytes", shard, table, ",tier=\"updates\"", table.update_bytes);
     }
   }
@@ -137,9 +140,9 @@ std::string TablesJson(const std::vector<ShardReport>& shards) {
       absl::StrAppend(&json, "\"dim\":", table.dim, ",\"rows\":", table.rows, ",\"looked_up_ids\":", table.ids,
                       ",\"unknown_ids\":", table.unknown_ids, ",\"updated_rows\":", table.updated_rows,
                       ",\"update_bytes\":", table.update_bytes, ",\"file_bytes\":", table.file_bytes,
-                      ",\"resident_bytes\":", table.resident_bytes, ",\"blocks\":", table.blocks,
-                      ",\"unverified_blocks\":", table.unverified_blocks, ",\"broken_blocks\":", table.broken_blocks,
-                      "}");
+                      ",\"resident_bytes\":", table.resident_bytes, ",\"huge_page_bytes\":", table.huge_page_bytes,
+                      ",\"blocks\":", table.blocks, ",\"unverified_blocks\":", table.unverified_blocks,
+                      ",\"broken_blocks\":", table.broken_blocks, "}");
     }
     json.append("]}");
   }
@@ -159,7 +162,7 @@ std::string TablesHtml(const std::vector<ShardReport>& shards) {
                     " of ", shard.shards, ", ", HtmlText(shard.path),
                     "</p>\n<table><tr><th>table</th><th>type</th><th>ids</th><th>unknown ids give</th><th>dim</th>"
                     "<th>rows</th><th>looked up</th><th>unknown</th><th>updated</th><th>updates</th><th>in the "
-                    "file</th><th>in memory</th>"
+                    "file</th><th>in memory</th><th>huge pages</th>"
                     "<th>blocks</th><th>verified</th><th>broken</th></tr>\n");
     for (const TableReport& table : shard.tables) {
       absl::StrAppend(&html, "<tr><td>", HtmlText(table.table), "</td>");
@@ -167,7 +170,8 @@ std::string TablesHtml(const std::vector<ShardReport>& shards) {
            {table.row_type, table.id_kind, table.unknown, absl::StrCat(table.dim), absl::StrCat(table.rows),
             absl::StrCat(table.ids), absl::StrCat(table.unknown_ids), absl::StrCat(table.updated_rows),
             ByteText(table.update_bytes), ByteText(table.file_bytes), ByteText(table.resident_bytes),
-            absl::StrCat(table.blocks), absl::StrCat(table.blocks - table.unverified_blocks - table.broken_blocks)}) {
+            ByteText(table.huge_page_bytes), absl::StrCat(table.blocks),
+            absl::StrCat(table.blocks - table.unverified_blocks - table.broken_blocks)}) {
         absl::StrAppend(&html, "<td>", cell, "</td>");
       }
       absl::StrAppend(&html, table.broken_blocks == 0 ? "<td>" : "<td class=\"bad\">", table.broken_blocks,

@@ -25,6 +25,7 @@ struct TableReport {
   uint64_t update_bytes = 0;
   uint64_t file_bytes = 0;
   uint64_t resident_bytes = 0;
+  uint64_t huge_page_bytes = 0;
   uint64_t blocks = 0;
   uint64_t unverified_blocks = 0;
   uint64_t broken_blocks = 0;

@@ -1,11 +1,10 @@
 #include "node/servables/served_shard.h"
 
-#include <unistd.h>
-
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "base/memory_limit.h"
 #include "base/status_macros.h"
 #include "embedding/residency.h"
 
@@ -15,9 +14,8 @@ namespace {
 /// Asking the kernel about a large file takes milliseconds.
 constexpr absl::Duration kAskAgainAfter = absl::Seconds(10);
 
-uint64_t PhysicalMemory() {
-  return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-}
+/// Pieces of 2 MB looked at for each file.
+constexpr uint64_t kLookAtPieces = 128;
 
 }  // namespace
 
@@ -26,13 +24,12 @@ absl::StatusOr<std::unique_ptr<ServedShard>> ServedShard::Open(const std::string
                                                                const Clock& clock) {
   ASSIGN_OR_RETURN(const ShardParts parts, ShardPartsOf(folder, spec));
   ASSIGN_OR_RETURN(std::shared_ptr<const ShardVersion> version, store.Open(parts));
-  return std::unique_ptr<ServedShard>(new ServedShard(std::move(version), options, clock));
+  return std::unique_ptr<ServedShard>(new ServedShard(std::move(version), options, store, clock));
 }
 
-ServedShard::ServedShard(std::shared_ptr<const ShardVersion> version, const Options& options, const Clock& clock)
-    : version_(std::move(version)),
-      clock_(clock),
-      stays_in_memory_(file().layout().file_bytes <= PhysicalMemory() / 2) {
+ServedShard::ServedShard(std::shared_ptr<const ShardVersion> version, const Options& options, const ShardStore& store,
+                         const Clock& clock)
+    : version_(std::move(version)), store_(store), clock_(clock), memory_(MemoryLimit()) {
   if (!options.scrub) return;
   Scrubber::Options scrub;
   scrub.bytes_per_second = options.scrub_bytes_per_second;
@@ -51,7 +48,10 @@ std::vector<ServedShard::TableBytes> ServedShard::Bytes() const {
     TableBytes& bytes = bytes_.emplace_back();
     for (const ShardLayout::Section& section : {table.rows, table.index, table.strings}) {
       bytes.file += section.bytes;
-      bytes.resident += ResidentBytes(file().begin() + section.offset, section.bytes);
+      const double share = static_cast<double>(section.bytes) / static_cast<double>(file().layout().file_bytes);
+      bytes.resident += ResidentBytes(file().begin() + section.offset, section.bytes,
+                                      static_cast<uint64_t>(share * static_cast<double>(kLookAtPieces)));
+      bytes.huge += store_.HugeBytesIn(file(), section);
     }
   }
   bytes_at_ = now;

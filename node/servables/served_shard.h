@@ -31,10 +31,12 @@ class ServedShard {
     uint64_t file = 0;
     /// Of these, in memory: ResidentBytes().
     uint64_t resident = 0;
+    /// Of these, on huge pages.
+    uint64_t huge = 0;
   };
 
   /// The version of a shard that the package in `folder` is of, which shares what it can with others that `store` has
-  /// open. FAILED_PRECONDITION where files are not those that the package is of. `clock` must outlive it.
+  /// open. FAILED_PRECONDITION where files are not those that the package is of. `store` and `clock` must outlive it.
   static absl::StatusOr<std::unique_ptr<ServedShard>> Open(const std::string& folder, const TableLookupSpec& spec,
                                                            const Options& options, ShardStore& store,
                                                            const Clock& clock);
@@ -42,19 +44,22 @@ class ServedShard {
   const ShardFile& file() const { return version_->base(); }
   /// The tables, with all updates up to this version.
   const ShardVersion& version() const { return *version_; }
-  /// Whether what was read of it once may be expected to be in memory still.
-  bool stays_in_memory() const { return stays_in_memory_; }
+  /// Whether what was read of it once may be expected to be in memory still: all shards of the process together have at
+  /// most half of what it may take.
+  bool stays_in_memory() const { return store_.mapped_bytes() <= memory_ / 2; }
   /// One for each of the file's tables. What is in memory is asked for every ten seconds at most.
   std::vector<TableBytes> Bytes() const;
   /// Writes to the log that blocks have broken, where more have than it said before: `what` tells of one.
   void NoteBroken(const absl::Status& what) const;
 
  private:
-  ServedShard(std::shared_ptr<const ShardVersion> version, const Options& options, const Clock& clock);
+  ServedShard(std::shared_ptr<const ShardVersion> version, const Options& options, const ShardStore& store,
+              const Clock& clock);
 
   const std::shared_ptr<const ShardVersion> version_;
+  const ShardStore& store_;
   const Clock& clock_;
-  const bool stays_in_memory_;
+  const uint64_t memory_;
   mutable std::atomic<uint64_t> broken_told_{0};
   mutable Mutex mutex_;
   mutable absl::Time bytes_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();

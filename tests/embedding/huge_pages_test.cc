@@ -49,31 +49,31 @@ class HugePagesTest : public ::testing::Test {
 
 TEST_F(HugePagesTest, RowsAreTheSameWhereverTheyLie) {
   const auto file = OpenShard(path_);
-  HugePageBudget budget(100 * kMegabyte);
-  HugePageMover mover(*file, budget);
-  mover.Wait();
   uint64_t all = 0;
   for (const ShardLayout::Table& table : file->layout().tables) {
     for (const ShardLayout::Section& section : {table.rows, table.index, table.strings}) {
-      EXPECT_EQ(mover.BytesIn(section), section.bytes);
       all += (section.bytes + 2 * kMegabyte - 1) / (2 * kMegabyte) * 2 * kMegabyte;
     }
   }
-  EXPECT_EQ(mover.bytes(), all);
+  EXPECT_EQ(PromotePieces(*file, 100 * kMegabyte), all);
+  EXPECT_TRUE(AllRowsAreRight(*file));
+  for (const HugePiece& piece : HugePiecesOf(file->layout())) EXPECT_TRUE(DemotePiece(*file, piece));
   EXPECT_TRUE(AllRowsAreRight(*file));
 }
 
-TEST_F(HugePagesTest, WhatWasMovedNeedsTheFileNoMore) {
+TEST_F(HugePagesTest, WhatWasPromotedNeedsTheFileNoMoreUntilItIsDemoted) {
   const auto file = OpenShard(path_);
   ASSERT_TRUE(file->Verify([](uint64_t) { return true; }).ok());
-  HugePageBudget budget(100 * kMegabyte);
-  HugePageMover mover(*file, budget);
-  mover.Wait();
+  PromotePieces(*file, 100 * kMegabyte);
   // The mapping of the file would read as other bytes now.
   std::ofstream(path_, std::ios::binary | std::ios::in)
       .seekp(0)
       .write(std::string(8 * kMegabyte, 'x').data(), 8 * kMegabyte);
   EXPECT_TRUE(AllRowsAreRight(*file));
+  const uint64_t index = file->layout().tables[0].index.offset;
+  EXPECT_NE(file->begin()[index], 'x');
+  for (const HugePiece& piece : HugePiecesOf(file->layout())) EXPECT_TRUE(DemotePiece(*file, piece));
+  EXPECT_EQ(file->begin()[index], 'x') << "the file's own pages";
 }
 
 TEST_F(HugePagesTest, ReadersSeeTheirRowsAllAlong) {
@@ -89,9 +89,10 @@ TEST_F(HugePagesTest, ReadersSeeTheirRowsAllAlong) {
         } while (!stop);
       });
     }
-    HugePageBudget budget(100 * kMegabyte);
-    HugePageMover mover(*file, budget);
-    mover.Wait();
+    for (int turn = 0; turn < 5; ++turn) {
+      EXPECT_GT(PromotePieces(*file, 100 * kMegabyte), 0u);
+      for (const HugePiece& piece : HugePiecesOf(file->layout())) EXPECT_TRUE(DemotePiece(*file, piece));
+    }
     stop = true;
     for (std::thread& reader : readers) reader.join();
     EXPECT_EQ(wrong, 0);
@@ -101,18 +102,11 @@ TEST_F(HugePagesTest, ReadersSeeTheirRowsAllAlong) {
 TEST_F(HugePagesTest, IndexesGoFirstAndTheBudgetIsKept) {
   const auto file = OpenShard(path_);
   const auto& tables = file->layout().tables;
-  HugePageBudget budget(5 * kMegabyte);
-  {
-    HugePageMover mover(*file, budget);
-    mover.Wait();
-    EXPECT_EQ(mover.bytes(), 4 * kMegabyte);
-    EXPECT_EQ(mover.BytesIn(tables[0].index), tables[0].index.bytes);
-    EXPECT_EQ(mover.BytesIn(tables[1].index), tables[1].index.bytes);
-    EXPECT_EQ(mover.BytesIn(tables[0].rows), 0u);
-    EXPECT_FALSE(budget.Take(2 * kMegabyte));
-    EXPECT_TRUE(AllRowsAreRight(*file));
-  }
-  EXPECT_TRUE(budget.Take(5 * kMegabyte)) << "it is given back";
+  EXPECT_EQ(PromotePieces(*file, 5 * kMegabyte), 4 * kMegabyte);
+  const std::vector<HugePiece> pieces = HugePiecesOf(file->layout());
+  EXPECT_EQ(pieces[0].offset, tables[0].index.offset);
+  EXPECT_EQ(pieces[1].offset, tables[1].index.offset);
+  EXPECT_TRUE(AllRowsAreRight(*file));
 }
 
 TEST_F(HugePagesTest, WhatIsBrokenStaysAndIsAnErrorStill) {
@@ -123,11 +117,9 @@ TEST_F(HugePagesTest, WhatIsBrokenStaysAndIsAnErrorStill) {
     stream.put('\x7f');
   }
   const auto file = OpenShard(path_);
-  HugePageBudget budget(100 * kMegabyte);
-  HugePageMover mover(*file, budget);
-  mover.Wait();
-  EXPECT_EQ(mover.BytesIn(file->layout().tables[0].rows), 0u);
-  EXPECT_GT(mover.bytes(), 0u);
+  for (const HugePiece& piece : HugePiecesOf(file->layout())) {
+    EXPECT_EQ(PromotePiece(*file, piece), piece.offset != file->layout().tables[0].rows.offset);
+  }
   EXPECT_EQ(file->blocks().broken_blocks(), 1u);
   std::vector<float> row(kDim);
   const std::vector<int64_t> ids = {SparseId(0)};
