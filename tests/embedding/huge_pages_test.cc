@@ -70,10 +70,10 @@ TEST_F(HugePagesTest, WhatWasPromotedNeedsTheFileNoMoreUntilItIsDemoted) {
       .seekp(0)
       .write(std::string(8 * kMegabyte, 'x').data(), 8 * kMegabyte);
   EXPECT_TRUE(AllRowsAreRight(*file));
-  const uint64_t index = file->layout().tables[0].index.offset;
-  EXPECT_NE(file->begin()[index], 'x');
+  const uint64_t row = file->layout().tables[0].rows.offset;
+  EXPECT_NE(file->begin()[row], 'x');
   for (const HugePiece& piece : HugePiecesOf(file->layout())) EXPECT_TRUE(DemotePiece(*file, piece));
-  EXPECT_EQ(file->begin()[index], 'x') << "the file's own pages";
+  EXPECT_EQ(file->begin()[row], 'x') << "the file's own pages";
 }
 
 TEST_F(HugePagesTest, ReadersSeeTheirRowsAllAlong) {
