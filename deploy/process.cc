@@ -16,7 +16,7 @@
 namespace portico {
 namespace {
 
-/// After fork: nothing here may allocate or lock. Says errno through `failure` when it can't become `argv`.
+/// After vfork, in the parent's memory: nothing here may allocate or lock, or change what the parent goes on with. Says errno through `failure` when it can't become `argv`.
 [[noreturn]] void BecomeChild(char* const* argv, pid_t parent, int output, int failure) {
   sigset_t none;
   sigemptyset(&none);
@@ -53,11 +53,13 @@ absl::StatusOr<std::unique_ptr<Process>> Process::Start(const std::vector<std::s
   absl::Cleanup close_failure = [&failure] { close(failure[0]); };
 
   const pid_t parent = getpid();
-  const pid_t pid = fork();
+  // Not fork(): that copies the page tables of a large process, which stands still meanwhile, and leaves it with a fault
+  // for each page that it writes to next.
+  const pid_t pid = vfork();
   if (pid == 0) BecomeChild(argv.data(), parent, output[1], failure[1]);
   const int fork_error = errno;
   close(failure[1]);
-  if (pid < 0) return ErrnoStatus(fork_error, "fork for", command[0]);
+  if (pid < 0) return ErrnoStatus(fork_error, "start a process for", command[0]);
 
   int error = 0;
   ssize_t got;
