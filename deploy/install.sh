@@ -30,7 +30,7 @@ readonly PACKAGES=(
   build-essential cmake ninja-build ccache pkg-config git ca-certificates curl npm python3
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev
   libzmq3-dev cppzmq-dev libonnx-dev libeigen3-dev libboost-dev libsimdjson-dev rapidjson-dev
-  prometheus-cpp-dev libspdlog-dev libyaml-cpp-dev libcli11-dev libssl-dev zlib1g-dev libisal-dev libxxhash-dev
+  prometheus-cpp-dev libspdlog-dev libyaml-cpp-dev libcli11-dev libssl-dev zlib1g-dev libisal-dev libxxhash-dev libexpat1-dev
   etcd-server libgtest-dev libgmock-dev libbenchmark-dev librocksdb-dev libhiredis-dev redis-server libonnx-testdata clang-14 clang-format-14 libclang-rt-14-dev nghttp2-client
   python3-venv
 )

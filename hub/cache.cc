@@ -1,0 +1,309 @@
+#include "hub/cache.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/file.h"
+#include "base/file_lock.h"
+#include "base/status_macros.h"
+#include "base/sync_folder.h"
+#include "hub/hashed_file.h"
+#include "hub/local_store.h"
+#include "models/package/package.h"
+
+namespace portico {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kOriginFile[] = ".origin";
+constexpr char kPartSuffix[] = ".part";
+constexpr uint64_t kMaxOriginBytes = 16 << 10;
+
+absl::Status MakeFolders(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  return error ? ErrnoStatus(error.value(), "make", path.string()) : absl::OkStatus();
+}
+
+absl::Status RemoveAll(const fs::path& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  return error ? ErrnoStatus(error.value(), "remove", path.string()) : absl::OkStatus();
+}
+
+/// DATA_LOSS unless what is at `path` is what the manifest says of `file`.
+absl::Status CheckFile(const std::string& path, const ModuleFile& file, const OnBytes& on_bytes = nullptr) {
+  ASSIGN_OR_RETURN(const FileContent content, HashFile(path, on_bytes));
+  if (content.bytes == file.bytes && content.sha256 == file.sha256) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat("file '", file.path, "': got ", content.bytes, " bytes, SHA-256 ",
+                                          content.sha256.Short(), "…, want ", file.bytes, " bytes, SHA-256 ",
+                                          file.sha256.Short(), "…"));
+}
+
+bool IsWorthAnother(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+}
+
+}  // namespace
+
+/// One module on its way into the cache.
+class HubCache::Download {
+ public:
+  Download(const Options& options, Store& store, Manifest manifest, fs::path folder)
+      : options_(options), store_(store), manifest_(std::move(manifest)), folder_(std::move(folder)) {}
+
+  /// `text`: the manifest as it was read. Afterwards `folder` is the whole module.
+  absl::Status Run(const std::string& text) {
+    RETURN_IF_ERROR(Prepare(text));
+    RETURN_IF_ERROR(CheckRoom());
+    std::vector<fs::path> folders = {folder_};
+    for (const ModuleFile& file : manifest_.files) {
+      const fs::path parent = (folder_ / file.path).parent_path();
+      RETURN_IF_ERROR(MakeFolders(parent));
+      if (std::find(folders.begin(), folders.end(), parent) == folders.end()) folders.push_back(parent);
+      RETURN_IF_ERROR(Fetch(file));
+    }
+    RETURN_IF_ERROR(CheckModel());
+    RETURN_IF_ERROR(WriteFileAtomically((folder_ / kOriginFile).string(), store_.url()));
+    for (const fs::path& made : folders) RETURN_IF_ERROR(SyncFolder(made.string()));
+    return absl::OkStatus();
+  }
+
+ private:
+  /// What an earlier download of the same content has left is kept.
+  absl::Status Prepare(const std::string& text) {
+    const std::string path = (folder_ / kManifestFile).string();
+    const absl::StatusOr<std::string> before = ReadFile(path, Manifest::kMaxBytes);
+    if (before.ok() && *before == text) return absl::OkStatus();
+    RETURN_IF_ERROR(RemoveAll(folder_));
+    RETURN_IF_ERROR(MakeFolders(folder_));
+    return WriteFileAtomically(path, text);
+  }
+
+  absl::Status CheckRoom() const {
+    uint64_t missing = 0;
+    std::error_code error;
+    for (const ModuleFile& file : manifest_.files) {
+      uint64_t have = 0;
+      for (const char* suffix : {"", kPartSuffix}) {
+        const uint64_t bytes = fs::file_size(absl::StrCat((folder_ / file.path).string(), suffix), error);
+        if (!error) have = std::min(bytes, file.bytes);
+      }
+      missing += file.bytes - have;
+    }
+    const fs::space_info space = fs::space(folder_, error);
+    if (error || space.available >= missing) return absl::OkStatus();
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "handle '", manifest_.handle.ToString(), "': got ", space.available, " bytes free in '", folder_.string(),
+        "', want ", missing, "; make room ('portico hub gc') or name another folder (--cache)"));
+  }
+
+  absl::Status Fetch(const ModuleFile& file) {
+    const fs::path path = folder_ / file.path;
+    const std::string part = absl::StrCat(path.string(), kPartSuffix);
+    std::error_code error;
+    // Of an earlier download that got so far.
+    if (fs::exists(path, error)) {
+      if (CheckFile(path.string(), file).ok()) {
+        Progress(file.bytes);
+        return absl::OkStatus();
+      }
+      RETURN_IF_ERROR(RemoveAll(path));
+    }
+    const bool resumed = fs::exists(part, error);
+    const uint64_t before = done_;
+    RETURN_IF_ERROR(FetchPart(file, part));
+    absl::Status status = CheckFile(part, file);
+    if (!status.ok() && resumed) {
+      // What was there may have been of another file, or damaged: once more, from the beginning.
+      RETURN_IF_ERROR(RemoveAll(part));
+      done_ = before;
+      RETURN_IF_ERROR(FetchPart(file, part));
+      status = CheckFile(part, file);
+    }
+    if (!status.ok()) {
+      RETURN_IF_ERROR(RemoveAll(part));
+      return absl::DataLossError(absl::StrCat("handle '", manifest_.handle.ToString(), "' from '", store_.url(),
+                                              "': ", status.message(),
+                                              "; the store's copy is damaged or was changed: have it published anew "
+                                              "under the next version"));
+    }
+    if (rename(part.c_str(), path.c_str()) != 0) return ErrnoStatus(errno, "renaming to", path.string());
+    return absl::OkStatus();
+  }
+
+  /// Downloads into `part`, from where it ends. What breaks is gone on with.
+  absl::Status FetchPart(const ModuleFile& file, const std::string& part) {
+    const int fd = open(part.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0) return ErrnoStatus(errno, "open", part);
+    absl::Cleanup close_fd = [fd] { close(fd); };
+    const off_t end = lseek(fd, 0, SEEK_END);
+    if (end < 0) return ErrnoStatus(errno, "seek in", part);
+    uint64_t have = static_cast<uint64_t>(end);
+    if (have > file.bytes) have = 0;
+    Progress(have);
+    int failures = 0;
+    while (have < file.bytes) {
+      const uint64_t at_first = have;
+      absl::Status status = store_.Read(manifest_.handle, file.path, have, [&](uint64_t at, absl::string_view bytes) {
+        return Write(file, part, fd, at, bytes, &have);
+      });
+      if (status.ok() && have < file.bytes) {
+        status =
+            absl::UnavailableError(absl::StrCat("file '", file.path, "': got ", have, " bytes, want ", file.bytes));
+      }
+      if (status.ok()) break;
+      failures = have > at_first ? 0 : failures + 1;
+      if (!IsWorthAnother(status) || failures >= options_.attempts) {
+        return WithContext(absl::StrCat("handle '", manifest_.handle.ToString(), "' from '", store_.url(), "'"),
+                           status);
+      }
+      absl::SleepFor(options_.pause * (1 << std::min(failures, 6)));
+    }
+    if (ftruncate(fd, static_cast<off_t>(file.bytes)) != 0) return ErrnoStatus(errno, "cut", part);
+    if (fsync(fd) != 0) return ErrnoStatus(errno, "fsync", part);
+    return absl::OkStatus();
+  }
+
+  /// `have` is where the file ends after that; a store that began anew takes it back.
+  absl::Status Write(const ModuleFile& file, const std::string& part, int fd, uint64_t at, absl::string_view bytes,
+                     uint64_t* have) {
+    if (at > *have || bytes.size() > file.bytes - at) {
+      return absl::DataLossError(absl::StrCat("file '", file.path, "': got bytes from ", at, " to ", at + bytes.size(),
+                                              ", want ", file.bytes,
+                                              " in all, in order; the store's copy was changed"));
+    }
+    for (absl::string_view rest = bytes; !rest.empty();) {
+      const off_t to = static_cast<off_t>(at + (bytes.size() - rest.size()));
+      const ssize_t wrote = pwrite(fd, rest.data(), rest.size(), to);
+      if (wrote < 0 && errno == EINTR) continue;
+      if (wrote < 0) return ErrnoStatus(errno, "write", part);
+      rest.remove_prefix(static_cast<size_t>(wrote));
+    }
+    const uint64_t end = at + bytes.size();
+    if (end > *have) Progress(end - *have);
+    *have = std::max(*have, end);
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckModel() const {
+    WeightStore weights;
+    ASSIGN_OR_RETURN(const Package package, LoadPackage(manifest_.handle.Model(), folder_.string(), weights));
+    if (package.digest == manifest_.digest) return absl::OkStatus();
+    return absl::DataLossError(absl::StrCat("handle '", manifest_.handle.ToString(), "' from '", store_.url(),
+                                            "': got digest ", package.digest.Hex(), ", want ", manifest_.digest.Hex(),
+                                            " as its manifest says; do not use it, and tell its publisher"));
+  }
+
+  void Progress(uint64_t bytes) {
+    done_ += bytes;
+    if (options_.progress) options_.progress(manifest_.handle.ToString(), done_, manifest_.bytes());
+  }
+
+  const Options& options_;
+  Store& store_;
+  const Manifest manifest_;
+  const fs::path folder_;
+  uint64_t done_ = 0;
+};
+
+absl::StatusOr<std::string> HubCache::DefaultFolder() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && *cache == '/') return absl::StrCat(cache, "/portico/hub");
+  const char* home = std::getenv("HOME");
+  if (home != nullptr && *home == '/') return absl::StrCat(home, "/.cache/portico/hub");
+  return absl::FailedPreconditionError(
+      "cache: got neither HOME nor XDG_CACHE_HOME, want a folder for downloaded modules; set XDG_CACHE_HOME");
+}
+
+absl::StatusOr<HubCache> HubCache::Open(Options options) {
+  if (options.folder.empty()) {
+    ASSIGN_OR_RETURN(options.folder, DefaultFolder());
+  }
+  std::error_code error;
+  options.folder = fs::absolute(options.folder, error).lexically_normal().string();
+  while (options.folder.size() > 1 && options.folder.back() == '/') options.folder.pop_back();
+  HubCache cache(std::move(options));
+  RETURN_IF_ERROR(MakeFolders(cache.modules()));
+  return cache;
+}
+
+absl::StatusOr<Manifest> HubCache::Check(const Handle& handle) {
+  const fs::path folder = ModuleFolder(modules(), handle);
+  ASSIGN_OR_RETURN(const std::string text, ReadFile((folder / kManifestFile).string(), Manifest::kMaxBytes));
+  ASSIGN_OR_RETURN(Manifest manifest, ParseManifest(text));
+  if (manifest.handle != handle) return absl::DataLossError("got the manifest of another module");
+  uint64_t done = 0;
+  const uint64_t all = manifest.bytes();
+  for (const ModuleFile& file : manifest.files) {
+    RETURN_IF_ERROR(CheckFile((folder / file.path).string(), file, [&](uint64_t bytes) {
+      done += bytes;
+      if (options_.progress) options_.progress(absl::StrCat("checking ", handle.ToString()), done, all);
+    }));
+  }
+  return manifest;
+}
+
+absl::StatusOr<HubCache::Pulled> HubCache::Pull(Store& store, const Handle& handle) {
+  const std::string name = handle.ToString();
+  const std::string lock_path =
+      absl::StrCat(options_.folder, "/locks/", handle.publisher, "--", handle.name, "--", handle.version);
+  ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(lock_path, [&] {
+                     Say(absl::StrCat("waiting for another process that is pulling ", name));
+                   }));
+  const fs::path place = ModuleFolder(modules(), handle);
+  Pulled pulled;
+  pulled.folder = place.string();
+  std::error_code error;
+  absl::StatusOr<Manifest> here = absl::NotFoundError("");
+  if (fs::exists(fs::symlink_status(place, error))) {
+    here = Check(handle);
+    if (!here.ok())
+      Say(absl::StrCat(name, " in '", place.string(), "' is damaged and is pulled anew: ", here.status().message()));
+  }
+  const absl::StatusOr<std::string> origin = ReadFile((place / kOriginFile).string(), kMaxOriginBytes);
+  if (here.ok() && origin.ok() && *origin == store.url()) {
+    pulled.manifest = *std::move(here);
+    pulled.was_there = true;
+    return pulled;
+  }
+  absl::StatusOr<std::string> text = ReadManifestText(store, handle);
+  for (int failures = 1; failures < options_.attempts && IsWorthAnother(text.status()); ++failures) {
+    absl::SleepFor(options_.pause * (1 << std::min(failures, 6)));
+    text = ReadManifestText(store, handle);
+  }
+  if (!text.ok()) return text.status();
+  ASSIGN_OR_RETURN(pulled.manifest, ParseManifestOf(store, handle, *text));
+  if (here.ok()) {
+    if (here->digest == pulled.manifest.digest && here->files == pulled.manifest.files) {
+      pulled.was_there = true;
+      return pulled;
+    }
+    return absl::FailedPreconditionError(
+        absl::StrCat("handle '", name, "': got digest ", pulled.manifest.digest.Hex(), " from '", store.url(),
+                     "', want ", here->digest.Hex(), ", as it is in the cache from '", origin.value_or("elsewhere"),
+                     "'; a handle means one content: have one of them published under another handle, or keep them "
+                     "apart with another cache (--cache, XDG_CACHE_HOME)"));
+  }
+  const fs::path partial = ModuleFolder(absl::StrCat(options_.folder, "/partial"), handle);
+  RETURN_IF_ERROR(Download(options_, store, pulled.manifest, partial).Run(*text));
+  RETURN_IF_ERROR(RemoveAll(place));
+  RETURN_IF_ERROR(MakeFolders(place.parent_path()));
+  if (rename(partial.c_str(), place.c_str()) != 0) return ErrnoStatus(errno, "renaming to", place.string());
+  RETURN_IF_ERROR(SyncFolder(place.parent_path().string()));
+  return pulled;
+}
+
+}  // namespace portico

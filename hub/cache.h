@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "hub/handle.h"
+#include "hub/manifest.h"
+#include "hub/store.h"
+
+namespace portico {
+
+/// Modules that were downloaded, each whole and checked, for all processes of a user.
+///
+///   FOLDER/modules/acme/encoder/3/   what a node serves; .origin in it: the store it came from
+///   FOLDER/partial/acme/encoder/3/   what is being downloaded; goes on from there after whatever happened
+///   FOLDER/locks/acme--encoder--3    held by who downloads it
+///
+/// For one thread; several processes may share the folder.
+class HubCache {
+ public:
+  struct Options {
+    /// Empty: DefaultFolder().
+    std::string folder;
+    /// Bytes so far and in all, of what is read (checks) or downloaded. May be null.
+    std::function<void(absl::string_view what, uint64_t done, uint64_t all)> progress;
+    /// Lines for people: what is damaged, what is waited for. May be null.
+    std::function<void(absl::string_view line)> say;
+    /// How often a download is gone on with after it broke, when no byte came in between, and how long after.
+    int attempts = 5;
+    absl::Duration pause = absl::Milliseconds(200);
+  };
+
+  struct Pulled {
+    Manifest manifest;
+    /// The version folder.
+    std::string folder;
+    /// Nothing was downloaded.
+    bool was_there = false;
+  };
+
+  /// ${XDG_CACHE_HOME:-~/.cache}/portico/hub. FAILED_PRECONDITION where neither is set.
+  static absl::StatusOr<std::string> DefaultFolder();
+  static absl::StatusOr<HubCache> Open(Options options);
+
+  /// The module, from here where it is (the store is then not asked, unless it came from another one), or downloaded.
+  /// Every file is checked against the manifest, and the model against its digest. A damaged file has the module pulled
+  /// anew. FAILED_PRECONDITION where it is here from another store with other content; DATA_LOSS where what the store
+  /// has is not what its manifest says.
+  absl::StatusOr<Pulled> Pull(Store& store, const Handle& handle);
+
+  /// Where modules are: a base folder of versions for each, MODULES/acme/encoder.
+  std::string modules() const { return options_.folder + "/modules"; }
+
+ private:
+  class Download;
+  explicit HubCache(Options options) : options_(std::move(options)) {}
+
+  absl::StatusOr<Manifest> Check(const Handle& handle);
+  void Say(absl::string_view line) const {
+    if (options_.say) options_.say(line);
+  }
+
+  Options options_;
+};
+
+}  // namespace portico
