@@ -15,6 +15,7 @@
 #include "cli/npy.h"
 #include "cli/npz.h"
 #include "cli/recorded_requests.h"
+#include "deploy/hub_modules.h"
 #include "deploy/mesh.h"
 #include "models/calibrate/guess.h"
 #include "models/package/package.h"
@@ -66,7 +67,7 @@ absl::StatusOr<CascadeSource> OpenCascade(const CascadeFlags& flags) {
   if (flags.mesh_file.empty() != two || flags.trigger.empty() != flags.full.empty()) {
     return absl::InvalidArgumentError("cascade: want a mesh file, or --trigger and --full, one of both");
   }
-  if (!two) return ReadCascade(flags.mesh_file, flags.model);
+  if (!two) return ReadCascade(flags.mesh_file, flags.model, PullModules());
   Composition cascade;
   cascade.name = "cascade";
   cascade.kind = Composition::Kind::kCascade;

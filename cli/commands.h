@@ -22,5 +22,6 @@ void AddTraceCommand(CLI::App& app, int& exit_code);
 void AddTopCommand(CLI::App& app, int& exit_code);
 void AddTableCommand(CLI::App& app, int& exit_code);
 void AddPlanCommand(CLI::App& app, int& exit_code);
+void AddHubCommand(CLI::App& app, int& exit_code);
 
 }  // namespace portico

@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/report_error.h"
 #include "cli/signature_lines.h"
+#include "deploy/hub_modules.h"
 #include "deploy/mesh.h"
 #include "models/compose/compose.h"
 
@@ -35,7 +36,7 @@ absl::Status Write(const ComposedModel& made, const std::string& folder) {
 }
 
 absl::Status RunCompose(const Flags& flags) {
-  ASSIGN_OR_RETURN(const auto composed, ComposeModels(flags.mesh_file, flags.model));
+  ASSIGN_OR_RETURN(const auto composed, ComposeModels(flags.mesh_file, flags.model, PullModules()));
   for (const std::shared_ptr<const ComposedModel>& made : composed) {
     const std::string folder =
         (std::filesystem::path(flags.out) / made->package.name / absl::StrCat(flags.version)).string();

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "cli/byte_text.h"
+#include "cli/hub_text.h"
 #include "cli/json_writer.h"
 #include "models/graph/graph_plan.h"
 #include "models/graph/portal_spec.h"
@@ -162,6 +163,7 @@ absl::Status AddModel(const Model& model, const std::vector<Signature>& signatur
   inspection.nodes = model.proto().graph().node_size();
   inspection.weight_bytes = model.weight_bytes();
   inspection.axes_declared = axes_declared;
+  inspection.provenance = ReadProvenance(model);
   for (const Signature& signature : signatures) {
     absl::StatusOr<Inspection::SignatureView> view = ViewSignature(model, signature, axes_declared);
     if (!view.ok()) return WithContext(absl::StrCat("signature '", signature.name, "'"), view.status());
@@ -177,7 +179,7 @@ std::string ToText(const Inspection& inspection) {
   if (inspection.versions.size() > 1)
     absl::StrAppend(&text, "versions ", absl::StrJoin(inspection.versions, ", "), "\n");
   absl::StrAppend(&text, "digest ", inspection.digest.Hex(), "\n", inspection.nodes, " nodes, ",
-                  ByteText(inspection.weight_bytes), " of weights\n");
+                  ByteText(inspection.weight_bytes), " of weights\n", ProvenanceText(inspection.provenance, ""));
   for (const Inspection::SignatureView& view : inspection.signatures) {
     absl::StrAppend(&text, "signature ", view.signature.name, "\n");
     AppendTensors("in ", view.signature.inputs, inspection.axes_declared, &text);
@@ -224,6 +226,13 @@ std::string ToJson(const Inspection& inspection) {
   json.Number("nodes", inspection.nodes);
   json.Number("weight_bytes", static_cast<int64_t>(inspection.weight_bytes));
   json.Bool("axes_declared", inspection.axes_declared);
+  if (!inspection.provenance.empty()) {
+    json.BeginObject("provenance");
+    json.String("source_digest", inspection.provenance.source.Hex());
+    json.String("tool", inspection.provenance.tool);
+    json.String("plan", inspection.provenance.plan);
+    json.EndObject();
+  }
   json.BeginArray("signatures");
   for (const Inspection::SignatureView& view : inspection.signatures) {
     json.BeginObject();

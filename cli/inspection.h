@@ -8,6 +8,7 @@
 #include "base/digest.h"
 #include "models/graph/portal_target.h"
 #include "models/package/model.h"
+#include "models/package/provenance.h"
 #include "models/package/signature.h"
 
 namespace portico {
@@ -56,6 +57,8 @@ struct Inspection {
   int64_t nodes = 0;
   uint64_t weight_bytes = 0;
   bool axes_declared = false;
+  /// What the model says of where it comes from.
+  Provenance provenance;
   std::vector<SignatureView> signatures;
 };
 

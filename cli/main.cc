@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
   portico::AddTopCommand(app, exit_code);
   portico::AddTableCommand(app, exit_code);
   portico::AddPlanCommand(app, exit_code);
+  portico::AddHubCommand(app, exit_code);
   CLI11_PARSE(app, argc, argv);
   return exit_code;
 }

@@ -6,6 +6,8 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "base/digest.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "cli/byte_text.h"
@@ -13,7 +15,9 @@
 #include "cli/report_error.h"
 #include "cli/signature_lines.h"
 #include "cli/split_embeddings.h"
+#include "cli/version.h"
 #include "models/package/model.h"
+#include "models/package/provenance.h"
 #include "models/split/plan.h"
 #include "models/split/split.h"
 #include "onnx/onnx_pb.h"
@@ -39,12 +43,33 @@ absl::StatusOr<std::string> DescribeModel(const SplitModel& split, bool product)
                       "\n", SignatureLines(signature));
 }
 
+/// The plan as it is recorded in what it made: its text or, where that is too long, what it is known by.
+absl::StatusOr<std::string> PlanText(const std::string& path) {
+  ASSIGN_OR_RETURN(std::string text, ReadFile(path, uint64_t{64} << 20));
+  if (text.size() <= Provenance::kMaxPlanBytes) return text;
+  return absl::StrCat("# ", text.size(), " bytes, SHA-256 ", Sha256(text).Hex());
+}
+
+/// Has every part say where it comes from.
+absl::Status Record(const Model& source, const std::string& plan, std::vector<SplitModel>* split) {
+  Provenance provenance;
+  ASSIGN_OR_RETURN(provenance.source, ModelDigest(source));
+  ASSIGN_OR_RETURN(provenance.plan, PlanText(plan));
+  provenance.tool = VersionText();
+  for (SplitModel& part : *split) {
+    ASSIGN_OR_RETURN(part.model, WithProvenance(part.model, provenance));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status RunEmbeddings(const SplitFlags& flags) {
   EmbeddingSplit split;
   ASSIGN_OR_RETURN(split.options, ParseEmbeddingOptions(flags.embeddings));
   split.product = flags.name.empty() ? std::filesystem::path(flags.model).stem().string() : flags.name;
   split.out = flags.out;
   split.version = flags.version;
+  split.provenance.plan = absl::StrCat("embeddings: {", flags.embeddings, "}");
+  split.provenance.tool = VersionText();
   if (!flags.samples.empty()) {
     ASSIGN_OR_RETURN(split.verify.samples, ReadSamples(flags.samples));
   }
@@ -69,8 +94,9 @@ absl::Status RunSplit(const SplitFlags& flags) {
   }
   WeightStore store;
   ASSIGN_OR_RETURN(const Model model, Model::Load(flags.model, store));
-  const absl::StatusOr<std::vector<SplitModel>> split = Split(model, plan);
+  absl::StatusOr<std::vector<SplitModel>> split = Split(model, plan);
   if (!split.ok()) return WithContext(flags.model, split.status());
+  RETURN_IF_ERROR(Record(model, flags.plan, &*split));
   VerifyOptions options;
   if (!flags.samples.empty()) {
     ASSIGN_OR_RETURN(options.samples, ReadSamples(flags.samples));

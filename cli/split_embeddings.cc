@@ -53,9 +53,10 @@ std::string EmbeddingSplitText(const EmbeddingSplitReport& report, const Embeddi
   return text;
 }
 
-absl::Status RunSplitEmbeddings(const std::string& path, const EmbeddingSplit& split) {
+absl::Status RunSplitEmbeddings(const std::string& path, EmbeddingSplit split) {
   WeightStore store;
   ASSIGN_OR_RETURN(const Model model, Model::Load(path, store));
+  ASSIGN_OR_RETURN(split.provenance.source, ModelDigest(model));
   absl::StatusOr<EmbeddingSplitReport> report;
   {
     ProgressLine line("rows");

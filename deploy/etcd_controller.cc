@@ -17,6 +17,7 @@
 #include "base/metric.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "deploy/hub_modules.h"
 #include "deploy/mesh.h"
 #include "deploy/mesh_transition.h"
 #include "deploy/rollout.h"
@@ -165,7 +166,7 @@ class Controller {
 
   absl::StatusOr<Revision> Wanted() {
     if (options_.rollback == 0) {
-      ASSIGN_OR_RETURN(MeshFile mesh, ReadMeshFile(options_.mesh_file));
+      ASSIGN_OR_RETURN(MeshFile mesh, ReadMeshFile(options_.mesh_file, nullptr, "", PullModules(options_.say)));
       mesh.revision.reason = "the mesh file was applied";
       return std::move(mesh.revision);
     }

@@ -1,6 +1,7 @@
 #include "deploy/mesh.h"
 
 #include <filesystem>
+#include <set>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -47,15 +48,17 @@ bool IsModelName(absl::string_view name) {
 /// Reads one mesh file: a method per section, in the file's order.
 class MeshReader {
  public:
-  MeshReader(const std::string& path, PackageReader& packages, const std::string& composed_folder)
+  MeshReader(const std::string& path, PackageReader& packages, const std::string& composed_folder,
+             FindModule find_module)
       : folder_(std::filesystem::path(path).parent_path()),
         packages_(packages),
         composed_folder_(composed_folder),
+        find_module_(std::move(find_module)),
         composer_(path, packages) {}
 
   absl::StatusOr<Revision> Read(const YamlNode& root) {
     RETURN_IF_ERROR(
-        root.CheckMap("mesh file", {"mesh", "models", "external", "tables", "nodes", "policies", "traffic"}));
+        root.CheckMap("mesh file", {"mesh", "hub", "models", "external", "tables", "nodes", "policies", "traffic"}));
     for (const absl::string_view key : {"mesh", "models", "nodes"}) {
       if (root.Find(key) == nullptr) {
         return root.Error(
@@ -63,6 +66,7 @@ class MeshReader {
       }
     }
     ASSIGN_OR_RETURN(revision_.mesh, root.Find("mesh")->Text("mesh"));
+    RETURN_IF_ERROR(ReadHub(root));
     RETURN_IF_ERROR(ReadModels(*root.Find("models")));
     if (const YamlNode* external = root.Find("external")) RETURN_IF_ERROR(ReadExternals(*external, &revision_));
     const YamlNode* const tables = root.Find("tables");
@@ -98,6 +102,7 @@ class MeshReader {
   absl::Status ReadModelsAlone(const YamlNode& root) {
     const YamlNode* models = root.Find("models");
     if (models == nullptr) return root.Error("mesh file: got no 'models', want it; add 'models:'");
+    RETURN_IF_ERROR(ReadHub(root));
     RETURN_IF_ERROR(ReadModels(*models));
     if (const YamlNode* external = root.Find("external")) return ReadExternals(*external, &revision_);
     return absl::OkStatus();
@@ -129,14 +134,80 @@ class MeshReader {
     int line;
   };
 
+  /// Where hub modules come from that do not say it themselves.
+  absl::Status ReadHub(const YamlNode& root) {
+    const YamlNode* hub = root.Find("hub");
+    if (hub == nullptr) return absl::OkStatus();
+    ASSIGN_OR_RETURN(hub_, StoreOf(*hub, "hub"));
+    return absl::OkStatus();
+  }
+
+  /// A folder is meant from the mesh file's.
+  absl::StatusOr<std::string> StoreOf(const YamlNode& from, absl::string_view subject) const {
+    ASSIGN_OR_RETURN(std::string text, from.Text(subject));
+    if (absl::StrContains(text, "://") || absl::StartsWith(text, "/")) return text;
+    return (folder_ / text).string();
+  }
+
   absl::Status ReadModels(const YamlNode& models) {
     RETURN_IF_ERROR(models.CheckMap("models", {}));
     for (const YamlEntry& entry : models.entries()) RETURN_IF_ERROR(ReadModel(entry.key, entry.value));
     return absl::OkStatus();
   }
 
-  absl::Status ReadModel(const std::string& name, const YamlNode& from) {
+  /// A hub module, named by its handle: its folder takes the place of `path`, its version that of `versions`. Several
+  /// versions of one are one model.
+  absl::Status ReadModule(const std::string& name, const YamlNode& from) {
     const std::string subject = absl::StrCat("model '", name, "'");
+    const absl::StatusOr<Handle> handle = ParseHandle(name);
+    if (!handle.ok()) return from.Error(handle.status().message());
+    std::string store = hub_;
+    Revision::Model model;
+    if (from.kind() != YamlNode::Kind::kNothing) {
+      RETURN_IF_ERROR(from.CheckMap(subject, {"hub", "resource_preserving", "on_demand"}));
+      RETURN_IF_ERROR(ReadServedVersions(from, subject, &model));
+      if (const YamlNode* hub = from.Find("hub")) {
+        ASSIGN_OR_RETURN(store, StoreOf(*hub, absl::StrCat(subject, ": hub")));
+      }
+    }
+    if (store.empty()) {
+      return from.Error(absl::StrCat(subject,
+                                     ": got no store, want where it was published; add {hub: FOLDER or URL}, or 'hub:' "
+                                     "above 'models:'"));
+    }
+    if (find_module_ == nullptr) {
+      return from.Error(
+          absl::StrCat(subject, ": got a hub module, want 'path' here; 'portico hub pull ", name, "' says the folder"));
+    }
+    absl::StatusOr<std::string> path = find_module_(store, *handle);
+    if (!path.ok()) return from.Error(absl::StrCat(subject, ": ", path.status().message()));
+    model.name = handle->Model();
+    model.path = *std::move(path);
+    model.versions.kind = VersionPolicy::Kind::kSpecific;
+    model.versions.versions = {handle->version};
+    for (Revision::Model& other : revision_.models) {
+      if (other.name != model.name) continue;
+      if (!modules_.contains(other.name)) return from.Error(ClashOf(name, other.name));
+      other.versions.versions.push_back(handle->version);
+      absl::c_sort(other.versions.versions);
+      other.resource_preserving |= model.resource_preserving;
+      other.on_demand |= model.on_demand;
+      return absl::OkStatus();
+    }
+    modules_.insert(model.name);
+    revision_.models.push_back(std::move(model));
+    return absl::OkStatus();
+  }
+
+  static std::string ClashOf(absl::string_view handle, absl::string_view model) {
+    return absl::StrCat("model '", model, "': got it as hub module '", handle,
+                        "' and with a path of its own, want one of them; rename or remove one");
+  }
+
+  absl::Status ReadModel(const std::string& name, const YamlNode& from) {
+    if (LooksLikeHandle(name)) return ReadModule(name, from);
+    const std::string subject = absl::StrCat("model '", name, "'");
+    if (modules_.contains(name)) return from.Error(ClashOf(absl::StrCat(name, "/VERSION"), name));
     if (!IsModelName(name) || name == "default") {
       return from.Error(
           absl::StrCat(subject,
@@ -252,13 +323,16 @@ class MeshReader {
           absl::StrCat(subject, ": serve: got an empty list, want at least one model; name one or remove the node"));
     }
     for (const YamlNode& item : serve->items()) {
-      ASSIGN_OR_RETURN(const std::string name, item.Text(absl::StrCat(subject, ": serve")));
+      ASSIGN_OR_RETURN(std::string name, item.Text(absl::StrCat(subject, ": serve")));
+      // A hub module's versions are one model, whichever of them is named.
+      if (const auto handle = ParseHandle(name); handle.ok() && Has(*handle)) name = handle->Model();
       for (std::string& model : ServedNames(revision_, name)) {
         if (revision_.FindModel(model) == nullptr) {
           return item.Error(absl::StrCat(subject, ": serve: got '", model, "', want one of 'models'",
                                          revision_.tables.empty() ? "" : ", a group of 'tables' or a shard of one",
                                          " (", ModelNames(), "); add it there or mend the name"));
         }
+        if (absl::c_linear_search(node->serve, model) && modules_.contains(model)) continue;
         if (absl::c_linear_search(node->serve, model)) {
           return item.Error(absl::StrCat(subject, ": serve: got '", model, "' twice, want it once; remove one"));
         }
@@ -266,6 +340,13 @@ class MeshReader {
       }
     }
     return absl::OkStatus();
+  }
+
+  /// The mesh has that version of the hub module.
+  bool Has(const Handle& handle) const {
+    const Revision::Model* model = revision_.FindModel(handle.Model());
+    return model != nullptr && modules_.contains(model->name) &&
+           absl::c_linear_search(model->versions.versions, handle.version);
   }
 
   /// Address of the client listener `key`; empty where the node has none.
@@ -363,6 +444,11 @@ class MeshReader {
   const std::filesystem::path folder_;
   PackageReader& packages_;
   const std::string composed_folder_;
+  const FindModule find_module_;
+  /// Where hub modules come from; may be empty.
+  std::string hub_;
+  /// Models that are hub modules.
+  std::set<std::string> modules_;
   MeshComposer composer_;
   Revision revision_;
   std::vector<Claim> claims_;
@@ -372,36 +458,40 @@ class MeshReader {
 }  // namespace
 
 absl::StatusOr<MeshFile> ReadMeshFile(const std::string& path, PackageReader* packages,
-                                      const std::string& composed_folder) {
+                                      const std::string& composed_folder, const FindModule& find_module) {
   PackageReader own;
   ASSIGN_OR_RETURN(const YamlNode root, ReadYaml(path));
   MeshFile mesh;
   mesh.path = path;
-  ASSIGN_OR_RETURN(mesh.revision, MeshReader(path, packages == nullptr ? own : *packages, composed_folder).Read(root));
+  ASSIGN_OR_RETURN(mesh.revision,
+                   MeshReader(path, packages == nullptr ? own : *packages, composed_folder, find_module).Read(root));
   return mesh;
 }
 
 absl::StatusOr<std::vector<std::shared_ptr<const ComposedModel>>> ComposeModels(const std::string& path,
-                                                                                const std::string& model) {
+                                                                                const std::string& model,
+                                                                                const FindModule& find_module) {
   PackageReader packages;
   ASSIGN_OR_RETURN(const YamlNode root, ReadYaml(path));
   // Nothing is written: the folder stands for where it would be.
-  return MeshReader(path, packages, "composed").Compose(root, model);
+  return MeshReader(path, packages, "composed", find_module).Compose(root, model);
 }
 
 namespace {
 
 /// What a CascadeSource shares.
 struct CascadeFile {
-  explicit CascadeFile(const std::string& path) : reader(path, packages, "composed") {}
+  CascadeFile(const std::string& path, const FindModule& find_module)
+      : reader(path, packages, "composed", find_module) {}
   PackageReader packages;
   MeshReader reader;
 };
 
 }  // namespace
 
-absl::StatusOr<CascadeSource> ReadCascade(const std::string& path, const std::string& model) {
-  const auto file = std::make_shared<CascadeFile>(path);
+absl::StatusOr<CascadeSource> ReadCascade(const std::string& path, const std::string& model,
+                                          const FindModule& find_module) {
+  const auto file = std::make_shared<CascadeFile>(path, find_module);
   ASSIGN_OR_RETURN(const YamlNode root, ReadYaml(path));
   RETURN_IF_ERROR(file->reader.ReadModelsAlone(root));
   ASSIGN_OR_RETURN(Composition cascade, file->reader.Cascade(root, model));

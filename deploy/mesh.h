@@ -1,11 +1,13 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "deploy/package_reader.h"
+#include "hub/handle.h"
 #include "models/compose/compose.h"
 #include "router/revision.h"
 
@@ -23,14 +25,18 @@ struct MeshFile {
   Revision revision;
 };
 
+/// Finds a hub module that a mesh file names by its handle: the folder of its versions, among which is the handle's.
+using FindModule = std::function<absl::StatusOr<std::string>(const std::string& store, const Handle& handle)>;
+
 /// `packages` remembers what was read of model folders; null: nobody does. `composed_folder`: where models that are
 /// made of others (`cascade:`, …) are written, each in a folder of its name; empty: such models are refused.
+/// `find_module`: null: hub modules are refused.
 absl::StatusOr<MeshFile> ReadMeshFile(const std::string& path, PackageReader* packages = nullptr,
-                                      const std::string& composed_folder = "");
+                                      const std::string& composed_folder = "", const FindModule& find_module = nullptr);
 
 /// Makes models of the mesh file that are made of others: `model`, or all where it is empty. Looks at `models` alone.
-absl::StatusOr<std::vector<std::shared_ptr<const ComposedModel>>> ComposeModels(const std::string& path,
-                                                                                const std::string& model);
+absl::StatusOr<std::vector<std::shared_ptr<const ComposedModel>>> ComposeModels(
+    const std::string& path, const std::string& model, const FindModule& find_module = nullptr);
 
 /// A cascade of a mesh file, and how to look up what it is made of. A value; copies share what was read.
 struct CascadeSource {
@@ -39,6 +45,7 @@ struct CascadeSource {
 };
 /// Reads cascade `model` of the mesh file, or its only one where that is empty; it is held against its members when it
 /// is bound, not here. Looks at `models` alone. INVALID_ARGUMENT with the file's cascades where there is none.
-absl::StatusOr<CascadeSource> ReadCascade(const std::string& path, const std::string& model);
+absl::StatusOr<CascadeSource> ReadCascade(const std::string& path, const std::string& model,
+                                          const FindModule& find_module = nullptr);
 
 }  // namespace portico

@@ -142,7 +142,7 @@ void MeshFollower::Run() {
     // What is there is what was read: until nothing has changed in between. Packages are read once.
     for (std::string before; before != now;) {
       before = std::move(now);
-      mesh = ReadMeshFile(options_.mesh_file, &packages_, options_.composed_folder);
+      mesh = ReadMeshFile(options_.mesh_file, &packages_, options_.composed_folder, options_.find_module);
       if (mesh.ok()) known_ = mesh->revision;
       now = LookAtMesh();
     }

@@ -24,6 +24,7 @@ class MeshFollower {
     std::string mesh_file;
     /// For ReadMeshFile().
     std::string composed_folder;
+    FindModule find_module;
     absl::Duration period = absl::Seconds(1);
     /// How long the mesh file must have been left alone: editors write in pieces.
     absl::Duration settle = absl::Milliseconds(30);

@@ -14,6 +14,7 @@
 #include "base/version_policy.h"
 #include "deploy/mesh_tables.h"
 #include "embedding/shard_map.h"
+#include "hub/handle.h"
 #include "models/graph/portal_spec.h"
 #include "models/package/package.h"
 
@@ -29,6 +30,15 @@ struct ModelFacts {
 using Facts = std::map<std::string, ModelFacts>;
 
 }  // namespace
+
+const YamlNode* ModelLine(const YamlNode& models, absl::string_view model) {
+  if (const YamlNode* line = models.Find(model)) return line;
+  for (const YamlEntry& entry : models.entries()) {
+    const absl::StatusOr<Handle> handle = ParseHandle(entry.key);
+    if (handle.ok() && handle->Model() == model) return &entry.value;
+  }
+  return nullptr;
+}
 
 absl::StatusOr<std::vector<VersionFolder>> ServedFolders(const Revision::Model& model) {
   ASSIGN_OR_RETURN(const std::vector<VersionFolder> versions, ListVersions(model.path));
@@ -73,7 +83,7 @@ absl::StatusOr<ModelFacts> ReadFacts(const Revision::Model& model, PackageReader
 absl::Status ErrorAt(const Revision& revision, const MeshLines& lines, const std::string& model,
                      absl::string_view message) {
   const Revision::Table* group = GroupOf(revision, model);
-  const YamlNode* line = group != nullptr ? lines.tables->Find(group->name) : lines.models.Find(model);
+  const YamlNode* line = group != nullptr ? lines.tables->Find(group->name) : ModelLine(lines.models, model);
   return line->Error(absl::StrCat("model '", model, "': ", message));
 }
 

@@ -17,6 +17,9 @@ struct MeshLines {
   const YamlNode* tables = nullptr;
 };
 
+/// Where `models` speaks of `model`: under its name or, of a hub module, its first handle; null where it does not.
+const YamlNode* ModelLine(const YamlNode& models, absl::string_view model);
+
 /// The folders of the versions of `model` that are served, rising, at least one. NOT_FOUND where there is none.
 absl::StatusOr<std::vector<VersionFolder>> ServedFolders(const Revision::Model& model);
 

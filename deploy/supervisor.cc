@@ -20,6 +20,7 @@
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "deploy/folder_watch.h"
+#include "deploy/hub_modules.h"
 #include "deploy/log_lines.h"
 #include "deploy/mesh.h"
 #include "deploy/mesh_follower.h"
@@ -366,7 +367,12 @@ absl::Status RunSupervisor(const SupervisorOptions& options) {
   SignalFd signals({SIGINT, SIGTERM, SIGHUP, SIGCHLD});
   PackageReader packages;
   ASSIGN_OR_RETURN(const std::unique_ptr<RunFolder> folder, RunFolder::Open(options.run_folder));
-  ASSIGN_OR_RETURN(const MeshFile mesh, ReadMeshFile(options.mesh_file, &packages, folder->composed_folder()));
+  const FindModule find_module = PullModules([](absl::string_view line) {
+    absl::PrintF("%s\n", line);
+    std::fflush(stdout);
+  });
+  ASSIGN_OR_RETURN(const MeshFile mesh,
+                   ReadMeshFile(options.mesh_file, &packages, folder->composed_folder(), find_module));
   std::string binary = options.binary;
   if (binary.empty()) {
     ASSIGN_OR_RETURN(binary, OwnBinary());
@@ -383,6 +389,7 @@ absl::Status RunSupervisor(const SupervisorOptions& options) {
   MeshFollower::Options follow;
   follow.mesh_file = options.mesh_file;
   follow.composed_folder = folder->composed_folder();
+  follow.find_module = find_module;
   MeshFollower follower(follow, mesh, packages);
   return Supervisor(options, std::move(revision), {*folder, *status_files, *requests, signals, follower}, binary).Run();
 }

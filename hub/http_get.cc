@@ -26,7 +26,7 @@ namespace http = boost::beast::http;
 constexpr size_t kPieceBytes = size_t{256} << 10;
 constexpr size_t kMaxHeaderBytes = size_t{64} << 10;
 /// Of an error's body, for the message.
-constexpr size_t kMaxReasonBytes = 200;
+constexpr size_t kMaxReasonBytes = 300;
 
 using Sink = absl::FunctionRef<absl::Status(uint64_t, absl::string_view)>;
 

@@ -103,7 +103,8 @@ absl::StatusOr<EmbeddingSplitReport> SplitEmbeddings(const Model& model, const E
     ASSIGN_OR_RETURN(report.differences, verifier->Differences(rewritten, *tables));
   }
   FolderTransaction transaction;
-  RETURN_IF_ERROR(transaction.Add(rewritten, product));
+  ASSIGN_OR_RETURN(const Model recorded, WithProvenance(rewritten, split.provenance));
+  RETURN_IF_ERROR(transaction.Add(recorded, product));
   RETURN_IF_ERROR(writer->Commit());
   RETURN_IF_ERROR(transaction.Commit());
   const fs::path mesh = fs::path(split.out) / "mesh.yaml";

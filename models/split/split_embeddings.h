@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "models/package/model.h"
+#include "models/package/provenance.h"
 #include "models/split/embedding_options.h"
 #include "models/split/embedding_tables.h"
 #include "models/split/split.h"
@@ -20,6 +21,8 @@ struct EmbeddingSplit {
   std::string out;
   int64_t version = 1;
   EmbeddingOptions options;
+  /// Recorded in the product.
+  Provenance provenance;
   VerifyOptions verify;
 };
 

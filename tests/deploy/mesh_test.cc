@@ -175,8 +175,8 @@ TEST_F(MeshTest, MissingSectionsAndUnknownKeysAreRefused) {
   EXPECT_EQ(ErrorOf("mesh: m\nmodels: {}\n"),
             "mesh.yaml:1: mesh file: got no 'nodes', want the keys mesh, models and nodes; add 'nodes:'");
   EXPECT_EQ(ErrorOf("mesh: m\nmodels: {}\nnode: {}\n"),
-            "mesh.yaml:3: mesh file: got unknown key 'node', want one of mesh, models, external, tables, nodes, "
-            "policies, traffic");
+            "mesh.yaml:3: mesh file: got unknown key 'node', want one of mesh, hub, models, external, tables, "
+            "nodes, policies, traffic");
   EXPECT_EQ(ErrorOf("mesh: m\nmodels: {}\nnodes: {}\n"), "mesh.yaml:3: nodes: got none, want at least one");
   EXPECT_EQ(ErrorOf("mesh: m\nmodels: [a]\nnodes: {}\n"), "mesh.yaml:2: models: got a list, want a map");
   EXPECT_EQ(NodesErrorOf("  n:\n    serve: [a]\n    replica: 2\n"),

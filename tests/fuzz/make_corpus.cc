@@ -13,6 +13,8 @@
 #include "codec/v2_tensor.h"
 #include "embedding/bucket_index.h"
 #include "embedding/shard_layout.h"
+#include "hub/manifest.h"
+#include "hub/store_index.h"
 #include "node/observe/prediction_log.h"
 #include "node/observe/tf_record.h"
 #include "router/revision.h"
@@ -315,6 +317,25 @@ void MakeFiles(const std::string& folder) {
       "{model: "
       "b, inputs: {x: y}}]}\n  e: {ensemble: {models: [a, b], combine: mean, weights: [1, 2]}}\nnodes: {x: {serve: "
       "[p]}}\n");
+
+  mesh.Add(
+      "mesh: m\nhub: https://h/x\nmodels:\n  acme/encoder/1: {hub: store, on_demand: true}\nnodes: {n: {serve: "
+      "[acme/encoder/1]}}\n");
+
+  Corpus hub(folder, "hub_manifest");
+  Manifest manifest;
+  manifest.handle = {"acme", "encoder", 3};
+  manifest.digest = Sha256("digest");
+  manifest.family = "image";
+  manifest.files = {{"assets/words.txt", 8, Sha256("a")}, {"model.onnx", 100, Sha256("b")}};
+  manifest.signatures = {{"serving_default", {{"x", "x", DType::kFloat, true, {{-1, "N"}, {64, ""}}}}, {}}};
+  manifest.portals = {{"acme/other", Sha256("other")}};
+  hub.Add(absl::StrCat(absl::string_view("\0", 1), FormatManifest(manifest)));
+  hub.Add(absl::StrCat("\1", FormatIndex({{manifest.handle, manifest.digest, "image", 108}})));
+  hub.Add(
+      "\2<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>a/b/1/manifest.json</Key></Contents>"
+      "<NextContinuationToken>t</NextContinuationToken></ListBucketResult>");
+  hub.Add("\3acme/encoder/3");
 
   Corpus expression(folder, "expression");
   for (const absl::string_view condition :

@@ -1,0 +1,260 @@
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "cli/byte_text.h"
+#include "cli/commands.h"
+#include "cli/hub_diff.h"
+#include "cli/hub_flags.h"
+#include "cli/hub_gc.h"
+#include "cli/hub_text.h"
+#include "cli/report_error.h"
+#include "cli/terminal.h"
+#include "cli/version.h"
+#include "hub/publish.h"
+
+namespace portico {
+namespace {
+
+absl::Status RunPublish(const HubFlags& flags, const std::string& handle, Publication publication) {
+  ASSIGN_OR_RETURN(publication.handle, ParseHandle(handle));
+  std::string root = flags.store;
+  if (absl::StartsWith(root, "s3://") || absl::StartsWith(root, "http://") || absl::StartsWith(root, "https://")) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "store '", root, "': got a server, want the folder that it serves; publish into a folder and copy that there ",
+        "(aws s3 sync FOLDER ", root, ", rsync)"));
+  }
+  if (root.empty()) {
+    return absl::InvalidArgumentError("store: got none, want --store FOLDER, or PORTICO_HUB set to one");
+  }
+  root = std::string(absl::StripPrefix(root, "file://"));
+  publication.tool = VersionText();
+  absl::StatusOr<PublishResult> result;
+  {
+    HubProgress progress;
+    uint64_t done = 0;
+    result = Publish(root, publication, Clock::Real(), [&](uint64_t bytes) {
+      done += bytes;
+      progress.Show(handle, done, done + 1);
+    });
+  }
+  if (!result.ok()) return result.status();
+  absl::PrintF("%s %s, digest %s, %s\n  at   %s\n", handle,
+               result->was_there ? "is there already with the same content" : "published",
+               result->manifest.digest.Short(), ByteText(result->manifest.bytes()), result->folder);
+  return absl::OkStatus();
+}
+
+void AddPublish(CLI::App& hub, int& exit_code) {
+  struct Flags {
+    HubFlags hub;
+    std::string handle;
+    Publication publication;
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = hub.add_subcommand("publish", "Put a package into a store under a handle, for good");
+  Publication& publication = flags->publication;
+  command->add_option("source", publication.source, "A version folder, a folder of versions, or a model file")
+      ->required()
+      ->type_name("PATH");
+  command->add_option("handle", flags->handle, "PUBLISHER/NAME/VERSION")->required()->type_name("HANDLE");
+  flags->hub.AddStore(*command);
+  command
+      ->add_option("--family", publication.family,
+                   "Modules of a family have the same signatures, so that one stands in for another")
+      ->type_name("NAME");
+  command->add_option("--asset", publication.assets, "A file that travels along, as assets/NAME; may be repeated")
+      ->type_name("FILE");
+  command->add_option("--description", publication.description, "What it is, for people")->type_name("TEXT");
+  command->add_option("--license", publication.license, "Under which licence it may be used")->type_name("TEXT");
+  command->footer(
+      "The same content again is fine; other content under a handle that is taken is refused.\n"
+      "Example:\n"
+      "  portico hub publish packages/hub/encoder/1 acme/encoder/1 --store /srv/hub --asset words.txt\n"
+      "  portico hub publish encoder.onnx acme/encoder/2 --store /srv/hub --family image-encoder");
+  command->callback([flags, &exit_code] {
+    SetLogLevel("off");
+    exit_code = ReportError("hub publish", RunPublish(flags->hub, flags->handle, flags->publication));
+  });
+}
+
+absl::Status RunPull(const HubFlags& flags, const std::vector<std::string>& handles) {
+  std::vector<Handle> wanted;
+  for (const std::string& text : handles) {
+    ASSIGN_OR_RETURN(wanted.emplace_back(), ParseHandle(text));
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, flags.OpenStore());
+  ASSIGN_OR_RETURN(HubCache cache, flags.OpenCache());
+  for (const Handle& handle : wanted) {
+    ASSIGN_OR_RETURN(const HubCache::Pulled pulled, cache.Pull(*store, handle));
+    absl::PrintF("%s %s, digest %s, %s\n  at   %s\n", handle.ToString(),
+                 pulled.was_there ? "is in the cache, all files as published" : "pulled and checked",
+                 pulled.manifest.digest.Short(), ByteText(pulled.manifest.bytes()), pulled.folder);
+  }
+  return absl::OkStatus();
+}
+
+void AddPull(CLI::App& hub, int& exit_code) {
+  struct Flags {
+    HubFlags hub;
+    std::vector<std::string> handles;
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = hub.add_subcommand("pull", "Download modules into the cache and check them");
+  command->add_option("handles", flags->handles, "PUBLISHER/NAME/VERSION")->required()->type_name("HANDLE...");
+  flags->hub.AddStore(*command);
+  flags->hub.AddCache(*command);
+  command->footer(
+      "A download that broke goes on where it ended. What is in the cache is checked, and pulled anew where a file is "
+      "damaged.\n"
+      "Example:\n  portico hub pull acme/encoder/3 --store https://models.example.com/hub");
+  command->callback([flags, &exit_code] {
+    SetLogLevel("off");
+    exit_code = ReportError("hub pull", RunPull(flags->hub, flags->handles));
+  });
+}
+
+absl::Status RunList(const HubFlags& flags, const std::string& filter, bool json) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, flags.OpenStore());
+  ASSIGN_OR_RETURN(std::vector<ModuleEntry> entries, store->List());
+  const size_t all = entries.size();
+  if (!filter.empty()) {
+    const std::string folder = absl::StrCat(absl::StripSuffix(filter, "/"), "/");
+    std::erase_if(entries, [&](const ModuleEntry& entry) {
+      return !absl::StartsWith(absl::StrCat(entry.handle.ToString(), "/"), folder);
+    });
+  }
+  if (entries.empty() && all > 0) {
+    return absl::NotFoundError(
+        absl::StrCat("'", filter, "': got none of ", all, " modules in '", store->url(),
+                     "', want a publisher, PUBLISHER/NAME or a handle; leave it out to see all"));
+  }
+  if (json) {
+    std::fputs(ModuleListJson(entries).c_str(), stdout);
+  } else if (entries.empty()) {
+    absl::PrintF("no modules in %s\n", store->url());
+  } else {
+    std::fputs(ModuleListText(entries, Terminal::Of(STDOUT_FILENO).columns).c_str(), stdout);
+  }
+  return absl::OkStatus();
+}
+
+void AddList(CLI::App& hub, int& exit_code) {
+  struct Flags {
+    HubFlags hub;
+    std::string filter;
+    bool json = false;
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = hub.add_subcommand("list", "List the modules of a store");
+  command->add_option("filter", flags->filter, "Only a publisher's, or the versions of PUBLISHER/NAME")
+      ->type_name("PREFIX");
+  flags->hub.AddStore(*command);
+  command->add_flag("--json", flags->json, "A JSON array, for programs");
+  command->footer("Example:\n  portico hub list acme/encoder --store /srv/hub");
+  command->callback(
+      [flags, &exit_code] { exit_code = ReportError("hub list", RunList(flags->hub, flags->filter, flags->json)); });
+}
+
+absl::Status RunShow(const HubFlags& flags, const std::string& text, bool json) {
+  ASSIGN_OR_RETURN(const Handle handle, ParseHandle(text));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, flags.OpenStore());
+  ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(*store, handle));
+  std::fputs((json ? FormatManifest(manifest) : ManifestText(manifest)).c_str(), stdout);
+  return absl::OkStatus();
+}
+
+void AddShow(CLI::App& hub, int& exit_code) {
+  struct Flags {
+    HubFlags hub;
+    std::string handle;
+    bool json = false;
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = hub.add_subcommand("show", "Show what was recorded of a module when it was published");
+  command->add_option("handle", flags->handle, "PUBLISHER/NAME/VERSION")->required()->type_name("HANDLE");
+  flags->hub.AddStore(*command);
+  command->add_flag("--json", flags->json, "The manifest, for programs");
+  command->footer("Example:\n  portico hub show acme/encoder/3 --store /srv/hub");
+  command->callback(
+      [flags, &exit_code] { exit_code = ReportError("hub show", RunShow(flags->hub, flags->handle, flags->json)); });
+}
+
+void AddDiff(CLI::App& hub, int& exit_code) {
+  struct Flags {
+    HubFlags hub;
+    std::string before, after;
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = hub.add_subcommand("diff", "Show how one module differs from another");
+  command->add_option("before", flags->before, "A handle, or a version folder's path (./… or /…)")
+      ->required()
+      ->type_name("A");
+  command->add_option("after", flags->after, "The same")->required()->type_name("B");
+  flags->hub.AddStore(*command);
+  flags->hub.AddCache(*command);
+  command->footer(
+      "Example:\n  portico hub diff acme/encoder/2 acme/encoder/3 --store /srv/hub\n"
+      "  portico hub diff acme/encoder/3 ./packages/encoder/4 --store /srv/hub");
+  command->callback([flags, &exit_code] {
+    SetLogLevel("off");
+    exit_code = ReportError("hub diff", RunHubDiff(flags->hub, flags->before, flags->after));
+  });
+}
+
+void AddGc(CLI::App& hub, int& exit_code) {
+  auto flags = std::make_shared<HubGcFlags>();
+  CLI::App* command = hub.add_subcommand(
+      "gc", "Remove modules that no mesh uses, from the cache or, with --store, from a folder's store");
+  command->add_option("handles", flags->handles, "Only these; refused where one is used")->type_name("HANDLE...");
+  command
+      ->add_option(
+          "--mesh", flags->meshes,
+          "A mesh file whose modules stay: those it names and those its products' portals call; may be repeated")
+      ->type_name("MESH.YAML");
+  command->add_flag("--all", flags->all, "There is no mesh: remove whatever nothing else needs");
+  command->add_flag("--dry-run", flags->dry_run, "Say what would be removed, and remove nothing");
+  // PORTICO_HUB says where modules come from; what is removed from there has to be said here.
+  flags->hub.AddStore(*command, /*from_environment=*/false);
+  flags->hub.AddCache(*command);
+  command->footer(
+      "Example:\n  portico hub gc --mesh mesh.yaml --dry-run\n"
+      "  portico hub gc acme/encoder/1 --store /srv/hub --mesh digits.yaml --mesh mail.yaml");
+  command->callback([flags, command, &exit_code] {
+    SetLogLevel("off");
+    flags->from_store = command->get_option("--store")->count() > 0;
+    exit_code = ReportError("hub gc", RunHubGc(*flags));
+  });
+}
+
+}  // namespace
+
+void AddHubCommand(CLI::App& app, int& exit_code) {
+  CLI::App* hub =
+      app.add_subcommand("hub", "Publish, pull, list, show, compare and remove modules that products share");
+  hub->require_subcommand(1);
+  hub->footer(
+      "Example:\n"
+      "  portico hub publish packages/hub/encoder/1 acme/encoder/1 --store /srv/hub\n"
+      "  portico hub pull acme/encoder/1 --store https://models.example.com/hub\n"
+      "'portico hub publish --help' shows its options.");
+  AddPublish(*hub, exit_code);
+  AddPull(*hub, exit_code);
+  AddList(*hub, exit_code);
+  AddShow(*hub, exit_code);
+  AddDiff(*hub, exit_code);
+  AddGc(*hub, exit_code);
+}
+
+}  // namespace portico

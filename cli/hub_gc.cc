@@ -1,0 +1,61 @@
+#include "cli/hub_gc.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+#include "cli/byte_text.h"
+#include "deploy/mesh_pins.h"
+#include "hub/sweep.h"
+
+namespace portico {
+namespace {
+
+/// The folder that is swept.
+absl::StatusOr<std::string> RootOf(const HubGcFlags& flags) {
+  if (!flags.from_store) {
+    ASSIGN_OR_RETURN(const HubCache cache, flags.hub.OpenCache());
+    return cache.modules();
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, flags.hub.OpenStore());
+  if (absl::StartsWith(store->url(), "/")) return store->url();
+  return absl::InvalidArgumentError(
+      absl::StrCat("store '", store->url(), "': got a server, want the folder that it serves; remove there"));
+}
+
+}  // namespace
+
+absl::Status RunHubGc(const HubGcFlags& flags) {
+  if (flags.meshes.empty() && !flags.all) {
+    return absl::InvalidArgumentError(
+        "got no --mesh, want the mesh files whose modules stay; or --all where there are none");
+  }
+  if (!flags.meshes.empty() && flags.all) {
+    return absl::InvalidArgumentError("got --mesh and --all, want one of them");
+  }
+  std::vector<Handle> asked;
+  for (const std::string& text : flags.handles) {
+    ASSIGN_OR_RETURN(asked.emplace_back(), ParseHandle(text));
+  }
+  ModulePins pins;
+  for (const std::string& mesh : flags.meshes) RETURN_IF_ERROR(AddMeshPins(mesh, &pins));
+  ASSIGN_OR_RETURN(const std::string root, RootOf(flags));
+  ASSIGN_OR_RETURN(const std::vector<Manifest> modules, ReadManifests(root));
+  ASSIGN_OR_RETURN(const SweepPlan plan, PlanSweep(modules, pins, asked));
+  std::vector<Handle> removed;
+  for (const Manifest& module : plan.removed) removed.push_back(module.handle);
+  if (!flags.dry_run) RETURN_IF_ERROR(RemoveModules(root, removed));
+  for (const SweepPlan::Kept& kept : plan.kept) {
+    absl::PrintF("keeps %s, which %s uses\n", kept.handle.ToString(), absl::StrJoin(kept.users, " and "));
+  }
+  for (const Manifest& module : plan.removed) {
+    absl::PrintF("%s %s, %s\n", flags.dry_run ? "would remove" : "removed", module.handle.ToString(),
+                 ByteText(module.bytes()));
+  }
+  absl::PrintF("%d of %d modules %s, %s\n", plan.removed.size(), modules.size(),
+               flags.dry_run ? "would go" : "have gone", ByteText(plan.removed_bytes()));
+  return absl::OkStatus();
+}
+
+}  // namespace portico

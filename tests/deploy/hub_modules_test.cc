@@ -1,0 +1,104 @@
+#include "deploy/hub_modules.h"
+
+#include "deploy/mesh_pins.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/deploy/mesh_fixture.h"
+
+namespace portico {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+/// Meshes whose modules are found without a store.
+class HubModulesTest : public ::testing::Test {
+ protected:
+  HubModulesTest() {
+    folder_.WritePlain("a");
+    folder_.WritePlain("acme/encoder");  // Version 1.
+  }
+
+  absl::StatusOr<MeshFile> Read(absl::string_view models, absl::string_view serve = "[acme/encoder/1]") {
+    const std::string path =
+        folder_.WriteMesh(absl::StrCat("mesh: m\n", models, "nodes:\n  n: {serve: ", serve, "}\n"));
+    return ReadMeshFile(path, nullptr, "", [this](const std::string& store, const Handle& handle) {
+      asked_.push_back(absl::StrCat(handle.ToString(), " of ", store));
+      return error_.ok() ? absl::StatusOr<std::string>(folder_.path() + "/packages/acme/encoder") : error_;
+    });
+  }
+  std::string ErrorOf(absl::string_view models, absl::string_view serve = "[acme/encoder/1]") {
+    const auto mesh = Read(models, serve);
+    EXPECT_EQ(mesh.status().code(), absl::StatusCode::kInvalidArgument);
+    return std::string(mesh.status().message());
+  }
+
+  MeshFolder folder_;
+  std::vector<std::string> asked_;
+  absl::Status error_;
+};
+
+TEST_F(HubModulesTest, AHandleIsAModelWithOneVersion) {
+  const auto mesh = Read("hub: modules\nmodels:\n  acme/encoder/1: {}\n");
+  ASSERT_TRUE(mesh.ok()) << mesh.status();
+  EXPECT_THAT(asked_, ElementsAre("acme/encoder/1 of " + folder_.path() + "/modules"));
+  ASSERT_EQ(mesh->revision.models.size(), 1u);
+  const Revision::Model& model = mesh->revision.models[0];
+  EXPECT_EQ(model.name, "acme/encoder");
+  EXPECT_EQ(model.path, folder_.path() + "/packages/acme/encoder");
+  EXPECT_THAT(model.versions.versions, ElementsAre(1));
+  ASSERT_EQ(model.pins.size(), 1u);
+  EXPECT_THAT(mesh->revision.nodes[0].serve, ElementsAre("acme/encoder"));
+}
+
+TEST_F(HubModulesTest, StoresAreTakenAsTheyAreUnlessTheyAreRelativeFolders) {
+  ASSERT_TRUE(Read("models:\n  acme/encoder/1: {hub: 'https://h/x', on_demand: true}\n").ok());
+  ASSERT_TRUE(Read("hub: /srv/hub\nmodels:\n  acme/encoder/1:\n", "[acme/encoder]").ok());
+  EXPECT_THAT(asked_, ElementsAre("acme/encoder/1 of https://h/x", "acme/encoder/1 of /srv/hub"));
+}
+
+TEST_F(HubModulesTest, MistakesAreSaidWithTheLine) {
+  EXPECT_THAT(ErrorOf("models:\n  acme/encoder/1: {}\n"), AllOf(HasSubstr("mesh.yaml:3:"), HasSubstr("got no store")));
+  EXPECT_THAT(ErrorOf("hub: x\nmodels:\n  acme/encoder/01: {}\n"),
+              AllOf(HasSubstr("mesh.yaml:4:"), HasSubstr("want 'acme/encoder/1'")));
+  EXPECT_THAT(ErrorOf("hub: x\nmodels:\n  acme/encoder/1: {path: y}\n"), HasSubstr("path"));
+  EXPECT_THAT(ErrorOf("hub: x\nmodels:\n  acme/encoder/1: {}\n  acme/encoder: {path: packages/a}\n"),
+              AllOf(HasSubstr("mesh.yaml:5:"), HasSubstr("a path of its own")));
+  EXPECT_THAT(ErrorOf("hub: x\nmodels:\n  acme/encoder: {path: packages/a}\n  acme/encoder/1: {}\n"),
+              HasSubstr("a path of its own"));
+  EXPECT_THAT(ErrorOf("hub: x\nmodels:\n  acme/encoder/1: {}\n", "[acme/encoder/2]"), HasSubstr("'acme/encoder/2'"));
+  EXPECT_THAT(ErrorOf("hub: [x]\nmodels:\n  acme/encoder/1: {}\n"), HasSubstr("hub"));
+  // The folder has no such version.
+  EXPECT_THAT(ErrorOf("hub: x\nmodels:\n  acme/encoder/7: {}\n", "[acme/encoder/7]"),
+              AllOf(HasSubstr("mesh.yaml:4:"), HasSubstr("versions: got none")));
+  error_ = absl::NotFoundError("not in the store");
+  EXPECT_THAT(ErrorOf("hub: x\nmodels:\n  acme/encoder/1: {}\n"),
+              AllOf(HasSubstr("mesh.yaml:4:"), HasSubstr("not in the store")));
+}
+
+TEST_F(HubModulesTest, WithoutAFinderModulesAreRefused) {
+  const auto mesh =
+      ReadMeshFile(folder_.WriteMesh("mesh: m\nhub: x\nmodels:\n  acme/encoder/1: {}\nnodes:\n  n: {serve: [x]}\n"));
+  EXPECT_THAT(std::string(mesh.status().message()), HasSubstr("'portico hub pull acme/encoder/1'"));
+}
+
+TEST_F(HubModulesTest, AMeshPinsWhatItNamesServesAndCalls) {
+  Digest called;
+  called.bytes.fill(7);
+  folder_.WriteCaller("caller", "acme/other", {String("digest", called.Hex())});
+  const std::string mesh = folder_.WriteMesh(
+      "mesh: m\nhub: x\nmodels:\n  acme/encoder/3: {}\n  caller: {path: packages/caller}\nnodes: {}\n");
+  ModulePins pins;
+  ASSERT_TRUE(AddMeshPins(mesh, &pins).ok());
+  ASSERT_EQ(pins.handles.size(), 1u);
+  EXPECT_EQ(pins.handles.begin()->first.ToString(), "acme/encoder/3");
+  EXPECT_THAT(*pins.handles.begin()->second.begin(), HasSubstr("model 'acme/encoder/3' of mesh"));
+  EXPECT_EQ(pins.digests.size(), 2u);
+  EXPECT_TRUE(pins.digests.contains(called));
+  EXPECT_FALSE(AddMeshPins(folder_.WriteMesh("mesh: m\nmodels:\n  gone: {path: nowhere}\n"), &pins).ok());
+  EXPECT_FALSE(AddMeshPins(folder_.WriteMesh("mesh: m\n"), &pins).ok());
+}
+
+}  // namespace
+}  // namespace portico
