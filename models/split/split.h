@@ -34,7 +34,7 @@ struct VerifyOptions {
 
 struct VerifyReport {
   int rounds = 0;
-  /// Rounds that the unsplit model itself refused (0 rows, say), with its message.
+  /// Rounds that the unsplit model itself refused (0 rows, say), with its message; some only when it was optimised.
   std::vector<std::string> skipped;
   /// Largest difference between parts and original when both run with graph optimisation on; reported, not judged.
   double optimized_max_difference = 0;

@@ -113,6 +113,20 @@ class Completer {
   absl::flat_hash_set<std::string> domains_;
 };
 
+/// ONNX Runtime drops weights that nobody reads before it is given their data, and then fails.
+void DropUnread(onnx::GraphProto& graph) {
+  absl::flat_hash_set<absl::string_view> read;
+  for (const auto& node : graph.node()) {
+    for (const absl::string_view tensor : TensorsRead(node)) read.insert(tensor);
+  }
+  for (const auto& output : graph.output()) read.insert(output.name());
+  for (const auto& input : graph.input()) read.insert(input.name());
+  auto& weights = *graph.mutable_initializer();
+  weights.erase(std::stable_partition(weights.begin(), weights.end(),
+                                      [&](const auto& weight) { return read.contains(weight.name()); }),
+                weights.end());
+}
+
 }  // namespace
 
 absl::StatusOr<Model> CompleteModel(const Model& source, const GraphIndex& index,
@@ -127,6 +141,7 @@ absl::StatusOr<Model> CompleteModel(const Model& source, const GraphIndex& index
 absl::StatusOr<RunnableModel> MakeRunnable(const Model& model, const std::vector<std::string>& exposed) {
   RunnableModel runnable;
   onnx::ModelProto proto = model.proto();
+  DropUnread(*proto.mutable_graph());
   for (auto& weight : *proto.mutable_graph()->mutable_initializer()) {
     const auto it = model.initializers().find(weight.name());
     if (it == model.initializers().end()) continue;
