@@ -43,11 +43,8 @@ absl::Status RunPublish(const HubFlags& flags, const std::string& handle, Public
   absl::StatusOr<PublishResult> result;
   {
     HubProgress progress;
-    uint64_t done = 0;
-    result = Publish(root, publication, Clock::Real(), [&](uint64_t bytes) {
-      done += bytes;
-      progress.Show(handle, done, done + 1);
-    });
+    result = Publish(root, publication, Clock::Real(),
+                     [&](uint64_t done, uint64_t all) { progress.Show(handle, done, all); });
   }
   if (!result.ok()) return result.status();
   absl::PrintF("%s %s, digest %s, %s\n  at   %s\n", handle,

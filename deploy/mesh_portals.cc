@@ -121,6 +121,15 @@ absl::Status CheckGroup(const Revision& revision, const Facts& facts, const Port
   return CheckTablesOf(portal, facts.at(ShardName(table->name, 0, table->shards)).highest->folder);
 }
 
+/// What the mesh calls the model of this digest; empty where it has none.
+std::string NameOf(const Revision& revision, const Digest& digest) {
+  if (digest.empty()) return "";
+  for (const Revision::Model& model : revision.models) {
+    if (absl::c_any_of(model.pins, [&](const Revision::Pin& pin) { return pin.digest == digest; })) return model.name;
+  }
+  return "";
+}
+
 /// The message of what is wrong with one target of a portal; OK when nothing is.
 absl::Status CheckTarget(const Revision& revision, const Facts& facts, const PortalSpec& portal,
                          const PortalTarget& target) {
@@ -128,6 +137,11 @@ absl::Status CheckTarget(const Revision& revision, const Facts& facts, const Por
     return CheckExternal(*external, portal, target);
   }
   const auto found = facts.find(target.name);
+  if (const std::string other = NameOf(revision, target.digest); found == facts.end() && !other.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("got target '", target.name, "', want '", other,
+                                                   "', as this mesh calls what has its digest ", target.digest.Short(),
+                                                   "; name the part so in the plan and split the model again"));
+  }
   if (found == facts.end()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "got target '", target.name, "', want a model of this mesh; add '", target.name,

@@ -58,11 +58,11 @@ class Get {
     boost::system::error_code error;
     asio::ip::tcp::resolver resolver(io_);
     const auto endpoints = resolver.resolve(url_.host, absl::StrCat(url_.port), error);
-    if (error) return Failed("look up its host", error);
+    if (error) return Failed("look up its host", error, "check the address");
     stream_.expires_after(absl::ToChronoNanoseconds(options_.connect_timeout));
     stream_.async_connect(endpoints, [&](boost::system::error_code done, const auto&) { error = done; });
     RunStep();
-    if (error) return Failed("connect", error);
+    if (error) return Failed("connect", error, "check the address, and whether it serves");
     if (!url_.tls) return Exchange(stream_, sink);
 
     ASSIGN_OR_RETURN(const auto context, NewTlsClientContext({}));
@@ -156,8 +156,10 @@ class Get {
     return request;
   }
 
-  absl::Status Failed(absl::string_view what, const boost::system::error_code& error) const {
-    const std::string message = absl::StrCat("GET '", url_.ToString(), "': ", what, ": ", error.message());
+  absl::Status Failed(absl::string_view what, const boost::system::error_code& error,
+                      absl::string_view remedy = "") const {
+    const std::string message =
+        absl::StrCat("GET '", url_.ToString(), "': ", what, ": ", error.message(), remedy.empty() ? "" : "; ", remedy);
     if (error == beast::error::timeout) return absl::DeadlineExceededError(message);
     return absl::UnavailableError(message);
   }

@@ -18,6 +18,7 @@
 #include "base/file_lock.h"
 #include "base/status_macros.h"
 #include "base/sync_folder.h"
+#include "hub/hashed_file.h"
 #include "hub/local_store.h"
 #include "hub/signature_difference.h"
 #include "hub/sweep.h"
@@ -109,9 +110,19 @@ absl::StatusOr<std::vector<Source>> FindFiles(const Publication& publication, co
 }
 
 /// Copies into `folder`, and syncs all that is in it.
-absl::Status Copy(const std::vector<Source>& sources, const fs::path& folder, const OnBytes& on_bytes,
+absl::Status Copy(const std::vector<Source>& sources, const fs::path& folder, const PublishProgress& progress,
                   Manifest* manifest) {
   std::error_code error;
+  uint64_t all = 0;
+  for (const Source& source : sources) {
+    const uint64_t bytes = fs::file_size(source.from, error);
+    if (!error) all += bytes;  // What is wrong with it is said when it is read.
+  }
+  uint64_t done = 0;
+  const OnBytes on_bytes = [&](uint64_t bytes) {
+    done += bytes;
+    if (progress) progress(done, std::max(done, all));
+  };
   std::vector<fs::path> folders = {folder};
   for (const Source& source : sources) {
     const fs::path to = folder / source.path;
@@ -220,7 +231,7 @@ absl::Status PutInPlace(const fs::path& from, const fs::path& to) {
 }  // namespace
 
 absl::StatusOr<PublishResult> Publish(const std::string& root, const Publication& publication, const Clock& clock,
-                                      const OnBytes& on_bytes) {
+                                      const PublishProgress& progress) {
   if (!publication.family.empty()) RETURN_IF_ERROR(CheckFamilyName(publication.family));
   for (const auto& [what, text] :
        {std::pair("description", &publication.description), std::pair("license", &publication.license)}) {
@@ -250,7 +261,7 @@ absl::StatusOr<PublishResult> Publish(const std::string& root, const Publication
   manifest.license = publication.license;
   manifest.tool = publication.tool;
   manifest.published = absl::FromUnixSeconds(absl::ToUnixSeconds(clock.Now()));
-  RETURN_IF_ERROR(Copy(sources, folder, on_bytes, &manifest));
+  RETURN_IF_ERROR(Copy(sources, folder, progress, &manifest));
   if (const absl::Status status = Describe(folder, &manifest); !status.ok()) {
     const std::string message(status.message());
     return absl::Status(status.code(), absl::StrReplaceAll(message, {{folder.string(), source.string()}}));

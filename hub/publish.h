@@ -1,12 +1,13 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "hub/handle.h"
-#include "hub/hashed_file.h"
 #include "hub/manifest.h"
 
 namespace portico {
@@ -31,6 +32,9 @@ struct PublishResult {
   bool was_there = false;
 };
 
+/// Is told how many bytes of how many have been copied; may be null.
+using PublishProgress = std::function<void(uint64_t done, uint64_t all)>;
+
 /// Copies the module into the store at folder `root`, which is made where it is missing, checks the copy, and lists it.
 /// It appears whole or not at all, also when killed. Files whose names begin with a dot stay behind; symbolic links are
 /// refused. One publication at a time; others wait.
@@ -38,6 +42,6 @@ struct PublishResult {
 /// ALREADY_EXISTS, with both digests, where the handle has other content: same content means the same digest,
 /// signatures and other files. FAILED_PRECONDITION where signatures differ from those of the family.
 absl::StatusOr<PublishResult> Publish(const std::string& root, const Publication& publication, const Clock& clock,
-                                      const OnBytes& on_bytes = nullptr);
+                                      const PublishProgress& progress = nullptr);
 
 }  // namespace portico

@@ -77,6 +77,16 @@ TEST_F(HubModulesTest, MistakesAreSaidWithTheLine) {
               AllOf(HasSubstr("mesh.yaml:4:"), HasSubstr("not in the store")));
 }
 
+TEST_F(HubModulesTest, APortalThatCallsAModuleByAnotherNameIsToldTheName) {
+  const auto alone = Read("hub: x\nmodels:\n  acme/encoder/1: {}\n");
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  const Digest digest = alone->revision.models[0].pins[0].digest;
+  folder_.WriteCaller("caller", "hub/part", {String("digest", digest.Hex())});
+  EXPECT_THAT(
+      ErrorOf("hub: x\nmodels:\n  acme/encoder/1: {}\n  caller: {path: packages/caller}\n", "[acme/encoder/1, caller]"),
+      AllOf(HasSubstr("got target 'hub/part', want 'acme/encoder'"), HasSubstr("name the part so in the plan")));
+}
+
 TEST_F(HubModulesTest, WithoutAFinderModulesAreRefused) {
   const auto mesh =
       ReadMeshFile(folder_.WriteMesh("mesh: m\nhub: x\nmodels:\n  acme/encoder/1: {}\nnodes:\n  n: {serve: [x]}\n"));

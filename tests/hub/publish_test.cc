@@ -166,7 +166,8 @@ TEST_F(PublishTest, AKilledPublicationLeavesNothingHalfPublished) {
       publication.handle = *ParseHandle("acme/encoder/2");
       publication.source = source;
       int left = kill_after;
-      (void)Publish(hub_.root(), publication, Clock::Real(), [&](uint64_t) {
+      (void)Publish(hub_.root(), publication, Clock::Real(), [&](uint64_t done, uint64_t all) {
+        EXPECT_LE(done, all);
         if (--left == 0) _exit(9);
       });
       _exit(0);
