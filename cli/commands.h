@@ -9,6 +9,7 @@ namespace portico {
 /// Each adds one subcommand to `app`: one file per subcommand, one line in main.cc. When its command was given,
 /// `exit_code` is set (0 success, 1 failure, with the error on standard error).
 void AddSplitCommand(CLI::App& app, int& exit_code);
+void AddShareCommand(CLI::App& app, int& exit_code);
 void AddComposeCommand(CLI::App& app, int& exit_code);
 void AddCascadeCommand(CLI::App& app, int& exit_code);
 void AddInspectCommand(CLI::App& app, int& exit_code);

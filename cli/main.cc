@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
       "'portico COMMAND --help' shows a command's options and an example.");
   int exit_code = 0;
   portico::AddSplitCommand(app, exit_code);
+  portico::AddShareCommand(app, exit_code);
   portico::AddComposeCommand(app, exit_code);
   portico::AddCascadeCommand(app, exit_code);
   portico::AddInspectCommand(app, exit_code);

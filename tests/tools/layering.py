@@ -11,7 +11,7 @@ import sys
 RANKS = {"base": 0, "proto": 0, "codec": 1, "transport": 2, "batcher": 2, "embedding": 1, "models": 2, "router": 3, "hub": 3, "remote_op": 4,
          "node": 5, "deploy": 6, "cli": 7, "examples": 8, "tests/testing": 8, "bench": 9, "tests": 10}
 # Within models/: package and graph know nothing of what stands on them.
-MODELS_RANKS = {"package": 0, "graph": 2, "runtime": 1, "split": 3, "compose": 4, "calibrate": 5}
+MODELS_RANKS = {"package": 0, "graph": 2, "runtime": 1, "split": 3, "compose": 4, "share": 4, "calibrate": 5}
 HEAVY = re.compile(r"^(grpc|grpcpp|google/protobuf|onnx|onnxruntime|Eigen|boost|zmq|simdjson|rapidjson|prometheus|yaml-cpp|spdlog|CLI)[/._]?")
 # Headers that only .cc files include, because a library's types are what they are about.
 FOR_SOURCES_ONLY = {"codec/json_reader.h", "codec/http_body.h", "codec/json_walk.h", "codec/v2_json_tensors.h",
