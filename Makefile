@@ -38,7 +38,7 @@ soak: install
 	@cmake --build build --target integration_test
 	@PORTICO_SOAK_MINUTES=$(or $(MINUTES),10) PORTICO_SOAK_CALLS=$(or $(CALLS),10000000) \
 	  PORTICO_SOAK_TABLE_REQUESTS=$(or $(CALLS),1000000) \
-  build/tests/integration_test --gtest_filter='VersionSoak.*:*PeerSoak.*:TableVersionsSoak.*'
+  build/tests/integration_test --gtest_filter='VersionSoak.*:*PeerSoak.*:*TableVersionsSoak.*'
 
 fuzz: install
 	@tests/tools/configure.sh fuzz

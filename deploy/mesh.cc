@@ -429,7 +429,14 @@ class MeshReader {
             absl::StrCat(subject, ": got a target that is no model, want 'default' or one of 'models' (", ModelNames(),
                          revision_.tables.empty() ? ")" : "), of 'tables'", " or of 'external'; mend the name"));
       }
-      ASSIGN_OR_RETURN(revision_.policies[entry.key], ReadRoutePolicy(entry.value, subject, revision_.default_policy));
+      ASSIGN_OR_RETURN(const RoutePolicy policy, ReadRoutePolicy(entry.value, subject, revision_.default_policy));
+      const Revision::Table* const table = revision_.FindTable(entry.key);
+      if (table != nullptr && table->cache_bytes == 0 && policy.on_error.kind == OnErrorPolicy::Kind::kLastKnown) {
+        return entry.value.Error(absl::StrCat(subject,
+                                              ": on_error: got last_known of tables of which no rows are kept, ",
+                                              "want a cache of them; give '", entry.key, "' a cache_mib in 'tables'"));
+      }
+      revision_.policies[entry.key] = policy;
     }
     SpreadPolicies(&revision_);
     return absl::OkStatus();

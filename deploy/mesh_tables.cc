@@ -17,6 +17,7 @@
 #include "models/package/package.h"
 #include "models/package/shard_package.h"
 #include "router/revision_model.h"
+#include "router/revision_table.h"
 
 namespace portico {
 namespace {
@@ -60,7 +61,7 @@ absl::Status CheckShard(const std::string& folder, uint32_t shard, uint32_t shar
 absl::Status ReadTableGroup(const std::string& name, const YamlNode& from, const std::filesystem::path& folder,
                             Revision* revision) {
   const std::string subject = absl::StrCat("tables '", name, "'");
-  RETURN_IF_ERROR(from.CheckMap(subject, {"path", "versions"}));
+  RETURN_IF_ERROR(from.CheckMap(subject, {"path", "versions", "cache_mib"}));
   if (revision->FindModel(name) != nullptr || revision->FindExternal(name) != nullptr) {
     return from.Error(
         absl::StrCat(subject, ": got the name of a model or an external, want one of its own; rename it"));
@@ -84,6 +85,7 @@ absl::Status ReadTableGroup(const std::string& name, const YamlNode& from, const
   const absl::StatusOr<uint32_t> shards = ServingShards(table.path);
   if (!shards.ok()) return path->Error(absl::StrCat(subject, ": path: ", shards.status().message()));
   table.shards = *shards;
+  RETURN_IF_ERROR(ReadCacheSize(from, subject, &table));
   Revision::Model model;
   RETURN_IF_ERROR(ReadServedVersions(from, subject, &model));
   const absl::StatusOr<std::vector<int64_t>> common = CommonVersions(table);

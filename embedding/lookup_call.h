@@ -13,6 +13,9 @@ enum class LookupForm : int32_t {
   /// A row for each id, as the table stores its numbers (EncodedBytes(row type, dim) each): fewer bytes where a bag has
   /// few ids, or many bags share them.
   kRows = 1,
+  /// The same for a caller that keeps rows: it is told where some of the table expire, so that they are not always what
+  /// this version gives (LookupCall::kMayExpire).
+  kRowsToKeep = 2,
 };
 
 /// A call of a shard: any number of lookups ("entries"), each in one of its tables. A shard is a servable like any
@@ -28,7 +31,8 @@ enum class LookupForm : int32_t {
 ///     weights   float32[W]        of the entries that have them, one for each id
 ///   outputs
 ///     rows      uint8[bytes]      of each entry what it wants, each beginning at a multiple of 64 bytes
-///     found     int64[K,4]        ids that the table does not have; row type (RowType); dim; where its rows begin
+///     found     int64[K,4]        ids that the table does not have; row type (RowType), of kRowsToKeep maybe with
+///                                 kMayExpire; dim; where its rows begin
 ///
 /// What stands for an unknown id is the table's own matter (UnknownId); the counts tell of it.
 ///
@@ -49,6 +53,9 @@ struct LookupCall {
   enum Entry { kForm, kIdCount, kBagCount, kWeighted, kEntryColumns };
   /// Columns of `found`.
   enum Found { kUnknown, kRowType, kDim, kBegin, kFoundColumns };
+
+  /// Added to the row type.
+  static constexpr int64_t kMayExpire = 256;
 
   /// Of one call; more is refused.
   static constexpr int64_t kMaxEntries = 4096;

@@ -82,8 +82,8 @@ absl::StatusOr<ShardLookup::Entry> ShardLookup::ReadEntry(const TableSet& shard,
     return Bad(LookupCall::kEntries, ", entry ", index, ": got ", row[at], " for ", column, ", want ", want);
   };
   const bool sums = row[LookupCall::kForm] == static_cast<int32_t>(LookupForm::kSums);
-  if (!sums && row[LookupCall::kForm] != static_cast<int32_t>(LookupForm::kRows)) {
-    return bad("form", "0 (sums) or 1 (rows)");
+  if (row[LookupCall::kForm] < 0 || row[LookupCall::kForm] > static_cast<int32_t>(LookupForm::kRowsToKeep)) {
+    return bad("form", "0 (sums), 1 (rows) or 2 (rows to keep)");
   }
   if (row[LookupCall::kIdCount] < 0) return bad("ids", "0 or more");
   if (row[LookupCall::kBagCount] < 0) return bad("bags", "0 or more");
@@ -97,7 +97,7 @@ absl::StatusOr<ShardLookup::Entry> ShardLookup::ReadEntry(const TableSet& shard,
     return absl::NotFoundError(absl::StrCat("table '", name.substr(0, 255), "': not in shard file '", shard.path(),
                                             "'; 'portico table inspect' lists those that are"));
   }
-  entry.form = sums ? LookupForm::kSums : LookupForm::kRows;
+  entry.form = static_cast<LookupForm>(row[LookupCall::kForm]);
   entry.ids = static_cast<uint64_t>(row[LookupCall::kIdCount]);
   entry.bags = static_cast<uint64_t>(row[LookupCall::kBagCount]);
   entry.weighted = row[LookupCall::kWeighted] == 1;
@@ -161,7 +161,7 @@ absl::StatusOr<LookupCounts> ShardLookup::Answer(const Entry& entry, std::vector
   } else {
     bags.ids = inputs_[LookupCall::kIds].data<int64_t>().subspan(entry.first_id, entry.ids);
   }
-  if (entry.form == LookupForm::kRows) return entry.table->CopyRows(bags, {out, entry.bytes});
+  if (entry.form != LookupForm::kSums) return entry.table->CopyRows(bags, {out, entry.bytes});
   const absl::Span<const int32_t> lengths = inputs_[LookupCall::kLengths].data<int32_t>().subspan(entry.first_bag);
   offsets.resize(entry.bags + 1);
   offsets[0] = 0;
@@ -191,6 +191,9 @@ absl::StatusOr<std::vector<Tensor>> ShardLookup::Run() const {
     int64_t* const of_entry = numbers + i * LookupCall::kFoundColumns;
     of_entry[LookupCall::kUnknown] = static_cast<int64_t>(counts->unknown);
     of_entry[LookupCall::kRowType] = static_cast<int64_t>(entry.table->spec().row_type);
+    if (entry.form == LookupForm::kRowsToKeep && entry.table->memory().expires()) {
+      of_entry[LookupCall::kRowType] += LookupCall::kMayExpire;
+    }
     of_entry[LookupCall::kDim] = static_cast<int64_t>(entry.table->spec().dim);
     of_entry[LookupCall::kBegin] = static_cast<int64_t>(entry.begin);
   }

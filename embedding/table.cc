@@ -110,9 +110,9 @@ absl::Status CopyFound(Finder& finder, const TableSpec& spec, absl::string_view 
 
 uint64_t TableMemory::all_rows() const { return overlay == nullptr ? row_count : overlay->row_count(); }
 
-int64_t TableMemory::Now() const {
-  return overlay == nullptr || overlay->expiring() == 0 ? 0 : absl::ToUnixSeconds(clock->Now());
-}
+bool TableMemory::expires() const { return overlay != nullptr && overlay->expiring() != 0; }
+
+int64_t TableMemory::Now() const { return expires() ? absl::ToUnixSeconds(clock->Now()) : 0; }
 
 EmbeddingTable::EmbeddingTable(TableSpec spec, const TableMemory& memory, BlockGate* gate, const RowKernels& kernels)
     : spec_(std::move(spec)), memory_(memory), gate_(gate), kernels_(kernels) {

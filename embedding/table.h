@@ -36,6 +36,8 @@ struct TableMemory {
 
   /// Rows that dense ids have, those of deltas included.
   uint64_t all_rows() const;
+  /// Whether any row will not be there some day.
+  bool expires() const;
   /// Seconds since 1970, where any row expires.
   int64_t Now() const;
 };

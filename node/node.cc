@@ -152,6 +152,7 @@ class NodeImpl final : public Node {
     router.dead_after = options_.peer_dead_after;
     router.default_policy = options_.default_policy;
     router.policies = options_.policies;
+    router.workers = &workers_;
     ASSIGN_OR_RETURN(router_, Router::Create(std::move(router), *transport_, *names_, clock_, *metrics_));
     metrics_->AddSource([this] { return ReplicaMetricsText(router_->Replicas()); });
     if (!options_.request_log.files.folder.empty()) {

@@ -19,15 +19,25 @@ class EmbeddingBag final : public Portal {
   EmbeddingBag(const PortalSpec& spec, Router& router)
       : router_(router), place_(MakeRef<EmbeddingPlace>(spec, router)), fallback_(spec, router) {}
   /// First, once.
-  absl::Status Begin() { return fallback_.Begin(); }
+  absl::Status Begin() {
+    RETURN_IF_ERROR(fallback_.Begin());
+    // What is loaded for the next revision goes by the next revision's policy.
+    const bool wants_rows = WantsKeptRows(router_.OnErrorOf(group())) && WantsKeptRows(router_.NextOnErrorOf(group()));
+    return wants_rows && router_.tables().CacheOf(group()) == nullptr ? NoneAreKept() : absl::OkStatus();
+  }
 
   void Run(const Ref<const RequestContext>& context, std::vector<Tensor> inputs, OpDone done) override {
     place_->metrics.Came();
-    const uint32_t shards = router_.tables().ShardsOf(group(), context->revision);
-    if (shards == 0) return done(WithContext(place_->context, NobodyServes(context->revision)));
+    LiveTables::Found found = router_.tables().Find(group(), context->revision);
+    if (found.group == nullptr) {
+      // No other replica of this model would know of them either: nobody is to try again.
+      const absl::Status nobody = NobodyServes(context->revision);
+      return done(absl::FailedPreconditionError(absl::StrCat(place_->context, ": ", nobody.message())));
+    }
+    const ShardRoutes& routes = place_->routes.For(found.group->shards);
     // NewFallback() makes no others for a portal of tables.
-    const auto* defaults = static_cast<const TableDefaults*>(fallback_.Get());
-    MakeRef<EmbeddingCall>(place_, defaults, context, std::move(done))->Start(place_->routes.For(shards), inputs);
+    const auto* fallback = static_cast<const TableFallback*>(fallback_.Get());
+    MakeRef<EmbeddingCall>(place_, fallback, context, std::move(done))->Start(routes, std::move(found), inputs);
   }
 
   /// Of the shards of all revisions that requests may come by: what is prepared is connected to before it is current.
@@ -51,12 +61,22 @@ class EmbeddingBag final : public Portal {
   }
 
   absl::Status AcceptsPolicies(const Revision& revision) const override {
-    return fallback_.Check(revision.PolicyFor(group()).on_error);
+    const OnErrorPolicy& policy = revision.PolicyFor(group()).on_error;
+    const Revision::Table* const table = revision.FindTable(group());
+    if (WantsKeptRows(policy) && (table == nullptr || table->cache_bytes == 0)) return NoneAreKept();
+    return fallback_.Check(policy);
   }
   std::string Target() const override { return absl::StrCat(group(), ":", LookupCall::kSignature); }
 
  private:
   const std::string& group() const { return place_->routes.group(); }
+
+  static bool WantsKeptRows(const OnErrorPolicy& policy) { return policy.kind == OnErrorPolicy::Kind::kLastKnown; }
+  absl::Status NoneAreKept() const {
+    return absl::InvalidArgumentError(
+        absl::StrCat(place_->context, ": on_error: got last_known where no rows are kept, want a cache of them; give '",
+                     group(), "' a cache_mib in 'tables' of the mesh file, or let it fail"));
+  }
 
   absl::Status NobodyServes(uint64_t revision) const {
     const std::vector<std::string> known = router_.tables().Names();

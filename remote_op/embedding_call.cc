@@ -5,7 +5,9 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "remote_op/add_up.h"
 #include "remote_op/lookup_merge.h"
+#include "remote_op/share_keys.h"
 
 namespace portico {
 namespace {
@@ -23,6 +25,12 @@ std::vector<TensorSpec> AnswerSpecs() {
   return {rows, found};
 }
 
+std::vector<uint32_t> NumbersOf(const EmbeddingSpec& spec, const std::string& group, LiveTables& tables) {
+  std::vector<uint32_t> numbers;
+  for (const EmbeddingSpec::Lookup& lookup : spec.lookups) numbers.push_back(tables.NumberOf(group, lookup.table));
+  return numbers;
+}
+
 }  // namespace
 
 EmbeddingPlace::EmbeddingPlace(const PortalSpec& portal, Router& r)
@@ -32,7 +40,16 @@ EmbeddingPlace::EmbeddingPlace(const PortalSpec& portal, Router& r)
       routes(portal.target),
       check(portal.target, AnswerSpecs(), true),
       metrics(r.metrics(), portal.node_name, portal.target),
-      row_types(spec.lookups.size()) {}
+      row_types(spec.lookups.size()),
+      kept_turns(spec.lookups.size()),
+      table_numbers(NumbersOf(spec, portal.target, r.tables())) {}
+
+std::vector<KeptUse> EmbeddingPlace::KeptUses() {
+  std::vector<KeptUse> uses;
+  uses.reserve(kept_turns.size());
+  for (KeptTurns& turns : kept_turns) uses.push_back(turns.Next());
+  return uses;
+}
 
 std::vector<RowType> EmbeddingPlace::RowTypes() const {
   std::vector<RowType> types;
@@ -41,16 +58,25 @@ std::vector<RowType> EmbeddingPlace::RowTypes() const {
   return types;
 }
 
-EmbeddingCall::EmbeddingCall(Ref<EmbeddingPlace> place, const TableDefaults* defaults,
+EmbeddingCall::EmbeddingCall(Ref<EmbeddingPlace> place, const TableFallback* fallback,
                              Ref<const RequestContext> context, OpDone done)
-    : place_(std::move(place)), defaults_(defaults), context_(std::move(context)), done_(std::move(done)) {}
+    : place_(std::move(place)), fallback_(fallback), context_(std::move(context)), done_(std::move(done)) {}
 
-void EmbeddingCall::Start(const ShardRoutes& routes, absl::Span<const Tensor> inputs) {
+void EmbeddingCall::Start(const ShardRoutes& routes, LiveTables::Found found, absl::Span<const Tensor> inputs) {
   routes_ = &routes;
-  absl::StatusOr<LookupPlan> plan = LookupPlan::Make(place_->spec, routes, place_->RowTypes(), inputs);
+  group_ = std::move(found.group);
+  if (found.exact) cache_ = group_->cache.get();
+  KeptRows kept;
+  std::vector<KeptUse> uses;
+  if (cache_ != nullptr) {
+    uses = place_->KeptUses();
+    kept = {cache_, group_->origins, place_->table_numbers, uses};
+  }
+  absl::StatusOr<LookupPlan> plan = LookupPlan::Make(place_->spec, routes, place_->RowTypes(), inputs, kept);
   if (!plan.ok()) return EndWith(plan.status());
   plan_ = *std::move(plan);
   place_->metrics.Planned(plan_.counts());
+  if (cache_ != nullptr) NoteKept(uses);
   const size_t shares = plan_.shares().size();
   {
     MutexLock lock(&mutex_);
@@ -66,6 +92,14 @@ void EmbeddingCall::Start(const ShardRoutes& routes, absl::Span<const Tensor> in
     }
     Send(routes, share);
   }
+}
+
+void EmbeddingCall::NoteKept(absl::Span<const KeptUse> uses) const {
+  for (size_t i = 0; i < uses.size(); ++i) {
+    const LookupPlan::Part& part = plan_.parts()[i];
+    if (part.looked && uses[i] == KeptUse::kLook) place_->kept_turns[i].Looked(part.form == LookupForm::kRows);
+  }
+  place_->metrics.Kept(cache_->bytes(), cache_->TakeEvictions());
 }
 
 void EmbeddingCall::Send(const ShardRoutes& routes, size_t share) {
@@ -93,7 +127,12 @@ void EmbeddingCall::OnReply(size_t share, const RouteTarget& target, absl::Statu
     if (ended_) return;
   }
   absl::StatusOr<ShardAnswer> answer = Take(share, target, std::move(reply));
-  if (!answer.ok() && !MayStandIn(answer.status())) return EndWith(answer.status());
+  std::optional<ShardStandIn> stand_in;
+  if (!answer.ok()) {
+    absl::StatusOr<ShardStandIn> made = StandInFor(share, answer.status());
+    if (!made.ok()) return EndWith(made.status());
+    stand_in = *std::move(made);
+  }
   bool last;
   Ref<CancelHook> hook;  // Dropped outside the lock.
   {
@@ -106,6 +145,7 @@ void EmbeddingCall::OnReply(size_t share, const RouteTarget& target, absl::Statu
       call.answer = *std::move(answer);
     } else {
       call.why = answer.status();
+      call.stand_in = std::move(stand_in);
     }
     last = --out_ == 0;
     ended_ = last;
@@ -135,8 +175,22 @@ absl::StatusOr<ShardAnswer> EmbeddingCall::Take(size_t share, const RouteTarget&
   return answer;
 }
 
-bool EmbeddingCall::MayStandIn(const absl::Status& why) const {
-  return defaults_ != nullptr && MayFallBack(why, *context_, place_->router.clock());
+absl::StatusOr<ShardStandIn> EmbeddingCall::StandInFor(size_t share, const absl::Status& why) const {
+  const Clock& clock = place_->router.clock();
+  if (fallback_ == nullptr || !MayFallBack(why, *context_, clock)) return why;
+  const LookupPlan::Share& gone = plan_.shares()[share];
+  const std::vector<RowType> types = place_->RowTypes();
+  ShardStandIn::Kept kept;
+  // Of any version: whether the request's own is known does not matter.
+  kept.cache = group_->cache.get();
+  kept.tables = place_->table_numbers;
+  kept.row_types = types;
+  kept.shards = routes_->shards();
+  if (cache_ != nullptr) kept.origin = group_->origins[gone.shard];
+  kept.now = clock.Now();
+  absl::StatusOr<ShardStandIn> made = ShardStandIn::Make(place_->spec, plan_, gone, *fallback_, kept);
+  if (made.ok()) return made;
+  return absl::Status(why.code(), absl::StrCat(why.message(), "; last_known: ", made.status().message()));
 }
 
 void EmbeddingCall::EndWith(const absl::Status& status) {
@@ -159,25 +213,68 @@ void EmbeddingCall::Finish() {
     MutexLock lock(&mutex_);
     calls = std::move(calls_);
   }
-  std::vector<const ShardAnswer*> answers;
   for (size_t share = 0; share < calls.size(); ++share) {
-    answers.push_back(calls[share].answer.has_value() ? &*calls[share].answer : nullptr);
-    if (answers.back() == nullptr) Note(share, calls[share].why);
+    if (!calls[share].answer.has_value()) Note(share, calls[share]);
   }
-  const MissingRows missing = defaults_ == nullptr ? MissingRows() : defaults_->numbers();
-  absl::StatusOr<std::vector<Tensor>> outputs = MergeLookups(place_->spec, plan_, answers, missing);
-  if (!outputs.ok()) outputs = WithContext(place_->context, outputs.status());
-  std::exchange(done_, nullptr)(std::move(outputs));
+  const auto now = static_cast<uint32_t>(absl::ToUnixSeconds(place_->router.clock().Now()));
+  AddUp(place_->router.workers(), plan_.numbers(), context_,
+        [self = Ref<EmbeddingCall>(this), calls = std::move(calls), now](const absl::Status& status) {
+          self->Merge(status, calls, now);
+        });
 }
 
-void EmbeddingCall::Note(size_t share, const absl::Status& why) const {
+void EmbeddingCall::Merge(const absl::Status& status, absl::Span<const Call> calls, uint32_t now) {
+  if (!status.ok()) return std::exchange(done_, nullptr)(WithContext(place_->context, status));
+  std::vector<const ShardAnswer*> answers;
+  std::vector<const ShardStandIn*> stand_ins;
+  for (const Call& call : calls) {
+    answers.push_back(call.answer.has_value() ? &*call.answer : nullptr);
+    stand_ins.push_back(call.stand_in.has_value() ? &*call.stand_in : nullptr);
+  }
+  absl::StatusOr<std::vector<Tensor>> outputs = MergeLookups(place_->spec, plan_, answers, stand_ins);
+  if (!outputs.ok()) outputs = WithContext(place_->context, outputs.status());
+  std::exchange(done_, nullptr)(std::move(outputs));
+  if (cache_ != nullptr) Keep(calls, now);
+}
+
+void EmbeddingCall::Keep(absl::Span<const Call> calls, uint32_t now) const {
+  for (size_t i = 0; i < calls.size(); ++i) {
+    const LookupPlan::Share& share = plan_.shares()[i];
+    const uint64_t origin = group_->origins[share.shard];
+    if (!calls[i].answer.has_value() || origin == 0) continue;
+    const ShareKeys keys(place_->spec, share, routes_->shards(), place_->table_numbers);
+    for (size_t e = 0; e < share.entries.size(); ++e) {
+      const LookupPlan::Entry& entry = share.entries[e];
+      if (plan_.parts()[entry.lookup].form != LookupForm::kRows) continue;
+      const ShardAnswer::Entry& answer = calls[i].answer->entries[e];
+      if (!answer.lasts) continue;
+      const size_t bytes = EncodedBytes(answer.row_type, place_->spec.lookups[entry.lookup].dim);
+      for (uint32_t row = 0; row < entry.ids; ++row) {
+        cache_->Put(keys.At(e, row), origin, answer.row_type, bytes, answer.rows + row * bytes, now);
+      }
+    }
+  }
+}
+
+void EmbeddingCall::Note(size_t share, const Call& call) const {
   const LookupPlan::Share& gone = plan_.shares()[share];
   const RouteTarget& target = routes_->target(gone.shard);
-  uint64_t bags = 0;
-  context_->row_notes.Add(target.servable.name, defaults_->kind(), why, TouchedRows(plan_, gone, &bags));
-  context_->fallbacks.Add(place_->routes.group(), defaults_->kind());
-  place_->router.CountFallback(target, defaults_->kind());
-  place_->metrics.Touched(bags, defaults_->kind());
+  const auto note = [&](absl::string_view kind, std::vector<bool> ShardStandIn::Entry::*which,
+                        const absl::Status& why) {
+    uint64_t bags = 0;
+    context_->row_notes.Add(target.servable.name, kind, why, TouchedRows(plan_, gone, *call.stand_in, which, &bags));
+    context_->fallbacks.Add(place_->routes.group(), kind);
+    place_->router.CountFallback(target, kind);
+    place_->metrics.Touched(bags, kind);
+  };
+  if (call.stand_in->any_known) {
+    note(TableFallback::kLastKnown, &ShardStandIn::Entry::known,
+         absl::Status(call.why.code(),
+                      absl::StrCat("rows as they were up to ",
+                                   absl::FormatDuration(absl::Trunc(call.stand_in->age, absl::Seconds(1))),
+                                   " ago: ", call.why.message())));
+  }
+  if (call.stand_in->any_defaulted) note(TableFallback::kDefaults, &ShardStandIn::Entry::defaulted, call.why);
 }
 
 }  // namespace portico

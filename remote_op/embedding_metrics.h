@@ -27,12 +27,28 @@ class EmbeddingMetrics {
         unknown_(
             scope_.NewCounter("portico_embedding_ids_unknown_total", "Ids sent that the tables do not have.", labels_)),
         sums_bytes_(NewBytes("sums")),
-        rows_bytes_(NewBytes("rows")) {}
+        rows_bytes_(NewBytes("rows")),
+        kept_(NewKept("hit")),
+        not_kept_(NewKept("miss")),
+        evicted_(scope_.NewCounter("portico_embedding_cache_evictions_total",
+                                   "Kept rows that made room for others that are asked for more often.",
+                                   {{"tables", group}})),
+        cache_bytes_(scope_.NewGauge("portico_embedding_cache_bytes",
+                                     "Memory that rows of the group are kept in, with what finds them.",
+                                     {{"tables", group}})) {}
 
   void Came() { requests_.Increment(); }
   void Planned(const LookupPlan::Counts& counts) {
     ids_.Add(static_cast<double>(counts.ids));
     sent_.Add(static_cast<double>(counts.sent));
+    if (counts.looked == 0) return;
+    kept_.Add(static_cast<double>(counts.kept));
+    not_kept_.Add(static_cast<double>(counts.looked - counts.kept));
+  }
+  /// Of the group's cache: its size now, and rows that have left since this was said last.
+  void Kept(uint64_t bytes, uint64_t evicted) {
+    cache_bytes_.Set(static_cast<double>(bytes));
+    if (evicted > 0) evicted_.Add(static_cast<double>(evicted));
   }
   /// An answer came.
   void Answered(uint64_t sums_bytes, uint64_t rows_bytes, uint64_t unknown) {
@@ -58,6 +74,13 @@ class EmbeddingMetrics {
                              labels);
   }
 
+  Counter& NewKept(const char* came) {
+    MetricLabels labels = labels_;
+    labels.emplace_back("came", came);
+    return scope_.NewCounter("portico_embedding_cache_ids_total",
+                             "Distinct ids of lookups that got rows, by whether the row was kept here.", labels);
+  }
+
   MetricScope scope_;
   const MetricLabels labels_;
   Counter& requests_;
@@ -66,6 +89,10 @@ class EmbeddingMetrics {
   Counter& unknown_;
   Counter& sums_bytes_;
   Counter& rows_bytes_;
+  Counter& kept_;
+  Counter& not_kept_;
+  Counter& evicted_;
+  Gauge& cache_bytes_;
 };
 
 }  // namespace portico

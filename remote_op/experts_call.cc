@@ -8,6 +8,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "remote_op/add_up.h"
 #include "remote_op/rows.h"
 #include "remote_op/weighted_rows.h"
 #include "transport/wire_row_notes.h"
@@ -258,19 +259,25 @@ bool ExpertsCall::Hopeless() const {
          (spec.on_expert_error == OnExpertError::kFail && spec.on_row_error == OnRowError::kFail);
 }
 
-bool ExpertsCall::Complete() const {
+bool ExpertsCall::Complete() {
   if (out_ == 0) return true;
   if (!impatient_) return false;
-  for (int64_t row = 0; row < choice_.rows(); ++row) {
-    const absl::Span<const int32_t> experts = choice_.ExpertsOf(row);
-    int there = 0, wanted = 0;
-    for (size_t i = 0; i < experts.size(); ++i) {
-      wanted += experts[i] != ExpertChoice::kNone;
-      there += state_.answered[static_cast<size_t>(row) * experts.size() + i];
-    }
-    if (there < std::min(wanted, plan_->spec.k_min)) return false;
+  // The row that was short of answers when this was asked last mostly still is.
+  for (int64_t i = 0; i < choice_.rows(); ++i, ++short_row_) {
+    if (short_row_ >= choice_.rows()) short_row_ = 0;
+    if (IsShort(short_row_)) return false;
   }
   return true;
+}
+
+bool ExpertsCall::IsShort(int64_t row) const {
+  const absl::Span<const int32_t> experts = choice_.ExpertsOf(row);
+  int there = 0, wanted = 0;
+  for (size_t i = 0; i < experts.size(); ++i) {
+    wanted += experts[i] != ExpertChoice::kNone;
+    there += state_.answered[static_cast<size_t>(row) * experts.size() + i];
+  }
+  return there < std::min(wanted, plan_->spec.k_min);
 }
 
 ExpertsCall::Hooks ExpertsCall::End() {
@@ -304,7 +311,15 @@ void ExpertsCall::EndIfComplete() {
   }
   for (const Ref<CancelHook>& call : late) call->OnCancel();
   inputs_.clear();
-  std::exchange(done_, nullptr)(Combine(state));
+  uint64_t numbers = 0;
+  for (const Call& call : state.calls) {
+    for (const Tensor& output : call.outputs) numbers += output.num_elements();
+  }
+  AddUp(plan_->router.workers(), numbers, context_,
+        [self = Ref<ExpertsCall>(this), state = std::move(state)](const absl::Status& status) {
+          if (!status.ok()) return std::exchange(self->done_, nullptr)(WithContext(self->plan_->context, status));
+          std::exchange(self->done_, nullptr)(self->Combine(state));
+        });
 }
 
 absl::StatusOr<std::vector<Tensor>> ExpertsCall::Combine(const State& state) const {

@@ -26,8 +26,8 @@ namespace portico {
 ///                              OnTime: from now on k_min answers a row are enough
 ///
 /// Shared by its calls and its timer; one allocation for each call beside what routing takes, none per row. `done` runs
-/// once, under no lock, on the thread that brought the last answer that was waited for, which also adds the answers up:
-/// row by row, best gate first, so that the result does not depend on who answered first.
+/// once, under no lock, on the thread that adds the answers up, that of the last one that was waited for or a worker
+/// (AddUp()): row by row, best gate first, so that the result does not depend on who answered first.
 ///
 /// Threads: that of Start, the transports' in OnReply, the router's timer. They meet under `mutex_`. One of them at a
 /// time drives: it alone changes `choice_`, uses `inputs_` and sends. Once the request has ended, whoever ended it has
@@ -95,7 +95,9 @@ class ExpertsCall final : public RefCounted {
   void EndWith(absl::Status status);
   /// Ends the request if enough answers are there.
   void EndIfComplete();
-  bool Complete() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Complete() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  /// Whether the row has fewer answers than k_min.
+  bool IsShort(int64_t row) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   /// Ends it, as far as others are concerned; returns the calls that nobody waits for any more.
   Hooks End() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -126,6 +128,8 @@ class ExpertsCall final : public RefCounted {
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   /// k_min answers a row are enough.
   bool impatient_ ABSL_GUARDED_BY(mutex_) = false;
+  /// Where Complete() goes on looking.
+  int64_t short_row_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace portico

@@ -1,19 +1,23 @@
 #include "remote_op/fallback.h"
 
-#include "remote_op/table_defaults.h"
+#include "absl/strings/str_cat.h"
+#include "remote_op/table_fallback.h"
 
 namespace portico {
 
 absl::StatusOr<std::unique_ptr<Fallback>> NewFallback(const OnErrorPolicy& policy, const PortalSpec& spec,
                                                       const Clock& clock) {
-  if (spec.embedding.has_value()) return TableDefaults::Make(policy, spec);
+  if (spec.embedding.has_value()) return TableFallback::Make(policy, spec);
   switch (policy.kind) {
     case OnErrorPolicy::Kind::kFail:
       return nullptr;
     case OnErrorPolicy::Kind::kDefaults:
       return NewDefaultOutputs(policy, spec);
     case OnErrorPolicy::Kind::kLastKnown:
-      return NewLastKnown(policy, clock);
+      if (policy.defaults.empty()) return NewLastKnown(policy, clock);
+      return absl::InvalidArgumentError(
+          absl::StrCat("portal '", spec.node_name, "' to '", spec.target,
+                       "': on_error: got last_known and defaults, want one of them; only tables can have both"));
   }
   return nullptr;
 }

@@ -1,7 +1,6 @@
 #include "remote_op/lookup_merge.h"
 
 #include <algorithm>
-#include <numeric>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -23,8 +22,8 @@ constexpr uint64_t kAhead = 8;
 class Merger {
  public:
   Merger(const EmbeddingSpec& spec, const LookupPlan& plan, absl::Span<const ShardAnswer* const> answers,
-         MissingRows missing)
-      : spec_(spec), plan_(plan), answers_(answers), missing_(missing), next_(answers.size()) {}
+         absl::Span<const ShardStandIn* const> stand_ins)
+      : spec_(spec), plan_(plan), answers_(answers), stand_ins_(stand_ins), next_(answers.size()) {}
 
   absl::StatusOr<std::vector<Tensor>> Merge() {
     std::vector<Tensor> outputs;
@@ -62,11 +61,7 @@ class Merger {
       const std::optional<size_t> at = Next(share, index);
       if (!at.has_value()) continue;
       const Entry& entry = plan_.shares()[share].entries[*at];
-      if (answers_[share] == nullptr) {
-        AddMissingSums(plan_.shares()[share], entry, out);
-        continue;
-      }
-      const char* sum = answers_[share]->entries[*at].rows;
+      const char* sum = answers_[share] != nullptr ? answers_[share]->entries[*at].rows : ValuesOf(share, *at);
       for (const uint32_t bag : plan_.BagsOf(entry)) {
         add(sum, 1.0f, dim, out + size_t{bag} * dim);
         sum += dim * sizeof(float);
@@ -74,29 +69,12 @@ class Merger {
     }
   }
 
-  /// What the shard would have given, had all its rows been that number.
-  void AddMissingSums(const Share& share, const Entry& entry, float* out) const {
-    const Lookup& lookup = spec_.lookups[entry.lookup];
-    const int32_t* length = share.tensors[LookupCall::kLengths].data<int32_t>().data() + entry.lengths_begin;
-    const float* weight =
-        lookup.weighted ? share.tensors[LookupCall::kWeights].data<float>().data() + entry.weights_begin : nullptr;
-    for (const uint32_t bag : plan_.BagsOf(entry)) {
-      const auto ids = static_cast<size_t>(*length++);
-      const float factor = weight == nullptr ? static_cast<float>(ids) : std::accumulate(weight, weight + ids, 0.0f);
-      if (weight != nullptr) weight += ids;
-      AddNumber(missing_[entry.lookup] * factor, lookup.dim, out + size_t{bag} * lookup.dim);
-    }
-  }
-
-  static void AddNumber(float number, size_t dim, float* out) {
-    for (size_t d = 0; d < dim; ++d) out[d] += number;
-  }
-
   absl::Status PoolRows(size_t index, float* out) {
     const Lookup& lookup = spec_.lookups[index];
     const Part& part = plan_.parts()[index];
     RETURN_IF_ERROR(FindRows(index));
     const RowKernels::Add add = kernels_.add[static_cast<size_t>(row_type_)];
+    const RowKernels::Add add_float = kernels_.add[static_cast<size_t>(RowType::kFloat32)];
     const absl::Span<const uint32_t> places = plan_.PlacesOf(part);
     const float* const weights = lookup.weighted ? part.weights.data<float>().data() : nullptr;
     uint64_t i = 0;
@@ -108,24 +86,40 @@ class Merger {
         }
         if (places[i] == LookupPlan::kPadding) continue;
         const float weight = weights == nullptr ? 1.0f : weights[i];
-        if (const char* const row = rows_[places[i]]) {
-          add(row, weight, lookup.dim, out);
-        } else {
-          AddNumber(missing_[index] * weight, lookup.dim, out);
-        }
+        const uint32_t place = places[i];
+        (decodes_ && decoded_[place] ? add_float : add)(rows_[place], weight, lookup.dim, out);
       }
     }
     return absl::OkStatus();
   }
 
-  /// Where each of the lookup's rows is; null where its shard gave no answer.
+  /// What stands in for the entry, as bytes.
+  const char* ValuesOf(size_t share, size_t at) const {
+    return reinterpret_cast<const char*>(stand_ins_[share]->entries[at].values.data());
+  }
+
+  /// Where each of the lookup's rows is, and which are numbers already.
   absl::Status FindRows(size_t index) {
     const Lookup& lookup = spec_.lookups[index];
-    rows_.assign(plan_.parts()[index].rows, nullptr);
-    bool any = false;
+    const Part& part = plan_.parts()[index];
+    rows_.assign(part.rows + part.kept, nullptr);
+    const char* kept = part.kept_rows.bytes().data();
+    for (uint32_t row = 0; row < part.kept; ++row, kept += part.kept_stride) rows_[part.rows + row] = kept;
+    decodes_ = false;
+    decoded_.clear();
+    bool any = part.kept != 0;
+    if (any) row_type_ = part.kept_type;
     for (size_t share = 0; share < answers_.size(); ++share) {
       const std::optional<size_t> at = Next(share, index);
-      if (!at.has_value() || answers_[share] == nullptr) continue;
+      if (!at.has_value()) continue;
+      const Entry& entry = plan_.shares()[share].entries[*at];
+      if (answers_[share] == nullptr) {
+        decodes_ = true;
+        decoded_.resize(rows_.size());
+        std::fill_n(decoded_.begin() + entry.first_row, entry.ids, true);
+        Place(entry, ValuesOf(share, *at), lookup.dim * sizeof(float));
+        continue;
+      }
       const ShardAnswer::Entry& answer = answers_[share]->entries[*at];
       if (any && answer.row_type != row_type_) {
         return absl::InternalError(absl::StrCat("got rows of ", RowTypeName(answer.row_type), " and of ",
@@ -134,11 +128,13 @@ class Merger {
       }
       any = true;
       row_type_ = answer.row_type;
-      const Entry& entry = plan_.shares()[share].entries[*at];
-      const size_t stride = EncodedBytes(row_type_, lookup.dim);
-      for (uint32_t row = 0; row < entry.ids; ++row) rows_[entry.first_row + row] = answer.rows + row * stride;
+      Place(entry, answer.rows, EncodedBytes(row_type_, lookup.dim));
     }
     return absl::OkStatus();
+  }
+
+  void Place(const Entry& entry, const char* rows, size_t stride) {
+    for (uint32_t row = 0; row < entry.ids; ++row, rows += stride) rows_[entry.first_row + row] = rows;
   }
 
   void Divide(const Lookup& lookup, const Part& part, float* out) const {
@@ -154,25 +150,32 @@ class Merger {
   const EmbeddingSpec& spec_;
   const LookupPlan& plan_;
   const absl::Span<const ShardAnswer* const> answers_;
-  const MissingRows missing_;
+  const absl::Span<const ShardStandIn* const> stand_ins_;
   const RowKernels& kernels_ = RowKernels::Best();
   /// By share: the entry that comes next.
   std::vector<size_t> next_;
   /// Of the lookup at hand.
   std::vector<const char*> rows_;
+  /// By row, where there are any: it is float32, whatever the others are.
+  std::vector<bool> decoded_;
+  bool decodes_ = false;
   RowType row_type_ = RowType::kFloat32;
 };
 
 }  // namespace
 
 absl::StatusOr<std::vector<Tensor>> MergeLookups(const EmbeddingSpec& spec, const LookupPlan& plan,
-                                                 absl::Span<const ShardAnswer* const> answers, MissingRows missing) {
-  return Merger(spec, plan, answers, missing).Merge();
+                                                 absl::Span<const ShardAnswer* const> answers,
+                                                 absl::Span<const ShardStandIn* const> stand_ins) {
+  return Merger(spec, plan, answers, stand_ins).Merge();
 }
 
-std::vector<int64_t> TouchedRows(const LookupPlan& plan, const LookupPlan::Share& share, uint64_t* bags) {
+std::vector<int64_t> TouchedRows(const LookupPlan& plan, const LookupPlan::Share& share, const ShardStandIn& stand_in,
+                                 std::vector<bool> ShardStandIn::Entry::*which, uint64_t* bags) {
   std::vector<int64_t> touched;
-  for (const Entry& entry : share.entries) {
+  for (size_t at = 0; at < share.entries.size(); ++at) {
+    const Entry& entry = share.entries[at];
+    const std::vector<bool>& counts = stand_in.entries[at].*which;
     const Part& part = plan.parts()[entry.lookup];
     // An output of higher rank has several bags to a row of dim 0; one without any axis but the last is one row.
     const uint64_t rows = part.output.size() > 1 ? static_cast<uint64_t>(part.output[0]) : 1;
@@ -182,15 +185,20 @@ std::vector<int64_t> TouchedRows(const LookupPlan& plan, const LookupPlan::Share
       touched.push_back(static_cast<int64_t>(bag / bags_a_row));
     };
     if (part.form == LookupForm::kSums) {
-      for (const uint32_t bag : plan.BagsOf(entry)) touch(bag);
+      const absl::Span<const uint32_t> entry_bags = plan.BagsOf(entry);
+      for (size_t bag = 0; bag < entry_bags.size(); ++bag) {
+        if (counts[bag]) touch(entry_bags[bag]);
+      }
       continue;
     }
     const absl::Span<const uint32_t> places = plan.PlacesOf(part);
     for (uint64_t bag = 0; bag < part.bags; ++bag) {
       const uint64_t begin = plan.BeginOf(part, bag), end = plan.BeginOf(part, bag + 1);
-      const bool in =
-          std::any_of(places.begin() + static_cast<int64_t>(begin), places.begin() + static_cast<int64_t>(end),
-                      [&](uint32_t place) { return place >= entry.first_row && place - entry.first_row < entry.ids; });
+      const bool in = std::any_of(places.begin() + static_cast<int64_t>(begin),
+                                  places.begin() + static_cast<int64_t>(end), [&](uint32_t place) {
+                                    return place >= entry.first_row && place - entry.first_row < entry.ids &&
+                                           counts[place - entry.first_row];
+                                  });
       if (in) touch(bag);
     }
   }

@@ -26,6 +26,16 @@ constexpr uint16_t kNoShard = UINT16_MAX;
 constexpr uint64_t kAhead = 16;
 /// Ids may be so many times more than rows that pay: beyond, the same ones are not looked for.
 constexpr uint64_t kMaxRepeats = 8;
+/// The same where most of them may be kept.
+constexpr uint64_t kMaxRepeatsKept = 32;
+/// So many times the bytes of sums may rows be that are asked for to be kept.
+constexpr uint64_t kMaxLearned = 4;
+/// Kept rows of one request: as many again are asked for.
+constexpr uint64_t kMaxKeptBytes = uint64_t{64} << 20;
+/// Scratch::kept: the row is asked for.
+constexpr uint32_t kNotKept = UINT32_MAX;
+/// Sets and slots of kept rows are fetched so far ahead.
+constexpr size_t kSetsAhead = 16, kSlotsAhead = 8;
 
 template <typename... Parts>
 absl::Status Bad(const Parts&... parts) {
@@ -59,6 +69,8 @@ struct Scratch {
   /// Of one lookup: by position, and by number of the distinct id.
   std::vector<uint64_t> hashes;
   std::vector<uint32_t> rows;
+  /// By number of the distinct id: which kept row it is.
+  std::vector<uint32_t> kept;
   IdDedup dedup;
 
   void Trim() {
@@ -66,6 +78,7 @@ struct Scratch {
     if (firsts.capacity() > kKept) firsts = {};
     if (hashes.capacity() > kKept) hashes = {};
     if (rows.capacity() > kKept) rows = {};
+    if (kept.capacity() > kKept) kept = {};
     dedup.Trim();
   }
 };
@@ -81,11 +94,12 @@ Scratch& ThreadScratch() {
 class LookupPlanner {
  public:
   LookupPlanner(const EmbeddingSpec& spec, const ShardRoutes& routes, LookupPlan::RowTypes row_types,
-                absl::Span<const Tensor> inputs)
-      : spec_(spec), routes_(routes), row_types_(row_types), inputs_(inputs), scratch_(ThreadScratch()) {}
+                absl::Span<const Tensor> inputs, const KeptRows& kept)
+      : spec_(spec), routes_(routes), row_types_(row_types), inputs_(inputs), kept_(kept), scratch_(ThreadScratch()) {}
 
   absl::StatusOr<LookupPlan> Make() {
     const absl::Cleanup trim = [this] { scratch_.Trim(); };
+    plan_.asks_to_keep_ = kept_.cache != nullptr;
     scratch_.shards.clear();
     scratch_.firsts.clear();
     plan_.shares_.resize(routes_.shards());
@@ -318,15 +332,24 @@ class LookupPlanner {
     const uint64_t row_bytes = id_bytes + EncodedBytes(row_types_[index], lookup.dim);
     const uint64_t sums_bytes = bags * (lookup.dim * sizeof(float) + sizeof(int32_t)) +
                                 ids * (id_bytes + (lookup.weighted ? sizeof(float) : 0));
+    const KeptUse use = kept_.cache == nullptr ? KeptUse::kNone : kept_.uses[index];
+    part.looked = use != KeptUse::kNone;
+    uint64_t paying = sums_bytes / row_bytes;
+    if (use == KeptUse::kLearn) paying = std::max(paying, std::min(paying * kMaxLearned, kMaxKeptBytes / row_bytes));
     // Each id on its own goes as rows in any case.
-    const uint64_t most = lookup.pooling == Pooling::kNone ? ids : std::min(ids, sums_bytes / row_bytes);
-    if (most * kMaxRepeats < ids) return;
-    Number(index, most);
-    if (part.form == LookupForm::kRows) plan_.counts_.sent -= ids - part.rows;
+    const uint64_t most = lookup.pooling == Pooling::kNone ? ids : std::min(ids, paying);
+    if (most * (part.looked ? kMaxRepeatsKept : kMaxRepeats) < ids) return;
+    Number(index, part.looked ? ids : most, most);
+    if (part.form != LookupForm::kRows) return;
+    plan_.counts_.sent -= ids - part.rows;
+    if (!part.looked) return;
+    plan_.counts_.looked += part.rows + part.kept;
+    plan_.counts_.kept += part.kept;
   }
 
-  /// Finds the distinct ids, and where their rows will be; nothing changes where there are more than `most`.
-  void Number(size_t index, uint64_t most) {
+  /// Finds the distinct ids, and where their rows will be. Nothing changes where there are more than `most_distinct`,
+  /// or more than `most_rows` that have to be asked for.
+  void Number(size_t index, uint64_t most_distinct, uint64_t most_rows) {
     const bool strings = spec_.lookups[index].id_kind == IdKind::kString;
     Part& part = plan_.parts_[index];
     Source& source = sources_[index];
@@ -337,7 +360,7 @@ class LookupPlanner {
     part.places_begin = plan_.places_.size();
     plan_.places_.resize(part.places_begin + part.positions);
     uint32_t* const places = plan_.places_.data() + part.places_begin;
-    scratch_.dedup.Begin(most);
+    scratch_.dedup.Begin(most_distinct);
     for (uint64_t i = 0; i < part.positions; ++i) {
       if (i + kAhead < part.positions) scratch_.dedup.Fetch(keys[i + kAhead]);
       if (shards[i] == kNoShard) {
@@ -347,18 +370,21 @@ class LookupPlanner {
       const uint32_t number = scratch_.dedup.Add(keys[i], [&](uint32_t other) {
         return !strings || source.ids.StringAt(scratch_.firsts[source.firsts_begin + other]) == source.ids.StringAt(i);
       });
-      if (number == IdDedup::kFull) {
-        scratch_.firsts.resize(source.firsts_begin);
-        plan_.places_.resize(part.places_begin);
-        return;
-      }
+      if (number == IdDedup::kFull) return Forget(part, source);
       places[i] = number;
       if (number != scratch_.firsts.size() - source.firsts_begin) continue;
       scratch_.firsts.push_back(static_cast<uint32_t>(i));
       ++tallies_[shards[i]].rows;
     }
+    const uint32_t distinct = scratch_.dedup.count();
+    if (part.looked) TakeKept(index, distinct, most_rows);
+    if (distinct - part.kept > most_rows) {
+      part.kept = 0;
+      part.kept_rows = Tensor();
+      return Forget(part, source);
+    }
     part.form = LookupForm::kRows;
-    part.rows = scratch_.dedup.count();
+    part.rows = distinct - part.kept;
     part.weights = source.weights;
     // By shard, and within one in the order that they come.
     uint32_t next = 0;
@@ -366,23 +392,85 @@ class LookupPlanner {
       tally.last = next;
       next += tally.rows;
     }
-    scratch_.rows.resize(part.rows);
-    for (uint32_t number = 0; number < part.rows; ++number) {
-      scratch_.rows[number] = tallies_[shards[scratch_.firsts[source.firsts_begin + number]]].last++;
+    scratch_.rows.resize(distinct);
+    uint32_t* const firsts = scratch_.firsts.data() + source.firsts_begin;
+    uint32_t asked = 0;
+    for (uint32_t number = 0; number < distinct; ++number) {
+      if (part.kept != 0 && scratch_.kept[number] != kNotKept) {
+        scratch_.rows[number] = part.rows + scratch_.kept[number];
+        continue;
+      }
+      scratch_.rows[number] = tallies_[shards[firsts[number]]].last++;
+      firsts[asked++] = firsts[number];
     }
+    scratch_.firsts.resize(source.firsts_begin + asked);
     for (uint64_t i = 0; i < part.positions; ++i) {
       if (places[i] != LookupPlan::kPadding) places[i] = scratch_.rows[places[i]];
     }
+  }
+
+  /// The lookup gets sums.
+  void Forget(const Part& part, const Source& source) {
+    scratch_.firsts.resize(source.firsts_begin);
+    plan_.places_.resize(part.places_begin);
+  }
+
+  /// Copies the rows of the distinct ids that are kept, and takes them off the tallies. Ends where more than
+  /// `most_rows` are not kept.
+  void TakeKept(size_t index, uint32_t distinct, uint64_t most_rows) {
+    const Lookup& lookup = spec_.lookups[index];
+    Part& part = plan_.parts_[index];
+    const Source& source = sources_[index];
+    const RowType type = row_types_[index];
+    const size_t row_bytes = EncodedBytes(type, lookup.dim);
+    const bool strings = lookup.id_kind == IdKind::kString;
+    const uint16_t* const shards = scratch_.shards.data() + source.shards_begin;
+    const uint32_t* const firsts = scratch_.firsts.data() + source.firsts_begin;
+    part.kept_type = type;
+    part.kept_stride = row_bytes;
+    const uint64_t room = std::min<uint64_t>(distinct, (kMaxKeptBytes - kept_bytes_) / row_bytes);
+    part.kept_rows = Tensor::Allocate(DType::kUint8, {static_cast<int64_t>(room * row_bytes)});
+    char* out = part.kept_rows.mutable_bytes();
+    scratch_.kept.assign(distinct, kNotKept);
+    const auto key_of = [&](uint32_t number) {
+      const uint32_t at = firsts[number];
+      if (strings) return RowCache::Key{kept_.tables[index], scratch_.hashes[at], source.ids.StringAt(at)};
+      return RowCache::Key{kept_.tables[index], static_cast<uint64_t>(source.ids.data<int64_t>()[at]), {}};
+    };
+    RowCache::Place places[kSetsAhead];
+    uint64_t asked = 0;
+    for (uint64_t ahead = 0; ahead < distinct + kSetsAhead; ++ahead) {
+      if (ahead >= kSetsAhead) {
+        const auto number = static_cast<uint32_t>(ahead - kSetsAhead);
+        const uint16_t shard = shards[firsts[number]];
+        if (part.kept < room &&
+            kept_.cache->Read(places[number % kSetsAhead], key_of(number), kept_.origins[shard], out)) {
+          scratch_.kept[number] = part.kept++;
+          out += row_bytes;
+          --tallies_[shard].rows;
+        } else if (++asked > most_rows) {
+          return;
+        }
+      }
+      if (ahead < distinct) {
+        places[ahead % kSetsAhead] = kept_.cache->Locate(key_of(static_cast<uint32_t>(ahead)), type, row_bytes);
+      }
+      if (ahead >= kSlotsAhead && ahead - kSlotsAhead < distinct) {
+        kept_.cache->Fetch(places[(ahead - kSlotsAhead) % kSetsAhead]);
+      }
+    }
+    kept_bytes_ += part.kept * row_bytes;
   }
 
   absl::Status AddEntries(size_t index) {
     const Part& part = plan_.parts_[index];
     const size_t dim = spec_.lookups[index].dim;
     const bool rows = part.form == LookupForm::kRows;
+    plan_.numbers_ += (rows ? part.positions : part.bags) * dim;
     uint32_t first_row = 0;
     for (uint32_t shard = 0; shard < routes_.shards(); ++shard) {
       const Tally& tally = tallies_[shard];
-      if (tally.ids == 0) continue;
+      if ((rows ? tally.rows : tally.ids) == 0) continue;
       LookupPlan::Share& share = plan_.shares_[shard];
       Entry entry;
       entry.lookup = static_cast<uint32_t>(index);
@@ -397,6 +485,7 @@ class LookupPlanner {
       }
       share.entries.push_back(entry);
       bag_count_ += entry.bags;
+      plan_.numbers_ += entry.bags * dim;
       if (rows) first_row += tally.rows;
       const uint64_t bytes = rows ? entry.ids * EncodedBytes(row_types_[index], dim) : entry.bags * dim * sizeof(float);
       answer_bytes_[shard] += bytes + LookupCall::kAlignment;
@@ -448,7 +537,9 @@ class LookupPlanner {
     for (const Entry& entry : share.entries) {
       const Lookup& lookup = spec_.lookups[entry.lookup];
       tables.push_back(lookup.table);
-      row[LookupCall::kForm] = static_cast<int32_t>(plan_.parts_[entry.lookup].form);
+      const LookupForm form = plan_.parts_[entry.lookup].form;
+      const bool to_keep = form == LookupForm::kRows && kept_.cache != nullptr;
+      row[LookupCall::kForm] = static_cast<int32_t>(to_keep ? LookupForm::kRowsToKeep : form);
       row[LookupCall::kIdCount] = static_cast<int32_t>(entry.ids);
       row[LookupCall::kBagCount] = static_cast<int32_t>(entry.bags);
       row[LookupCall::kWeighted] = Weighs(entry) ? 1 : 0;
@@ -520,6 +611,7 @@ class LookupPlanner {
   const ShardRoutes& routes_;
   const LookupPlan::RowTypes row_types_;
   const absl::Span<const Tensor> inputs_;
+  const KeptRows& kept_;
   Scratch& scratch_;
   LookupPlan plan_;
   /// By lookup.
@@ -530,6 +622,7 @@ class LookupPlanner {
   uint64_t string_bytes_ = 0;
   uint64_t positions_ = 0;
   uint64_t output_bytes_ = 0;
+  uint64_t kept_bytes_ = 0;
   /// By shard.
   std::vector<uint64_t> answer_bytes_;
   uint64_t all_answer_bytes_ = 0;
@@ -537,11 +630,11 @@ class LookupPlanner {
 };
 
 absl::StatusOr<LookupPlan> LookupPlan::Make(const EmbeddingSpec& spec, const ShardRoutes& routes, RowTypes row_types,
-                                            absl::Span<const Tensor> inputs) {
+                                            absl::Span<const Tensor> inputs, const KeptRows& kept) {
   if (inputs.size() != static_cast<size_t>(spec.inputs)) {
     return Bad("inputs: got ", inputs.size(), ", want ", spec.inputs);
   }
-  return LookupPlanner(spec, routes, row_types, inputs).Make();
+  return LookupPlanner(spec, routes, row_types, inputs, kept).Make();
 }
 
 }  // namespace portico

@@ -35,7 +35,10 @@ absl::StatusOr<ShardAnswer> ShardAnswer::Take(const EmbeddingSpec& spec, const L
       return Wrong("table '", lookup.table, "': got rows of ", said[LookupCall::kDim], " numbers, want ", dim,
                    " as the portal declares; the tables are of another model");
     }
-    const int64_t type = said[LookupCall::kRowType];
+    int64_t type = said[LookupCall::kRowType];
+    // Only where it was asked for; otherwise it is no type.
+    const bool expires = plan.asks_to_keep() && type >= LookupCall::kMayExpire;
+    if (expires) type -= LookupCall::kMayExpire;
     if (type < 0 || type >= kRowTypes) {
       return Wrong("table '", lookup.table, "': got row type ", type, ", want 0 to ", kRowTypes - 1);
     }
@@ -46,6 +49,7 @@ absl::StatusOr<ShardAnswer> ShardAnswer::Take(const EmbeddingSpec& spec, const L
     ShardAnswer::Entry entry;
     entry.row_type = static_cast<RowType>(type);
     entry.unknown = static_cast<uint64_t>(unknown);
+    entry.lasts = !expires;
     // Neither product overflows: both factors were bounded when the plan was made.
     const uint64_t size = plan.parts()[asked.lookup].form == LookupForm::kSums
                               ? uint64_t{asked.bags} * lookup.dim * sizeof(float)

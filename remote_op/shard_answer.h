@@ -17,6 +17,8 @@ struct ShardAnswer {
     const char* rows = nullptr;
     RowType row_type = RowType::kFloat32;
     uint64_t unknown = 0;
+    /// The rows may be kept: no row of the table expires.
+    bool lasts = false;
   };
   /// By the share's entry.
   std::vector<Entry> entries;

@@ -42,18 +42,16 @@ absl::Status ReadOnErrorPolicy(const YamlNode& from, absl::string_view subject, 
   OnErrorPolicy read;
   if (value->kind() == YamlNode::Kind::kMap) {
     RETURN_IF_ERROR(value->CheckMap(own, {"defaults", "last_known"}));
-    if (value->entries().size() != 1) {
-      return value->Error(
-          absl::StrCat(own, ": got ", value->entries().size(), " keys, want one of defaults, last_known"));
+    if (value->entries().empty()) {
+      return value->Error(absl::StrCat(own, ": got no key, want defaults, last_known, or of tables both"));
     }
-    const YamlEntry& entry = value->entries()[0];
-    const std::string deeper = absl::StrCat(own, ": ", entry.key);
-    if (entry.key == "defaults") {
-      read.kind = OnErrorPolicy::Kind::kDefaults;
-      RETURN_IF_ERROR(ReadDefaults(entry.value, deeper, &read));
-    } else {
+    read.kind = OnErrorPolicy::Kind::kDefaults;
+    if (const YamlNode* defaults = value->Find("defaults")) {
+      RETURN_IF_ERROR(ReadDefaults(*defaults, absl::StrCat(own, ": defaults"), &read));
+    }
+    if (const YamlNode* last_known = value->Find("last_known")) {
       read.kind = OnErrorPolicy::Kind::kLastKnown;
-      RETURN_IF_ERROR(ReadLastKnown(entry.value, deeper, &read));
+      RETURN_IF_ERROR(ReadLastKnown(*last_known, absl::StrCat(own, ": last_known"), &read));
     }
   } else {
     ASSIGN_OR_RETURN(const std::string text, value->Text(own));
@@ -70,24 +68,25 @@ absl::Status ReadOnErrorPolicy(const YamlNode& from, absl::string_view subject, 
 
 void Emit(const OnErrorPolicy& on_error, YAML::Emitter& out) {
   out << YAML::Key << "on_error" << YAML::Value;
-  switch (on_error.kind) {
-    case OnErrorPolicy::Kind::kFail:
-      out << "fail";
-      return;
-    case OnErrorPolicy::Kind::kDefaults:
-      out << YAML::BeginMap << YAML::Key << "defaults" << YAML::Value << YAML::BeginMap;
-      for (const auto& [output, value] : on_error.defaults) {
-        out << YAML::Key << output << YAML::Value << YAML::DoubleQuoted << value;
-      }
-      out << YAML::EndMap << YAML::EndMap;
-      return;
-    case OnErrorPolicy::Kind::kLastKnown:
-      out << YAML::BeginMap << YAML::Key << "last_known" << YAML::Value << YAML::BeginMap;
-      out << YAML::Key << "max_mib" << YAML::Value << (on_error.max_bytes >> 20);
-      out << YAML::Key << "max_age" << YAML::Value << absl::FormatDuration(on_error.max_age);
-      out << YAML::EndMap << YAML::EndMap;
-      return;
+  if (on_error.kind == OnErrorPolicy::Kind::kFail) {
+    out << "fail";
+    return;
   }
+  out << YAML::BeginMap;
+  if (on_error.kind == OnErrorPolicy::Kind::kLastKnown) {
+    out << YAML::Key << "last_known" << YAML::Value << YAML::BeginMap;
+    out << YAML::Key << "max_mib" << YAML::Value << (on_error.max_bytes >> 20);
+    out << YAML::Key << "max_age" << YAML::Value << absl::FormatDuration(on_error.max_age);
+    out << YAML::EndMap;
+  }
+  if (!on_error.defaults.empty()) {
+    out << YAML::Key << "defaults" << YAML::Value << YAML::BeginMap;
+    for (const auto& [output, value] : on_error.defaults) {
+      out << YAML::Key << output << YAML::Value << YAML::DoubleQuoted << value;
+    }
+    out << YAML::EndMap;
+  }
+  out << YAML::EndMap;
 }
 
 }  // namespace portico

@@ -23,7 +23,7 @@ struct OnErrorPolicy {
     kFail,
     /// A value per output.
     kDefaults,
-    /// What the target answered to the same inputs last.
+    /// What the target answered to the same inputs last; of tables, rows that are kept, and `defaults` for others.
     kLastKnown,
   };
   Kind kind = Kind::kFail;
@@ -37,7 +37,7 @@ struct OnErrorPolicy {
 };
 
 /// Reads `on_error` of a policy, where it is there: `fail`, `last_known`, `{last_known: {max_mib: 64, max_age: 10m}}`,
-/// or `{defaults: {OUTPUT: VALUE}}`. INVALID_ARGUMENT with file, line and `subject` for anything else.
+/// or `{defaults: {OUTPUT: VALUE}}`, or both keys. INVALID_ARGUMENT with file, line and `subject` for anything else.
 absl::Status ReadOnErrorPolicy(const YamlNode& from, absl::string_view subject, OnErrorPolicy* on_error);
 /// Writes the key into a map.
 void Emit(const OnErrorPolicy& on_error, YAML::Emitter& out);

@@ -75,6 +75,8 @@ struct Revision {
     /// Base folder with the shards' folders; absolute.
     std::string path;
     uint32_t shards = 1;
+    /// Of rows that each process with portals to it keeps; 0: none are kept.
+    uint64_t cache_bytes = 0;
   };
   /// A target of portals that no node of the mesh serves, but servers of another make.
   struct External {

@@ -12,8 +12,11 @@
 namespace portico {
 namespace {
 
+/// 1 TiB.
+constexpr int64_t kMaxCacheMib = int64_t{1} << 20;
+
 absl::StatusOr<Revision::Table> ReadTable(const YamlNode& from) {
-  RETURN_IF_ERROR(from.CheckMap("table", {"name", "path", "shards"}));
+  RETURN_IF_ERROR(from.CheckMap("table", {"name", "path", "shards", "cache_mib"}));
   for (const absl::string_view key : {"name", "path", "shards"}) {
     if (from.Find(key) == nullptr) return from.Error(absl::StrCat("table: got no '", key, "', want one"));
   }
@@ -24,10 +27,19 @@ absl::StatusOr<Revision::Table> ReadTable(const YamlNode& from) {
   ASSIGN_OR_RETURN(const int64_t shards,
                    from.Find("shards")->Integer(absl::StrCat(subject, ": shards"), 1, ShardMap::kMaxShards));
   table.shards = static_cast<uint32_t>(shards);
+  RETURN_IF_ERROR(ReadCacheSize(from, subject, &table));
   return table;
 }
 
 }  // namespace
+
+absl::Status ReadCacheSize(const YamlNode& from, absl::string_view subject, Revision::Table* table) {
+  const YamlNode* mib = from.Find("cache_mib");
+  if (mib == nullptr) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const int64_t size, mib->Integer(absl::StrCat(subject, ": cache_mib"), 0, kMaxCacheMib));
+  table->cache_bytes = static_cast<uint64_t>(size) << 20;
+  return absl::OkStatus();
+}
 
 absl::Status ReadTables(const YamlNode& from, Revision* revision) {
   RETURN_IF_ERROR(from.CheckList("tables"));
@@ -51,7 +63,9 @@ void EmitTables(const std::vector<Revision::Table>& tables, YAML::Emitter& out) 
   for (const Revision::Table& table : tables) {
     out << YAML::Flow << YAML::BeginMap << YAML::Key << "name" << YAML::Value << table.name;
     out << YAML::Key << "path" << YAML::Value << table.path;
-    out << YAML::Key << "shards" << YAML::Value << table.shards << YAML::EndMap;
+    out << YAML::Key << "shards" << YAML::Value << table.shards;
+    if (table.cache_bytes != 0) out << YAML::Key << "cache_mib" << YAML::Value << (table.cache_bytes >> 20);
+    out << YAML::EndMap;
   }
   out << YAML::EndSeq;
 }

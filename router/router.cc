@@ -125,6 +125,7 @@ class Router::Impl {
   const Clock& clock() const { return surroundings_.clock; }
   Timer& timer() const { return *surroundings_.timer; }
   std::shared_ptr<Executor> background() const { return background_; }
+  Executor* workers() const { return options_.workers; }
   MetricRegistry& metrics() const { return metrics_; }
   LiveTables& tables() { return tables_; }
 
@@ -264,6 +265,8 @@ const Clock& Router::clock() const { return impl_->clock(); }
 Timer& Router::timer() const { return impl_->timer(); }
 
 std::shared_ptr<Executor> Router::background() const { return impl_->background(); }
+
+Executor* Router::workers() const { return impl_->workers(); }
 
 MetricRegistry& Router::metrics() const { return impl_->metrics(); }
 

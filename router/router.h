@@ -55,6 +55,9 @@ class Router {
     std::function<uint64_t()> random;
     /// When to hedge; null: a thread of the router's own. Not owned; runs no task once the router has gone.
     Timer* timer = nullptr;
+    /// For work of portals that somebody waits for and that would keep a transport's thread; null: there is none. Not
+    /// owned; tasks may run after the router has gone, or be dropped.
+    Executor* workers = nullptr;
   };
   /// A reply whose code is OK; its tensors are unchecked against any signature. Errors have passed FromInnerHop().
   using Done = absl::AnyInvocable<void(absl::StatusOr<PeerMessage>)>;
@@ -98,6 +101,8 @@ class Router {
   /// For work of portals that nobody waits for: one niced thread. May outlive the router; runs no task once that has
   /// gone.
   std::shared_ptr<Executor> background() const;
+  /// Options::workers.
+  Executor* workers() const;
   /// Where portals count what they do besides calls.
   MetricRegistry& metrics() const;
 

@@ -145,6 +145,25 @@ TEST_F(MeshTablesTest, WhatDoesNotFitIsRefusedAtItsLine) {
   EXPECT_THAT(ErrorOf(Mesh(nodes, "  clicks: {path: packages}\n")), HasSubstr("got no shard"));
   EXPECT_THAT(ErrorOf(Mesh(nodes, "  clicks: {path: clicks}\n", "policies:\n  views: {timeout: 1s}\n")),
               HasSubstr("of 'tables' or of 'external'"));
+  EXPECT_THAT(ErrorOf(Mesh(nodes, "  clicks: {path: clicks, cache_mib: -1}\n")), HasSubstr("clicks': cache_mib: got"));
+  EXPECT_THAT(
+      ErrorOf(Mesh(nodes, "  clicks: {path: clicks}\n", "policies:\n  clicks: {on_error: last_known}\n")),
+      AllOf(HasSubstr("mesh.yaml:9: policy 'clicks': on_error: got last_known"), HasSubstr("cache_mib in 'tables'")));
+}
+
+TEST_F(MeshTablesTest, ACacheOfRowsIsPartOfTheRevision) {
+  const auto mesh =
+      ReadMeshFile(Mesh("  rows: {serve: [clicks, ranker]}\n", "  clicks: {path: clicks, cache_mib: 3}\n",
+                        "policies:\n  clicks: {on_error: {last_known: {max_age: 5m}, defaults: {users: 0.5}}}\n"));
+  ASSERT_TRUE(mesh.ok()) << mesh.status();
+  const auto again = ParseRevision(FormatRevision(mesh->revision), "r.yaml");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_TRUE(again->SaysTheSameAs(mesh->revision));
+  EXPECT_EQ(again->tables[0].cache_bytes, uint64_t{3} << 20);
+  const OnErrorPolicy& on_error = again->PolicyFor("clicks").on_error;
+  EXPECT_EQ(on_error.kind, OnErrorPolicy::Kind::kLastKnown);
+  EXPECT_EQ(on_error.max_age, absl::Minutes(5));
+  EXPECT_EQ(on_error.defaults.at("users"), "0.5");
 }
 
 TEST_F(MeshTablesTest, PortalsLookUpInWhatTheGroupHas) {

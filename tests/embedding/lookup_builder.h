@@ -30,8 +30,9 @@ class LookupBuilder {
     Append(weights, sums.weights);
     return *this;
   }
-  LookupBuilder& AddRows(absl::string_view table, const std::vector<int64_t>& wanted) {
-    Entry(table, LookupForm::kRows, wanted.size(), 0, false);
+  LookupBuilder& AddRows(absl::string_view table, const std::vector<int64_t>& wanted,
+                         LookupForm form = LookupForm::kRows) {
+    Entry(table, form, wanted.size(), 0, false);
     Append(ids, wanted);
     return *this;
   }

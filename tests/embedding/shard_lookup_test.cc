@@ -248,7 +248,7 @@ TEST_F(ShardLookupTest, EveryMalformedCallIsRefusedWithAMessageOfItsOwn) {
   const auto column = [&](LookupCall::Entry which, int32_t value) {
     return spoilt([&](LookupBuilder& call) { call.entries[which] = value; });
   };
-  ExpectRefused(column(LookupCall::kForm, 2), kInvalid, "input 'entries', entry 0: got 2 for form, want 0 (sums)");
+  ExpectRefused(column(LookupCall::kForm, 3), kInvalid, "input 'entries', entry 0: got 3 for form, want 0 (sums)");
   ExpectRefused(column(LookupCall::kForm, -1), kInvalid, "got -1 for form");
   ExpectRefused(column(LookupCall::kForm, 1), kInvalid, "got 2 for bags, want 0: rows have none");
   ExpectRefused(column(LookupCall::kIdCount, -1), kInvalid, "got -1 for ids, want 0 or more");

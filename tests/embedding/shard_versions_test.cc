@@ -8,9 +8,11 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "embedding/shard_lookup.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/embedding/delta_builder.h"
+#include "tests/embedding/lookup_builder.h"
 #include "tests/testing/fakes.h"
 #include "tests/testing/temp_folder.h"
 
@@ -174,6 +176,28 @@ TEST_F(ShardVersionsTest, RowsThatEndAreUnknownFromThatSecondOn) {
   clock_.Advance(absl::Seconds(1));
   Look(table, {SparseId(1), 77}, Pooling::kSum, &counts);
   EXPECT_EQ(counts.unknown, 2u);
+}
+
+TEST_F(ShardVersionsTest, WhoKeepsRowsIsToldOfTablesWhoseRowsEnd) {
+  TableSpec other = kSparse;
+  other.name = "u";
+  ShardParts parts = Base({{kSparse, 10}, {other, 10}});
+  Add(parts,
+      {{kSparse, 0, {{SparseId(1), 7, 1'000'001}}}, {other, 0, {{SparseId(1), 7}, {4, 4, UpdatedRow::kDeleted}}}});
+  const auto version = Open(parts);
+  const auto row_types = [&](LookupForm form) {
+    LookupBuilder call;
+    // The row that ends is not among them.
+    call.AddRows("t", std::vector<int64_t>{SparseId(2)}, form).AddRows("u", std::vector<int64_t>{SparseId(1), 4}, form);
+    const auto lookup = ShardLookup::Read(*version, call.Build());
+    EXPECT_TRUE(lookup.ok()) << lookup.status();
+    const auto outputs = lookup->Run();
+    EXPECT_TRUE(outputs.ok()) << outputs.status();
+    const auto found = (*outputs)[LookupCall::kFound].data<int64_t>();
+    return std::pair(found[LookupCall::kRowType], found[LookupCall::kFoundColumns + LookupCall::kRowType]);
+  };
+  EXPECT_EQ(row_types(LookupForm::kRows), std::pair(int64_t{0}, int64_t{0}));
+  EXPECT_EQ(row_types(LookupForm::kRowsToKeep), std::pair(LookupCall::kMayExpire, int64_t{0}));
 }
 
 TEST_F(ShardVersionsTest, VersionsShareTheBaseAndTheRowsTheyHaveInCommonAndLetTheRestGo) {

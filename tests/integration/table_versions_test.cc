@@ -174,8 +174,9 @@ class Generations {
 /// replica and commands are killed, and older versions are pinned. No request fails, none has rows of two versions,
 /// versions go back only when told to.
 ///
-/// PORTICO_SOAK_TABLE_REQUESTS (default 100,000) says how many answers at least.
-class TableVersionsSoak : public ::testing::Test {
+/// PORTICO_SOAK_TABLE_REQUESTS (default 100,000) says how many answers at least. The parameter: MiB of rows that
+/// `front` keeps, less than the table has.
+class TableVersionsSoak : public ::testing::TestWithParam<int> {
  protected:
   TableVersionsSoak() {
     generations_.Add(1);
@@ -265,10 +266,10 @@ class TableVersionsSoak : public ::testing::Test {
 
   /// mesh.yaml, replaced at once. 0: the newest version.
   std::string WriteMesh(int64_t version = 0) const {
-    const std::string text =
-        absl::StrCat("mesh: tables\nmodels:\n  head: {path: head}\ntables:\n  clicks: {path: clicks",
-                     version == 0 ? "" : absl::StrCat(", versions: [", version, "]"),
-                     "}\nnodes:\n  back: {serve: [clicks], replicas: 2}\n  front: {serve: [head], grpc: 0, http: 0}\n");
+    const std::string text = absl::StrCat(
+        "mesh: tables\nmodels:\n  head: {path: head}\ntables:\n  clicks: {path: clicks, cache_mib: ", GetParam(),
+        version == 0 ? "" : absl::StrCat(", versions: [", version, "]"),
+        "}\nnodes:\n  back: {serve: [clicks], replicas: 2}\n  front: {serve: [head], grpc: 0, http: 0}\n");
     const std::string path = folder_.Write("mesh.yaml.new", text);
     std::filesystem::rename(path, folder_.path() + "/mesh.yaml");
     return folder_.path() + "/mesh.yaml";
@@ -429,7 +430,7 @@ class TableVersionsSoak : public ::testing::Test {
   std::unique_ptr<Channel> channel_;
 };
 
-TEST_F(TableVersionsSoak, UpdatesReshardingAndTheWayBackUnderLoadFailNoRequestAndMixNoVersions) {
+TEST_P(TableVersionsSoak, UpdatesReshardingAndTheWayBackUnderLoadFailNoRequestAndMixNoVersions) {
   const int64_t requests = FromEnvironment("PORTICO_SOAK_TABLE_REQUESTS", 100'000);
   ASSERT_NO_FATAL_FAILURE(StartMesh());
   ASSERT_NO_FATAL_FAILURE(StartClients());
@@ -515,6 +516,9 @@ TEST_F(TableVersionsSoak, UpdatesReshardingAndTheWayBackUnderLoadFailNoRequestAn
       static_cast<long long>(generation_of_.size()), reshards, kills, backs, static_cast<long long>(warm >> 20),
       static_cast<long long>(peak >> 20), static_cast<long long>(retried_), static_cast<long long>(killed_));
 }
+
+INSTANTIATE_TEST_SUITE_P(Caches, TableVersionsSoak, ::testing::Values(0, 1),
+                         [](const auto& info) { return info.param == 0 ? "WithoutCache" : "WithCache"; });
 
 }  // namespace
 }  // namespace portico

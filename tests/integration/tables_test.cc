@@ -33,7 +33,8 @@ constexpr int64_t kVersionStep = 10'000;
 
 /// A model `head` of sums over `users` (dense ids, three a bag) and rows of `words`, which clients that never pause ask
 /// for random ones: each answer is of one version, and right.
-class TablesTest : public ::testing::Test {
+/// The parameter: MiB of rows that the caller keeps.
+class TablesTest : public ::testing::TestWithParam<int> {
  protected:
   TablesTest() {
     PublishTables(1, 2);
@@ -73,8 +74,9 @@ class TablesTest : public ::testing::Test {
 
   std::vector<std::string> UpArguments(const std::string& nodes, const std::string& more = "") const {
     const std::string mesh = folder_.Write(
-        "mesh.yaml", absl::StrCat("mesh: tables\nmodels:\n  head: {path: head}\ntables:\n  clicks: {path: clicks}\n",
-                                  "nodes:\n", nodes, more));
+        "mesh.yaml",
+        absl::StrCat("mesh: tables\nmodels:\n  head: {path: head}\ntables:\n  clicks: {path: clicks, cache_mib: ",
+                     GetParam(), "}\nnodes:\n", nodes, more));
     return {"up", mesh, "--run-folder", folder_.path() + "/run"};
   }
   NodeStatus StatusOf(const std::string& node) const {
@@ -151,7 +153,7 @@ class TablesTest : public ::testing::Test {
 
 constexpr char kOneKind[] = "  back: {serve: [clicks], replicas: 2}\n  front: {serve: [head], grpc: 0, http: 0}\n";
 
-TEST_F(TablesTest, AReplicaOfAShardThatIsKilledFailsNoRequest) {
+TEST_P(TablesTest, AReplicaOfAShardThatIsKilledFailsNoRequest) {
   PorticoCommand up(
       UpArguments("  zero: {serve: [clicks.0of2], replicas: 2}\n  one: {serve: [clicks.1of2], replicas: 2}\n"
                   "  front: {serve: [head], grpc: 0, http: 0}\n"));
@@ -170,7 +172,7 @@ TEST_F(TablesTest, AReplicaOfAShardThatIsKilledFailsNoRequest) {
   EXPECT_THAT(metrics.body, HasSubstr("target=\"clicks.1of2\""));
 }
 
-TEST_F(TablesTest, NewVersionsOfTablesAreRolledOutWithoutMixingThem) {
+TEST_P(TablesTest, NewVersionsOfTablesAreRolledOutWithoutMixingThem) {
   PorticoCommand up(UpArguments(kOneKind));
   ASSERT_TRUE(up.WaitForOutput("mesh 'tables' is ready")) << up.output();
   StartClients();
@@ -185,7 +187,7 @@ TEST_F(TablesTest, NewVersionsOfTablesAreRolledOutWithoutMixingThem) {
   EXPECT_EQ(failures_, 0);
 }
 
-TEST_F(TablesTest, TwoShardsBecomeFourAndThreeUnderLoadWithoutAFailedOrWrongLookup) {
+TEST_P(TablesTest, TwoShardsBecomeFourAndThreeUnderLoadWithoutAFailedOrWrongLookup) {
   PorticoCommand up(UpArguments(kOneKind));
   ASSERT_TRUE(up.WaitForOutput("mesh 'tables' is ready")) << up.output();
   StartClients();
@@ -208,7 +210,7 @@ TEST_F(TablesTest, TwoShardsBecomeFourAndThreeUnderLoadWithoutAFailedOrWrongLook
   EXPECT_EQ(failures_, 0);
 }
 
-TEST_F(TablesTest, BagsOfAShardThatIsGoneAreToldWhereDefaultsStandIn) {
+TEST_P(TablesTest, BagsOfAShardThatIsGoneAreToldWhereDefaultsStandIn) {
   PorticoCommand up(
       UpArguments("  zero: {serve: [clicks.0of2]}\n  one: {serve: [clicks.1of2]}\n"
                   "  front: {serve: [head], grpc: 0, http: 0}\n",
@@ -235,6 +237,57 @@ TEST_F(TablesTest, BagsOfAShardThatIsGoneAreToldWhereDefaultsStandIn) {
   EXPECT_THAT(Http(http, "/metrics").body,
               HasSubstr("portico_embedding_bags_touched_total{kind=\"defaults\",portal=\"bags\",tables=\"clicks\"} 1"));
 }
+
+using KeptTablesTest = TablesTest;
+
+TEST_P(KeptTablesTest, RowsOfTheVersionBeforeStandInForAShardThatIsGone) {
+  PorticoCommand up(
+      UpArguments("  zero: {serve: [clicks.0of2]}\n  one: {serve: [clicks.1of2]}\n"
+                  "  front: {serve: [head], grpc: 0, http: 0}\n",
+                  "policies:\n  clicks: {timeout: 2s, on_error: {last_known: {}, defaults: {users: 0, words: 7}}}\n"));
+  ASSERT_TRUE(up.WaitForOutput("mesh 'tables' is ready")) << up.output();
+  const std::string http = StatusOf("front-0").http;
+  PredictClient client(StatusOf("front-0").grpc);
+  // Of each shard one that is asked for now, and of the second one that is not.
+  const ShardMap map(2);
+  std::vector<int64_t> rows[2];
+  for (int64_t row = 0; rows[0].size() < 2 || rows[1].size() < 2; ++row) {
+    rows[map.ShardOfString(WordOf(row))].push_back(row);
+  }
+  const auto ask = [&](const std::vector<int64_t>& of) {
+    std::vector<std::string> words;
+    for (const int64_t row : of) words.push_back(WordOf(row));
+    const auto count = static_cast<int64_t>(of.size());
+    const std::vector<int64_t> users(3 * of.size(), 2);
+    auto outputs = client.Predict("head", {{"users", Tensor::Of<int64_t>({count, 3}, absl::MakeConstSpan(users))},
+                                           {"words", Tensor::OfStrings({count}, absl::MakeConstSpan(words))}});
+    EXPECT_TRUE(outputs.ok()) << outputs.status();
+    std::vector<float> firsts;
+    if (outputs.ok()) {
+      for (size_t i = 0; i < of.size(); ++i) firsts.push_back(outputs->at("w").data<float>()[2 * i]);
+    }
+    return firsts;
+  };
+  const std::vector<int64_t> known = {rows[0][0], rows[1][0]}, more = {rows[0][0], rows[1][0], rows[1][1]};
+  const auto first = [](int64_t version, int64_t row) { return static_cast<float>(version * kVersionStep + row); };
+  EXPECT_EQ(ask(known), (std::vector<float>{first(1, known[0]), first(1, known[1])}));
+  PublishTables(2, 2);
+  ASSERT_TRUE(up.WaitForOutput("revision 2 is current")) << up.output();
+  kill(static_cast<pid_t>(StatusOf("one-0").pid), SIGSTOP);
+  const std::vector<float> got = ask(more);
+  kill(static_cast<pid_t>(StatusOf("one-0").pid), SIGCONT);
+  EXPECT_EQ(got, (std::vector<float>{first(2, more[0]), first(1, more[1]), 7}));
+  const std::string metrics = Http(http, "/metrics").body;
+  for (const char* const kind : {"last_known", "defaults"}) {
+    EXPECT_THAT(metrics, HasSubstr(absl::StrCat("portico_embedding_bags_touched_total{kind=\"", kind,
+                                                "\",portal=\"bags\",tables=\"clicks\"} 1")));
+  }
+  EXPECT_THAT(metrics, HasSubstr("portico_embedding_cache_bytes{tables=\"clicks\"}"));
+}
+
+const auto kCacheName = [](const auto& info) { return info.param == 0 ? "WithoutCache" : "WithCache"; };
+INSTANTIATE_TEST_SUITE_P(Caches, TablesTest, ::testing::Values(0, 4), kCacheName);
+INSTANTIATE_TEST_SUITE_P(Caches, KeptTablesTest, ::testing::Values(4), kCacheName);
 
 }  // namespace
 }  // namespace portico

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/digest.h"
 #include "embedding/lookup_call.h"
 #include "embedding/shard_map.h"
 #include "gtest/gtest.h"
@@ -23,7 +24,7 @@ namespace {
 
 constexpr uint32_t kShards[] = {2, 5};
 
-/// A shard of a table of dense ids, whose rows are {id, 1}.
+/// A shard of a table of dense ids, whose rows are {id, number of shards}.
 PeerMessage AnswerTo(const std::string& servable, const std::vector<Tensor>& tensors) {
   uint32_t shard = 0, shards = 0;
   EXPECT_EQ(std::sscanf(servable.c_str(), "t.%uof%u", &shard, &shards), 2);
@@ -32,14 +33,14 @@ PeerMessage AnswerTo(const std::string& servable, const std::vector<Tensor>& ten
   const absl::Span<const int64_t> ids = tensors[LookupCall::kIds].data<int64_t>();
   std::vector<float> rows;
   const auto id_of = [&](int64_t row) { return static_cast<float>(map.DenseId(shard, static_cast<uint64_t>(row))); };
-  if (entry[LookupCall::kForm] == static_cast<int32_t>(LookupForm::kRows)) {
-    for (const int64_t row : ids) rows.insert(rows.end(), {id_of(row), 1});
+  if (entry[LookupCall::kForm] != static_cast<int32_t>(LookupForm::kSums)) {
+    for (const int64_t row : ids) rows.insert(rows.end(), {id_of(row), static_cast<float>(shards)});
   } else {
     size_t next = 0;
     for (const int32_t length : tensors[LookupCall::kLengths].data<int32_t>()) {
       float sum = 0;
       for (int32_t i = 0; i < length; ++i) sum += id_of(ids[next++]);
-      rows.insert(rows.end(), {sum, static_cast<float>(length)});
+      rows.insert(rows.end(), {sum, static_cast<float>(length) * static_cast<float>(shards)});
     }
   }
   PeerMessage reply;
@@ -57,6 +58,7 @@ struct Case {
   const char* name;
   unsigned fails;
   bool defaults;
+  bool keeps = false;
 };
 
 class EmbeddingBagStressTest : public ::testing::TestWithParam<Case> {};
@@ -81,7 +83,12 @@ TEST_P(EmbeddingBagStressTest, EveryRequestIsAnsweredOnceAndRightly) {
   std::vector<Revision> revisions(2);
   for (size_t i = 0; i < 2; ++i) {
     revisions[i].number = i + 1;
-    revisions[i].tables.push_back({"t", "/t", kShards[i]});
+    revisions[i].tables.push_back({"t", "/t", kShards[i], GetParam().keeps ? uint64_t{1} << 20 : 0});
+    for (uint32_t k = 0; k < kShards[i]; ++k) {
+      Revision::Model& model = revisions[i].models.emplace_back();
+      model.name = ShardName("t", k, kShards[i]);
+      model.pins = {{1, Sha256(model.name)}};
+    }
   }
   router->tables().Set({&revisions[0], &revisions[1]}, 1);
   PortalSpec spec;
@@ -100,7 +107,9 @@ TEST_P(EmbeddingBagStressTest, EveryRequestIsAnsweredOnceAndRightly) {
     for (int i = 0; i < kRequests; ++i) {
       const auto rows = static_cast<int64_t>(1 + random() % 20), width = static_cast<int64_t>(1 + random() % 6);
       std::vector<int64_t> ids;
-      for (int64_t n = 0; n < rows * width; ++n) ids.push_back(static_cast<int64_t>(random() % 50'000));
+      for (int64_t n = 0; n < rows * width; ++n) {
+        ids.push_back(static_cast<int64_t>(random() % (n % 2 == 0 ? 200 : 50'000)));
+      }
       auto context = MakeRef<RequestContext>();
       context->revision = random() % 3;
       std::atomic<bool> done{false};
@@ -112,7 +121,10 @@ TEST_P(EmbeddingBagStressTest, EveryRequestIsAnsweredOnceAndRightly) {
                          float sum = 0;
                          for (int64_t n = 0; n < width; ++n) sum += static_cast<float>(ids[row * width + n]);
                          EXPECT_EQ((*outputs)[0].data<float>()[2 * row], sum);
-                         EXPECT_EQ((*outputs)[0].data<float>()[2 * row + 1], static_cast<float>(width));
+                         const float shards = (*outputs)[0].data<float>()[2 * row + 1] / static_cast<float>(width);
+                         if (context->revision != 0) {
+                           EXPECT_EQ(shards, static_cast<float>(kShards[context->revision - 1]));
+                         }
                        }
                        right += all;
                        ++answered;
@@ -145,7 +157,9 @@ TEST_P(EmbeddingBagStressTest, EveryRequestIsAnsweredOnceAndRightly) {
 
 INSTANTIATE_TEST_SUITE_P(Ways, EmbeddingBagStressTest,
                          ::testing::Values(Case{"AllAnswer", 0, false}, Case{"SomeFail", 5, false},
-                                           Case{"DefaultsStandIn", 5, true}),
+                                           Case{"DefaultsStandIn", 5, true},
+                                           Case{"AllAnswerAndRowsAreKept", 0, false, true},
+                                           Case{"SomeFailAndRowsAreKept", 5, false, true}),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "remote_op/table_defaults.h"
+#include "remote_op/table_fallback.h"
 
 #include <cmath>
 #include <utility>
@@ -8,20 +8,17 @@
 
 namespace portico {
 
-absl::StatusOr<std::unique_ptr<Fallback>> TableDefaults::Make(const OnErrorPolicy& policy, const PortalSpec& spec) {
+absl::StatusOr<std::unique_ptr<Fallback>> TableFallback::Make(const OnErrorPolicy& policy, const PortalSpec& spec) {
   const auto refuse = [&](const auto&... what) {
     return absl::InvalidArgumentError(
         absl::StrCat("portal '", spec.node_name, "' to tables '", spec.target, "': on_error: ", what...));
   };
-  switch (policy.kind) {
-    case OnErrorPolicy::Kind::kFail:
-      return nullptr;
-    case OnErrorPolicy::Kind::kLastKnown:
-      return refuse("got last_known, want fail or defaults: no rows are kept here that could stand in");
-    case OnErrorPolicy::Kind::kDefaults:
-      break;
-  }
+  const bool last_known = policy.kind == OnErrorPolicy::Kind::kLastKnown;
+  if (policy.kind == OnErrorPolicy::Kind::kFail) return nullptr;
   std::vector<float> numbers;
+  if (last_known && policy.defaults.empty()) {
+    return std::make_unique<TableFallback>(std::move(numbers), last_known, policy.max_age);
+  }
   for (const EmbeddingSpec::Lookup& lookup : spec.embedding->lookups) {
     const auto value = policy.defaults.find(lookup.table);
     if (value == policy.defaults.end()) {
@@ -33,7 +30,7 @@ absl::StatusOr<std::unique_ptr<Fallback>> TableDefaults::Make(const OnErrorPolic
     }
     numbers.push_back(number);
   }
-  return std::make_unique<TableDefaults>(std::move(numbers));
+  return std::make_unique<TableFallback>(std::move(numbers), last_known, policy.max_age);
 }
 
 }  // namespace portico
