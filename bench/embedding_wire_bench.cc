@@ -65,6 +65,8 @@ struct Case {
   size_t batch;
   /// 0: uniform; else the share of rank r is about r^-alpha.
   double alpha;
+  /// Different ones, asked in turn.
+  int requests = 32;
 
   std::string Name() const {
     return absl::StrCat(pooling == 1 ? "rows" : absl::StrCat("sum", pooling), ".batch", batch, ".shards", shards,
@@ -91,7 +93,7 @@ class Caller {
       // Neighbours in rank are none in memory.
       return rank * 7919 % rows;
     };
-    for (int i = 0; i < 32; ++i) {
+    for (int i = 0; i < what.requests; ++i) {
       std::vector<int64_t> ids(what.ids());
       firsts_.emplace_back(0);
       for (size_t n = 0; n < ids.size(); ++n) {
@@ -356,6 +358,56 @@ void RunWire(Report& report) {
   }
 }
 
+// --- Rows that the caller keeps ---
+
+/// Rows a second and bytes on the wire without a cache and with one, the same requests in the same order in turn. A
+/// million ids go by before one comes again for having been there before.
+void RunCache(Report& report) {
+  const size_t rows = Rows();
+  const TempFolder folder;
+  BuildWireGroup(folder.path(), "g2", 2, rows);
+  sync();
+  const auto kept = [](Node& node) {
+    const auto answer = CallHttp(node.http_address(), {.target = "/metrics"});
+    PORTICO_CHECK(answer.ok());
+    const auto metrics = MetricsText::Parse(answer->body);
+    PORTICO_CHECK(metrics.ok());
+    double hits = 0, all = 0;
+    for (const auto& [labels, value] : metrics->Values("portico_embedding_cache_ids_total")) {
+      all += value;
+      if (labels.at("came") == "hit") hits += value;
+    }
+    return std::pair(hits, all);
+  };
+  for (const uint64_t mib : {16u, 64u}) {
+    for (const auto& [alpha, pooling] : {std::pair(0.99, size_t{1}), {1.2, size_t{1}}, {1.2, size_t{32}}}) {
+      const Case what{
+          .shards = 2, .pooling = pooling, .batch = 512, .alpha = alpha, .requests = pooling == 1 ? 2048 : 64};
+      std::vector<double> rates[2], bytes[2];
+      double share = 0;
+      // Meshes in turn would share two cores with each other.
+      for (int with = 0; with < 2; ++with) {
+        TableMesh mesh(folder.path(), {2}, true, with == 0 ? 0 : mib);
+        Caller caller(mesh, what, rows);
+        caller.Check();
+        caller.Rate(absl::Seconds(2));
+        const auto before = kept(mesh.caller());
+        for (int round = 0; round < kRounds; ++round) {
+          const double at = LoopbackBytes();
+          rates[with].push_back(caller.Rate(kRound) * static_cast<double>(what.ids()));
+          bytes[with].push_back((LoopbackBytes() - at) / (rates[with].back() * absl::ToDoubleSeconds(kRound)));
+        }
+        const auto after = kept(mesh.caller());
+        share = (after.first - before.first) / std::max(1.0, after.second - before.second);
+      }
+      const std::string name = absl::StrCat("embedding.wire.cache", mib, "mib.", what.Name());
+      std::printf("# of distinct ids %.0f %% were kept\n", 100 * share);
+      report.Add({.name = name, .value = Median(rates[1]), .unit = "rows/s", .baseline = Median(rates[0])});
+      report.Add({.name = name + ".bytes", .value = Median(bytes[1]), .unit = "B/row", .baseline = Median(bytes[0])});
+    }
+  }
+}
+
 // --- Updates ---
 
 void WriteNpy(const std::string& path, const std::string& type, const std::string& shape, absl::string_view bytes) {
@@ -602,6 +654,8 @@ std::vector<Scenario> EmbeddingWireScenarios() {
   };
   return {{"embedding.wire", "lookups through a portal of tables to shards that are processes, beside Redis MGET",
            quietly(RunWire)},
+          {"embedding.wire.cache", "the same with the rows that are asked for most kept by the caller, and without",
+           quietly(RunCache)},
           {"embedding.wire.updates", "their tail while a version of 100,000 rows a second is applied and rolled out",
            quietly(RunUpdates)},
           {"embedding.wire.first_answer", "how soon a large shard that starts gives its first answer",

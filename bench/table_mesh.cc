@@ -45,7 +45,7 @@ void WriteModel(const std::string& path, const std::string& group, bool sums) {
 }
 
 /// Writes models and mesh.yaml.
-std::string WriteMesh(const std::string& folder, const std::vector<uint32_t>& shards, bool tcp) {
+std::string WriteMesh(const std::string& folder, const std::vector<uint32_t>& shards, bool tcp, uint64_t cache_mib) {
   std::string models, tables, nodes;
   std::vector<std::string> served_by_caller;
   uint32_t most = 0;
@@ -57,7 +57,7 @@ std::string WriteMesh(const std::string& folder, const std::vector<uint32_t>& sh
       absl::StrAppend(&models, "  ", name, ": {path: ", name, "}\n");
       served_by_caller.push_back(name);
     }
-    absl::StrAppend(&tables, "  g", count, ": {path: g", count, "}\n");
+    absl::StrAppend(&tables, "  g", count, ": {path: g", count, ", cache_mib: ", cache_mib, "}\n");
   }
   for (uint32_t shard = 0; shard < most; ++shard) {
     std::vector<std::string> served;
@@ -105,8 +105,8 @@ void BuildWireGroup(const std::string& folder, const std::string& group, uint32_
   Require((*writer)->Commit());
 }
 
-TableMesh::TableMesh(const std::string& folder, const std::vector<uint32_t>& shards, bool tcp)
-    : mesh_file_(WriteMesh(folder, shards, tcp)) {
+TableMesh::TableMesh(const std::string& folder, const std::vector<uint32_t>& shards, bool tcp, uint64_t cache_mib)
+    : mesh_file_(WriteMesh(folder, shards, tcp, cache_mib)) {
   auto run_folder = RunFolder::Open(run_.path() + "/run");
   Require(run_folder.status());
   run_folder_ = *std::move(run_folder);

@@ -36,8 +36,9 @@ void BuildWireGroup(const std::string& folder, const std::string& group, uint32_
 /// groups are rolled out as it would. For one thread, but for the node and NewRequest().
 class TableMesh {
  public:
-  /// `folder` has the groups (BuildWireGroup) gS for each of `shards`; this writes its models beside them.
-  TableMesh(const std::string& folder, const std::vector<uint32_t>& shards, bool tcp);
+  /// `folder` has the groups (BuildWireGroup) gS for each of `shards`; this writes its models beside them. `cache_mib`:
+  /// of the rows that the caller keeps of each group.
+  TableMesh(const std::string& folder, const std::vector<uint32_t>& shards, bool tcp, uint64_t cache_mib = 0);
   ~TableMesh();
 
   Node& caller() { return *caller_; }
