@@ -258,6 +258,14 @@ class EmbeddingBagTest : public ::testing::Test {
     PORTICO_CHECK(outputs.ok());
     return *std::move(outputs);
   }
+  /// Of all calls.
+  int64_t AskedIds() const {
+    int64_t count = 0;
+    for (const FakeTransport::Call& call : transport_.calls) {
+      count += call.tensors[LookupCall::kIds].rows() + call.tensors[LookupCall::kStrings].rows();
+    }
+    return count;
+  }
   void Answer(FakeTransport::Call& call) { Reply(call, AnswerTo(call)); }
   /// In some order, `gone` not at all.
   void AnswerAll(std::optional<uint32_t> gone = std::nullopt) {
@@ -265,6 +273,7 @@ class EmbeddingBagTest : public ::testing::Test {
     for (FakeTransport::Call& call : transport_.calls) open.push_back(&call);
     std::shuffle(open.begin(), open.end(), random_);
     for (FakeTransport::Call* call : open) {
+      if (!call->done) continue;  // Taken back, since another one failed.
       if (ShardOf(*call) == gone) {
         call->Fail(absl::UnavailableError("gone"));
       } else {
@@ -796,17 +805,10 @@ TEST_F(EmbeddingBagTest, RowsThatAreKeptAreNotAskedForAgain) {
     return std::vector<Tensor>{Tensor::Of<int64_t>({static_cast<int64_t>(ids.size()), 1}, absl::MakeConstSpan(ids)),
                                Tensor::OfStrings({static_cast<int64_t>(texts.size())}, absl::MakeConstSpan(texts))};
   };
-  const auto asked = [&] {
-    int64_t count = 0;
-    for (const FakeTransport::Call& call : transport_.calls) {
-      count += call.tensors[LookupCall::kIds].rows() + call.tensors[LookupCall::kStrings].rows();
-    }
-    return count;
-  };
   // Twice: the first answer tells the row types, by which rows are found.
   for (int i = 0; i < 2; ++i) {
     Start(inputs({1, 2, 3, 2}, {StringId(1), StringId(2)}), 5);
-    EXPECT_EQ(asked(), i == 0 ? 5 : 0);
+    EXPECT_EQ(AskedIds(), i == 0 ? 5 : 0);
     AnswerAll();
     ASSERT_TRUE(outputs_.has_value() && outputs_->ok()) << Error();
   }
@@ -817,7 +819,7 @@ TEST_F(EmbeddingBagTest, RowsThatAreKeptAreNotAskedForAgain) {
   EXPECT_LE(metrics_.Value("portico_embedding_cache_bytes"), static_cast<double>(kCacheBytes));
   // What is not kept is asked for, of its shard alone.
   Start(inputs({1, 2, 3, 6}, {StringId(1)}), 5);
-  EXPECT_EQ(asked(), 1);
+  EXPECT_EQ(AskedIds(), 1);
   ASSERT_THAT(transport_.calls, SizeIs(1));
   EXPECT_EQ(ShardOf(transport_.calls[0]), 0u);
   AnswerAll();
@@ -826,7 +828,7 @@ TEST_F(EmbeddingBagTest, RowsThatAreKeptAreNotAskedForAgain) {
   for (const uint64_t revision : {0, 4, 6}) {
     for (int i = 0; i < 2; ++i) {
       Start(inputs({1, 2}, {StringId(1)}), revision);
-      EXPECT_EQ(asked(), 3) << "revision " << revision;
+      EXPECT_EQ(AskedIds(), 3) << "revision " << revision;
       AnswerAll();
     }
   }
@@ -836,7 +838,7 @@ TEST_F(EmbeddingBagTest, RowsThatAreKeptAreNotAskedForAgain) {
   SetLive(5, 7);
   for (int i = 0; i < 2; ++i) {
     Start(inputs({2, 4, 1}, {}), 7);
-    EXPECT_EQ(asked(), i == 0 ? 3 : 1);
+    EXPECT_EQ(AskedIds(), i == 0 ? 3 : 1);
     AnswerAll();
   }
   // Nor where requests are spread over versions.
@@ -844,7 +846,7 @@ TEST_F(EmbeddingBagTest, RowsThatAreKeptAreNotAskedForAgain) {
   revisions_[8].traffic["clicks.1of2"];
   SetLive(5, 8);
   Start(inputs({2, 4, 1}, {}), 8);
-  EXPECT_EQ(asked(), 1);
+  EXPECT_EQ(AskedIds(), 1);
   AnswerAll();
 }
 
@@ -973,22 +975,19 @@ TEST_F(EmbeddingBagTest, LargeBagsComeToBeAnsweredFromTheCache) {
   ASSERT_EQ(Make(SpecFor({{.table = "t", .dim = 16}})), absl::OkStatus());
   std::vector<int64_t> ids;
   for (int64_t i = 0; i < 1600; ++i) ids.push_back(i);
-  size_t sums = 0, rows = 0, none = 0;
-  for (int request = 0; request < 40; ++request) {
+  // Sums until it is worth a try to learn the rows; from then on few are asked for: those whose sets are full.
+  int64_t late = 0;
+  for (int request = 0; request < 60; ++request) {
     std::shuffle(ids.begin(), ids.end(), random_);
     Start({Tensor::Of<int64_t>({100, 16}, absl::MakeConstSpan(ids))}, 5);
-    if (transport_.calls.empty()) {
-      ++none;
-      continue;
+    if (request < 3) {
+      EXPECT_EQ(transport_.calls.at(0).tensors[LookupCall::kEntries].data<int32_t>()[LookupCall::kForm], 0);
     }
-    ++(transport_.calls[0].tensors[LookupCall::kEntries].data<int32_t>()[LookupCall::kForm] == 0 ? sums : rows);
+    if (request >= 40) late += AskedIds();
     AnswerAll();
     ASSERT_TRUE(outputs_.has_value() && outputs_->ok()) << Error();
   }
-  // Sums until it was worth a try to learn the rows; from then on nothing is asked.
-  EXPECT_GT(sums, 2u);
-  EXPECT_EQ(rows, 1u);
-  EXPECT_GT(none, 25u);
+  EXPECT_LT(late, 20 * 1600 / 10);
 }
 
 TEST_F(EmbeddingBagTest, ALargeRequestIsAddedUpByAWorker) {
@@ -1011,9 +1010,9 @@ TEST_F(EmbeddingBagTest, ALargeRequestIsAddedUpByAWorker) {
   for (size_t i = 0; i < ids.size(); i += 99) {
     EXPECT_EQ((**outputs_)[0].data<float>()[i * 64], TestGroup::Row(groups_[5]->table("t"), i % 500)[0]);
   }
-  // Its rows are kept, and nobody adds up for a client that has gone.
+  // Its rows are kept, nearly all, and nobody adds up for a client that has gone.
   ask(2100);
-  EXPECT_THAT(transport_.calls, IsEmpty());
+  EXPECT_LT(AskedIds(), 50);
   EXPECT_FALSE(outputs_.has_value());
   context_->Cancel();
   workers_.RunAll();
