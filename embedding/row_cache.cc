@@ -255,10 +255,17 @@ void RowCache::Put(const Key& key, uint64_t origin, RowType type, size_t row_byt
   Word* const marks = WordsAt(set);
   const Counters counters(set);
   // Its own slot, else an empty one, else that of the row which is asked for least.
+  constexpr uint64_t kFull = UINT64_MAX - 1;
   size_t chosen = kWays;
   uint64_t chosen_mark = 0, least = UINT64_MAX;
+  const uint64_t own = counters.Of(mark);
   for (size_t way = 0; way < kWays; ++way) {
     const uint64_t other = marks[way].load(std::memory_order_relaxed);
+    // Nobody makes room for what came once.
+    if (own < 2 && other != mark && other != 0) {
+      least = std::min(least, kFull);
+      continue;
+    }
     const uint64_t count = other == mark ? 0 : other == 0 ? 1 : 2 + counters.Of(other);
     if (count >= least) continue;
     chosen = way;
@@ -273,7 +280,7 @@ void RowCache::Put(const Key& key, uint64_t origin, RowType type, size_t row_byt
       Grow(slot_bytes);
       return Put(key, origin, type, row_bytes, row, now);
     }
-    if (counters.Of(mark) + 2 <= least) return;
+    if (own < 2 || own + 2 <= least) return;
   }
   Word* const slot = SlotAt(set, chosen, slot_bytes);
   uint64_t sequence = slot[kSequence].load(std::memory_order_relaxed);

@@ -12,6 +12,9 @@
 namespace portico {
 namespace {
 
+/// Sets that rows are put into are fetched so far ahead.
+constexpr uint32_t kKeptAhead = 8;
+
 /// What every shard answers, by name.
 std::vector<TensorSpec> AnswerSpecs() {
   TensorSpec rows;
@@ -250,6 +253,7 @@ void EmbeddingCall::Keep(absl::Span<const Call> calls, uint32_t now) const {
       if (!answer.lasts) continue;
       const size_t bytes = EncodedBytes(answer.row_type, place_->spec.lookups[entry.lookup].dim);
       for (uint32_t row = 0; row < entry.ids; ++row) {
+        if (row + kKeptAhead < entry.ids) (void)cache_->Locate(keys.At(e, row + kKeptAhead), answer.row_type, bytes);
         cache_->Put(keys.At(e, row), origin, answer.row_type, bytes, answer.rows + row * bytes, now);
       }
     }
