@@ -87,7 +87,8 @@ void FileServer::Serve(int fd) {
     MutexLock lock(&mutex_);
     requests_.push_back(request);
   }
-  Reply reply = failures.load() > 0 ? Reply{503, "busy", {}} : handler ? handler(request) : Answer(request);
+  const Handler::Function answer = handler.Get();
+  Reply reply = failures.load() > 0 ? Reply{503, "busy", {}} : answer ? answer(request) : Answer(request);
   if (failures.load() > 0) --failures;
   if (const auto range = request.headers.find("range");
       ranges.load() && reply.code == 200 && range != request.headers.end()) {

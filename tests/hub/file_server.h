@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/mutex.h"
@@ -28,6 +29,25 @@ class FileServer {
     std::map<std::string, std::string> headers;
   };
 
+  /// A function that the server's thread calls, and tests exchange.
+  class Handler {
+   public:
+    using Function = std::function<Reply(const Request&)>;
+    Handler& operator=(Function function) {
+      MutexLock lock(&mutex_);
+      function_ = std::move(function);
+      return *this;
+    }
+    Function Get() const {
+      MutexLock lock(&mutex_);
+      return function_;
+    }
+
+   private:
+    mutable Mutex mutex_;
+    Function function_ ABSL_GUARDED_BY(mutex_);
+  };
+
   explicit FileServer(std::string root);
   ~FileServer();
   FileServer(const FileServer&) = delete;
@@ -46,8 +66,8 @@ class FileServer {
   std::atomic<int> failures{0};
   /// Bytes of bodies that were sent.
   std::atomic<uint64_t> sent{0};
-  /// Answers instead of the files; set before the first request.
-  std::function<Reply(const Request&)> handler;
+  /// Answers instead of the files, from the next request on.
+  Handler handler;
 
  private:
   void Run();
