@@ -36,7 +36,7 @@ mkdir -p build/fuzz/seeds build/fuzz/findings build/fuzz/corpus
 
 dictionary() {
   case $1 in
-    *_json | foreign_reply) echo -dict=tests/fuzz/json.dict ;;
+    *_json | foreign_reply | hub_manifest) echo -dict=tests/fuzz/json.dict ;;
     mesh_file | servable_yaml) echo -dict=tests/fuzz/yaml.dict ;;
     expression) echo -dict=tests/fuzz/expression.dict ;;
     http_path) echo -dict=tests/fuzz/path.dict ;;
