@@ -15,8 +15,8 @@
 namespace portico {
 namespace {
 
-/// Groups looked at for one set of products; each takes linear time.
-constexpr int kMaxGroups = 2000;
+/// Nodes looked at in all, each as often as that happens: some ten seconds. Real models take a thousandth of it.
+constexpr uint64_t kMaxLooks = 1'000'000'000;
 /// Sets of products looked at.
 constexpr size_t kMaxProductSets = 256;
 
@@ -122,8 +122,8 @@ class Search {
               [&](int a, int b) { return Member(a, products.front()) < Member(b, products.front()); });
     std::optional<CommonSubgraph> best;
     std::vector<Group> open = {std::move(all)};
-    for (int looked_at = 0; !open.empty(); ++looked_at) {
-      if (looked_at == kMaxGroups) {
+    while (!open.empty()) {
+      if (looks_ > kMaxLooks) {
         result_.incomplete = true;
         break;
       }
@@ -135,6 +135,7 @@ class Search {
         result_.below_min_bytes = std::max(result_.below_min_bytes, most);
         continue;
       }
+      for (const int p : products) looks_ += Product(p).nodes.size();
       if (Divide(group, products, open)) continue;
       std::optional<CommonSubgraph> found = Choose(group, products);
       if (found.has_value() && (!best.has_value() || found->saved_bytes > best->saved_bytes)) best = std::move(found);
@@ -432,6 +433,7 @@ class Search {
   const CommonNodes& common_;
   const CommonSubgraphOptions options_;
   CommonSubgraphs result_;
+  uint64_t looks_ = 0;
   std::vector<bool> taken_;
   /// Classes of the group of the moment carry its stamp, and their place in it.
   std::vector<int> mark_;

@@ -103,7 +103,9 @@ ModelBuilder Build(const Recipe& recipe, const std::string& prefix, Chance& chan
 
 TEST(ShareRandomTest, WhateverIsProposedHolds) {
   int modules = 0;
-  for (int seed = 0; seed < 150; ++seed) {
+  // Others with each --gtest_random_seed of --gtest_shuffle.
+  const int first = 1000 * testing::UnitTest::GetInstance()->random_seed();
+  for (int seed = first; seed < first + 150; ++seed) {
     Chance chance(seed);
     const Recipe base = Random(chance, 5 + chance.Below(40));
     Sharing sharing;
