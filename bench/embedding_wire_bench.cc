@@ -1,12 +1,9 @@
 // Lookups over the wire: a node with portals EmbeddingBag in this process, processes `portico serve` with the shards.
 // Beside it, for the same rows over the same kind of socket: Redis MGET of 1,000 keys, pipelined. What updates do to
-// the tail while a version of 100,000 rows a second is applied and rolled out; how soon a shard that starts answers.
+// the tail while a version of 100,000 rows a second is applied and rolled out.
 //
-// PORTICO_BENCH_WIRE_ROWS: rows of a table (default 1 million). PORTICO_BENCH_SHARD_GB: size of the shard that starts
-// (default 1).
+// PORTICO_BENCH_WIRE_ROWS: rows of a table (default 1 million).
 
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,7 +22,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -39,7 +35,6 @@
 #include "bench/table_mesh.h"
 #include "cli/http_client.h"
 #include "cli/metrics_text.h"
-#include "embedding/lookup_call.h"
 #include "embedding/shard_map.h"
 
 namespace portico::bench {
@@ -50,11 +45,6 @@ constexpr absl::Duration kRound = absl::Milliseconds(400);
 /// Calls under way in closed loops.
 constexpr int kInFlight = 8;
 
-uint64_t Setting(const char* name, uint64_t value, uint64_t least) {
-  const char* const text = std::getenv(name);
-  if (text != nullptr) PORTICO_CHECK(absl::SimpleAtoi(text, &value) && value >= least);
-  return value;
-}
 size_t Rows() { return Setting("PORTICO_BENCH_WIRE_ROWS", 1'000'000, 200'000); }
 
 struct Case {
@@ -506,140 +496,32 @@ void RunUpdates(Report& report) {
   caller.Rate(absl::Seconds(2));
   std::vector<double> rates;
   for (int round = 0; round < 3; ++round) rates.push_back(caller.Rate(kRound));
-  const double offered = 0.3 * Median(rates);
-  std::vector<double> idle, beside, ratios, updates;
   const auto p99 = [](const LoadResult& result) { return absl::ToDoubleMicroseconds(result.latency.Percentile(0.99)); };
-  for (int round = 0; round < kRounds; ++round) {
-    const auto seed = static_cast<uint64_t>(round) + 1;
-    LoadResult quiet, busy;
-    caller.Offer(offered, absl::Seconds(3), seed, &quiet);
-    const double versions = updater.During([&] { caller.Offer(offered, absl::Seconds(5), seed, &busy); });
-    idle.push_back(p99(quiet));
-    beside.push_back(p99(busy));
-    ratios.push_back(beside.back() / idle.back());
-    updates.push_back(versions * Updater::kUpdates);
+  std::vector<double> updates;
+  for (const double share : {0.1, 0.3}) {
+    const double offered = share * Median(rates);
+    std::vector<double> idle, beside, ratios;
+    for (int round = 0; round < kRounds; ++round) {
+      const auto seed = static_cast<uint64_t>(round) + 1;
+      LoadResult quiet, busy;
+      caller.Offer(offered, absl::Seconds(5), seed, &quiet);
+      const double versions = updater.During([&] { caller.Offer(offered, absl::Seconds(5), seed, &busy); });
+      idle.push_back(p99(quiet));
+      beside.push_back(p99(busy));
+      ratios.push_back(beside.back() / idle.back());
+      updates.push_back(versions * Updater::kUpdates);
+    }
+    std::printf("# %.0f calls/s of %.0f; a version applied in %.2f s, rolled out in %.2f s\n", offered, Median(rates),
+                updater.apply_seconds(), updater.roll_out_seconds());
+    report.Add(
+        {.name = absl::StrFormat("embedding.wire.updates.p99_beside_idle.load%d", static_cast<int>(share * 100 + 0.5)),
+         .value = Median(beside),
+         .unit = "us",
+         .baseline = Median(idle),
+         .ratio = Median(ratios),
+         .at_most = 1.25});
   }
-  std::printf("# %.0f calls/s of %.0f; a version applied in %.2f s, rolled out in %.2f s\n", offered, Median(rates),
-              updater.apply_seconds(), updater.roll_out_seconds());
-  report.Add({.name = "embedding.wire.updates.p99_beside_idle",
-              .value = Median(beside),
-              .unit = "us",
-              .baseline = Median(idle),
-              .ratio = Median(ratios),
-              .at_most = 1.25});
   report.Add({.name = "embedding.wire.updates.rate", .value = Median(updates), .unit = "rows/s"});
-}
-
-// --- The first answer ---
-
-/// Asks the shard's node directly, as a portal would, until it answers.
-class FirstAnswer {
- public:
-  FirstAnswer(std::string socket, std::string servable) : socket_(std::move(socket)), servable_(std::move(servable)) {}
-
-  void Await(size_t row) {
-    while (!Listens()) usleep(100);
-    auto channel = transport_->Connect("unix://" + socket_, {});
-    PORTICO_CHECK(channel.ok());
-    while (!Ask(**channel, row)) usleep(200);
-  }
-
- private:
-  bool Listens() const {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    PORTICO_CHECK(socket_.size() < sizeof(address.sun_path));
-    std::memcpy(address.sun_path, socket_.data(), socket_.size());
-    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const bool there = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
-    close(fd);
-    return there;
-  }
-  bool Ask(Channel& channel, size_t row) const {
-    const std::array<std::string, 1> tables = {kWireTable};
-    const std::array<Tensor, LookupCall::kInputs> tensors = {
-        Tensor::OfStrings({1}, absl::MakeConstSpan(tables)),
-        Tensor::Of<int32_t>({1, LookupCall::kEntryColumns}, {static_cast<int32_t>(LookupForm::kRows), 1, 0, 0}),
-        Tensor::Of<int64_t>({1}, {WireId(row)}),
-        Tensor::OfStrings({0}, absl::Span<const std::string>()),
-        Tensor::Allocate(DType::kInt32, {0}),
-        Tensor::Allocate(DType::kFloat, {0})};
-    PeerHeader header;
-    header.servable = servable_;
-    header.signature = LookupCall::kSignature;
-    header.tensors.resize(tensors.size());
-    for (size_t i = 0; i < tensors.size(); ++i) header.tensors[i].name = LookupCall::kInputNames[i];
-    Mutex mutex;
-    CondVar came;
-    bool done = false, answered = false;
-    channel.Call(header, tensors, Deadline::In(absl::Seconds(10), Clock::Real()),
-                 [&](absl::StatusOr<PeerMessage> outcome) {
-                   const bool ok = outcome.ok() && outcome->header.code == 0 && !outcome->tensors.empty();
-                   if (ok) {
-                     float first;
-                     std::memcpy(&first, outcome->tensors[LookupCall::kRows].bytes().data(), sizeof(first));
-                     PORTICO_CHECK(first == static_cast<float>(row % 65536));
-                   }
-                   MutexLock lock(&mutex);
-                   done = true;
-                   answered = ok;
-                   came.NotifyOne();
-                 });
-    MutexLock lock(&mutex);
-    while (!done) came.Wait(&mutex);
-    return answered;
-  }
-
-  const std::string socket_;
-  const std::string servable_;
-  const std::unique_ptr<Transport> transport_ = NewTransports({}, Clock::Real());
-};
-
-void RunFirstAnswer(Report& report) {
-  const uint64_t gigabytes = Setting("PORTICO_BENCH_SHARD_GB", 1, 1);
-  const size_t rows = (gigabytes << 30) / (kWireDim * sizeof(float) + 8);
-  const TempFolder folder("/tmp");
-  BuildWireGroup(folder.path(), "big", 1, rows);
-  sync();
-  const std::string servable = ShardName("big", 0, 1), base = folder.path() + "/big/0of1";
-  std::vector<double> process_ms, node_ms, bare_ms;
-  const auto since = [](absl::Time start) { return absl::ToDoubleMilliseconds(absl::Now() - start); };
-  for (int round = 0; round < 7; ++round) {
-    const size_t row = static_cast<size_t>(round) * 7919 * 131 % rows;
-    {
-      const std::string socket = absl::StrCat(folder.path(), "/p", round);
-      FirstAnswer first(socket, servable);
-      const absl::Time start = absl::Now();
-      auto process = Process::Start({PorticoPath(), "serve", "--model", absl::StrCat(servable, "=", base), "--peer",
-                                     "unix://" + socket, "--log-level", "error"});
-      PORTICO_CHECK(process.ok());
-      first.Await(row);
-      process_ms.push_back(since(start));
-    }
-    {
-      const std::string socket = absl::StrCat(folder.path(), "/n", round);
-      FirstAnswer first(socket, servable);
-      Node::Options options;
-      options.models = {{servable, base}};
-      options.peer = "unix://" + socket;
-      const absl::Time start = absl::Now();
-      auto node = Node::Start(std::move(options));
-      PORTICO_CHECK(node.ok());
-      first.Await(row);
-      node_ms.push_back(since(start));
-    }
-    const absl::Time start = absl::Now();
-    auto process = Process::Start({PorticoPath(), "--version"});
-    PORTICO_CHECK(process.ok());
-    (*process)->Wait();
-    bare_ms.push_back(since(start));
-  }
-  std::printf("# a shard of %.2f GB; a process that only says its version takes %.1f ms\n",
-              static_cast<double>(rows) * (kWireDim * sizeof(float) + 8) / (1 << 30), Median(bare_ms));
-  const std::string name = absl::StrCat("embedding.wire.first_answer.", gigabytes, "gb");
-  for (const auto& [what, ms] : {std::pair(".node", &node_ms), {".process", &process_ms}}) {
-    report.Add({.name = name + what, .value = Median(*ms), .unit = "ms", .at_most = 50, .aim_on_ratio = false});
-  }
 }
 
 }  // namespace
@@ -657,9 +539,7 @@ std::vector<Scenario> EmbeddingWireScenarios() {
           {"embedding.wire.cache", "the same with the rows that are asked for most kept by the caller, and without",
            quietly(RunCache)},
           {"embedding.wire.updates", "their tail while a version of 100,000 rows a second is applied and rolled out",
-           quietly(RunUpdates)},
-          {"embedding.wire.first_answer", "how soon a large shard that starts gives its first answer",
-           quietly(RunFirstAnswer)}};
+           quietly(RunUpdates)}};
 }
 
 }  // namespace portico::bench

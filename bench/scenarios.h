@@ -21,5 +21,6 @@ std::vector<Scenario> PredictRestScenarios();
 std::vector<Scenario> InferRestScenarios();
 std::vector<Scenario> EmbeddingScenarios();
 std::vector<Scenario> EmbeddingWireScenarios();
+std::vector<Scenario> EmbeddingFirstAnswerScenarios();
 
 }  // namespace portico::bench

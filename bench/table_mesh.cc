@@ -2,9 +2,11 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
@@ -78,6 +80,12 @@ std::string WriteMesh(const std::string& folder, const std::vector<uint32_t>& sh
 
 std::string PorticoPath() {
   return std::filesystem::read_symlink("/proc/self/exe").replace_filename("portico").string();
+}
+
+uint64_t Setting(const char* name, uint64_t value, uint64_t least) {
+  const char* const text = std::getenv(name);
+  if (text != nullptr) PORTICO_CHECK(absl::SimpleAtoi(text, &value) && value >= least);
+  return value;
 }
 
 void BuildWireGroup(const std::string& folder, const std::string& group, uint32_t shards, size_t rows,

@@ -25,6 +25,9 @@ inline int64_t WireId(size_t row) { return static_cast<int64_t>(row * 0x9e3779b9
 /// `build/portico`, which lies beside this program.
 std::string PorticoPath();
 
+/// A number of the environment, or `value`. CHECKs that it is at least `least`.
+uint64_t Setting(const char* name, uint64_t value, uint64_t least);
+
 /// Writes a group of one table into `folder`/`group`, version 1 of all shards. `each`: called with the rows as they go
 /// in, some at a time.
 void BuildWireGroup(const std::string& folder, const std::string& group, uint32_t shards, size_t rows,
