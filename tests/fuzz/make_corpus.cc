@@ -7,11 +7,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/file.h"
 #include "base/wire.h"
 #include "codec/tensor_proto.h"
 #include "codec/v2_dtype.h"
 #include "codec/v2_tensor.h"
 #include "embedding/bucket_index.h"
+#include "embedding/delta_writer.h"
 #include "embedding/shard_layout.h"
 #include "hub/manifest.h"
 #include "hub/store_index.h"
@@ -578,6 +580,38 @@ void MakeShardDirectory(const std::string& folder) {
   }
 }
 
+void MakeDeltaFile(const std::string& folder) {
+  Corpus corpus(folder, "delta_file");
+  const std::string path = absl::StrCat(folder, "/delta");
+  for (const IdKind kind : {IdKind::kDense, IdKind::kSparse, IdKind::kString}) {
+    const TableSpec spec{.name = "t",
+                         .dim = 3,
+                         .row_type = kind == IdKind::kSparse ? RowType::kInt8 : RowType::kFloat32,
+                         .id_kind = kind};
+    auto writer = DeltaWriter::Create(path, {.shards = 2, .version = 3});
+    FuzzCheckOk(writer.status(), "a delta is begun");
+    FuzzCheckOk((*writer)->BeginTable(spec, 2), "a table is begun");
+    for (int64_t i = 1; i < 4; ++i) {
+      const std::string text = absl::StrCat("id", i);
+      FuzzCheckOk((*writer)->Upsert({.number = i, .string = text}, {1, 2, 3}), "a row is added");
+    }
+    if (kind != IdKind::kDense) FuzzCheckOk((*writer)->Delete({.number = 9, .string = "id9"}), "a row is deleted");
+    FuzzCheckOk((*writer)->EndTable(), "a table is ended");
+    FuzzCheckOk((*writer)->Commit(), "a delta is written");
+    const auto file = ReadFile(path, 1 << 20);
+    FuzzCheckOk(file.status(), "a delta is read");
+    delta_format::Trailer trailer;
+    std::memcpy(&trailer, file->data() + file->size() - sizeof(trailer), sizeof(trailer));
+    const size_t body = file->size() - delta_format::kHeadBytes - trailer.directory_bytes - sizeof(trailer);
+    const absl::string_view inner = absl::string_view(*file).substr(delta_format::kHeadBytes);
+    std::string seed;
+    seed.push_back(static_cast<char>(trailer.directory_bytes & 0xff));
+    seed.push_back(static_cast<char>(trailer.directory_bytes >> 8));
+    corpus.Add(absl::StrCat(seed, inner.substr(body, trailer.directory_bytes), inner.substr(0, body)));
+  }
+  std::filesystem::remove(path);
+}
+
 /// As the fuzzer reads it: of each input the bytes, behind their number in 16 bits.
 void AppendInput(absl::string_view bytes, std::string* seed) {
   seed->push_back(static_cast<char>(bytes.size() & 0xff));
@@ -635,6 +669,7 @@ int main(int argc, char** argv) {
   portico::MakeFiles(argv[1]);
   portico::MakeGunzip(argv[1]);
   portico::MakeShardDirectory(argv[1]);
+  portico::MakeDeltaFile(argv[1]);
   portico::MakeLookupCall(argv[1]);
   portico::MakeV2(argv[1]);
   portico::MakeV2Json(argv[1]);
