@@ -24,12 +24,15 @@ struct HotPages::Watched {
         file(watched),
         pieces(HugePiecesOf(watched->layout())),
         touches(pieces.size()),
+        refused(pieces.size()),
         promoted(pieces.size()) {}
 
   const ShardFile* const key;
   const std::weak_ptr<const ShardFile> file;
   const std::vector<HugePiece> pieces;
   std::vector<double> touches;
+  /// Broken ones: not tried again.
+  std::vector<bool> refused;
   std::vector<std::atomic<bool>> promoted;
 };
 
@@ -102,7 +105,7 @@ void HotPages::Round() {
       touches = touches * kKept + static_cast<double>(file->touches()->Take(piece.offset, piece.bytes));
       if (promoted) {
         coldest.push_back({file, watched.get(), i});
-      } else if (touches >= kLeastTouches) {
+      } else if (touches >= kLeastTouches && !watched->refused[i]) {
         hottest.push_back({file, watched.get(), i});
       }
     }
@@ -114,9 +117,16 @@ void HotPages::Round() {
                    [](const Choice& a, const Choice& b) { return a.heat() > b.heat(); });
   uint64_t moved = 0;
   for (const Choice& choice : hottest) {
-    if (moved + choice.bytes() > options_.bytes_per_round || !MakeRoom(choice, coldest)) break;
+    if (moved + choice.bytes() > options_.bytes_per_round) break;
+    const HugePiece& piece = choice.watched->pieces[choice.piece];
+    // Before others make room for it.
+    if (!choice.file->gate().Ensure(choice.file->begin() + piece.offset, piece.bytes).ok()) {
+      choice.watched->refused[choice.piece] = true;
+      continue;
+    }
+    if (!MakeRoom(choice, coldest)) continue;
     moved += choice.bytes();
-    if (!PromotePiece(*choice.file, choice.watched->pieces[choice.piece])) continue;
+    if (!PromotePiece(*choice.file, piece)) continue;
     choice.watched->promoted[choice.piece].store(true, std::memory_order_relaxed);
     used_.fetch_add(choice.bytes(), std::memory_order_relaxed);
   }
@@ -127,8 +137,14 @@ void HotPages::Round() {
 }
 
 bool HotPages::MakeRoom(const Choice& piece, std::vector<Choice>& coldest) {
+  // Nobody goes unless enough of them do.
+  uint64_t left = bytes();
+  for (auto out = coldest.rbegin(); left + piece.bytes() > options_.bytes; ++out) {
+    if (out == coldest.rend() || out->heat() * kHotter > piece.heat()) return false;
+    left -= out->bytes();
+  }
   while (bytes() + piece.bytes() > options_.bytes) {
-    if (coldest.empty() || coldest.back().heat() * kHotter > piece.heat()) return false;
+    if (coldest.empty()) return false;
     const Choice out = std::move(coldest.back());
     coldest.pop_back();
     if (!DemotePiece(*out.file, out.watched->pieces[out.piece])) continue;

@@ -58,7 +58,11 @@ bool PromotePiece(const ShardFile& file, const HugePiece& piece) {
   }
   // In one step for whoever reads: the kernel takes the old mapping away and puts the new one in its place under one
   // lock, which faults wait for.
-  if (good && mremap(copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, at) != MAP_FAILED) return true;
+  if (good) {
+    if (mremap(copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, at) != MAP_FAILED) return true;
+    // Out of memory on the way, the kernel may have taken the old mapping away already.
+    file.MapAgain(piece.offset, length);
+  }
   munmap(copy, length);
   return false;
 }

@@ -23,8 +23,9 @@ struct HugePiece {
 std::vector<HugePiece> HugePiecesOf(const ShardLayout& layout);
 
 /// Verifies a piece, copies it, and puts the copy in the mapping's place in one step, so that readers see the same
-/// bytes at the same address all along. False, and nothing has changed, where it is broken or the kernel has no memory.
-/// From then on it needs the file no more. One thread at a time for each file, which must be a mapped one.
+/// bytes at the same address all along. False where it is broken or the kernel has no memory: the file's own pages are
+/// there as before. Reads of a promoted piece do not touch the file. One thread at a time for each file, which must be
+/// a mapped one.
 bool PromotePiece(const ShardFile& file, const HugePiece& piece);
 
 /// Puts the file's own pages in the place of a promoted piece, in one step, too. False: the kernel did not.

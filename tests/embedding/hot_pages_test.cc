@@ -1,6 +1,7 @@
 #include "embedding/hot_pages.h"
 
 #include <atomic>
+#include <fstream>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -114,6 +115,42 @@ TEST_F(HotPagesTest, ARoundMovesNoMoreThanItMay) {
   }
   const uint64_t rows = kRows * kDim * sizeof(float);
   EXPECT_EQ(BytesIn(pages, "a"), rows) << "in the end all of it";
+}
+
+TEST_F(HotPagesTest, WhatIsBrokenDrivesNothingOut) {
+  uint64_t rows = 0;
+  for (const ShardLayout::Table& table : file_->layout().tables) {
+    if (table.spec.name == "b") rows = table.rows.offset;
+  }
+  {
+    std::fstream stream(path_, std::ios::in | std::ios::out | std::ios::binary);
+    stream.seekp(static_cast<std::streamoff>(rows + (15 << 20)));
+    stream.put('\x7f');
+  }
+  HotPages pages({.bytes = 20 * kMegabyte, .start = false});
+  pages.Watch(file_);
+  EXPECT_TRUE(Read("a", 0, 20));
+  pages.Round();
+  EXPECT_EQ(BytesIn(pages, "a"), 16 * kMegabyte);
+  EXPECT_TRUE(Read("b", 0, 200));
+  pages.Round();
+  EXPECT_EQ(BytesIn(pages, "a"), 16 * kMegabyte);
+  EXPECT_EQ(BytesIn(pages, "b"), 0u);
+}
+
+TEST_F(HotPagesTest, NobodyGoesForOneThatDoesNotFitAllTheSame) {
+  // Room for a piece of 16 MB and one of 8 MB.
+  HotPages pages({.bytes = 24 * kMegabyte, .start = false});
+  pages.Watch(file_);
+  EXPECT_TRUE(Read("a", 0, 400));
+  EXPECT_TRUE(Read("a", 0.95, 20));
+  pages.Round();
+  EXPECT_EQ(pages.bytes(), 24 * kMegabyte);
+  // Hotter than the small one, and not than the large one, both of which would have to go.
+  EXPECT_TRUE(Read("b", 0, 300));
+  pages.Round();
+  EXPECT_EQ(pages.bytes(), 24 * kMegabyte);
+  EXPECT_GT(BytesIn(pages, "a"), 16 * kMegabyte);
 }
 
 TEST_F(HotPagesTest, TheBudgetOfAFileThatIsGoneIsGivenBack) {
