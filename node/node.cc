@@ -109,10 +109,13 @@ class NodeImpl final : public Node {
     http_parsers_.Stop();
     listeners_.clear();
     shadows_->Stop();
-    router_.reset();
+    // What workers still have to do may go on to another portal: the router refuses its calls, and goes once they are
+    // through.
+    router_->Stop();
     workers_.Stop();
     if (otlp_ != nullptr) otlp_->Stop();
     if (request_log_ != nullptr) request_log_->Stop();
+    router_.reset();
   }
 
  private:

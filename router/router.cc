@@ -6,9 +6,12 @@
 #include <random>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/mutex.h"
+#include "base/per_core.h"
 #include "base/status_macros.h"
 #include "router/channel_pool.h"
 #include "router/lazy_pool.h"
@@ -71,9 +74,15 @@ class Router::Impl {
     surroundings_.random = options_.random ? options_.random : DrawPerThread;
     watch_ = resolver_.WatchChanges([this] { ResolveAgain(); });
   }
-  ~Impl() {
+  ~Impl() { Stop(); }
+
+  void Stop() {
     watch_ = nullptr;
     stopping_.store(true);
+    // Calls that came before it are out when their channels are closed.
+    for (int i = 0; i < begins_.size(); ++i) {
+      while (begins_[i].count.load() != 0) absl::SleepFor(absl::Microseconds(100));
+    }
     hedge_timer_.Stop();
     background_->Stop();
     surroundings_.channels.Close();
@@ -83,7 +92,10 @@ class Router::Impl {
 
   Ref<CancelHook> Call(const RouteTarget& target, const Ref<const RequestContext>& context,
                        absl::Span<const Tensor> tensors, Done done) {
-    if (stopping_.load(std::memory_order_relaxed)) {
+    std::atomic<int64_t>& begins = begins_.Own().count;
+    begins.fetch_add(1);
+    const absl::Cleanup begun = [&begins] { begins.fetch_sub(1); };
+    if (stopping_.load()) {
       done(absl::CancelledError(absl::StrCat("portal to '", target.servable.name, "': the node is stopping")));
       return nullptr;
     }
@@ -191,6 +203,7 @@ class Router::Impl {
 
   std::vector<ReplicaSet::Member> MembersOf(const std::string& target) {
     std::vector<ReplicaSet::Member> members;
+    if (stopping_.load()) return members;
     for (const PeerAddress& peer : resolver_.Resolve(target)) {
       members.push_back({pool_.Get(peer.url), DistanceOf(peer, options_.zone), peer.revisions});
     }
@@ -205,6 +218,12 @@ class Router::Impl {
   MetricRegistry& metrics_;
   LiveTables tables_;
   ChannelPool pool_;
+  /// Threads inside Call(), so that Stop() can wait for them. Counted, then `stopping_` is read; Stop() does the
+  /// other way round.
+  struct Begins {
+    std::atomic<int64_t> count{0};
+  };
+  const PerCore<Begins> begins_;
   std::atomic<bool> stopping_{false};
   std::unique_ptr<Resolver::Watch> watch_;
   /// Of who goes by policies; theirs, too, since they may go later.
@@ -222,6 +241,8 @@ class Router::Impl {
 
 Router::Router(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Router::~Router() = default;
+
+void Router::Stop() { impl_->Stop(); }
 
 absl::StatusOr<std::unique_ptr<Router>> Router::Create(Options options, Transport& transport, const Resolver& resolver,
                                                        const Clock& clock, MetricRegistry& metrics) {

@@ -56,7 +56,7 @@ class Router {
     /// When to hedge; null: a thread of the router's own. Not owned; runs no task once the router has gone.
     Timer* timer = nullptr;
     /// For work of portals that somebody waits for and that would keep a transport's thread; null: there is none. Not
-    /// owned; tasks may run after the router has gone, or be dropped.
+    /// owned. Tasks use the router: none may run once it has gone; they may be dropped then, and run after Stop().
     Executor* workers = nullptr;
   };
   /// A reply whose code is OK; its tensors are unchecked against any signature. Errors have passed FromInnerHop().
@@ -66,9 +66,12 @@ class Router {
   /// policy name that is not in the table.
   static absl::StatusOr<std::unique_ptr<Router>> Create(Options options, Transport& transport, const Resolver& resolver,
                                                         const Clock& clock, MetricRegistry& metrics);
-  /// Completes calls in flight with CANCELLED. REQUIRES: no other thread is inside Call(); completions may call it and
-  /// are refused.
+  /// Stops. REQUIRES: no other thread is inside, and no task of Options::workers will be; completions may call Call()
+  /// and are refused.
   ~Router();
+  /// Completes calls in flight with CANCELLED and refuses those that come later; all else stays as it is, for work that
+  /// has still to run out. Waits for threads that are inside Call(), so not from a completion.
+  void Stop();
 
   /// Picks a connected replica that holds target.servable.digest (where given and where the replica has said what it
   /// holds), calls it with the sooner of the context's deadline and the policy's timeout, hop + 1. Spans of the reply

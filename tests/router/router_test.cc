@@ -18,6 +18,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using Result = absl::StatusOr<PeerMessage>;
 
 Digest DigestOf(char c) { return Sha256(std::string(1, c)); }
@@ -526,6 +527,29 @@ TEST_F(RouterTest, DestructionCancelsWhatIsOutAndRefusesWhatComesFromCompletions
   (void)router_.release();
   EXPECT_EQ(codes.size(), 8u);
   for (const absl::StatusCode code : codes) EXPECT_EQ(code, absl::StatusCode::kCancelled);
+}
+
+TEST_F(RouterTest, OnceStoppedItRefusesCallsAndIsThereForTheRest) {
+  Make({"x://a", "x://b"});
+  std::vector<absl::StatusCode> codes;
+  const auto note = [&codes](Result result) { codes.push_back(result.status().code()); };
+  router_->Call(target_, MakeRef<RequestContext>(), {}, note);
+  EXPECT_THAT(codes, IsEmpty());
+  router_->Stop();
+  EXPECT_THAT(codes, ElementsAre(absl::StatusCode::kCancelled));
+  EXPECT_FALSE(router_->Call(target_, MakeRef<RequestContext>(), {}, note));
+  EXPECT_THAT(codes, ElementsAre(absl::StatusCode::kCancelled, absl::StatusCode::kCancelled));
+  // What work that runs out may ask for, of targets known and new: nothing is connected to.
+  const size_t connects = transport_.connects.size();
+  RouteTarget other = target_;
+  other.servable.name = "other";
+  router_->CountFallback(target_, "defaults");
+  router_->CountFallback(other, "defaults");
+  EXPECT_FALSE(router_->Health(other).ok());
+  EXPECT_EQ(router_->tables().Find("clicks", 0).group, nullptr);
+  EXPECT_EQ(router_->Replicas().size(), 2u);
+  EXPECT_EQ(transport_.connects.size(), connects);
+  router_->Stop();
 }
 
 TEST_F(RouterTest, CallThatTheTransportDropsIsAnsweredWithInternal) {
