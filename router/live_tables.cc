@@ -75,13 +75,26 @@ std::shared_ptr<RowCache> LiveTables::CacheOf(absl::string_view group) const {
   return found == caches_.end() ? nullptr : found->second.rows;
 }
 
+absl::Status LiveTables::CacheFaultOf(absl::string_view group) const {
+  MutexLock lock(&mutex_);
+  const auto found = caches_.find(std::string(group));
+  return found == caches_.end() ? absl::OkStatus() : found->second.fault;
+}
+
+LiveTables::Known& LiveTables::KnownOf(absl::string_view group, absl::string_view table) {
+  Known& known = known_[{std::string(group), std::string(table)}];
+  if (known.number == 0) known.number = static_cast<uint32_t>(known_.size());
+  return known;
+}
+
 uint32_t LiveTables::NumberOf(absl::string_view group, absl::string_view table) {
   MutexLock lock(&mutex_);
-  const auto known = numbers_.find({std::string(group), std::string(table)});
-  if (known != numbers_.end()) return known->second;
-  const auto number = static_cast<uint32_t>(numbers_.size()) + 1;
-  numbers_.emplace(std::pair(group, table), number);
-  return number;
+  return KnownOf(group, table).number;
+}
+
+std::atomic<RowType>& LiveTables::RowTypeOf(absl::string_view group, absl::string_view table) {
+  MutexLock lock(&mutex_);
+  return KnownOf(group, table).row_type;
 }
 
 void LiveTables::SetCaches(const std::vector<const Revision*>& live, uint64_t current) {
@@ -97,7 +110,7 @@ void LiveTables::SetCaches(const std::vector<const Revision*>& live, uint64_t cu
   for (auto& [name, cache] : next) {
     if (cache.bytes == 0) continue;
     const auto before = caches_.find(name);
-    if (before != caches_.end() && before->second.bytes == cache.bytes) {
+    if (before != caches_.end() && before->second.bytes == cache.bytes && before->second.rows != nullptr) {
       cache.rows = before->second.rows;
       continue;
     }
@@ -105,6 +118,7 @@ void LiveTables::SetCaches(const std::vector<const Revision*>& live, uint64_t cu
     if (rows.ok()) {
       cache.rows = *std::move(rows);
     } else {
+      cache.fault = rows.status();
       LogError(absl::StrCat("tables '", name, "': ", rows.status().message(), "; none of their rows are kept"));
     }
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -8,10 +9,12 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "base/mutex.h"
 #include "base/per_core.h"
 #include "embedding/row_cache.h"
+#include "embedding/row_type.h"
 
 namespace portico {
 
@@ -54,12 +57,17 @@ class LiveTables {
   std::vector<std::string> Names() const;
   /// What the group's rows are kept in, as of the current revision, or else of the newest one that has it.
   std::shared_ptr<RowCache> CacheOf(absl::string_view group) const;
+  /// Why there is none though the revision says that rows are kept; OK where there is one, or none is wanted.
+  absl::Status CacheFaultOf(absl::string_view group) const;
   /// What a table is called in keys of caches (RowCache::Key), the same each time, never 0. For set-up: takes a
   /// lock.
   uint32_t NumberOf(absl::string_view group, absl::string_view table);
+  /// Of the rows that came from the table last, of whatever version; kFloat32 until some have. For set-up; what is
+  /// returned lives as long as this, and is for whoever asks for rows to read and to set.
+  std::atomic<RowType>& RowTypeOf(absl::string_view group, absl::string_view table);
 
   /// For who follows revisions. `live`: rising, at least one. Caches stay where their size does; the current revision
-  /// says how large they are.
+  /// says how large they are. One that could not be made is tried again.
   void Set(const std::vector<const Revision*>& live, uint64_t current);
 
  private:
@@ -80,10 +88,18 @@ class LiveTables {
   };
   struct Cache {
     uint64_t bytes = 0;
+    /// Null: `fault` says why, where there are bytes for it.
     std::shared_ptr<RowCache> rows;
+    absl::Status fault;
+  };
+  /// One table, whatever its version.
+  struct Known {
+    uint32_t number = 0;
+    std::atomic<RowType> row_type{RowType::kFloat32};
   };
 
   std::shared_ptr<const Pictures> Own() const;
+  Known& KnownOf(absl::string_view group, absl::string_view table) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   /// By group, as the live revisions say.
   void SetCaches(const std::vector<const Revision*>& live, uint64_t current) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -94,8 +110,8 @@ class LiveTables {
   std::map<std::pair<std::string, std::string>, uint64_t> origins_ ABSL_GUARDED_BY(mutex_);
   uint64_t last_origin_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, Cache> caches_ ABSL_GUARDED_BY(mutex_);
-  /// By group and table.
-  std::map<std::pair<std::string, std::string>, uint32_t> numbers_ ABSL_GUARDED_BY(mutex_);
+  /// By group and table; none ever goes.
+  std::map<std::pair<std::string, std::string>, Known> known_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace portico

@@ -115,6 +115,33 @@ TEST(LiveTablesTest, ACacheStaysWhileItsSizeDoes) {
   EXPECT_EQ(cache.use_count(), 1);
 }
 
+TEST(LiveTablesTest, ACacheThatCouldNotBeMadeIsTriedAgain) {
+  // More than there are addresses; and as much as there are when somebody has made room.
+  LiveTables tables(1);
+  const Revision one = PinnedRevision(1, {5}, uint64_t{1} << 60), two = PinnedRevision(2, {5}, uint64_t{2} << 20);
+  EXPECT_EQ(tables.CacheFaultOf("clicks"), absl::OkStatus());
+  for (int i = 0; i < 2; ++i) {
+    tables.Set({&one}, 1);
+    EXPECT_EQ(tables.CacheOf("clicks"), nullptr);
+    // Also the second time: that no cache was there is no reason to keep none.
+    EXPECT_EQ(tables.CacheFaultOf("clicks").code(), absl::StatusCode::kResourceExhausted);
+  }
+  tables.Set({&two}, 2);
+  EXPECT_NE(tables.CacheOf("clicks"), nullptr);
+  EXPECT_EQ(tables.CacheFaultOf("clicks"), absl::OkStatus());
+}
+
+TEST(LiveTablesTest, TablesHaveOneNumberAndTheRowTypeThatCameLast) {
+  LiveTables tables(1);
+  const uint32_t users = tables.NumberOf("clicks", "users"), pages = tables.NumberOf("clicks", "pages");
+  EXPECT_NE(users, 0u);
+  EXPECT_NE(users, pages);
+  tables.RowTypeOf("clicks", "users") = RowType::kInt8;
+  EXPECT_EQ(tables.NumberOf("clicks", "users"), users);
+  EXPECT_EQ(tables.RowTypeOf("clicks", "users"), RowType::kInt8);
+  EXPECT_EQ(tables.RowTypeOf("clicks", "pages"), RowType::kFloat32);
+}
+
 TEST(RevisionTablesTest, TablesAreReadBack) {
   Revision written = RevisionWith(3, {{"clicks", 2}});
   for (const char* name : {"clicks.0of2", "clicks.1of2"}) {
