@@ -17,13 +17,18 @@ namespace {
 class EmbeddingBag final : public Portal {
  public:
   EmbeddingBag(const PortalSpec& spec, Router& router)
-      : router_(router), place_(MakeRef<EmbeddingPlace>(spec, router)), fallback_(spec, router) {}
+      : router_(router), place_(MakeRef<EmbeddingPlace>(spec, router)) {}
   /// First, once.
   absl::Status Begin() {
-    RETURN_IF_ERROR(fallback_.Begin());
+    RETURN_IF_ERROR(place_->fallback.Begin());
     // What is loaded for the next revision goes by the next revision's policy.
     const bool wants_rows = WantsKeptRows(router_.OnErrorOf(group())) && WantsKeptRows(router_.NextOnErrorOf(group()));
-    return wants_rows && router_.tables().CacheOf(group()) == nullptr ? NoneAreKept() : absl::OkStatus();
+    if (!wants_rows || router_.tables().CacheOf(group()) != nullptr) return absl::OkStatus();
+    const absl::Status fault = router_.tables().CacheFaultOf(group());
+    if (fault.ok()) return NoneAreKept();
+    return absl::Status(fault.code(),
+                        absl::StrCat(place_->context, ": on_error: got last_known where no rows are kept: ",
+                                     "their cache could not be made: ", fault.message()));
   }
 
   void Run(const Ref<const RequestContext>& context, std::vector<Tensor> inputs, OpDone done) override {
@@ -35,9 +40,7 @@ class EmbeddingBag final : public Portal {
       return done(absl::FailedPreconditionError(absl::StrCat(place_->context, ": ", nobody.message())));
     }
     const ShardRoutes& routes = place_->routes.For(found.group->shards);
-    // NewFallback() makes no others for a portal of tables.
-    const auto* fallback = static_cast<const TableFallback*>(fallback_.Get());
-    MakeRef<EmbeddingCall>(place_, fallback, context, std::move(done))->Start(routes, std::move(found), inputs);
+    MakeRef<EmbeddingCall>(place_, context, std::move(done))->Start(routes, std::move(found), inputs);
   }
 
   /// Of the shards of all revisions that requests may come by: what is prepared is connected to before it is current.
@@ -64,7 +67,7 @@ class EmbeddingBag final : public Portal {
     const OnErrorPolicy& policy = revision.PolicyFor(group()).on_error;
     const Revision::Table* const table = revision.FindTable(group());
     if (WantsKeptRows(policy) && (table == nullptr || table->cache_bytes == 0)) return NoneAreKept();
-    return fallback_.Check(policy);
+    return place_->fallback.Check(policy);
   }
   std::string Target() const override { return absl::StrCat(group(), ":", LookupCall::kSignature); }
 
@@ -88,7 +91,6 @@ class EmbeddingBag final : public Portal {
 
   Router& router_;
   const Ref<EmbeddingPlace> place_;
-  LiveFallback fallback_;
 };
 
 }  // namespace

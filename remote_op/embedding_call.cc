@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -34,6 +35,21 @@ std::vector<uint32_t> NumbersOf(const EmbeddingSpec& spec, const std::string& gr
   return numbers;
 }
 
+std::vector<std::atomic<RowType>*> RowTypesOf(const EmbeddingSpec& spec, const std::string& group, LiveTables& tables) {
+  std::vector<std::atomic<RowType>*> types;
+  for (const EmbeddingSpec::Lookup& lookup : spec.lookups) types.push_back(&tables.RowTypeOf(group, lookup.table));
+  return types;
+}
+
+/// Ids that a share of a plan asks for, those that come as rows alone or all.
+uint64_t IdsOf(const LookupPlan& plan, const LookupPlan::Share& share, bool all) {
+  uint64_t ids = 0;
+  for (const LookupPlan::Entry& entry : share.entries) {
+    if (all || plan.parts()[entry.lookup].form == LookupForm::kRows) ids += entry.ids;
+  }
+  return ids;
+}
+
 }  // namespace
 
 EmbeddingPlace::EmbeddingPlace(const PortalSpec& portal, Router& r)
@@ -45,13 +61,39 @@ EmbeddingPlace::EmbeddingPlace(const PortalSpec& portal, Router& r)
       metrics(r.metrics(), portal.node_name, portal.target),
       row_types(spec.lookups.size()),
       kept_turns(spec.lookups.size()),
-      table_numbers(NumbersOf(spec, portal.target, r.tables())) {}
+      expiring_origins(spec.lookups.size()),
+      table_numbers(NumbersOf(spec, portal.target, r.tables())),
+      shared_row_types(RowTypesOf(spec, portal.target, r.tables())),
+      fallback(portal, r) {
+  for (size_t i = 0; i < row_types.size(); ++i) {
+    row_types[i].store(shared_row_types[i]->load(std::memory_order_relaxed), std::memory_order_relaxed);
+  }
+}
 
-std::vector<KeptUse> EmbeddingPlace::KeptUses() {
+std::vector<KeptUse> EmbeddingPlace::KeptUses(const LiveTables::Group& group) {
   std::vector<KeptUse> uses;
   uses.reserve(kept_turns.size());
-  for (KeptTurns& turns : kept_turns) uses.push_back(turns.Next());
+  for (size_t i = 0; i < kept_turns.size(); ++i) {
+    const uint64_t expiring = expiring_origins[i].load(std::memory_order_relaxed);
+    const bool expire = expiring != 0 && absl::c_linear_search(group.origins, expiring);
+    uses.push_back(expire ? KeptUse::kNone : kept_turns[i].Next());
+  }
   return uses;
+}
+
+void EmbeddingPlace::Learn(size_t lookup, RowType type) {
+  // Written by few, read by all.
+  for (std::atomic<RowType>* known : {&row_types[lookup], shared_row_types[lookup]}) {
+    if (known->load(std::memory_order_relaxed) != type) known->store(type, std::memory_order_relaxed);
+  }
+}
+
+void EmbeddingPlace::LearnExpiry(size_t lookup, bool lasts, uint64_t origin) {
+  if (origin == 0) return;
+  std::atomic<uint64_t>& known = expiring_origins[lookup];
+  const uint64_t before = known.load(std::memory_order_relaxed);
+  if (lasts && before == origin) known.store(0, std::memory_order_relaxed);
+  if (!lasts && before != origin) known.store(origin, std::memory_order_relaxed);
 }
 
 std::vector<RowType> EmbeddingPlace::RowTypes() const {
@@ -61,18 +103,23 @@ std::vector<RowType> EmbeddingPlace::RowTypes() const {
   return types;
 }
 
-EmbeddingCall::EmbeddingCall(Ref<EmbeddingPlace> place, const TableFallback* fallback,
-                             Ref<const RequestContext> context, OpDone done)
-    : place_(std::move(place)), fallback_(fallback), context_(std::move(context)), done_(std::move(done)) {}
+EmbeddingCall::EmbeddingCall(Ref<EmbeddingPlace> place, Ref<const RequestContext> context, OpDone done)
+    : place_(std::move(place)),
+      // NewFallback() makes no others for a portal of tables.
+      fallback_(static_cast<const TableFallback*>(place_->fallback.Get())),
+      context_(std::move(context)),
+      done_(std::move(done)) {}
 
 void EmbeddingCall::Start(const ShardRoutes& routes, LiveTables::Found found, absl::Span<const Tensor> inputs) {
   routes_ = &routes;
   group_ = std::move(found.group);
-  if (found.exact) cache_ = group_->cache.get();
+  const auto pinned = [](uint64_t origin) { return origin != 0; };
+  if (found.exact && absl::c_any_of(group_->origins, pinned)) cache_ = group_->cache.get();
+  if (group_->cache == nullptr) place_->metrics.Kept(0, 0);
   KeptRows kept;
   std::vector<KeptUse> uses;
   if (cache_ != nullptr) {
-    uses = place_->KeptUses();
+    uses = place_->KeptUses(*group_);
     kept = {cache_, group_->origins, place_->table_numbers, uses};
   }
   absl::StatusOr<LookupPlan> plan = LookupPlan::Make(place_->spec, routes, place_->RowTypes(), inputs, kept);
@@ -130,11 +177,9 @@ void EmbeddingCall::OnReply(size_t share, const RouteTarget& target, absl::Statu
     if (ended_) return;
   }
   absl::StatusOr<ShardAnswer> answer = Take(share, target, std::move(reply));
-  std::optional<ShardStandIn> stand_in;
   if (!answer.ok()) {
-    absl::StatusOr<ShardStandIn> made = StandInFor(share, answer.status());
-    if (!made.ok()) return EndWith(made.status());
-    stand_in = *std::move(made);
+    const absl::Status may = MayStandIn(share, answer.status());
+    if (!may.ok()) return EndWith(may);
   }
   bool last;
   Ref<CancelHook> hook;  // Dropped outside the lock.
@@ -148,7 +193,6 @@ void EmbeddingCall::OnReply(size_t share, const RouteTarget& target, absl::Statu
       call.answer = *std::move(answer);
     } else {
       call.why = answer.status();
-      call.stand_in = std::move(stand_in);
     }
     last = --out_ == 0;
     ended_ = last;
@@ -173,14 +217,23 @@ absl::StatusOr<ShardAnswer> EmbeddingCall::Take(size_t share, const RouteTarget&
     bytes[sums ? 0 : 1] += sums ? entry.bags * dim * sizeof(float) : entry.ids * EncodedBytes(got.row_type, dim);
     unknown += got.unknown;
     place_->Learn(entry.lookup, got.row_type);
+    if (cache_ != nullptr && !sums) place_->LearnExpiry(entry.lookup, got.lasts, group_->origins[asked.shard]);
   }
   place_->metrics.Answered(bytes[0], bytes[1], unknown);
   return answer;
 }
 
-absl::StatusOr<ShardStandIn> EmbeddingCall::StandInFor(size_t share, const absl::Status& why) const {
-  const Clock& clock = place_->router.clock();
-  if (fallback_ == nullptr || !MayFallBack(why, *context_, clock)) return why;
+absl::Status EmbeddingCall::MayStandIn(size_t share, const absl::Status& why) {
+  if (fallback_ == nullptr || !MayFallBack(why, *context_, place_->router.clock())) return why;
+  const uint64_t bytes = ShardStandIn::BytesFor(place_->spec, plan_, plan_.shares()[share]);
+  const uint64_t all = stand_in_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  if (all <= LookupPlan::kMaxAnswerBytes) return absl::OkStatus();
+  return absl::Status(why.code(), absl::StrCat(why.message(), "; on_error: got ", all,
+                                               " bytes of numbers that would stand in, want no more than ",
+                                               LookupPlan::kMaxAnswerBytes, "; send fewer rows at once"));
+}
+
+absl::StatusOr<ShardStandIn> EmbeddingCall::StandInFor(size_t share, const absl::Status& why, absl::Time now) const {
   const LookupPlan::Share& gone = plan_.shares()[share];
   const std::vector<RowType> types = place_->RowTypes();
   ShardStandIn::Kept kept;
@@ -190,7 +243,7 @@ absl::StatusOr<ShardStandIn> EmbeddingCall::StandInFor(size_t share, const absl:
   kept.row_types = types;
   kept.shards = routes_->shards();
   if (cache_ != nullptr) kept.origin = group_->origins[gone.shard];
-  kept.now = clock.Now();
+  kept.now = now;
   absl::StatusOr<ShardStandIn> made = ShardStandIn::Make(place_->spec, plan_, gone, *fallback_, kept);
   if (made.ok()) return made;
   return absl::Status(why.code(), absl::StrCat(why.message(), "; last_known: ", made.status().message()));
@@ -216,18 +269,34 @@ void EmbeddingCall::Finish() {
     MutexLock lock(&mutex_);
     calls = std::move(calls_);
   }
+  uint64_t numbers = plan_.numbers() + stand_in_bytes_.load(std::memory_order_relaxed) / sizeof(float);
   for (size_t share = 0; share < calls.size(); ++share) {
-    if (!calls[share].answer.has_value()) Note(share, calls[share]);
+    if (!calls[share].answer.has_value()) numbers += kNumbersARow * IdsOf(plan_, plan_.shares()[share], true);
   }
-  const auto now = static_cast<uint32_t>(absl::ToUnixSeconds(place_->router.clock().Now()));
-  AddUp(place_->router.workers(), plan_.numbers(), context_,
-        [self = Ref<EmbeddingCall>(this), calls = std::move(calls), now](const absl::Status& status) {
-          self->Merge(status, calls, now);
+  const absl::Time now = place_->router.clock().Now();
+  Executor* const workers = place_->router.workers();
+  // A worker keeps them itself.
+  Executor* const keepers = numbers < kNumbersInPlace ? workers : nullptr;
+  AddUp(workers, numbers, context_,
+        [self = Ref<EmbeddingCall>(this), calls = std::move(calls), now, keepers](const absl::Status& status) mutable {
+          self->Merge(status, std::move(calls), now, keepers);
         });
 }
 
-void EmbeddingCall::Merge(const absl::Status& status, absl::Span<const Call> calls, uint32_t now) {
-  if (!status.ok()) return std::exchange(done_, nullptr)(WithContext(place_->context, status));
+absl::Status EmbeddingCall::StandIn(absl::Span<Call> calls, absl::Time now) const {
+  for (size_t share = 0; share < calls.size(); ++share) {
+    if (calls[share].answer.has_value()) continue;
+    ASSIGN_OR_RETURN(calls[share].stand_in, StandInFor(share, calls[share].why, now));
+  }
+  for (size_t share = 0; share < calls.size(); ++share) {
+    if (calls[share].stand_in.has_value()) Note(share, calls[share]);
+  }
+  return absl::OkStatus();
+}
+
+void EmbeddingCall::Merge(const absl::Status& status, std::vector<Call> calls, absl::Time now, Executor* keepers) {
+  const absl::Status ready = status.ok() ? StandIn(absl::MakeSpan(calls), now) : status;
+  if (!ready.ok()) return std::exchange(done_, nullptr)(WithContext(place_->context, ready));
   std::vector<const ShardAnswer*> answers;
   std::vector<const ShardStandIn*> stand_ins;
   for (const Call& call : calls) {
@@ -237,10 +306,17 @@ void EmbeddingCall::Merge(const absl::Status& status, absl::Span<const Call> cal
   absl::StatusOr<std::vector<Tensor>> outputs = MergeLookups(place_->spec, plan_, answers, stand_ins);
   if (!outputs.ok()) outputs = WithContext(place_->context, outputs.status());
   std::exchange(done_, nullptr)(std::move(outputs));
-  if (cache_ != nullptr) Keep(calls, now);
+  if (cache_ == nullptr) return;
+  uint64_t rows = 0;
+  for (const LookupPlan::Share& share : plan_.shares()) rows += IdsOf(plan_, share, false);
+  AddUp(keepers, kNumbersARow * rows, context_,
+        [self = Ref<EmbeddingCall>(this), calls = std::move(calls), now](const absl::Status& going) {
+          if (going.ok()) self->Keep(calls, now);
+        });
 }
 
-void EmbeddingCall::Keep(absl::Span<const Call> calls, uint32_t now) const {
+void EmbeddingCall::Keep(absl::Span<const Call> calls, absl::Time now) const {
+  const auto learned = static_cast<uint32_t>(absl::ToUnixSeconds(now));
   for (size_t i = 0; i < calls.size(); ++i) {
     const LookupPlan::Share& share = plan_.shares()[i];
     const uint64_t origin = group_->origins[share.shard];
@@ -254,7 +330,7 @@ void EmbeddingCall::Keep(absl::Span<const Call> calls, uint32_t now) const {
       const size_t bytes = EncodedBytes(answer.row_type, place_->spec.lookups[entry.lookup].dim);
       for (uint32_t row = 0; row < entry.ids; ++row) {
         if (row + kKeptAhead < entry.ids) (void)cache_->Locate(keys.At(e, row + kKeptAhead), answer.row_type, bytes);
-        cache_->Put(keys.At(e, row), origin, answer.row_type, bytes, answer.rows + row * bytes, now);
+        cache_->Put(keys.At(e, row), origin, answer.row_type, bytes, answer.rows + row * bytes, learned);
       }
     }
   }

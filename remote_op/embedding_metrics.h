@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 
@@ -45,9 +46,12 @@ class EmbeddingMetrics {
     kept_.Add(static_cast<double>(counts.kept));
     not_kept_.Add(static_cast<double>(counts.looked - counts.kept));
   }
-  /// Of the group's cache: its size now, and rows that have left since this was said last.
+  /// Of the group's cache: its size now, 0 without one, and rows that have left since this was said last.
   void Kept(uint64_t bytes, uint64_t evicted) {
-    cache_bytes_.Set(static_cast<double>(bytes));
+    if (told_bytes_.load(std::memory_order_relaxed) != bytes) {
+      told_bytes_.store(bytes, std::memory_order_relaxed);
+      cache_bytes_.Set(static_cast<double>(bytes));
+    }
     if (evicted > 0) evicted_.Add(static_cast<double>(evicted));
   }
   /// An answer came.
@@ -93,6 +97,7 @@ class EmbeddingMetrics {
   Counter& not_kept_;
   Counter& evicted_;
   Gauge& cache_bytes_;
+  std::atomic<uint64_t> told_bytes_{UINT64_MAX};
 };
 
 }  // namespace portico

@@ -17,9 +17,9 @@ namespace portico {
 namespace {
 
 constexpr uint64_t kMaxPositions = std::numeric_limits<int32_t>::max();
-/// Of one request: what it makes of its answers, and the answers of all shards.
+/// Of one request: what it makes of its answers.
 constexpr uint64_t kMaxOutputBytes = uint64_t{256} << 20;
-constexpr uint64_t kMaxAnswerBytes = uint64_t{512} << 20;
+constexpr uint64_t kMaxAnswerBytes = LookupPlan::kMaxAnswerBytes;
 /// Of shards: the id belongs to none.
 constexpr uint16_t kNoShard = UINT16_MAX;
 /// Ids that are looked for the same ones ahead of.
@@ -30,7 +30,7 @@ constexpr uint64_t kMaxRepeats = 8;
 constexpr uint64_t kMaxRepeatsKept = 32;
 /// So many times the bytes of sums may rows be that are asked for to be kept.
 constexpr uint64_t kMaxLearned = 4;
-/// Kept rows of one request: as many again are asked for.
+/// Kept rows of one request, and those of it that are asked for to be kept though sums would be fewer bytes.
 constexpr uint64_t kMaxKeptBytes = uint64_t{64} << 20;
 /// Scratch::kept: the row is asked for.
 constexpr uint32_t kNotKept = UINT32_MAX;
@@ -118,6 +118,8 @@ class LookupPlanner {
     Write();
     return std::move(plan_);
   }
+  /// What Make() refused: the answers would be too large.
+  bool too_much() const { return too_much_; }
 
  private:
   using Lookup = EmbeddingSpec::Lookup;
@@ -335,12 +337,17 @@ class LookupPlanner {
     const KeptUse use = kept_.cache == nullptr ? KeptUse::kNone : kept_.uses[index];
     part.looked = use != KeptUse::kNone;
     uint64_t paying = sums_bytes / row_bytes;
-    if (use == KeptUse::kLearn) paying = std::max(paying, std::min(paying * kMaxLearned, kMaxKeptBytes / row_bytes));
+    const uint64_t pays = paying;
+    if (use == KeptUse::kLearn) {
+      const uint64_t left = kMaxKeptBytes - std::min(kMaxKeptBytes, learned_bytes_);
+      paying = std::max(paying, std::min(paying * kMaxLearned, left / row_bytes));
+    }
     // Each id on its own goes as rows in any case.
     const uint64_t most = lookup.pooling == Pooling::kNone ? ids : std::min(ids, paying);
     if (most * (part.looked ? kMaxRepeatsKept : kMaxRepeats) < ids) return;
     Number(index, part.looked ? ids : most, most);
     if (part.form != LookupForm::kRows) return;
+    if (part.rows > pays) learned_bytes_ += part.rows * row_bytes;
     plan_.counts_.sent -= ids - part.rows;
     if (!part.looked) return;
     plan_.counts_.looked += part.rows + part.kept;
@@ -491,6 +498,7 @@ class LookupPlanner {
       answer_bytes_[shard] += bytes + LookupCall::kAlignment;
       all_answer_bytes_ += bytes;
       if (answer_bytes_[shard] > ShardLookup::kMaxReplyBytes || all_answer_bytes_ > kMaxAnswerBytes) {
+        too_much_ = true;
         return Bad("rows: got more than ", kMaxAnswerBytes, " bytes of answers to wait for; send fewer rows at once");
       }
     }
@@ -623,9 +631,12 @@ class LookupPlanner {
   uint64_t positions_ = 0;
   uint64_t output_bytes_ = 0;
   uint64_t kept_bytes_ = 0;
+  /// Of rows that are asked for though sums would be fewer.
+  uint64_t learned_bytes_ = 0;
   /// By shard.
   std::vector<uint64_t> answer_bytes_;
   uint64_t all_answer_bytes_ = 0;
+  bool too_much_ = false;
   uint64_t bag_count_ = 0;
 };
 
@@ -634,7 +645,14 @@ absl::StatusOr<LookupPlan> LookupPlan::Make(const EmbeddingSpec& spec, const Sha
   if (inputs.size() != static_cast<size_t>(spec.inputs)) {
     return Bad("inputs: got ", inputs.size(), ", want ", spec.inputs);
   }
-  return LookupPlanner(spec, routes, row_types, inputs, kept).Make();
+  LookupPlanner planner(spec, routes, row_types, inputs, kept);
+  absl::StatusOr<LookupPlan> plan = planner.Make();
+  if (!planner.too_much() || kept.cache == nullptr) return plan;
+  // Rows for the cache's sake may be what is too much.
+  const std::vector<KeptUse> uses(spec.lookups.size(), KeptUse::kNone);
+  KeptRows nothing = kept;
+  nothing.uses = uses;
+  return LookupPlanner(spec, routes, row_types, inputs, nothing).Make();
 }
 
 }  // namespace portico

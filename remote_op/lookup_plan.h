@@ -25,6 +25,8 @@ class LookupPlan {
  public:
   /// Of places: the id is padding.
   static constexpr uint32_t kPadding = UINT32_MAX;
+  /// Of the answers of all shards to one request, and of what stands in for them.
+  static constexpr uint64_t kMaxAnswerBytes = uint64_t{512} << 20;
 
   /// A lookup's part of a shard's call: an entry of it. Those of a call are in the order of the lookups.
   struct Entry {

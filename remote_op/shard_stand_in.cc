@@ -112,6 +112,15 @@ class Builder {
 
 }  // namespace
 
+uint64_t ShardStandIn::BytesFor(const EmbeddingSpec& spec, const LookupPlan& plan, const LookupPlan::Share& share) {
+  uint64_t bytes = 0;
+  for (const LookupPlan::Entry& entry : share.entries) {
+    const bool rows = plan.parts()[entry.lookup].form == LookupForm::kRows;
+    bytes += uint64_t{rows ? entry.ids : entry.bags} * spec.lookups[entry.lookup].dim * sizeof(float);
+  }
+  return bytes;
+}
+
 absl::StatusOr<ShardStandIn> ShardStandIn::Make(const EmbeddingSpec& spec, const LookupPlan& plan,
                                                 const LookupPlan::Share& share, const TableFallback& fallback,
                                                 const Kept& kept) {

@@ -44,6 +44,8 @@ struct ShardStandIn {
     /// The clock that rows are kept by.
     absl::Time now;
   };
+  /// Of its values, known before it is made: who makes several bounds them in all.
+  static uint64_t BytesFor(const EmbeddingSpec& spec, const LookupPlan& plan, const LookupPlan::Share& share);
   /// NOT_FOUND, naming the table, where a row is not kept and its table has no number.
   static absl::StatusOr<ShardStandIn> Make(const EmbeddingSpec& spec, const LookupPlan& plan,
                                            const LookupPlan::Share& share, const TableFallback& fallback,

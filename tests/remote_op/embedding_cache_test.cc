@@ -89,6 +89,127 @@ TEST_F(EmbeddingBagTest, RowsThatMayExpireAreNotKept) {
   FAIL() << "rows that last were asked for again";
 }
 
+TEST_F(EmbeddingBagTest, RowsThatMayExpireAreNotLearned) {
+  AddVersion(5, {{{.name = "t", .dim = 4}, 200}}, 1, 1);
+  AddVersion(6, {{{.name = "t", .dim = 4}, 200}}, 1, 2);
+  SetLive(5, 6);
+  ASSERT_EQ(Make(SpecFor({{.table = "t", .dim = 4}})), absl::OkStatus());
+  std::vector<int64_t> ids;
+  for (int64_t i = 0; i < 128; ++i) ids.push_back(i);
+  // Bags of 16, for which sums are fewer bytes.
+  const auto asks_for_rows = [&](uint64_t revision) {
+    Start({Tensor::Of<int64_t>({8, 16}, absl::MakeConstSpan(ids))}, revision);
+    const bool rows = transport_.calls.at(0).tensors[LookupCall::kEntries].data<int32_t>()[LookupCall::kForm] != 0;
+    std::vector<Tensor> outputs = AnswerTo(transport_.calls[0]);
+    const auto said = outputs[LookupCall::kFound].data<int64_t>();
+    std::vector<int64_t> found(said.begin(), said.end());
+    if (rows && revision == 5) found[LookupCall::kRowType] += LookupCall::kMayExpire;
+    outputs[LookupCall::kFound] = Tensor::Of<int64_t>({1, 4}, absl::MakeConstSpan(found));
+    Reply(transport_.calls[0], std::move(outputs));
+    return rows;
+  };
+  int learned = 0;
+  for (int i = 0; i < 40; ++i) learned += asks_for_rows(5);
+  EXPECT_EQ(learned, 1) << "rows that are never kept were asked for to be kept";
+  // Another version may be another thing.
+  for (int i = 0; i < 40; ++i) learned += asks_for_rows(6);
+  EXPECT_GT(learned, 1);
+}
+
+TEST_F(EmbeddingBagTest, WithoutAnyPinNothingIsLookedForOrLearned) {
+  group_ = std::make_unique<TestGroup>(std::vector<TestTable>{{{.name = "t", .dim = 4}, 200}}, 2);
+  revisions_[5] = CachedRevision(5, 2, 1);
+  for (Revision::Model& model : revisions_[5].models) model.pins.clear();
+  SetLive(5, 5);
+  ASSERT_EQ(Make(SpecFor({{.table = "t", .dim = 4}})), absl::OkStatus());
+  std::vector<int64_t> ids;
+  for (int64_t i = 0; i < 128; ++i) ids.push_back(i);
+  for (int i = 0; i < 20; ++i) {
+    Start({Tensor::Of<int64_t>({8, 16}, absl::MakeConstSpan(ids))}, 5);
+    for (const FakeTransport::Call& call : transport_.calls) {
+      EXPECT_EQ(call.tensors[LookupCall::kEntries].data<int32_t>()[LookupCall::kForm], 0) << "request " << i;
+    }
+    AnswerAll();
+    ASSERT_TRUE(outputs_.has_value() && outputs_->ok()) << Error();
+  }
+}
+
+TEST_F(EmbeddingBagTest, LearningRowsMakesNoRequestTooLarge) {
+  constexpr size_t kLookups = 10;
+  constexpr int64_t kBags = 5400, kWidth = 3;
+  revisions_[5] = CachedRevision(5, 1, 1);
+  SetLive(5, 5);
+  const std::vector<Lookup> lookups(kLookups, Lookup{.table = "t", .dim = 1024});
+  ASSERT_EQ(Make(SpecFor(lookups)), absl::OkStatus());
+  std::vector<int64_t> ids;
+  for (int64_t i = 0; i < kBags * kWidth; ++i) ids.push_back(i);
+  const std::vector<Tensor> inputs(kLookups, Tensor::Of<int64_t>({kBags, kWidth}, absl::MakeConstSpan(ids)));
+  // Rows of all would be 663 MB, where 512 MiB are allowed.
+  int64_t most = 0;
+  for (int request = 0; request < 8; ++request) {
+    Start(inputs, 5);
+    ASSERT_THAT(transport_.calls, SizeIs(1)) << "request " << request << ": " << Error();
+    const auto entries = transport_.calls[0].tensors[LookupCall::kEntries].data<int32_t>();
+    int64_t rows = 0;
+    for (size_t i = 0; i < entries.size(); i += LookupCall::kEntryColumns) {
+      if (entries[i + LookupCall::kForm] != 0) rows += entries[i + LookupCall::kIdCount];
+    }
+    most = std::max(most, rows);
+    transport_.calls[0].Fail(absl::InvalidArgumentError("enough"));
+  }
+  EXPECT_EQ(most, kBags * kWidth) << "want one lookup to learn its rows";
+}
+
+TEST_F(EmbeddingBagTest, WithoutACacheAnyMoreTheFigureSaysSo) {
+  AddVersion(5, {{{.name = "t", .dim = 4}, 50}}, 1, 1);
+  AddVersion(6, {{{.name = "t", .dim = 4}, 50}}, 1, 1);
+  revisions_[6].tables[0].cache_bytes = 0;
+  SetLive(5, 5);
+  ASSERT_EQ(Make(SpecFor({{.table = "t", .dim = 4}})), absl::OkStatus());
+  for (const uint64_t revision : {5, 5, 6}) {
+    if (revision == 6) {
+      EXPECT_GT(metrics_.Value("portico_embedding_cache_bytes"), 0);
+      SetLive(6, 6);
+    }
+    Start({Tensor::Of<int64_t>({2, 1}, {1, 2})}, revision);
+    AnswerAll();
+    ASSERT_TRUE(outputs_.has_value() && outputs_->ok()) << Error();
+  }
+  EXPECT_EQ(metrics_.Value("portico_embedding_cache_bytes"), 0);
+}
+
+TEST_F(EmbeddingBagTest, WhatWorkersStillAddUpOnceTheRouterHasStoppedIsAnswered) {
+  AddVersion(5, {{{.name = "t", .dim = 64, .row_type = RowType::kInt8}, 500}}, 2, 1);
+  SetLive(5, 5);
+  ASSERT_EQ(Make(SpecFor({{.table = "t", .dim = 64}})), absl::OkStatus());
+  std::vector<int64_t> ids;
+  for (int64_t i = 0; i < 2100; ++i) ids.push_back(i % 500);
+  Start({Tensor::Of<int64_t>({2100, 1}, absl::MakeConstSpan(ids))}, 5);
+  AnswerAll();
+  ASSERT_FALSE(outputs_.has_value());
+  router_->Stop();
+  workers_.RunAll();
+  ASSERT_TRUE(outputs_.has_value() && outputs_->ok()) << Error();
+  // As the next step of its graph would.
+  Start({Tensor::Of<int64_t>({3, 1}, {497, 498, 499})}, 0);
+  EXPECT_EQ(Error().code(), absl::StatusCode::kCancelled);
+}
+
+TEST_F(EmbeddingBagTest, ManyRowsAreKeptByAWorkerOnceTheAnswerIsOut) {
+  AddVersion(5, {{{.name = "t", .dim = 4}, 3000}}, 2, 1);
+  SetLive(5, 5);
+  ASSERT_EQ(Make(SpecFor({{.table = "t", .dim = 4}})), absl::OkStatus());
+  std::vector<int64_t> ids;
+  for (int64_t i = 0; i < 3000; ++i) ids.push_back(i);
+  for (const bool kept : {false, false, true}) {
+    if (kept) workers_.RunAll();
+    Start({Tensor::Of<int64_t>({3000, 1}, absl::MakeConstSpan(ids))}, 5);
+    EXPECT_EQ(AskedIds() < 1500, kept) << AskedIds();
+    AnswerAll();
+    ASSERT_TRUE(outputs_.has_value() && outputs_->ok()) << Error();
+  }
+}
+
 TEST_F(EmbeddingBagTest, KeptRowsGiveTheSameBits) {
   std::vector<TestTable> tables;
   for (int type = 0; type < kRowTypes; ++type) {
@@ -313,6 +434,50 @@ TEST_F(LastKnownRowsTest, WithoutNumbersARowThatIsNotKeptFailsTheRequest) {
   EXPECT_EQ(Error().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(Error().message(), AllOf(HasSubstr("gone"), HasSubstr("table 't': got a row that is not kept")));
   EXPECT_TRUE(context_->row_notes.empty());
+}
+
+TEST_F(LastKnownRowsTest, APortalThatHasAskedForNothingYetFindsWhatOthersKept) {
+  ASSERT_NO_FATAL_FAILURE(Begin({}, {.table = "t", .dim = kDim}));
+  ASSERT_NO_FATAL_FAILURE(Learn({1, 3, 2}, 5));
+  // As the model's next version has it.
+  ASSERT_EQ(Make(SpecFor({{.table = "t", .dim = kDim}})), absl::OkStatus());
+  Ask({1, 3}, 6, 1);
+  ASSERT_TRUE(outputs_.has_value() && outputs_->ok()) << Error();
+  EXPECT_FLOAT_EQ(Got(0), Want(5, {1, 3}));
+}
+
+TEST_F(EmbeddingBagTest, WhatWouldStandInIsBoundedAsNumbers) {
+  constexpr int64_t kBags = 60'000;
+  RoutePolicy policy;
+  policy.retries = 0;
+  policy.on_error.kind = OnErrorPolicy::Kind::kDefaults;
+  policy.on_error.defaults = {{"t", "1"}};
+  ASSERT_EQ(router_->SetPolicies(policy, {}), absl::OkStatus());
+  const Revision revision = RevisionWith(1, 1);
+  router_->tables().Set({&revision}, 1);
+  router_->tables().RowTypeOf("clicks", "t") = RowType::kInt8;
+  ASSERT_EQ(Make(SpecFor({{.table = "t", .dim = 1024}})), absl::OkStatus());
+  std::vector<int64_t> ids;
+  for (int64_t i = 0; i < 3 * kBags; ++i) ids.push_back(i);
+  // 186 MB as the table has them, 737 MB as numbers.
+  Start({Tensor::Of<int64_t>({kBags, 3}, absl::MakeConstSpan(ids))});
+  ASSERT_THAT(transport_.calls, SizeIs(1));
+  EXPECT_EQ(transport_.calls[0].tensors[LookupCall::kEntries].data<int32_t>()[LookupCall::kForm], 1);
+  transport_.calls[0].Fail(absl::UnavailableError("gone"));
+  EXPECT_EQ(Error().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(Error().message(), AllOf(HasSubstr("gone"), HasSubstr("got 737280000 bytes of numbers"),
+                                       HasSubstr("send fewer rows at once")));
+}
+
+TEST_F(EmbeddingBagTest, ACacheThatCouldNotBeMadeIsNamedWhereRowsAreToStandIn) {
+  RoutePolicy policy;
+  policy.on_error.kind = OnErrorPolicy::Kind::kLastKnown;
+  ASSERT_EQ(router_->SetPolicies(RoutePolicy(), {{"clicks", policy}}), absl::OkStatus());
+  const Revision revision = CachedRevision(1, 2, 1, uint64_t{1} << 60);
+  router_->tables().Set({&revision}, 1);
+  const absl::Status made = Make(SpecFor({{.table = "t", .dim = 4}}));
+  EXPECT_EQ(made.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(made.message(), HasSubstr("could not be made"));
 }
 
 TEST_F(LastKnownRowsTest, RowsThatAreTooOldDoNotStandIn) {
