@@ -13,7 +13,8 @@ std::string Digest::Short() const { return absl::BytesToHexString(View().substr(
 
 absl::StatusOr<Digest> Digest::FromHex(absl::string_view hex) {
   if (hex.size() != 64 || hex.find_first_not_of("0123456789abcdefABCDEF") != absl::string_view::npos) {
-    return absl::InvalidArgumentError(absl::StrCat("digest: got '", hex.substr(0, 80), "', want 64 hex digits"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("digest: got '", absl::CHexEscape(hex.substr(0, 80)), "', want 64 hex digits"));
   }
   return FromBytes(absl::HexStringToBytes(hex));
 }

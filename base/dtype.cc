@@ -5,6 +5,7 @@
 #include <iterator>
 #include <string>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
 namespace portico {
@@ -57,7 +58,8 @@ absl::StatusOr<DType> DTypeFromName(absl::string_view name) {
     if (kRows[i].name == name) return static_cast<DType>(i);
     absl::StrAppend(&names, i == 1 ? "" : ", ", kRows[i].name);
   }
-  return absl::InvalidArgumentError(absl::StrCat("dtype: got '", name, "', want one of ", names));
+  return absl::InvalidArgumentError(
+      absl::StrCat("dtype: got '", absl::CHexEscape(name.substr(0, 80)), "', want one of ", names));
 }
 
 }  // namespace portico

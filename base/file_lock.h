@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -14,11 +15,14 @@ class FileLock {
   /// Blocks until nobody else holds it; `on_wait` is called once where somebody does. Folders in front of `path` are
   /// made. Also excludes other FileLocks of this process.
   static absl::StatusOr<FileLock> Take(const std::string& path, const std::function<void()>& on_wait = nullptr);
+  /// The same without waiting: nothing where somebody else holds it.
+  static absl::StatusOr<std::optional<FileLock>> TryTake(const std::string& path);
   FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   FileLock& operator=(FileLock&&) = delete;
   ~FileLock();
 
  private:
+  static absl::StatusOr<FileLock> Open(const std::string& path);
   explicit FileLock(int fd) : fd_(fd) {}
   int fd_;
 };

@@ -21,6 +21,7 @@
 #include "cli/hub_text.h"
 #include "cli/report_error.h"
 #include "cli/terminal.h"
+#include "cli/terminal_text.h"
 #include "cli/version.h"
 #include "hub/publish.h"
 
@@ -29,7 +30,7 @@ namespace {
 
 absl::Status RunPublish(const HubFlags& flags, const std::string& handle, Publication publication) {
   ASSIGN_OR_RETURN(publication.handle, ParseHandle(handle));
-  std::string root = flags.store;
+  const std::string& root = flags.store;
   if (absl::StartsWith(root, "s3://") || absl::StartsWith(root, "http://") || absl::StartsWith(root, "https://")) {
     return absl::InvalidArgumentError(absl::StrCat(
         "store '", root, "': got a server, want the folder that it serves; publish into a folder and copy that there ",
@@ -38,7 +39,6 @@ absl::Status RunPublish(const HubFlags& flags, const std::string& handle, Public
   if (root.empty()) {
     return absl::InvalidArgumentError("store: got none, want --store FOLDER, or PORTICO_HUB set to one");
   }
-  root = std::string(absl::StripPrefix(root, "file://"));
   publication.tool = VersionText();
   absl::StatusOr<PublishResult> result;
   {
@@ -50,6 +50,9 @@ absl::Status RunPublish(const HubFlags& flags, const std::string& handle, Public
   absl::PrintF("%s %s, digest %s, %s\n  at   %s\n", handle,
                result->was_there ? "is there already with the same content" : "published",
                result->manifest.digest.Short(), ByteText(result->manifest.bytes()), result->folder);
+  for (const std::string& line : result->unlisted) {
+    std::fputs(absl::StrCat("not in the store's list: ", ForTerminal(line), "\n").c_str(), stderr);
+  }
   return absl::OkStatus();
 }
 
@@ -226,6 +229,7 @@ void AddGc(CLI::App& hub, int& exit_code) {
   flags->hub.AddStore(*command, /*from_environment=*/false);
   flags->hub.AddCache(*command);
   command->footer(
+      "What the mesh files say now counts, not what nodes still serve: run it when roll-outs have settled.\n"
       "Example:\n  portico hub gc --mesh mesh.yaml --dry-run\n"
       "  portico hub gc acme/encoder/1 --store /srv/hub --mesh digits.yaml --mesh mail.yaml");
   command->callback([flags, command, &exit_code] {

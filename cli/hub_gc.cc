@@ -12,14 +12,13 @@
 namespace portico {
 namespace {
 
-/// The folder that is swept.
-absl::StatusOr<std::string> RootOf(const HubGcFlags& flags) {
+absl::StatusOr<SweepPlan> Sweep(const HubGcFlags& flags, const SweepOptions& options) {
   if (!flags.from_store) {
     ASSIGN_OR_RETURN(const HubCache cache, flags.hub.OpenCache());
-    return cache.modules();
+    return SweepCache(cache, options);
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, flags.hub.OpenStore());
-  if (absl::StartsWith(store->url(), "/")) return store->url();
+  if (absl::StartsWith(store->url(), "/")) return SweepStore(store->url(), options);
   return absl::InvalidArgumentError(
       absl::StrCat("store '", store->url(), "': got a server, want the folder that it serves; remove there"));
 }
@@ -34,27 +33,25 @@ absl::Status RunHubGc(const HubGcFlags& flags) {
   if (!flags.meshes.empty() && flags.all) {
     return absl::InvalidArgumentError("got --mesh and --all, want one of them");
   }
-  std::vector<Handle> asked;
+  SweepOptions options;
+  options.dry_run = flags.dry_run;
   for (const std::string& text : flags.handles) {
-    ASSIGN_OR_RETURN(asked.emplace_back(), ParseHandle(text));
+    ASSIGN_OR_RETURN(options.asked.emplace_back(), ParseHandle(text));
   }
-  ModulePins pins;
-  for (const std::string& mesh : flags.meshes) RETURN_IF_ERROR(AddMeshPins(mesh, &pins));
-  ASSIGN_OR_RETURN(const std::string root, RootOf(flags));
-  ASSIGN_OR_RETURN(const std::vector<Manifest> modules, ReadManifests(root));
-  ASSIGN_OR_RETURN(const SweepPlan plan, PlanSweep(modules, pins, asked));
-  std::vector<Handle> removed;
-  for (const Manifest& module : plan.removed) removed.push_back(module.handle);
-  if (!flags.dry_run) RETURN_IF_ERROR(RemoveModules(root, removed));
+  for (const std::string& mesh : flags.meshes) RETURN_IF_ERROR(AddMeshPins(mesh, &options.pins));
+  ASSIGN_OR_RETURN(const SweepPlan plan, Sweep(flags, options));
   for (const SweepPlan::Kept& kept : plan.kept) {
     absl::PrintF("keeps %s, which %s uses\n", kept.handle.ToString(), absl::StrJoin(kept.users, " and "));
+  }
+  for (const Handle& handle : plan.busy) {
+    absl::PrintF("keeps %s, which another process is pulling\n", handle.ToString());
   }
   for (const Manifest& module : plan.removed) {
     absl::PrintF("%s %s, %s\n", flags.dry_run ? "would remove" : "removed", module.handle.ToString(),
                  ByteText(module.bytes()));
   }
-  absl::PrintF("%d of %d modules %s, %s\n", plan.removed.size(), modules.size(),
-               flags.dry_run ? "would go" : "have gone", ByteText(plan.removed_bytes()));
+  absl::PrintF("%d of %d modules %s, %s\n", plan.removed.size(), plan.modules, flags.dry_run ? "would go" : "have gone",
+               ByteText(plan.removed_bytes()));
   return absl::OkStatus();
 }
 

@@ -31,9 +31,15 @@ constexpr char kOriginFile[] = ".origin";
 constexpr char kPartSuffix[] = ".part";
 constexpr uint64_t kMaxOriginBytes = 16 << 10;
 
+/// How often a folder is made again that a removal, which takes empty ones, took meanwhile.
+constexpr int kFolderAttempts = 10;
+
 absl::Status MakeFolders(const fs::path& path) {
   std::error_code error;
-  fs::create_directories(path, error);
+  for (int i = 0; i < kFolderAttempts; ++i) {
+    fs::create_directories(path, error);
+    if (error != std::errc::no_such_file_or_directory) break;
+  }
   return error ? ErrnoStatus(error.value(), "make", path.string()) : absl::OkStatus();
 }
 
@@ -52,8 +58,16 @@ absl::Status CheckFile(const std::string& path, const ModuleFile& file, const On
                                           file.sha256.Short(), "…"));
 }
 
-bool IsWorthAnother(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+/// Renames `from` to `to`, whose parents are made.
+absl::Status PutInPlace(const fs::path& from, const fs::path& to) {
+  int failed = 0;
+  for (int i = 0; i < kFolderAttempts; ++i) {
+    RETURN_IF_ERROR(MakeFolders(to.parent_path()));
+    failed = rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
+    if (failed != ENOENT) break;
+  }
+  if (failed != 0) return ErrnoStatus(failed, "renaming to", to.string());
+  return SyncFolder(to.parent_path().string());
 }
 
 }  // namespace
@@ -76,7 +90,7 @@ class HubCache::Download {
       RETURN_IF_ERROR(Fetch(file));
     }
     RETURN_IF_ERROR(CheckModel());
-    RETURN_IF_ERROR(WriteFileAtomically((folder_ / kOriginFile).string(), store_.url()));
+    RETURN_IF_ERROR(WriteFileAtomically((folder_ / kOriginFile).string(), store_.origin()));
     for (const fs::path& made : folders) RETURN_IF_ERROR(SyncFolder(made.string()));
     return absl::OkStatus();
   }
@@ -166,7 +180,7 @@ class HubCache::Download {
       }
       if (status.ok()) break;
       failures = have > at_first ? 0 : failures + 1;
-      if (!IsWorthAnother(status) || failures >= options_.attempts) {
+      if (!MayPass(status) || failures >= options_.attempts) {
         return WithContext(absl::StrCat("handle '", manifest_.handle.ToString(), "' from '", store_.url(), "'"),
                            status);
       }
@@ -240,69 +254,77 @@ absl::StatusOr<HubCache> HubCache::Open(Options options) {
   return cache;
 }
 
-absl::StatusOr<Manifest> HubCache::Check(const Handle& handle) {
+std::string HubCache::LockPath(const Handle& handle) const {
+  return absl::StrCat(options_.folder, "/locks/", handle.publisher, "--", handle.name, "--", handle.version);
+}
+
+absl::StatusOr<Manifest> HubCache::ReadCached(const Handle& handle) const {
   const fs::path folder = ModuleFolder(modules(), handle);
   ASSIGN_OR_RETURN(const std::string text, ReadFile((folder / kManifestFile).string(), Manifest::kMaxBytes));
   ASSIGN_OR_RETURN(Manifest manifest, ParseManifest(text));
   if (manifest.handle != handle) return absl::DataLossError("got the manifest of another module");
+  return manifest;
+}
+
+absl::Status HubCache::Check(const Manifest& manifest) {
+  const fs::path folder = ModuleFolder(modules(), manifest.handle);
   uint64_t done = 0;
   const uint64_t all = manifest.bytes();
   for (const ModuleFile& file : manifest.files) {
     RETURN_IF_ERROR(CheckFile((folder / file.path).string(), file, [&](uint64_t bytes) {
       done += bytes;
-      if (options_.progress) options_.progress(absl::StrCat("checking ", handle.ToString()), done, all);
+      if (options_.progress) options_.progress(absl::StrCat("checking ", manifest.handle.ToString()), done, all);
     }));
   }
-  return manifest;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<HubCache::Pulled> HubCache::Pull(Store& store, const Handle& handle) {
   const std::string name = handle.ToString();
-  const std::string lock_path =
-      absl::StrCat(options_.folder, "/locks/", handle.publisher, "--", handle.name, "--", handle.version);
-  ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(lock_path, [&] {
+  ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(LockPath(handle), [&] {
                      Say(absl::StrCat("waiting for another process that is pulling ", name));
                    }));
   const fs::path place = ModuleFolder(modules(), handle);
   Pulled pulled;
   pulled.folder = place.string();
   std::error_code error;
+  // What the handle means here, also where a file of it is damaged.
   absl::StatusOr<Manifest> here = absl::NotFoundError("");
+  bool whole = false;
   if (fs::exists(fs::symlink_status(place, error))) {
-    here = Check(handle);
-    if (!here.ok())
-      Say(absl::StrCat(name, " in '", place.string(), "' is damaged and is pulled anew: ", here.status().message()));
+    here = ReadCached(handle);
+    const absl::Status status = here.ok() ? Check(*here) : here.status();
+    whole = status.ok();
+    if (!whole) Say(absl::StrCat(name, " in '", place.string(), "' is damaged and is pulled anew: ", status.message()));
   }
   const absl::StatusOr<std::string> origin = ReadFile((place / kOriginFile).string(), kMaxOriginBytes);
-  if (here.ok() && origin.ok() && *origin == store.url()) {
+  if (whole && origin.ok() && *origin == store.origin()) {
     pulled.manifest = *std::move(here);
     pulled.was_there = true;
     return pulled;
   }
   absl::StatusOr<std::string> text = ReadManifestText(store, handle);
-  for (int failures = 1; failures < options_.attempts && IsWorthAnother(text.status()); ++failures) {
+  for (int failures = 1; failures < options_.attempts && MayPass(text.status()); ++failures) {
     absl::SleepFor(options_.pause * (1 << std::min(failures, 6)));
     text = ReadManifestText(store, handle);
   }
   if (!text.ok()) return text.status();
   ASSIGN_OR_RETURN(pulled.manifest, ParseManifestOf(store, handle, *text));
-  if (here.ok()) {
-    if (here->digest == pulled.manifest.digest && here->files == pulled.manifest.files) {
-      pulled.was_there = true;
-      return pulled;
-    }
+  if (here.ok() && (here->digest != pulled.manifest.digest || here->files != pulled.manifest.files)) {
     return absl::FailedPreconditionError(
         absl::StrCat("handle '", name, "': got digest ", pulled.manifest.digest.Hex(), " from '", store.url(),
                      "', want ", here->digest.Hex(), ", as it is in the cache from '", origin.value_or("elsewhere"),
                      "'; a handle means one content: have one of them published under another handle, or keep them "
                      "apart with another cache (--cache, XDG_CACHE_HOME)"));
   }
-  const fs::path partial = ModuleFolder(absl::StrCat(options_.folder, "/partial"), handle);
+  if (whole) {
+    pulled.was_there = true;
+    return pulled;
+  }
+  const fs::path partial = ModuleFolder(this->partial(), handle);
   RETURN_IF_ERROR(Download(options_, store, pulled.manifest, partial).Run(*text));
   RETURN_IF_ERROR(RemoveAll(place));
-  RETURN_IF_ERROR(MakeFolders(place.parent_path()));
-  if (rename(partial.c_str(), place.c_str()) != 0) return ErrnoStatus(errno, "renaming to", place.string());
-  RETURN_IF_ERROR(SyncFolder(place.parent_path().string()));
+  RETURN_IF_ERROR(PutInPlace(partial, place));
   return pulled;
 }
 

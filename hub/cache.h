@@ -17,7 +17,7 @@ namespace portico {
 ///
 ///   FOLDER/modules/acme/encoder/3/   what a node serves; .origin in it: the store it came from
 ///   FOLDER/partial/acme/encoder/3/   what is being downloaded; goes on from there after whatever happened
-///   FOLDER/locks/acme--encoder--3    held by who downloads it
+///   FOLDER/locks/acme--encoder--3    held by who downloads or removes it
 ///
 /// For one thread; several processes may share the folder.
 class HubCache {
@@ -29,7 +29,7 @@ class HubCache {
     std::function<void(absl::string_view what, uint64_t done, uint64_t all)> progress;
     /// Lines for people: what is damaged, what is waited for. May be null.
     std::function<void(absl::string_view line)> say;
-    /// How often a download is gone on with after it broke, when no byte came in between, and how long after.
+    /// How many tries without a byte in between a download has, and how long it waits after the first that broke.
     int attempts = 5;
     absl::Duration pause = absl::Milliseconds(200);
   };
@@ -48,18 +48,27 @@ class HubCache {
 
   /// The module, from here where it is (the store is then not asked, unless it came from another one), or downloaded.
   /// Every file is checked against the manifest, and the model against its digest. A damaged file has the module pulled
-  /// anew. FAILED_PRECONDITION where it is here from another store with other content; DATA_LOSS where what the store
-  /// has is not what its manifest says.
+  /// anew. FAILED_PRECONDITION where its manifest here says other content than the store's; DATA_LOSS where what the
+  /// store has is not what its manifest says; UNAVAILABLE, after all tries, where its file is too short.
   absl::StatusOr<Pulled> Pull(Store& store, const Handle& handle);
 
   /// Where modules are: a base folder of versions for each, MODULES/acme/encoder.
   std::string modules() const { return options_.folder + "/modules"; }
+  /// Where downloads are that have not ended.
+  std::string partial() const { return options_.folder + "/partial"; }
+  /// Held by whoever downloads or removes the module.
+  std::string LockPath(const Handle& handle) const;
+  /// Held by whoever removes modules.
+  std::string SweepLockPath() const { return options_.folder + "/locks/.sweep"; }
+  /// What the manifest says that is here; its files are not looked at.
+  absl::StatusOr<Manifest> ReadCached(const Handle& handle) const;
 
  private:
   class Download;
   explicit HubCache(Options options) : options_(std::move(options)) {}
 
-  absl::StatusOr<Manifest> Check(const Handle& handle);
+  /// DATA_LOSS and the like unless the files are here as the manifest says.
+  absl::Status Check(const Manifest& manifest);
   void Say(absl::string_view line) const {
     if (options_.say) options_.say(line);
   }

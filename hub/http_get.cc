@@ -1,5 +1,6 @@
 #include "hub/http_get.h"
 
+#include <algorithm>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -9,6 +10,7 @@
 #include <limits>
 #include <memory>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -25,6 +27,8 @@ namespace http = boost::beast::http;
 
 constexpr size_t kPieceBytes = size_t{256} << 10;
 constexpr size_t kMaxHeaderBytes = size_t{64} << 10;
+/// What is read ahead: a header, or the rest of a piece. A line of chunks that is longer is none.
+constexpr size_t kMaxBufferBytes = kMaxHeaderBytes + kPieceBytes;
 /// Of an error's body, for the message.
 constexpr size_t kMaxReasonBytes = 300;
 
@@ -87,7 +91,7 @@ class Get {
     http::response_parser<http::buffer_body> response;
     response.body_limit(std::numeric_limits<uint64_t>::max());
     response.header_limit(kMaxHeaderBytes);
-    beast::flat_buffer buffer;
+    beast::flat_buffer buffer(kMaxBufferBytes);
     Expire();
     http::async_read_header(stream, buffer, response, [&](boost::system::error_code done, size_t) { error = done; });
     RunStep();
@@ -103,8 +107,10 @@ class Get {
       const auto range = response.get()[http::field::content_range];
       at = RangeBegin({range.data(), range.size()});
       if (at != offset_) {
-        return absl::FailedPreconditionError(absl::StrCat("GET '", url_.ToString(), "': got range '",
-                                                          std::string(range), "', want bytes from ", offset_, " on"));
+        return absl::FailedPreconditionError(
+            absl::StrCat("GET '", url_.ToString(), "': got range '",
+                         absl::CHexEscape({range.data(), std::min<size_t>(range.size(), 80)}), "', want bytes from ",
+                         offset_, " on"));
       }
     }
     const bool good = code == 200 || code == 206;
@@ -161,6 +167,10 @@ class Get {
     const std::string message =
         absl::StrCat("GET '", url_.ToString(), "': ", what, ": ", error.message(), remedy.empty() ? "" : "; ", remedy);
     if (error == beast::error::timeout) return absl::DeadlineExceededError(message);
+    // It would be the same the next time.
+    if (error == http::error::buffer_overflow || error == http::error::header_limit) {
+      return absl::FailedPreconditionError(message);
+    }
     return absl::UnavailableError(message);
   }
 

@@ -94,7 +94,7 @@ fs::path ModuleFolder(const fs::path& root, const Handle& handle) {
   return root / handle.publisher / handle.name / absl::StrCat(handle.version);
 }
 
-absl::StatusOr<std::vector<Handle>> ListFolders(const fs::path& root) {
+absl::StatusOr<std::vector<Handle>> ListFolders(const fs::path& root, bool whole) {
   std::vector<Handle> handles;
   ASSIGN_OR_RETURN(const std::vector<std::string> publishers, Folders(root));
   for (const std::string& publisher : publishers) {
@@ -105,7 +105,7 @@ absl::StatusOr<std::vector<Handle>> ListFolders(const fs::path& root) {
         const absl::StatusOr<Handle> handle = ParseHandle(absl::StrCat(publisher, "/", name, "/", version));
         if (!handle.ok()) continue;
         std::error_code ignored;
-        if (fs::exists(ModuleFolder(root, *handle) / kManifestFile, ignored)) handles.push_back(*handle);
+        if (!whole || fs::exists(ModuleFolder(root, *handle) / kManifestFile, ignored)) handles.push_back(*handle);
       }
     }
   }
@@ -113,9 +113,26 @@ absl::StatusOr<std::vector<Handle>> ListFolders(const fs::path& root) {
   return handles;
 }
 
-absl::Status RewriteIndex(const fs::path& root) {
+absl::StatusOr<FolderModules> ReadModules(const fs::path& root) {
   LocalStore store(root.string());
-  ASSIGN_OR_RETURN(const std::vector<ModuleEntry> entries, store.List());
+  ASSIGN_OR_RETURN(const std::vector<Handle> handles, ListFolders(root));
+  FolderModules found;
+  for (const Handle& handle : handles) {
+    absl::StatusOr<Manifest> manifest = ReadManifest(store, handle);
+    if (manifest.ok()) {
+      found.modules.push_back(*std::move(manifest));
+    } else {
+      found.unreadable.emplace_back(handle, manifest.status());
+    }
+  }
+  return found;
+}
+
+absl::Status WriteIndex(const fs::path& root, const std::vector<Manifest>& modules) {
+  std::vector<ModuleEntry> entries;
+  for (const Manifest& module : modules) entries.push_back(EntryOf(module));
+  std::sort(entries.begin(), entries.end(),
+            [](const ModuleEntry& a, const ModuleEntry& b) { return a.handle < b.handle; });
   return WriteFileAtomically((root / kIndexFile).string(), FormatIndex(entries));
 }
 

@@ -23,12 +23,16 @@ constexpr size_t kMaxTensors = 1024;
 constexpr size_t kMaxRank = 64;
 constexpr size_t kMaxNameBytes = 1024;
 constexpr size_t kMaxPortals = 1024;
+constexpr size_t kMaxShownBytes = 100;
 
 using Element = simdjson::dom::element;
 
 absl::Status Wrong(absl::string_view what, absl::string_view got, absl::string_view want) {
   return absl::InvalidArgumentError(absl::StrCat("manifest: ", what, ": got ", got, ", want ", want));
 }
+
+/// What a stranger wrote, for messages.
+std::string Shown(absl::string_view text) { return absl::CHexEscape(text.substr(0, kMaxShownBytes)); }
 
 // ---- Writing.
 
@@ -118,7 +122,7 @@ absl::Status ReadFiles(const Element& root, std::vector<ModuleFile>* files) {
     ASSIGN_OR_RETURN(file.path, Text(from, "path", kMaxPathBytes));
     RETURN_IF_ERROR(CheckModulePath(file.path));
     if (from["bytes"].get(file.bytes) != simdjson::SUCCESS || file.bytes > kMaxFileBytes) {
-      return Wrong(absl::StrCat("file '", file.path, "'"), "no size or too large a one",
+      return Wrong(absl::StrCat("file '", Shown(file.path), "'"), "no size or too large a one",
                    absl::StrCat("at most ", kMaxFileBytes, " bytes"));
     }
     ASSIGN_OR_RETURN(file.sha256, ReadDigest(from, "sha256"));
@@ -130,7 +134,8 @@ absl::Status ReadFiles(const Element& root, std::vector<ModuleFile>* files) {
     for (size_t j = i + 1; j < files->size() && absl::StartsWith((*files)[j].path, path); ++j) {
       const std::string& other = (*files)[j].path;
       if (other.size() != path.size() && other[path.size()] != '/') continue;
-      return Wrong("files", absl::StrCat("'", path, "' and '", other, "'"), "each path once, and no file as a folder");
+      return Wrong("files", absl::StrCat("'", Shown(path), "' and '", Shown(other), "'"),
+                   "each path once, and no file as a folder");
     }
   }
   return absl::OkStatus();
@@ -157,7 +162,7 @@ absl::StatusOr<std::vector<TensorSpec>> ReadTensors(const Element& from, absl::s
       if (extent.get(symbol) == simdjson::SUCCESS && symbol.size() <= kMaxNameBytes) {
         if (symbol != "?") dim.symbol = std::string(symbol);
       } else if (extent.get(dim.extent) != simdjson::SUCCESS || dim.extent < 0) {
-        return Wrong(absl::StrCat("tensor '", spec.name, "': shape"), "something else", "numbers and names");
+        return Wrong(absl::StrCat("tensor '", Shown(spec.name), "': shape"), "something else", "numbers and names");
       }
     }
   }
@@ -184,7 +189,7 @@ absl::StatusOr<Manifest> Read(const Element& root) {
   ASSIGN_OR_RETURN(const std::string published, Text(root, "published", kMaxNameBytes));
   std::string error;
   if (!absl::ParseTime(absl::RFC3339_full, published, &manifest.published, &error)) {
-    return Wrong("published", absl::StrCat("'", absl::CHexEscape(published), "'"), "a time as 2026-01-31T12:00:00Z");
+    return Wrong("published", absl::StrCat("'", Shown(published), "'"), "a time as 2026-01-31T12:00:00Z");
   }
   Element provenance;
   if (root["provenance"].get(provenance) == simdjson::SUCCESS) {
@@ -282,7 +287,7 @@ absl::StatusOr<Manifest> ParseManifest(absl::string_view text) {
 
 absl::Status CheckModulePath(absl::string_view path) {
   const auto refuse = [&](absl::string_view got, absl::string_view want) {
-    return Wrong(absl::StrCat("file '", absl::CHexEscape(path.substr(0, kMaxPathBytes)), "'"), got, want);
+    return Wrong(absl::StrCat("file '", Shown(path), "'"), got, want);
   };
   if (path.size() > kMaxPathBytes) return refuse("too long a path", absl::StrCat("at most ", kMaxPathBytes, " bytes"));
   const std::vector<absl::string_view> parts = absl::StrSplit(path, '/');

@@ -200,10 +200,9 @@ absl::Status CheckSame(const Manifest& before, const Manifest& now, const std::v
   return absl::OkStatus();
 }
 
-absl::Status CheckFamily(Store& store, const std::vector<Handle>& handles, const Manifest& now) {
+absl::Status CheckFamily(const std::vector<Manifest>& modules, const Manifest& now) {
   if (now.family.empty()) return absl::OkStatus();
-  for (const Handle& handle : handles) {
-    ASSIGN_OR_RETURN(const Manifest member, ReadManifest(store, handle));
+  for (const Manifest& member : modules) {
     if (member.family != now.family) continue;
     const std::vector<std::string> lines = SignatureDifferences(member.signatures, now.signatures);
     if (lines.empty()) return absl::OkStatus();  // All members are alike.
@@ -241,10 +240,11 @@ absl::StatusOr<PublishResult> Publish(const std::string& root, const Publication
   }
   ASSIGN_OR_RETURN(const fs::path source, FindSource(publication));
   ASSIGN_OR_RETURN(const std::vector<Source> sources, FindFiles(publication, source));
+  ASSIGN_OR_RETURN(const std::string store_folder, StoreFolder(root));
   std::error_code error;
-  fs::create_directories(root, error);
-  if (error) return ErrnoStatus(error.value(), "make the store's folder", root);
-  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, NewLocalStore(root));
+  fs::create_directories(store_folder, error);
+  if (error) return ErrnoStatus(error.value(), "make the store's folder", store_folder);
+  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, NewLocalStore(store_folder));
   ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(StoreLockPath(store->url())));
 
   ASSIGN_OR_RETURN(const std::string staging, MakeUniqueFolder(absl::StrCat(store->url(), "/", kStagingPrefix)));
@@ -270,13 +270,15 @@ absl::StatusOr<PublishResult> Publish(const std::string& root, const Publication
   const fs::path place = ModuleFolder(store->url(), publication.handle);
   result.folder = place.string();
   ASSIGN_OR_RETURN(const std::vector<Handle> handles, ListFolders(store->url()));
+  ASSIGN_OR_RETURN(FolderModules listed, ReadModules(store->url()));
+  for (const auto& [handle, why] : listed.unreadable) result.unlisted.emplace_back(why.message());
   if (std::find(handles.begin(), handles.end(), publication.handle) != handles.end()) {
     ASSIGN_OR_RETURN(const Manifest before, ReadManifest(*store, publication.handle));
     RETURN_IF_ERROR(CheckSame(before, manifest, handles));
     manifest = before;
     result.was_there = true;
     // Whoever published it may have been killed before it was listed.
-    RETURN_IF_ERROR(RewriteIndex(store->url()));
+    RETURN_IF_ERROR(WriteIndex(store->url(), listed.modules));
     return result;
   }
   if (fs::exists(fs::symlink_status(place, error))) {
@@ -284,14 +286,15 @@ absl::StatusOr<PublishResult> Publish(const std::string& root, const Publication
         absl::StrCat("folder '", place.string(), "': got something without a ", kManifestFile,
                      ", which nobody published, want no such folder; move it away and publish it from there"));
   }
-  RETURN_IF_ERROR(CheckFamily(*store, handles, manifest));
+  RETURN_IF_ERROR(CheckFamily(listed.modules, manifest));
   const std::string text = FormatManifest(manifest);
   if (const absl::Status status = ParseManifest(text).status(); !status.ok()) {
     return WithContext(absl::StrCat("source '", publication.source, "'"), status);
   }
   RETURN_IF_ERROR(WriteFileAtomically((folder / kManifestFile).string(), text));
   RETURN_IF_ERROR(PutInPlace(folder, place));
-  RETURN_IF_ERROR(RewriteIndex(store->url()));
+  listed.modules.push_back(manifest);
+  RETURN_IF_ERROR(WriteIndex(store->url(), listed.modules));
   return result;
 }
 

@@ -30,6 +30,8 @@ struct PublishResult {
   std::string folder;
   /// It had been published before with the same content; nothing was written.
   bool was_there = false;
+  /// Modules that the list leaves out, and why: their manifests cannot be read.
+  std::vector<std::string> unlisted;
 };
 
 /// Is told how many bytes of how many have been copied; may be null.

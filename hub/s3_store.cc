@@ -36,6 +36,7 @@ class S3Store final : public Store {
       : url_(std::move(url)), bucket_(std::move(bucket)), prefix_(std::move(prefix)), options_(std::move(options)) {}
 
   const std::string& url() const override { return url_; }
+  std::string origin() const override { return absl::StrCat(url_, " at ", bucket_.ToString()); }
 
   absl::StatusOr<std::vector<ModuleEntry>> List() override {
     ASSIGN_OR_RETURN(const std::vector<Handle> handles, ListHandles());

@@ -41,6 +41,11 @@ absl::StatusOr<std::unique_ptr<Store>> OpenStore(const std::string& url, const S
   }
   if (absl::StartsWith(url, "http://") || absl::StartsWith(url, "https://")) return NewHttpStore(url);
   if (absl::StartsWith(url, "s3://")) return NewS3Store(url, options);
+  ASSIGN_OR_RETURN(const std::string folder, StoreFolder(url));
+  return NewLocalStore(folder);
+}
+
+absl::StatusOr<std::string> StoreFolder(absl::string_view url) {
   absl::string_view path = url;
   if (absl::ConsumePrefix(&path, "file://") && !absl::StartsWith(path, "/")) {
     return absl::InvalidArgumentError(
@@ -50,8 +55,10 @@ absl::StatusOr<std::unique_ptr<Store>> OpenStore(const std::string& url, const S
     return absl::InvalidArgumentError(absl::StrCat(
         "store '", url, "': got a scheme that is not known, want a folder, file://, http://, https:// or s3://"));
   }
-  return NewLocalStore(std::string(path));
+  return std::string(path);
 }
+
+bool MayPass(const absl::Status& status) { return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status); }
 
 absl::StatusOr<std::string> ReadManifestText(Store& store, const Handle& handle) {
   std::string text;

@@ -32,6 +32,8 @@ class Store {
   virtual ~Store() = default;
   /// As it was opened; absolute where it is a folder.
   virtual const std::string& url() const = 0;
+  /// The same with what else says which store it is: s3://models is another one on another server.
+  virtual std::string origin() const { return url(); }
   /// All modules, rising by handle.
   virtual absl::StatusOr<std::vector<ModuleEntry>> List() = 0;
   /// Gives `sink` the file from `offset` on, in order; all of it where the store cannot begin in the middle. NOT_FOUND
@@ -47,6 +49,12 @@ struct StoreOptions {
 /// A folder's path or file:///PATH, http://HOST:PORT/PREFIX or https://, s3://BUCKET/PREFIX. Contacts nobody; a folder
 /// must be there, or it is NOT_FOUND. INVALID_ARGUMENT for anything else.
 absl::StatusOr<std::unique_ptr<Store>> OpenStore(const std::string& url, const StoreOptions& options = {});
+
+/// The folder that is meant where a store is in one: a path, or file:///PATH. INVALID_ARGUMENT for a scheme.
+absl::StatusOr<std::string> StoreFolder(absl::string_view url);
+
+/// Whether asking again may help: UNAVAILABLE, DEADLINE_EXCEEDED.
+bool MayPass(const absl::Status& status);
 
 /// The manifest as it lies there, at most Manifest::kMaxBytes. NOT_FOUND with what the store has instead, and the
 /// remedy.

@@ -1,9 +1,14 @@
 #include "hub/sweep.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <deque>
 #include <filesystem>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -48,6 +53,62 @@ std::map<Handle, Users> FindUsers(const std::vector<Manifest>& modules, const Mo
   return used;
 }
 
+absl::Status Unreadable(const std::string& root, const Handle& handle, const absl::Status& why) {
+  return WithContext(absl::StrCat("handle '", handle.ToString(), "': what it calls is not known; remove '",
+                                  ModuleFolder(root, handle).string(), "' if nobody uses it"),
+                     why);
+}
+
+/// Empty folders of which `module` was the last version, and its publisher's last module. rmdir() alone leaves links
+/// and folders that are not empty.
+void RemoveEmptyParents(const fs::path& folder) {
+  if (rmdir(folder.parent_path().c_str()) == 0) rmdir(folder.parent_path().parent_path().c_str());
+}
+
+/// Takes the module out of sight, in one step and without new folders: the disk may be full. REQUIRES: RemoveStaging()
+/// since it was done with this handle before.
+absl::Status MoveAway(const std::string& root, const Handle& handle) {
+  const fs::path folder = ModuleFolder(root, handle);
+  const std::string to =
+      absl::StrCat(root, "/", kStagingPrefix, handle.publisher, "--", handle.name, "--", handle.version);
+  if (rename(folder.c_str(), to.c_str()) != 0) return ErrnoStatus(errno, "remove", folder.string());
+  RETURN_IF_ERROR(SyncFolder(folder.parent_path().string()));
+  RemoveEmptyParents(folder);
+  return absl::OkStatus();
+}
+
+/// What was moved away, and what publications and removals that were killed left. REQUIRES: the lock is held.
+absl::Status RemoveStaging(const std::string& root) {
+  std::error_code error;
+  absl::Status status;
+  for (fs::directory_iterator entry(root, error); !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    std::error_code failed;
+    if (!absl::StartsWith(entry->path().filename().string(), kStagingPrefix)) continue;
+    fs::remove_all(entry->path(), failed);
+    if (failed) status.Update(ErrnoStatus(failed.value(), "remove", entry->path().string()));
+  }
+  if (error) status.Update(ErrnoStatus(error.value(), "list", root));
+  return status;
+}
+
+/// Downloads that were given up, of modules that nobody names.
+absl::Status RemovePartial(const HubCache& cache, const SweepOptions& options) {
+  std::error_code error;
+  if (!fs::exists(cache.partial(), error)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<Handle> handles, ListFolders(cache.partial(), /*whole=*/false));
+  const std::set<Handle> wanted(options.asked.begin(), options.asked.end());
+  for (const Handle& handle : handles) {
+    if (options.pins.handles.contains(handle) || (!wanted.empty() && !wanted.contains(handle))) continue;
+    ASSIGN_OR_RETURN(const std::optional<FileLock> own, FileLock::TryTake(cache.LockPath(handle)));
+    if (!own.has_value()) continue;
+    const fs::path folder = ModuleFolder(cache.partial(), handle);
+    fs::remove_all(folder, error);
+    if (error) return ErrnoStatus(error.value(), "remove", folder.string());
+    RemoveEmptyParents(folder);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 uint64_t SweepPlan::removed_bytes() const {
@@ -60,6 +121,7 @@ absl::StatusOr<SweepPlan> PlanSweep(const std::vector<Manifest>& modules, const 
                                     const std::vector<Handle>& asked) {
   const std::map<Handle, Users> used = FindUsers(modules, pins);
   SweepPlan plan;
+  plan.modules = modules.size();
   std::vector<ModuleEntry> entries;
   for (const Manifest& module : modules) entries.push_back(EntryOf(module));
   for (const Handle& handle : asked) {
@@ -86,37 +148,72 @@ absl::StatusOr<SweepPlan> PlanSweep(const std::vector<Manifest>& modules, const 
   return plan;
 }
 
-absl::StatusOr<std::vector<Manifest>> ReadManifests(const std::string& root) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, NewLocalStore(root));
-  ASSIGN_OR_RETURN(const std::vector<Handle> handles, ListFolders(root));
-  std::vector<Manifest> manifests;
-  for (const Handle& handle : handles) {
-    ASSIGN_OR_RETURN(manifests.emplace_back(), ReadManifest(*store, handle));
+absl::StatusOr<SweepPlan> SweepStore(const std::string& root, const SweepOptions& options) {
+  ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(StoreLockPath(root)));
+  if (!options.dry_run) RETURN_IF_ERROR(RemoveStaging(root));
+  ASSIGN_OR_RETURN(const FolderModules found, ReadModules(root));
+  if (!found.unreadable.empty())
+    return Unreadable(root, found.unreadable.front().first, found.unreadable.front().second);
+  ASSIGN_OR_RETURN(SweepPlan plan, PlanSweep(found.modules, options.pins, options.asked));
+  if (options.dry_run) return plan;
+  absl::Status status;
+  for (const Manifest& module : plan.removed) {
+    status = MoveAway(root, module.handle);
+    if (!status.ok()) break;
   }
-  return manifests;
+  // Room first: a list can be written on a full disk only then. It is written whatever failed, of what is there.
+  status.Update(RemoveStaging(root));
+  std::vector<Manifest> left;
+  for (const Manifest& module : found.modules) {
+    std::error_code ignored;
+    if (fs::exists(ModuleFolder(root, module.handle) / kManifestFile, ignored)) left.push_back(module);
+  }
+  status.Update(WriteIndex(root, left));
+  if (!status.ok()) return status;
+  return plan;
 }
 
-absl::Status RemoveModules(const std::string& root, const std::vector<Handle>& handles) {
-  ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(StoreLockPath(root)));
-  std::error_code error;
+absl::StatusOr<SweepPlan> SweepCache(const HubCache& cache, const SweepOptions& options) {
+  ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(cache.SweepLockPath()));
+  if (!options.dry_run) RETURN_IF_ERROR(RemoveStaging(cache.modules()));
+  ASSIGN_OR_RETURN(const std::vector<Handle> handles, ListFolders(cache.modules()));
+  std::vector<Manifest> modules;
+  std::vector<Handle> busy;
   for (const Handle& handle : handles) {
-    ASSIGN_OR_RETURN(const std::string staging, MakeUniqueFolder(absl::StrCat(root, "/", kStagingPrefix)));
-    const fs::path folder = ModuleFolder(root, handle);
-    if (rename(folder.c_str(), (fs::path(staging) / "removed").c_str()) != 0) {
-      return ErrnoStatus(errno, "remove", folder.string());
+    absl::StatusOr<Manifest> module = cache.ReadCached(handle);
+    if (!module.ok()) {
+      // A pull may have been exchanging it.
+      ASSIGN_OR_RETURN(const std::optional<FileLock> own, FileLock::TryTake(cache.LockPath(handle)));
+      if (!own.has_value()) {
+        busy.push_back(handle);
+        continue;
+      }
+      module = cache.ReadCached(handle);
+      if (absl::IsNotFound(module.status())) continue;
+      if (!module.ok()) return Unreadable(cache.modules(), handle, module.status());
     }
-    RETURN_IF_ERROR(SyncFolder(folder.parent_path().string()));
-    fs::remove(folder.parent_path(), error);                // Where it was the last version,
-    fs::remove(folder.parent_path().parent_path(), error);  // and the last module of its publisher.
+    modules.push_back(*std::move(module));
   }
-  RETURN_IF_ERROR(RewriteIndex(root));
-  for (fs::directory_iterator entry(root, error); !error && entry != fs::directory_iterator(); entry.increment(error)) {
-    std::error_code failed;
-    if (!absl::StartsWith(entry->path().filename().string(), kStagingPrefix)) continue;
-    fs::remove_all(entry->path(), failed);
-    if (failed) return ErrnoStatus(failed.value(), "remove", entry->path().string());
+  ASSIGN_OR_RETURN(SweepPlan plan, PlanSweep(modules, options.pins, options.asked));
+  plan.busy = std::move(busy);
+  if (options.dry_run) return plan;
+  RETURN_IF_ERROR(RemovePartial(cache, options));
+  std::vector<Manifest> removed;
+  for (Manifest& module : plan.removed) {
+    ASSIGN_OR_RETURN(const std::optional<FileLock> own, FileLock::TryTake(cache.LockPath(module.handle)));
+    if (!own.has_value()) {
+      plan.busy.push_back(module.handle);
+      continue;
+    }
+    const absl::StatusOr<Manifest> now = cache.ReadCached(module.handle);
+    // A pull may have exchanged it since.
+    if (!now.ok() || now->digest != module.digest) continue;
+    RETURN_IF_ERROR(MoveAway(cache.modules(), module.handle));
+    RETURN_IF_ERROR(RemoveStaging(cache.modules()));
+    removed.push_back(std::move(module));
   }
-  return error ? ErrnoStatus(error.value(), "list", root) : absl::OkStatus();
+  plan.removed = std::move(removed);
+  return plan;
 }
 
 }  // namespace portico

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <set>
@@ -8,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/digest.h"
+#include "hub/cache.h"
 #include "hub/handle.h"
 #include "hub/manifest.h"
 
@@ -23,6 +25,8 @@ struct ModulePins {
 };
 
 struct SweepPlan {
+  /// How many there were.
+  size_t modules = 0;
   struct Kept {
     Handle handle;
     /// Who uses it.
@@ -30,6 +34,8 @@ struct SweepPlan {
   };
   std::vector<Manifest> removed;
   std::vector<Kept> kept;
+  /// Left alone, because another process is pulling them.
+  std::vector<Handle> busy;
   uint64_t removed_bytes() const;
 };
 
@@ -39,11 +45,21 @@ struct SweepPlan {
 absl::StatusOr<SweepPlan> PlanSweep(const std::vector<Manifest>& modules, const ModulePins& pins,
                                     const std::vector<Handle>& asked);
 
-/// The manifests of a store's folder, or of the folder of a cache's modules.
-absl::StatusOr<std::vector<Manifest>> ReadManifests(const std::string& root);
+struct SweepOptions {
+  ModulePins pins;
+  /// Not empty: these alone.
+  std::vector<Handle> asked;
+  /// Plan, and remove nothing.
+  bool dry_run = false;
+};
 
-/// Removes modules from the store in `root`: each is gone at once, and from the list. Also what publications that were
-/// killed left behind.
-absl::Status RemoveModules(const std::string& root, const std::vector<Handle>& handles);
+/// Removes what PlanSweep() says from the store in `root`, under its lock: each is gone at once, and from the list.
+/// Also what publications that were killed left behind. Nothing is removed where a manifest cannot be read. After an
+/// error in the middle the list is of what is left.
+absl::StatusOr<SweepPlan> SweepStore(const std::string& root, const SweepOptions& options);
+
+/// The same in a cache, with downloads that were given up and that `pins` does not name. Each module is removed under
+/// its own lock: what a Pull() is busy with stays.
+absl::StatusOr<SweepPlan> SweepCache(const HubCache& cache, const SweepOptions& options);
 
 }  // namespace portico

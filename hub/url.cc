@@ -1,5 +1,7 @@
 #include "hub/url.h"
 
+#include <arpa/inet.h>
+
 #include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
@@ -28,7 +30,12 @@ std::string Url::Authority() const {
 
 std::string Url::ToString() const { return absl::StrCat(tls ? "https://" : "http://", Authority(), target); }
 
-bool Url::IsLoopback() const { return host == "localhost" || host == "::1" || absl::StartsWith(host, "127."); }
+bool Url::IsLoopback() const {
+  if (host == "localhost" || host == "::1") return true;
+  // A name may begin as an address does: 127.example.com.
+  in_addr address{};
+  return inet_pton(AF_INET, host.c_str(), &address) == 1 && ntohl(address.s_addr) >> 24 == 127;
+}
 
 absl::StatusOr<Url> ParseUrl(absl::string_view text) {
   Url url;

@@ -210,6 +210,19 @@ TEST_F(CacheTest, OneHandleFromTwoStoresIsOneContentOrRefused) {
               AllOf(HasSubstr(digest.Hex()), HasSubstr(from_same->manifest.digest.Hex()), HasSubstr(server_.url())));
 }
 
+TEST_F(CacheTest, ADamagedFileDoesNotOpenTheDoorToOtherContent) {
+  hub_.Put("acme/encoder/1", 1);
+  const auto first = Pull("acme/encoder/1");
+  ASSERT_TRUE(first.ok()) << first.status();
+  fs::remove(first->folder + "/assets/words.txt");
+  HubFolder other;
+  other.Put("acme/encoder/1", 2);
+  EXPECT_EQ(PullFrom(other.root(), "acme/encoder/1").status().code(), absl::StatusCode::kFailedPrecondition);
+  const auto again = Pull("acme/encoder/1");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->manifest.digest, first->manifest.digest);
+}
+
 TEST_F(CacheTest, TwoPullsAtOnceDoNotHarmEachOther) {
   hub_.Put("acme/encoder/1", 1, 8192);
   std::vector<pid_t> children;

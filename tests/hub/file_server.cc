@@ -102,7 +102,9 @@ void FileServer::Serve(int fd) {
           206, reply.body.substr(from), {{"Content-Range", absl::StrCat("bytes ", from, "-", size - 1, "/", size)}}};
     }
   }
-  std::string head = absl::StrCat("HTTP/1.1 ", reply.code, " x\r\nContent-Length: ", reply.body.size(), "\r\n");
+  std::string head = absl::StrCat("HTTP/1.1 ", reply.code, " x\r\n");
+  if (!reply.headers.contains("Transfer-Encoding"))
+    absl::StrAppend(&head, "Content-Length: ", reply.body.size(), "\r\n");
   for (const auto& [name, value] : reply.headers) absl::StrAppend(&head, name, ": ", value, "\r\n");
   if (reply.body.size() > kBreakableBytes && breaks.load() > 0) {
     --breaks;

@@ -103,6 +103,28 @@ TEST(HttpGetTest, LongBodiesSilenceAndNobodyThereAreErrors) {
             absl::StatusCode::kUnavailable);
 }
 
+TEST(UrlTest, LoopbackIsAnAddressOrLocalhost) {
+  for (const char* url : {"http://127.0.0.1/", "http://127.3.2.1:80/", "http://localhost/", "http://[::1]/"}) {
+    EXPECT_TRUE(ParseUrl(url)->IsLoopback()) << url;
+  }
+  for (const char* url : {"http://127.evil.example/", "http://127.0.0.1.evil.example/", "http://128.0.0.1/",
+                          "http://localhost.example/", "http://[::2]/"}) {
+    EXPECT_FALSE(ParseUrl(url)->IsLoopback()) << url;
+  }
+}
+
+TEST(HttpGetTest, ALineOfChunksThatDoesNotEndIsRefusedForGood) {
+  FileServer server("/nowhere");
+  server.handler = [](const FileServer::Request&) {
+    return FileServer::Reply{200, "1;" + std::string(4 << 20, 'x'), {{"Transfer-Encoding", "chunked"}}};
+  };
+  EXPECT_EQ(GetText(server.url() + "/x").status().code(), absl::StatusCode::kFailedPrecondition);
+  server.handler = [](const FileServer::Request&) {
+    return FileServer::Reply{200, "3\r\nabc\r\n0\r\n\r\n", {{"Transfer-Encoding", "chunked"}}};
+  };
+  EXPECT_EQ(*GetText(server.url() + "/x"), "abc");
+}
+
 TEST(HttpStoreTest, ListsByItsIndexAndReadsManifests) {
   HubFolder hub;
   hub.Put("acme/encoder/1", 1);

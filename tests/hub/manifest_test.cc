@@ -122,5 +122,22 @@ TEST(ManifestTest, ManyFilesAreRefused) {
               HasSubstr("files: got over 4096"));
 }
 
+TEST(ManifestTest, WhatAStrangerWroteIsShownWithoutControlCharacters) {
+  const std::string good = FormatManifest(Example());
+  const std::string escape = "\\u001b]0;pwned\\u0007";
+  for (const auto& [from, to] :
+       {std::pair<std::string, std::string>(Sha256("digest").Hex(), escape),
+        {"\"float32\"", absl::StrCat("\"", escape, "\"")},
+        {"\"name\": \"image\", \"dtype\": \"float32\", \"shape\": [\"N\"",
+         absl::StrCat("\"name\": \"", escape, "\", \"dtype\": \"float32\", \"shape\": [-1")}}) {
+    ASSERT_NE(good.find(from), std::string::npos) << from;
+    const auto refused = ParseManifest(absl::StrReplaceAll(good, {{from, to}}));
+    ASSERT_FALSE(refused.ok());
+    const std::string message(refused.status().message());
+    EXPECT_THAT(message, HasSubstr("\\x1b]0;pwned\\x07"));
+    EXPECT_EQ(message.find('\x1b'), std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace portico

@@ -185,7 +185,9 @@ TEST_F(PublishTest, AKilledPublicationLeavesNothingHalfPublished) {
   const auto result = hub_.Publish("acme/encoder/2", source);
   ASSERT_TRUE(result.ok()) << result.status();
   // What was left goes with the next removal.
-  ASSERT_TRUE(RemoveModules(hub_.root(), {*ParseHandle("acme/encoder/1")}).ok());
+  SweepOptions options;
+  options.asked = {*ParseHandle("acme/encoder/1")};
+  ASSERT_TRUE(SweepStore(hub_.root(), options).ok());
   EXPECT_EQ(hub_.Staging(), 0u);
   EXPECT_THAT(Listed(), ElementsAre("acme/encoder/2"));
 }
@@ -224,6 +226,27 @@ TEST_F(PublishTest, HandlesThatAreNotThereAreAnsweredWithTheNearest) {
   EXPECT_THAT(message("acme/encodr/3"), HasSubstr("'acme/encoder/3' is, if that was meant"));
   EXPECT_THAT(message("nobody/something/1"), HasSubstr("'portico hub list' shows the 2 that are"));
   EXPECT_EQ(NewLocalStore(hub_.root() + "/none").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(PublishTest, AModuleWhoseManifestIsBrokenStopsNobodyAndIsNamed) {
+  hub_.Put("acme/encoder/1", 1);
+  hub_.Put("acme/other/1", 2);
+  hub_.folder().Write("store/acme/encoder/1/manifest.json", "{}");
+  const auto result = hub_.Publish("acme/encoder/2", hub_.Package(3), "image");
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_THAT(Listed(), ElementsAre("acme/encoder/2", "acme/other/1"));
+  EXPECT_THAT(result->unlisted, ElementsAre(HasSubstr("'acme/encoder/1'")));
+}
+
+TEST_F(PublishTest, AStoreOfAnotherSchemeIsRefusedAndNoFolderIsMade) {
+  Publication publication;
+  publication.handle = *ParseHandle("acme/encoder/1");
+  publication.source = hub_.Package(1);
+  for (const char* root : {"gs://portico-test/x", "HTTPS://h/x", "file://portico-test"}) {
+    EXPECT_EQ(Publish(root, publication, Clock::Real()).status().code(), absl::StatusCode::kInvalidArgument) << root;
+    EXPECT_FALSE(fs::exists(std::string(root).substr(0, std::string(root).find('/')))) << root;
+  }
+  EXPECT_TRUE(Publish("file://" + hub_.root(), publication, Clock::Real()).ok());
 }
 
 TEST_F(PublishTest, WhatNobodyPublishedIsLeftAlone) {
