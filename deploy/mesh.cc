@@ -21,6 +21,7 @@
 #include "deploy/mesh_portals.h"
 #include "deploy/mesh_tables.h"
 #include "deploy/mesh_traffic.h"
+#include "hub/store.h"
 #include "router/revision_external.h"
 #include "router/revision_model.h"
 #include "router/yaml_node.h"
@@ -180,7 +181,11 @@ class MeshReader {
           absl::StrCat(subject, ": got a hub module, want 'path' here; 'portico hub pull ", name, "' says the folder"));
     }
     absl::StatusOr<std::string> path = find_module_(store, *handle);
-    if (!path.ok()) return from.Error(absl::StrCat(subject, ": ", path.status().message()));
+    if (!path.ok()) {
+      const absl::Status error = from.Error(absl::StrCat(subject, ": ", path.status().message()));
+      // The file is right: the same text may be read later.
+      return MayPass(path.status()) ? absl::Status(path.status().code(), error.message()) : error;
+    }
     model.name = handle->Model();
     model.path = *std::move(path);
     model.versions.kind = VersionPolicy::Kind::kSpecific;

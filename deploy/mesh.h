@@ -15,8 +15,8 @@ namespace portico {
 
 /// mesh.yaml as a person writes it (docs/mesh_yaml.md), parsed strictly: an unknown key, a missing path, a duplicate
 /// name, a port that two nodes claim, a node that serves a model that is not there, a cycle of portals:
-/// INVALID_ARGUMENT "mesh.yaml:12: what is wrong, got, want; remedy". Relative model paths are meant from the file's
-/// folder.
+/// INVALID_ARGUMENT "mesh.yaml:12: what is wrong, got, want; remedy"; the store's own code where a hub module may be
+/// found later (MayPass()). Relative model paths are meant from the file's folder.
 ///
 /// What `versions` and `labels` mean is looked up in the folders, and pinned: versions and digests.
 struct MeshFile {

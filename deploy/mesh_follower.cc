@@ -10,15 +10,18 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/file.h"
 #include "deploy/mesh_tables.h"
+#include "hub/store.h"
 #include "models/package/package.h"
 #include "node/servables/folder_state.h"
 
 namespace portico {
 namespace {
 
+constexpr absl::Duration kMaxRetryPause = absl::Minutes(1);
 constexpr uint64_t kMaxMeshFileBytes = uint64_t{16} << 20;
 
 int NewEventFd() {
@@ -72,12 +75,14 @@ std::optional<MeshFollower::News> MeshFollower::Take() {
 
 void MeshFollower::Tell(absl::StatusOr<Revision> revision) {
   std::string text = ReadText();
+  const bool waits = MayPass(revision.status());
   {
     MutexLock lock(&mutex_);
     const bool untold = news_.has_value() && news_->file_changed;
     news_ = News{std::move(revision), untold || text != text_};
   }
-  text_ = std::move(text);
+  // What could not be read for now is news when it can be.
+  if (!waits) text_ = std::move(text);
   Set(news_fd_);
 }
 
@@ -130,7 +135,7 @@ void MeshFollower::Run() {
     while (notices_ >= 0 && read(notices_, events, sizeof events) > 0) {
     }
     std::string now = LookAtMesh();
-    if (now == seen_) continue;
+    if (now == seen_ && absl::Now() < retry_at_) continue;
     for (std::string before; before != now;) {
       before = std::move(now);
       pollfd stop = {wake_fd_, POLLIN, 0};
@@ -149,9 +154,14 @@ void MeshFollower::Run() {
     seen_ = std::move(now);
     if (mesh.ok()) {
       last_error_.clear();
+      retry_pause_ = absl::ZeroDuration();
+      retry_at_ = absl::InfiniteFuture();
       WatchFolders(known_);
       Tell(std::move(mesh->revision));
     } else {
+      const bool waits = MayPass(mesh.status());
+      retry_pause_ = waits ? std::clamp(2 * retry_pause_, options_.period, kMaxRetryPause) : absl::ZeroDuration();
+      retry_at_ = waits ? absl::Now() + retry_pause_ : absl::InfiniteFuture();
       std::string error = mesh.status().ToString();
       if (error != last_error_) Tell(mesh.status());
       last_error_ = std::move(error);

@@ -17,7 +17,7 @@ namespace portico {
 
 /// Follows a mesh file and the version folders of its models, and reads and checks the whole mesh when either has
 /// changed, on a thread of its own: weights may take long to read. inotify wakes it, and a poll where that says
-/// nothing.
+/// nothing. Where a store of hub modules did not answer, the same is read again, after pauses that grow to a minute.
 class MeshFollower {
  public:
   struct Options {
@@ -65,6 +65,9 @@ class MeshFollower {
   /// The file's text when there was news last.
   std::string text_;
   std::string last_error_;
+  /// A store did not answer: when the same is read again, and how long was waited for that.
+  absl::Time retry_at_ = absl::InfiniteFuture();
+  absl::Duration retry_pause_ = absl::ZeroDuration();
   int notices_ = -1;
   int wake_fd_;
   int news_fd_;

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "deploy/composition_reader.h"
 #include "deploy/package_reader.h"
 #include "models/graph/portal_spec.h"
 #include "router/yaml_node.h"
@@ -47,7 +48,11 @@ absl::Status AddMeshPins(const std::string& mesh_file, ModulePins* pins) {
       continue;
     }
     const YamlNode* path = entry.value.Find("path");
-    if (path == nullptr) continue;  // Made of other models of the file.
+    if (IsComposition(entry.value)) continue;  // Made of other models of the file.
+    if (path == nullptr) {
+      return entry.value.Error(
+          absl::StrCat("model '", entry.key, "': got no 'path', want the folder with its version folders"));
+    }
     ASSIGN_OR_RETURN(const std::string text, path->Text(absl::StrCat("model '", entry.key, "': path")));
     const std::filesystem::path folder = std::filesystem::path(mesh_file).parent_path() / text;
     RETURN_IF_ERROR(AddPath(*path, folder.string(), entry.key, user, packages, pins));

@@ -1,5 +1,10 @@
 #include "deploy/hub_modules.h"
 
+#include <atomic>
+#include <optional>
+
+#include "absl/time/clock.h"
+#include "deploy/mesh_follower.h"
 #include "deploy/mesh_pins.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -77,6 +82,41 @@ TEST_F(HubModulesTest, MistakesAreSaidWithTheLine) {
               AllOf(HasSubstr("mesh.yaml:4:"), HasSubstr("not in the store")));
 }
 
+TEST_F(HubModulesTest, AStoreThatDoesNotAnswerIsNoMistakeInTheFile) {
+  error_ = absl::UnavailableError("nobody there");
+  const auto mesh = Read("hub: x\nmodels:\n  acme/encoder/1: {}\n");
+  EXPECT_EQ(mesh.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(mesh.status().message()), AllOf(HasSubstr("mesh.yaml:4:"), HasSubstr("nobody there")));
+}
+
+TEST_F(HubModulesTest, AnEditThatAStoreDidNotAnswerIsReadAgain) {
+  const auto first = Read("models:\n  a: {path: packages/a}\n", "[a]");
+  ASSERT_TRUE(first.ok()) << first.status();
+  std::atomic<int> asked{0};
+  MeshFollower::Options options;
+  options.mesh_file = folder_.path() + "/mesh.yaml";
+  options.period = absl::Milliseconds(10);
+  options.settle = absl::Milliseconds(1);
+  options.find_module = [&](const std::string&, const Handle&) -> absl::StatusOr<std::string> {
+    if (++asked <= 3) return absl::UnavailableError("nobody there");
+    return folder_.path() + "/packages/acme/encoder";
+  };
+  PackageReader packages;
+  MeshFollower follower(std::move(options), *first, packages);
+  folder_.WriteMesh("mesh: m\nhub: x\nmodels:\n  acme/encoder/1: {}\nnodes:\n  n: {serve: [acme/encoder/1]}\n");
+  std::optional<MeshFollower::News> news;
+  const absl::Time by = absl::Now() + absl::Seconds(20);
+  while ((!news.has_value() || !news->revision.ok()) && absl::Now() < by) {
+    absl::SleepFor(absl::Milliseconds(5));
+    if (auto next = follower.Take(); next.has_value()) news = std::move(next);
+  }
+  ASSERT_TRUE(news.has_value());
+  ASSERT_TRUE(news->revision.ok()) << news->revision.status();
+  EXPECT_EQ(news->revision->models[0].name, "acme/encoder");
+  EXPECT_TRUE(news->file_changed);
+  EXPECT_GT(asked.load(), 3);
+}
+
 TEST_F(HubModulesTest, APortalThatCallsAModuleByAnotherNameIsToldTheName) {
   const auto alone = Read("hub: x\nmodels:\n  acme/encoder/1: {}\n");
   ASSERT_TRUE(alone.ok()) << alone.status();
@@ -108,6 +148,9 @@ TEST_F(HubModulesTest, AMeshPinsWhatItNamesServesAndCalls) {
   EXPECT_TRUE(pins.digests.contains(called));
   EXPECT_FALSE(AddMeshPins(folder_.WriteMesh("mesh: m\nmodels:\n  gone: {path: nowhere}\n"), &pins).ok());
   EXPECT_FALSE(AddMeshPins(folder_.WriteMesh("mesh: m\n"), &pins).ok());
+  // A model whose path is misspelt is no composition.
+  EXPECT_FALSE(AddMeshPins(folder_.WriteMesh("mesh: m\nmodels:\n  caller: {pth: packages/caller}\n"), &pins).ok());
+  EXPECT_TRUE(AddMeshPins(folder_.WriteMesh("mesh: m\nmodels:\n  both: {sequence: [a, b]}\n"), &pins).ok());
 }
 
 }  // namespace
