@@ -67,6 +67,17 @@ TEST(S3ListTest, HostileDocumentsAreRefused) {
   }
 }
 
+TEST(S3OriginTest, OneBucketsNameOnTwoServersIsTwoOrigins) {
+  StoreOptions one, other;
+  one.s3_endpoint = "http://127.0.0.1:9000";
+  other.s3_endpoint = "http://127.0.0.1:9001";
+  const auto first = OpenStore("s3://models/hub", one);
+  const auto second = OpenStore("s3://models/hub", other);
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_EQ((*first)->url(), (*second)->url());
+  EXPECT_NE((*first)->origin(), (*second)->origin());
+}
+
 /// Speaks as much of S3 over a store's folder, as `aws s3 sync FOLDER s3://models/hub` leaves it, as is asked of it:
 /// pages of two keys.
 class S3StoreTest : public ::testing::Test {

@@ -155,7 +155,9 @@ TEST(SweepTest, AStoreWithAManifestThatCannotBeReadIsLeftAlone) {
 
 TEST(SweepTest, ACacheLosesWhatNobodyPullsAndHasNoList) {
   HubFolder hub;
-  for (const char* handle : {"acme/encoder/1", "acme/encoder/2", "acme/other/1"}) hub.Put(handle, handle[13]);
+  hub.Put("acme/encoder/1", 1);
+  hub.Put("acme/encoder/2", 2);
+  hub.Put("acme/other/1", 3);
   const HubCache cache = CacheWith(hub, {"acme/encoder/1", "acme/encoder/2", "acme/other/1"});
   SweepOptions options;
   options.pins.handles[*ParseHandle("acme/other/1")] = {"x"};
