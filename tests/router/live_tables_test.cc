@@ -116,7 +116,7 @@ TEST(LiveTablesTest, ACacheStaysWhileItsSizeDoes) {
 }
 
 TEST(LiveTablesTest, ACacheThatCouldNotBeMadeIsTriedAgain) {
-  // More than there are addresses; and as much as there are when somebody has made room.
+  // More than there are addresses.
   LiveTables tables(1);
   const Revision one = PinnedRevision(1, {5}, uint64_t{1} << 60), two = PinnedRevision(2, {5}, uint64_t{2} << 20);
   EXPECT_EQ(tables.CacheFaultOf("clicks"), absl::OkStatus());
