@@ -59,8 +59,8 @@ absl::Status Unreadable(const std::string& root, const Handle& handle, const abs
                      why);
 }
 
-/// Empty folders of which `module` was the last version, and its publisher's last module. rmdir() alone leaves links
-/// and folders that are not empty.
+/// The folders in front of `folder`, where it was the last version and its publisher's last module. rmdir() leaves
+/// links and what is not empty.
 void RemoveEmptyParents(const fs::path& folder) {
   if (rmdir(folder.parent_path().c_str()) == 0) rmdir(folder.parent_path().parent_path().c_str());
 }
