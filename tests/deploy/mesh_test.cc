@@ -181,7 +181,7 @@ TEST_F(MeshTest, MissingSectionsAndUnknownKeysAreRefused) {
   EXPECT_EQ(ErrorOf("mesh: m\nmodels: [a]\nnodes: {}\n"), "mesh.yaml:2: models: got a list, want a map");
   EXPECT_EQ(NodesErrorOf("  n:\n    serve: [a]\n    replica: 2\n"),
             "mesh.yaml:7: node 'n': got unknown key 'replica', want one of serve, replicas, grpc, http, peer, workers, "
-            "http_threads, zone, security, tls, tenants");
+            "http_threads, huge_pages_mib, zone, security, tls, tenants");
 }
 
 TEST_F(MeshTest, NamesThatAreThereTwiceAreRefused) {
