@@ -10,7 +10,7 @@ help:
 	@echo "make demo [EXAMPLE=…] [ONCE=1] digits: two models split over three nodes; spam: a cascade; breeds: experts; dlrm: tables in shards"
 	@echo "make digits-cascade            tune and judge the digits cascade, write its tables and plots into docs/"
 	@echo "make test                      all tests, sanitizers, layering; ends with how many passed and failed"
-	@echo "make soak [MINUTES=10]         version flips under full load for so long, 10⁷ calls between nodes and 10⁶ of changing tables (CALLS=…): none fails, memory flat"
+	@echo "make soak [MINUTES=10]         version flips under full load for so long, 10⁷ calls between nodes and 10⁷ of changing tables (CALLS=…): none fails, memory flat"
 	@echo "make fuzz [TIME=s] [NAME=…]    fuzzers, 60 s each or as said, e.g. make fuzz TIME=3600 NAME=predict_json"
 	@echo "make bench [NAME=…] [JSON=f]   scenarios beside their baselines, e.g. make bench NAME=portal.zmq"
 	@echo "make format                    clang-format over the sources"
@@ -37,7 +37,7 @@ soak: install
 	@tests/tools/configure.sh release
 	@cmake --build build --target integration_test
 	@PORTICO_SOAK_MINUTES=$(or $(MINUTES),10) PORTICO_SOAK_CALLS=$(or $(CALLS),10000000) \
-	  PORTICO_SOAK_TABLE_REQUESTS=$(or $(CALLS),1000000) \
+	  PORTICO_SOAK_TABLE_REQUESTS=$(or $(CALLS),10000000) \
   build/tests/integration_test --gtest_filter='VersionSoak.*:*PeerSoak.*:*TableVersionsSoak.*'
 
 fuzz: install
