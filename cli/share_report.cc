@@ -1,8 +1,10 @@
 #include "cli/share_report.h"
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "cli/byte_text.h"
 #include "cli/text_table.h"
 
@@ -11,6 +13,13 @@ namespace {
 
 const std::string& NameOf(absl::Span<const Product> products, int product) {
   return products[static_cast<size_t>(product)].name;
+}
+
+/// `text` as YAML's double-quoted scalar, which flow mappings take whatever is in it.
+std::string YamlQuoted(absl::string_view text) {
+  // C's escapes are YAML's, but for this one.
+  return absl::StrCat("\"", absl::StrReplaceAll(absl::Utf8SafeCHexEscape(text), {{"\\\\", "\\\\"}, {"\\'", "'"}}),
+                      "\"");
 }
 
 }  // namespace
@@ -67,7 +76,9 @@ std::string SharedMeshText(const SharedModels& shared, const std::string& out) {
   for (const SharedModels::Rewritten& product : shared.products) products.push_back(product.model.name);
   std::string text = "mesh: shared\nmodels:\n";
   for (const std::vector<std::string>* names : {&modules, &products}) {
-    for (const std::string& name : *names) absl::StrAppend(&text, "  ", name, ": {path: ", out, "/", name, "}\n");
+    for (const std::string& name : *names) {
+      absl::StrAppend(&text, "  ", name, ": {path: ", YamlQuoted(absl::StrCat(out, "/", name)), "}\n");
+    }
   }
   absl::StrAppend(&text, "nodes:\n  hub: {serve: [", absl::StrJoin(modules, ", "), "]}\n  apps: {serve: [",
                   absl::StrJoin(products, ", "), "], grpc: 8500, http: 8501}\n");
