@@ -46,8 +46,9 @@ absl::StatusOr<VerifyReport> VerifySplit(const Model& original, const std::vecto
                                          const VerifyOptions& options);
 
 /// Writes each model as `out`/<name>/<version>/model.onnx, first into temporary folders, then renamed, parts before the
-/// product: where it fails, nothing that it made remains. An existing folder of the same digest is left as it is; of
-/// another digest it is ALREADY_EXISTS. `version` ≥ 1. REQUIRES: VerifySplit() found nothing.
+/// product: where it fails, nothing that it made remains. An existing folder of the same digest that declares the same
+/// dtypes and shapes is left as it is; of another one it is ALREADY_EXISTS. `version` ≥ 1. REQUIRES: VerifySplit()
+/// found nothing.
 absl::Status WriteSplit(const std::vector<SplitModel>& split, const std::string& out, int64_t version);
 
 }  // namespace portico

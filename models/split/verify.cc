@@ -31,6 +31,23 @@ absl::Status CheckTensors(absl::string_view what, const std::vector<TensorSpec>&
   return absl::OkStatus();
 }
 
+/// What a node refuses: one symbol for two extents, whichever inputs they are of.
+absl::Status CheckSymbols(const std::vector<TensorSpec>& specs, const std::vector<Tensor>& tensors) {
+  absl::flat_hash_map<std::string, int64_t> extents;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    for (size_t d = 0; d < specs[i].dims.size(); ++d) {
+      const std::string& symbol = specs[i].dims[d].symbol;
+      if (symbol.empty()) continue;
+      const int64_t got = tensors[i].shape()[d];
+      if (const int64_t want = extents.emplace(symbol, got).first->second; got != want) {
+        return absl::InvalidArgumentError(absl::StrCat("input '", specs[i].name, "': got ", got, " for '", symbol,
+                                                       "', want ", want, " as in another input"));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
 /// A portal whose target is in this process: checks what a node would check, and runs the target's graph.
 class InlinePortal final : public AsyncOp {
  public:
@@ -39,7 +56,8 @@ class InlinePortal final : public AsyncOp {
       : spec_(spec), signature_(std::move(signature)), target_(target) {}
 
   void Run(const Ref<const RequestContext>& context, std::vector<Tensor> inputs, OpDone done) override {
-    const absl::Status status = CheckTensors("input", signature_.inputs, inputs);
+    absl::Status status = CheckTensors("input", signature_.inputs, inputs);
+    if (status.ok()) status = CheckSymbols(signature_.inputs, inputs);
     if (!status.ok()) return done(WithContext(absl::StrCat("portal to '", spec_.target, "'"), status));
     target_.Run(context, std::move(inputs),
                 [this, done = std::move(done)](absl::StatusOr<std::vector<Tensor>> outputs) mutable {

@@ -1,7 +1,9 @@
 #include <filesystem>
+#include <string>
 #include <system_error>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -12,6 +14,24 @@ namespace portico {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// What `model` declares, without names: symbols count by which extents they make equal.
+absl::StatusOr<std::string> Declared(const Model& model) {
+  ASSIGN_OR_RETURN(const Signature signature, GraphSignature(model));
+  absl::flat_hash_map<std::string, size_t> symbols;
+  std::string text;
+  for (const std::vector<TensorSpec>* specs : {&signature.inputs, &signature.outputs}) {
+    absl::StrAppend(&text, specs == &signature.outputs ? " -> " : "");
+    for (TensorSpec spec : *specs) {
+      for (Dim& dim : spec.dims) {
+        if (!dim.symbol.empty())
+          dim.symbol = absl::StrCat("d", symbols.emplace(dim.symbol, symbols.size()).first->second);
+      }
+      absl::StrAppend(&text, text.empty() || text.back() == ' ' ? "" : ", ", spec.ToString());
+    }
+  }
+  return text;
+}
 
 /// True when `folder` has the model already; ALREADY_EXISTS when it has something else.
 absl::StatusOr<bool> IsThere(const SplitModel& split, const fs::path& folder) {
@@ -26,6 +46,13 @@ absl::StatusOr<bool> IsThere(const SplitModel& split, const fs::path& folder) {
   if (!model.ok()) return exists(absl::StrCat("something else (", model.status().message(), ")"));
   ASSIGN_OR_RETURN(const Digest digest, ModelDigest(*model));
   if (digest != split.digest) return exists(absl::StrCat("digest ", digest.Short()));
+  ASSIGN_OR_RETURN(const std::string want, Declared(split.model));
+  const absl::StatusOr<std::string> got = Declared(*model);
+  if (!got.ok() || *got != want) {
+    return absl::AlreadyExistsError(absl::StrCat("folder '", folder.string(), "': got the same graph declared as ",
+                                                 got.ok() ? *got : std::string(got.status().message()), ", want ", want,
+                                                 " or no such folder; choose another --version"));
+  }
   return true;
 }
 
