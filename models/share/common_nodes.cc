@@ -13,7 +13,7 @@ namespace {
 /// Steps of the search over two products, for each of their nodes; a pair of real models takes about three.
 constexpr uint64_t kStepsPerNode = 64;
 /// Nodes of equal structure that are tried for one.
-constexpr int kMaxCandidates = 4;
+constexpr size_t kMaxCandidates = 4;
 
 using Node = ProductGraph::Node;
 
@@ -118,18 +118,29 @@ class Search {
   }
 
   void PairByStructure() {
-    absl::flat_hash_map<Digest, std::vector<int>> by_structure;
+    /// Those before `begin` are taken, and stay so.
+    struct Candidates {
+      std::vector<int> nodes;
+      size_t begin = 0;
+    };
+    absl::flat_hash_map<Digest, Candidates> by_structure;
     for (int node = static_cast<int>(A().nodes.size()) - 1; node >= 0; --node) {
-      if (FreeA(node)) by_structure[NodeA(node).structure].push_back(node);
+      if (FreeA(node)) by_structure[NodeA(node).structure].nodes.push_back(node);
     }
     for (int b = static_cast<int>(B().nodes.size()) - 1; b >= 0; --b) {
       if (!FreeB(b)) continue;
-      const auto candidates = by_structure.find(NodeB(b).structure);
-      if (candidates == by_structure.end()) continue;
-      int tried = 0;
-      for (const int a : candidates->second) {
-        if (!FreeA(a)) continue;
-        if (tried++ == kMaxCandidates) break;
+      const auto found = by_structure.find(NodeB(b).structure);
+      if (found == by_structure.end()) continue;
+      auto& [nodes, begin] = found->second;
+      std::vector<int> free;
+      size_t end = begin;
+      for (; end < nodes.size() && free.size() < kMaxCandidates; ++end) {
+        if (FreeA(nodes[end])) free.push_back(nodes[end]);
+      }
+      // They move up, so that no taken one is looked at twice.
+      begin = end - free.size();
+      std::copy(free.begin(), free.end(), nodes.begin() + static_cast<std::ptrdiff_t>(begin));
+      for (const int a : free) {
         if (PairAllBelow({a, b})) break;
         if (steps_left_ == 0) return;
       }

@@ -49,6 +49,7 @@ class Search {
       for (const ProductGraph::Node& node : products[p].nodes) {
         for (const int constant : node.constants) ++uses_[p][At(constant)];
       }
+      for (const int constant : products[p].output_constants) ++uses_[p][At(constant)];
       SortUnits(p);
     }
   }
@@ -440,7 +441,7 @@ class Search {
   std::vector<int> place_;
   int stamp_ = 0;
   std::vector<Units> units_;
-  /// [product][constant]: nodes that read it and are not taken.
+  /// [product][constant]: nodes that read it and are not taken, and outputs of the graph that are made of it.
   std::vector<std::vector<int>> uses_;
 };
 

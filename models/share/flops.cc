@@ -1,6 +1,5 @@
 #include "models/share/flops.h"
 
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -9,16 +8,12 @@
 #include "absl/container/flat_hash_set.h"
 #include "base/status_macros.h"
 #include "models/package/tensor_proto.h"
-#include "models/runtime/session.h"
+#include "models/share/inferred_specs.h"
 #include "models/split/graph_constants.h"
-#include "models/split/submodel.h"
 #include "onnx/onnx_pb.h"
 
 namespace portico {
 namespace {
-
-/// Smaller weights may be shapes, which inference wants to see; larger ones become inputs, which nobody reads.
-constexpr size_t kMaxKeptBytes = 1024;
 
 /// −1: not known.
 using Extents = std::vector<int64_t>;
@@ -53,35 +48,6 @@ bool IsHeavyOtherwise(const onnx::NodeProto& node) {
                                                                        "SVMRegressor",
                                                                        "MatMulNBits"};
   return ops.contains(node.op_type());
-}
-
-/// The model without its large weights, and with the tensors around the counted nodes as outputs.
-absl::StatusOr<RunnableModel> MakeShapeModel(const Model& model, const GraphIndex& index,
-                                             const absl::flat_hash_set<std::string>& wanted) {
-  auto proto = std::make_unique<onnx::ModelProto>(model.proto());
-  onnx::GraphProto& graph = *proto->mutable_graph();
-  absl::flat_hash_set<std::string> inputs;
-  for (const auto& input : graph.input()) inputs.insert(input.name());
-  google::protobuf::RepeatedPtrField<onnx::TensorProto> kept;
-  for (onnx::TensorProto& weight : *graph.mutable_initializer()) {
-    const Tensor& tensor = model.initializers().at(weight.name()).tensor;
-    if (tensor.dtype() == DType::kString || tensor.bytes().size() <= kMaxKeptBytes) {
-      *kept.Add() = std::move(weight);
-      continue;
-    }
-    if (!inputs.insert(weight.name()).second) continue;
-    TensorSpec spec{.name = weight.name(), .graph_name = weight.name(), .dtype = tensor.dtype(), .dims = {}};
-    for (const int64_t extent : tensor.shape()) spec.dims.push_back({extent, ""});
-    SetValueInfo(spec, graph.add_input());
-  }
-  graph.mutable_initializer()->Swap(&kept);
-  proto->set_ir_version(std::max<int64_t>(proto->ir_version(), 4));
-  std::vector<std::string> exposed;
-  for (const std::string& tensor : wanted) {
-    if (!index.IsInput(tensor) && !index.IsOutput(tensor) && !index.IsWeight(tensor)) exposed.push_back(tensor);
-  }
-  ASSIGN_OR_RETURN(const Model shapes, Model::WithWeightsOf(model, std::move(proto)));
-  return MakeRunnable(shapes, exposed);
 }
 
 double Product(const Extents& extents, size_t from = 0) {
@@ -143,20 +109,12 @@ absl::StatusOr<std::vector<FlopEstimate>> EstimateFlops(const Model& model, cons
     shapes[name] = Extents(weight.tensor.shape().begin(), weight.tensor.shape().end());
   }
   if (!wanted.empty()) {
-    ASSIGN_OR_RETURN(RunnableModel runnable, MakeShapeModel(model, index, wanted));
-    Session::Options options;
-    options.optimize = false;
-    options.prepack = false;
-    options.name = "shapes";
-    ASSIGN_OR_RETURN(const std::unique_ptr<Session> session,
-                     Session::Create(runnable.proto, std::move(runnable.weights), options));
-    for (const std::vector<TensorSpec>* specs : {&session->inputs(), &session->outputs()}) {
-      for (const TensorSpec& spec : *specs) {
-        if (!spec.has_rank) continue;
-        Extents extents;
-        for (const Dim& dim : spec.dims) extents.push_back(dim.extent < 0 && extents.empty() ? 1 : dim.extent);
-        shapes[spec.name] = std::move(extents);
-      }
+    ASSIGN_OR_RETURN(const std::vector<TensorSpec> specs, InferSpecs(model, index, wanted));
+    for (const TensorSpec& spec : specs) {
+      if (!spec.has_rank) continue;
+      Extents extents;
+      for (const Dim& dim : spec.dims) extents.push_back(dim.extent < 0 && extents.empty() ? 1 : dim.extent);
+      shapes[spec.name] = std::move(extents);
     }
   }
   std::vector<FlopEstimate> estimates;

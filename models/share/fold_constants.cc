@@ -9,8 +9,8 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "models/graph/node_reads.h"
 #include "models/runtime/session.h"
+#include "models/share/live_nodes.h"
 #include "models/split/graph_index.h"
 #include "models/split/submodel.h"
 #include "onnx/onnx_pb.h"
@@ -185,7 +185,9 @@ class Folder {
       written += size->second;
     }
     if (written > std::max(kMaxSwollenBytes, 2 * read) || total_ + written > options_.max_total_bytes) return false;
+    if (read + written > options_.max_work_bytes - work_) return false;
     total_ += written;
+    work_ += read + written;
     return true;
   }
 
@@ -206,37 +208,18 @@ class Folder {
       WeightStore::Interned interned = store_.Intern(std::move(tensor));
       weights.insert_or_assign(name, Initializer{std::move(interned.tensor), interned.digest});
     }
+    // What was folded may have been all that read a weight.
     DropUnread(graph, weights);
     // Before version 4 weights had to be inputs, too.
     proto->set_ir_version(std::max<int64_t>(proto->ir_version(), 4));
     return Model::WithWeights(std::move(weights), std::move(proto));
   }
 
-  /// What was folded may have been all that read a weight.
-  static void DropUnread(onnx::GraphProto& graph, absl::flat_hash_map<std::string, Initializer>& weights) {
-    absl::flat_hash_set<std::string> read;
-    for (const onnx::NodeProto& node : graph.node()) {
-      for (const absl::string_view tensor : TensorsRead(node)) read.emplace(tensor);
-    }
-    for (const auto& output : graph.output()) read.insert(output.name());
-    auto& initializers = *graph.mutable_initializer();
-    const auto kept = std::stable_partition(initializers.begin(), initializers.end(),
-                                            [&](const auto& weight) { return read.contains(weight.name()); });
-    absl::flat_hash_set<std::string> dropped;
-    for (auto weight = kept; weight != initializers.end(); ++weight) dropped.insert(weight->name());
-    for (const std::string& name : dropped) weights.erase(name);
-    // Up to IR version 3 every initializer is listed as an input too.
-    auto& inputs = *graph.mutable_input();
-    inputs.erase(std::stable_partition(inputs.begin(), inputs.end(),
-                                       [&](const auto& input) { return !dropped.contains(input.name()); }),
-                 inputs.end());
-    initializers.erase(kept, initializers.end());
-  }
-
   const Model& source_;
   WeightStore& store_;
   const FoldOptions options_;
   uint64_t total_ = 0;
+  uint64_t work_ = 0;
 };
 
 }  // namespace

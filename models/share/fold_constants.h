@@ -15,6 +15,8 @@ struct FoldOptions {
   uint64_t max_tensor_bytes = 16 << 20;
   /// Of all that is computed.
   uint64_t max_total_bytes = 256 << 20;
+  /// Of all that is read and computed on the way there, what is read twice counted twice.
+  uint64_t max_work_bytes = uint64_t{4} << 30;
 };
 
 struct FoldedModel {

@@ -14,10 +14,16 @@
 #include "models/graph/portal_spec.h"
 #include "models/package/tensor_digests.h"
 #include "models/package/tensor_proto.h"
+#include "models/share/live_nodes.h"
 #include "onnx/onnx_pb.h"
 
 namespace portico {
 namespace {
+
+/// Constants that a constant node counts as made of.
+constexpr size_t kMaxMadeOf = 64;
+/// What cannot be, and can still be added up.
+constexpr uint64_t kMostBytes = uint64_t{1} << 50;
 
 template <typename Nodes>
 absl::Status RefusePortals(const Nodes& nodes) {
@@ -36,8 +42,12 @@ absl::Status RefusePortals(const Nodes& nodes) {
 }
 
 /// Ops of ONNX Runtime's own, which its optimised exports are full of, give the same each time unless they say so.
-bool IsKnownContrib(const onnx::NodeProto& node) {
+/// Local functions of that domain are not its ops: Determinism looks into them.
+bool IsKnownContrib(const onnx::ModelProto& model, const onnx::NodeProto& node) {
   if (node.domain() != "com.microsoft" || node.op_type().empty()) return false;
+  for (const auto& function : model.functions()) {
+    if (function.domain() == node.domain() && function.name() == node.op_type()) return false;
+  }
   for (const absl::string_view random : {"Dropout", "Random", "Sampling", "Bernoulli", "Multinomial"}) {
     if (absl::StrContains(node.op_type(), random)) return false;
   }
@@ -52,36 +62,27 @@ class Builder {
       : model_(model), index_(index), determinism_(model.proto()), digests_(std::move(digests)) {}
 
   absl::StatusOr<ProductGraph> Run() {
-    const std::vector<bool> live = LiveNodes();
+    const std::vector<bool> live = LiveNodes(model_, index_);
     for (const auto& input : model_.proto().graph().input()) {
       if (index_.IsInput(input.name())) AddTensor(input.name(), -1, -1);
     }
     for (const int node : index_.order()) {
       if (!live[static_cast<size_t>(node)]) continue;
       if (index_.IsConstantNode(node)) {
-        AddConstantBytes(node);
+        RETURN_IF_ERROR(AddConstantNode(node));
       } else {
         RETURN_IF_ERROR(AddNode(node));
       }
+    }
+    for (const auto& output : model_.proto().graph().output()) {
+      if (!index_.IsConstant(output.name())) continue;
+      ASSIGN_OR_RETURN(const std::vector<int> constants, ConstantsOf(output.name()));
+      graph_.output_constants.insert(graph_.output_constants.end(), constants.begin(), constants.end());
     }
     return std::move(graph_);
   }
 
  private:
-  /// Nodes that an output of the graph needs.
-  std::vector<bool> LiveNodes() const {
-    std::vector<bool> live(static_cast<size_t>(index_.num_nodes()), false);
-    const auto mark = [&](absl::string_view tensor) {
-      if (const int node = index_.Producer(tensor); node >= 0) live[static_cast<size_t>(node)] = true;
-    };
-    for (const auto& output : model_.proto().graph().output()) mark(output.name());
-    for (auto node = index_.order().rbegin(); node != index_.order().rend(); ++node) {
-      if (!live[static_cast<size_t>(*node)]) continue;
-      for (const std::string& input : index_.Inputs(*node)) mark(input);
-    }
-    return live;
-  }
-
   int AddTensor(const std::string& name, int producer, int output) {
     const int tensor = static_cast<int>(graph_.tensors.size());
     graph_.tensors.push_back(
@@ -90,39 +91,55 @@ class Builder {
     return tensor;
   }
 
-  uint64_t BytesOfConstant(const std::string& tensor) const {
-    const int producer = index_.Producer(tensor);
-    if (producer < 0) return model_.initializers().at(tensor).tensor.bytes().size();
-    return constant_bytes_.at(producer);
+  absl::StatusOr<int> NumberOfConstant(const std::string& tensor, uint64_t bytes) {
+    ASSIGN_OR_RETURN(const Digest digest, digests_.Of(tensor));
+    const auto [at, is_new] = constants_.emplace(digest, static_cast<int>(graph_.constants.size()));
+    if (is_new) graph_.constants.push_back({digest, bytes});
+    return at->second;
   }
 
-  /// Of a node that is computed from weights alone: the bytes of those weights.
-  void AddConstantBytes(int node) {
+  /// What `tensor`, a constant, is made of.
+  absl::StatusOr<std::vector<int>> ConstantsOf(const std::string& tensor) {
+    if (const int producer = index_.Producer(tensor); producer >= 0) return made_of_.at(producer);
+    ASSIGN_OR_RETURN(const int number,
+                     NumberOfConstant(tensor, model_.initializers().at(tensor).tensor.bytes().size()));
+    return std::vector<int>{number};
+  }
+
+  /// A node that is computed from weights alone: what it is made of.
+  absl::Status AddConstantNode(int node) {
+    const onnx::NodeProto& proto = index_.node(node);
+    std::vector<int> made_of;
+    for (const std::string& input : index_.Inputs(node)) {
+      ASSIGN_OR_RETURN(const std::vector<int> constants, ConstantsOf(input));
+      made_of.insert(made_of.end(), constants.begin(), constants.end());
+    }
+    std::sort(made_of.begin(), made_of.end());
+    made_of.erase(std::unique(made_of.begin(), made_of.end()), made_of.end());
     uint64_t bytes = 0;
-    if (index_.node(node).op_type() == "Constant") {
-      bytes = index_.node(node).ByteSizeLong();
-      for (const onnx::AttributeProto& attribute : index_.node(node).attribute()) {
+    if (proto.op_type() == "Constant") {
+      bytes = proto.ByteSizeLong();
+      for (const onnx::AttributeProto& attribute : proto.attribute()) {
         if (attribute.has_t() && !attribute.t().raw_data().empty()) bytes = attribute.t().raw_data().size();
       }
     }
-    // Weights that come in on several paths count once a path, up to what cannot be.
-    constexpr uint64_t kMost = uint64_t{1} << 50;
-    for (const std::string& input : index_.Inputs(node)) bytes = std::min(kMost, bytes + BytesOfConstant(input));
-    constant_bytes_.emplace(node, bytes);
-  }
-
-  absl::StatusOr<int> NumberOfConstant(const std::string& tensor) {
-    ASSIGN_OR_RETURN(const Digest digest, digests_.Of(tensor));
-    const auto [at, is_new] = constants_.emplace(digest, static_cast<int>(graph_.constants.size()));
-    if (is_new) graph_.constants.push_back({digest, BytesOfConstant(tensor)});
-    return at->second;
+    // What is made of very many counts as one of its own, so that chains of such stay linear.
+    for (const int constant : made_of) {
+      bytes = std::min(kMostBytes, bytes + graph_.constants[static_cast<size_t>(constant)].bytes);
+    }
+    if ((made_of.empty() && bytes > 0) || made_of.size() > kMaxMadeOf) {
+      ASSIGN_OR_RETURN(const int number, NumberOfConstant(index_.Outputs(node).front(), bytes));
+      made_of = {number};
+    }
+    made_of_.emplace(node, std::move(made_of));
+    return absl::OkStatus();
   }
 
   absl::Status AddNode(int number) {
     const onnx::NodeProto& proto = index_.node(number);
     ProductGraph::Node node;
     node.index = number;
-    node.shareable = determinism_.IsDeterministic(proto) || IsKnownContrib(proto);
+    node.shareable = determinism_.IsDeterministic(proto) || IsKnownContrib(model_.proto(), proto);
     ASSIGN_OR_RETURN(node.alone, digests_.OfNodeAlone(
                                      proto, [this](absl::string_view tensor) { return index_.IsConstant(tensor); }));
     const int id = static_cast<int>(graph_.nodes.size());
@@ -137,8 +154,10 @@ class Builder {
       node.slots.push_back(-1);
       if (tensor.empty()) continue;
       if (index_.IsConstant(tensor)) {
-        ASSIGN_OR_RETURN(const int constant, NumberOfConstant(tensor));
-        if (constants.insert(constant).second) node.constants.push_back(constant);
+        ASSIGN_OR_RETURN(const std::vector<int> made_of, ConstantsOf(tensor));
+        for (const int constant : made_of) {
+          if (constants.insert(constant).second) node.constants.push_back(constant);
+        }
         continue;
       }
       node.slots.back() = tensors_.at(tensor);
@@ -163,7 +182,8 @@ class Builder {
   ProductGraph graph_;
   absl::flat_hash_map<std::string, int> tensors_;
   absl::flat_hash_map<Digest, int> constants_;
-  absl::flat_hash_map<int, uint64_t> constant_bytes_;
+  /// Of constant nodes: numbers of the constants that they are computed from.
+  absl::flat_hash_map<int, std::vector<int>> made_of_;
 };
 
 }  // namespace

@@ -27,7 +27,7 @@ struct ProductGraph {
     std::vector<int> slots;
     /// −1: left out.
     std::vector<int> outputs;
-    /// Distinct constants it reads, as numbers of `constants`.
+    /// Distinct constants that it reads, or that what it reads is computed from, as numbers of `constants`.
     std::vector<int> constants;
   };
   struct Reader {
@@ -43,7 +43,7 @@ struct ProductGraph {
     bool is_output = false;
     std::vector<Reader> readers;
   };
-  /// A weight, or what is computed from weights alone; equal ones are one.
+  /// A weight or a Constant node; equal ones are one. What is computed from more than 64 of them is one of its own.
   struct Constant {
     Digest digest;
     uint64_t bytes = 0;
@@ -52,6 +52,8 @@ struct ProductGraph {
   std::vector<Node> nodes;
   std::vector<TensorInfo> tensors;
   std::vector<Constant> constants;
+  /// Constants that outputs of the graph are, or are computed from: the product keeps them.
+  std::vector<int> output_constants;
 
   /// INVALID_ARGUMENT for a cycle, a tensor that nobody computes, and portals: what they answer is not known here.
   /// Takes time linear in the size of the graph; weights were hashed when the model was loaded.

@@ -6,47 +6,20 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "models/share/module_shapes.h"
 #include "onnx/onnx_pb.h"
 
 namespace portico {
 namespace {
 
-using ValueInfos = google::protobuf::RepeatedPtrField<onnx::ValueInfoProto>;
-
-/// Leaves of the declared shape of `info` what `other` declares, too. Returns whether something went.
-bool Widen(const onnx::ValueInfoProto& other, onnx::ValueInfoProto* info) {
-  auto* type = info->mutable_type()->mutable_tensor_type();
-  if (!type->has_shape()) return false;
-  const auto& shape = other.type().tensor_type().shape();
-  if (!other.type().tensor_type().has_shape() || shape.dim_size() != type->shape().dim_size()) {
-    type->clear_shape();
-    return true;
-  }
-  bool changed = false;
-  for (int i = 0; i < shape.dim_size(); ++i) {
-    auto* dim = type->mutable_shape()->mutable_dim(i);
-    if (!dim->has_dim_value() || (shape.dim(i).has_dim_value() && shape.dim(i).dim_value() == dim->dim_value()))
-      continue;
-    dim->clear_dim_value();
-    if (shape.dim(i).has_dim_param()) dim->set_dim_param(shape.dim(i).dim_param());
-    changed = true;
-  }
-  return changed;
-}
-
-/// `module`, which was cut out of one product, with shapes that also fit `other`, cut out of another one.
-absl::StatusOr<Model> FitShapes(const Model& module, const Model& other) {
-  auto proto = std::make_unique<onnx::ModelProto>(module.proto());
-  onnx::GraphProto& graph = *proto->mutable_graph();
-  bool changed = false;
-  const auto widen = [&](const ValueInfos& others, ValueInfos* infos) {
-    for (int i = 0; i < infos->size() && i < others.size(); ++i) changed |= Widen(others.Get(i), infos->Mutable(i));
-  };
-  widen(other.proto().graph().input(), graph.mutable_input());
-  widen(other.proto().graph().output(), graph.mutable_output());
-  // What is declared inside follows from the inputs, and may be too narrow now.
-  if (changed) graph.clear_value_info();
-  return Model::WithWeightsOf(module, std::move(proto));
+/// The first of `cut`, with shapes that fit all of them.
+absl::StatusOr<Model> FittingAll(const std::vector<std::pair<int, SplitModel>>& cut) {
+  std::vector<const onnx::GraphProto*> graphs;
+  for (const auto& [product, split] : cut) graphs.push_back(&split.model.proto().graph());
+  const Model& first = cut.front().second.model;
+  auto proto = std::make_unique<onnx::ModelProto>(first.proto());
+  FitShapes(graphs, proto->mutable_graph());
+  return Model::WithWeightsOf(first, std::move(proto));
 }
 
 absl::StatusOr<SplitModel> Copy(const SplitModel& split) {
@@ -90,8 +63,8 @@ absl::StatusOr<SharedModels> CutShared(absl::Span<const Product> products, const
                          " as of '", products[static_cast<size_t>(module.front().first)].name,
                          "'; the two are not the same after all, please report it; --min-bytes leaves it out"));
       }
-      ASSIGN_OR_RETURN(first.model, FitShapes(first.model, other.model));
     }
+    ASSIGN_OR_RETURN(first.model, FittingAll(module));
     shared.modules.push_back(std::move(first));
   }
   return shared;

@@ -6,9 +6,11 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "models/share/common_dtypes.h"
 #include "models/share/common_nodes.h"
 #include "models/share/common_subgraphs.h"
 #include "models/share/fold_constants.h"
+#include "models/share/live_nodes.h"
 #include "models/share/product_graph.h"
 #include "models/split/graph_index.h"
 
@@ -100,6 +102,9 @@ absl::StatusOr<Product> MakeProduct(std::string name, Model model, WeightStore& 
   absl::StatusOr<FoldedModel> folded = FoldConstants(model, store);
   if (!folded.ok()) return WithContext(absl::StrCat("product '", name, "'"), folded.status());
   if (!folded->note.empty()) notes.push_back(absl::StrCat("product '", name, "': ", folded->note));
+  absl::StatusOr<std::optional<Model>> live = DropDeadNodes(folded->model.has_value() ? *folded->model : model);
+  if (!live.ok()) return WithContext(absl::StrCat("product '", name, "'"), live.status());
+  if (live->has_value()) folded->model = *std::move(*live);
   return Product{std::move(name), std::move(model), std::move(folded->model)};
 }
 
@@ -118,10 +123,11 @@ absl::StatusOr<SharingProposal> ProposeSharing(absl::Span<const Product> product
   CommonSubgraphOptions search;
   search.min_bytes = options.min_bytes;
   search.max_tensors = options.max_tensors;
-  const CommonNodes common = FindCommonNodes(graphs);
+  SharingProposal proposal;
+  CommonNodes common = FindCommonNodes(graphs);
+  DivideByDtype(products, indexes, graphs, common, proposal.notes);
   const CommonSubgraphs found = FindCommonSubgraphs(graphs, common, search);
 
-  SharingProposal proposal;
   absl::flat_hash_set<std::string> taken;
   for (const Product& product : products) taken.insert(product.name);
   const std::string base = options.name.empty() ? absl::StrCat("hub/", products.front().name, "-shared") : options.name;

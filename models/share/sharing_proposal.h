@@ -19,13 +19,15 @@ struct Product {
   std::string name;
   /// As it was loaded; what the result is compared with.
   Model model;
-  /// The same with constants folded, which is what is compared and cut; nothing where there was nothing to fold.
+  /// The same with constants folded and without what no output needs, which is what is compared and cut; nothing where
+  /// that is the same.
   std::optional<Model> folded;
 
   const Model& graph() const { return folded.has_value() ? *folded : model; }
 };
 
-/// `model` with constants folded. `notes` gets what should be known about it. Errors as of FoldConstants().
+/// `model` with constants folded and dead nodes dropped. `notes` gets what should be known about it. Errors as of
+/// FoldConstants().
 absl::StatusOr<Product> MakeProduct(std::string name, Model model, WeightStore& store, std::vector<std::string>& notes);
 
 struct SharingOptions {

@@ -133,13 +133,14 @@ bool SubgraphBorder::SelectBest() {
 
 void SubgraphBorder::AddWithNeeds(int node, std::vector<int>& added) {
   std::vector<int> needed = {node};
-  for (size_t i = 0; i < needed.size() && needed.size() <= kMaxTogether; ++i) {
+  for (size_t i = 0; i < needed.size(); ++i) {
     for (const Node::Read& read : nodes_[At(needed[i])].reads) {
       if (read.node < 0 || selected_[At(read.node)]) continue;
-      if (std::find(needed.begin(), needed.end(), read.node) == needed.end()) needed.push_back(read.node);
+      if (std::find(needed.begin(), needed.end(), read.node) != needed.end()) continue;
+      if (needed.size() == kMaxTogether) return;
+      needed.push_back(read.node);
     }
   }
-  if (needed.size() > kMaxTogether) return;
   std::sort(needed.begin(), needed.end());
   for (const int each : needed) Add(each);
   added = std::move(needed);

@@ -95,6 +95,11 @@ TEST_F(FoldConstantsTest, WhatIsLargeIsNotComputed) {
   EXPECT_FALSE(Fold(layers.model, little).model.has_value());
   little.max_total_bytes = 512;
   EXPECT_TRUE(Fold(layers.model, little).model.has_value());
+  FoldOptions short_of_work;
+  short_of_work.max_work_bytes = 1023;
+  EXPECT_FALSE(Fold(layers.model, short_of_work).model.has_value());
+  short_of_work.max_work_bytes = 1024;
+  EXPECT_TRUE(Fold(layers.model, short_of_work).model.has_value());
 }
 
 TEST_F(FoldConstantsTest, WhatSwellsIsNotComputed) {

@@ -210,6 +210,99 @@ TEST(ShareGraphsTest, WhatNobodyNeedsIsNotCompared) {
   EXPECT_EQ(proposal->modules[0].weight_bytes, kDenseBytes);
 }
 
+TEST(ShareGraphsTest, ADeadNodeThatReadsInsideIsNotInTheWay) {
+  const auto build = [](const std::string& prefix, const char* end, bool dead) {
+    Layers layers(prefix);
+    const std::string product = layers.Op("MatMul", {layers.Input("x", 8), layers.Weight(Numbers({8, 8}, 1))});
+    const std::string h = layers.Op("Relu", {layers.Op("Add", {product, layers.Weight(Numbers({8}, 1.5f))})});
+    layers.Output(layers.Op(end, {h}), 8);
+    if (dead) layers.Dense(layers.Op("Tanh", {product}), 8, 50, 2);
+    return layers;
+  };
+  Sharing sharing;
+  sharing.Add("a", build("", "Neg", true).model).Add("b", build("b/", "Exp", false).model);
+  const auto proposal = sharing.Share();
+  ASSERT_TRUE(proposal.ok()) << proposal.status();
+  ASSERT_THAT(proposal->modules, SizeIs(1));
+  EXPECT_EQ(proposal->modules[0].nodes, 3);
+  EXPECT_EQ(sharing.shared.products[0].model.model.weight_bytes(), 0u);
+}
+
+TEST(ShareGraphsTest, InputsOfTwoDtypesAreNotOne) {
+  const auto build = [](const std::string& prefix, DType dtype, const char* end) {
+    Layers layers(prefix);
+    layers.model.Input(prefix + "ids", dtype, {"N"});
+    const std::string rows = layers.Op("Gather", {layers.Weight(Numbers({30, 8}, 4)), prefix + "ids"});
+    layers.Output(layers.Op(end, {layers.Dense(rows, 8, 8, 1)}), 8);
+    return layers;
+  };
+  const auto pixels = [](const std::string& prefix, DType dtype, const char* end) {
+    Layers layers(prefix);
+    layers.model.Input(prefix + "image", dtype, {"N", 8});
+    // Between the input and what is told apart by its weights stand two nodes that take any dtype.
+    const std::string flat = layers.Op("Flatten", {prefix + "image"});
+    const std::string image = layers.Op("Cast", {flat}, {Int("to", static_cast<int64_t>(DType::kFloat))});
+    layers.Output(layers.Op(end, {layers.Dense(image, 8, 8, 1)}), 8);
+    return layers;
+  };
+  Sharing ids;
+  ids.Add("a", build("", DType::kInt32, "Neg").model).Add("b", build("b/", DType::kInt64, "Exp").model);
+  auto proposal = ids.Share();
+  ASSERT_TRUE(proposal.ok()) << proposal.status();
+  ASSERT_THAT(proposal->modules, SizeIs(1));
+  EXPECT_EQ(proposal->modules[0].nodes, 3);
+  EXPECT_EQ(proposal->modules[0].saved_bytes, kDenseBytes);
+  EXPECT_THAT(proposal->notes, ElementsAre(testing::AllOf(testing::HasSubstr("'ids' of product 'a' is int32"),
+                                                          testing::HasSubstr("'b/ids' of product 'b' is int64"))));
+
+  Sharing images;
+  images.Add("a", pixels("", DType::kUint8, "Neg").model).Add("b", pixels("b/", DType::kFloat16, "Exp").model);
+  images.Add("c", pixels("c/", DType::kFloat16, "Tanh").model);
+  proposal = images.Share();
+  ASSERT_TRUE(proposal.ok()) << proposal.status();
+  ASSERT_THAT(proposal->modules, SizeIs(1));
+  EXPECT_EQ(proposal->modules[0].nodes, 3);
+  EXPECT_EQ(proposal->modules[0].saved_bytes, 2 * kDenseBytes);
+}
+
+TEST(ShareGraphsTest, AWeightThatStaysBehindOnAnotherWayIsNotSaved) {
+  // A product keeps the weight because a constant node reads it, or because it is an output.
+  for (const bool output : {false, true}) {
+    const auto build = [output](const std::string& prefix, bool keeps) {
+      Layers layers(prefix);
+      const std::string tied = layers.Weight(Numbers({8, 8}, 1));
+      const std::string h = layers.Op("Relu", {layers.Op("MatMul", {layers.Input("x", 8), tied})});
+      std::string end = layers.Op(keeps ? "Neg" : "Exp", {h});
+      if (keeps && !output) end = layers.Op("MatMul", {end, layers.Op("Tanh", {tied})});
+      layers.Output(end, 8);
+      if (keeps && output) layers.model.Output(tied, DType::kFloat, {8, 8});
+      return layers;
+    };
+    Sharing sharing;
+    sharing.options.min_bytes = 1;
+    sharing.Add("keeps", build("", true).model).Add("other", build("o/", false).model);
+    const auto proposal = sharing.Share();
+    ASSERT_TRUE(proposal.ok()) << proposal.status();
+    EXPECT_THAT(proposal->modules, IsEmpty());
+  }
+}
+
+TEST(ShareGraphsTest, AFunctionOfOnnxRuntimesDomainThatDrawsIsNotShared) {
+  const auto build = [](const std::string& prefix, const char* end) {
+    Layers layers(prefix);
+    const std::string h = layers.Dense(layers.Input("x", 8), 8, 8, 1);
+    layers.model.Function("com.microsoft", "Noise", {"a"}, {"b"}, {NewNode("RandomNormalLike", {"a"}, {"b"})});
+    layers.model.Node("Noise", {h}, {prefix + "noise"}, {}, "com.microsoft");
+    layers.Output(layers.Op(end, {layers.Dense(prefix + "noise", 8, 8, 2)}), 8);
+    return layers;
+  };
+  Sharing sharing;
+  sharing.Add("a", build("", "Neg").model).Add("b", build("b/", "Exp").model);
+  const auto proposal = sharing.Propose();
+  ASSERT_TRUE(proposal.ok()) << proposal.status();
+  EXPECT_THAT(proposal->modules, SizeIs(2));
+}
+
 TEST(ShareGraphsTest, OpsOfOnnxRuntimeAreSharedAndUnknownOnesAreNot) {
   const auto build = [](const std::string& prefix, const char* end) {
     Layers layers(prefix);

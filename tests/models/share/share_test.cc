@@ -121,6 +121,75 @@ TEST(ShareTest, AModuleTakesTheShapesOfAllItsProducts) {
   }
 }
 
+/// x[N,8] and ctx[`rows`,8], a layer each, added up.
+Layers TwoRows(const std::string& prefix, const ModelDim& rows, float head) {
+  Layers layers(prefix);
+  const std::string x = layers.Input("x", 8);
+  layers.model.Input(prefix + "ctx", DType::kFloat, {rows, 8});
+  const std::string sum = layers.Op("Add", {layers.Dense(x, 8, 16, 1), layers.Dense(prefix + "ctx", 8, 16, 2)});
+  layers.Output(layers.Dense(sum, 16, 3, head), 3);
+  return layers;
+}
+
+std::vector<std::string> FirstSymbols(const std::vector<TensorSpec>& specs) {
+  std::vector<std::string> symbols;
+  for (const TensorSpec& spec : specs) symbols.push_back(spec.dims.at(0).symbol);
+  return symbols;
+}
+
+TEST(ShareTest, ASymbolIsOneInEveryProductOrNone) {
+  for (const bool equal_first : {true, false}) {
+    for (const ModelDim& rows : {ModelDim(1), ModelDim("M")}) {
+      Sharing sharing;
+      if (equal_first) sharing.Add("equal", TwoRows("", "N", 5).model);
+      sharing.Add("other", TwoRows("o/", rows, 6).model);
+      if (!equal_first) sharing.Add("equal", TwoRows("", "N", 5).model);
+      const auto proposal = sharing.Propose();
+      ASSERT_TRUE(proposal.ok()) << proposal.status();
+      ASSERT_THAT(proposal->modules, SizeIs(1));
+      ASSERT_EQ(proposal->modules[0].nodes, 7);
+      const auto cut = CutShared(sharing.products, *proposal);
+      ASSERT_TRUE(cut.ok()) << cut.status();
+      const auto signature = GraphSignature(cut->modules[0].model);
+      ASSERT_TRUE(signature.ok()) << signature.status();
+      const std::vector<std::string> symbols = FirstSymbols(signature->inputs);
+      ASSERT_THAT(symbols, SizeIs(2));
+      EXPECT_THAT(symbols, testing::Each(testing::Not(IsEmpty())));
+      EXPECT_NE(symbols[0], symbols[1]);
+    }
+  }
+}
+
+TEST(ShareTest, RowsGoThroughAModuleWhereverOneProductSaysSo) {
+  Layers fixed("f/");
+  fixed.model.Input("f/x", DType::kFloat, {3, 8});
+  fixed.model.Output(fixed.Dense(Trunk(fixed, "f/x"), 4, 3, 7), DType::kFloat, {3, 3});
+  Sharing sharing;
+  sharing.Add("fixed", fixed.model).Add("any", TrunkAndHead("", 5).model).Add("b", TrunkAndHead("b/", 6, "B").model);
+  ASSERT_SHARED(proposal, sharing);
+  const auto signature = GraphSignature(sharing.shared.modules.at(0).model);
+  ASSERT_TRUE(signature.ok()) << signature.status();
+  EXPECT_EQ(FirstSymbols(signature->inputs), std::vector<std::string>{"N"});
+  EXPECT_EQ(FirstSymbols(signature->outputs), std::vector<std::string>{"N"});
+}
+
+TEST(ShareTest, ASymbolThatDoesNotHoldIsFoundByComparing) {
+  Sharing sharing;
+  sharing.Add("equal", TwoRows("", "N", 5).model).Add("one", TwoRows("o/", 1, 6).model);
+  ASSERT_SHARED(proposal, sharing);
+  SplitModel& module = sharing.shared.modules.at(0);
+  auto proto = std::make_unique<onnx::ModelProto>(module.model.proto());
+  for (auto& input : *proto->mutable_graph()->mutable_input()) {
+    input.mutable_type()->mutable_tensor_type()->mutable_shape()->mutable_dim(0)->set_dim_param("N");
+  }
+  auto model = Model::WithWeightsOf(module.model, std::move(proto));
+  ASSERT_TRUE(model.ok()) << model.status();
+  module.model = *std::move(model);
+  const auto report = VerifyShared(sharing.products[1], sharing.shared, sharing.shared.products[1], VerifyOptions());
+  ASSERT_FALSE(report.ok());
+  EXPECT_THAT(std::string(report.status().message()), HasSubstr("as in another input"));
+}
+
 TEST(ShareTest, OneWeightChangedIsNotMerged) {
   Layers changed("c/");
   const std::string first = changed.Dense(changed.Input("x", 8), 8, 16, 1);
@@ -470,6 +539,31 @@ TEST(ShareTest, WritesModulesAndProductsOrNothing) {
   std::filesystem::remove_all(out + "/a");
   EXPECT_EQ(WriteShared(share(15), out, 2).code(), absl::StatusCode::kAlreadyExists);
   EXPECT_FALSE(std::filesystem::exists(out + "/a"));
+}
+
+TEST(ShareTest, AModuleThatIsThereWithNarrowerShapesIsNotTaken) {
+  TempFolder folder;
+  const auto build = [](const std::string& prefix, const ModelDim& rows, float head) {
+    Layers layers(prefix);
+    layers.model.Input(prefix + "x", DType::kFloat, {rows, 8});
+    layers.model.Output(layers.Dense(Trunk(layers, prefix + "x"), 4, 3, head), DType::kFloat, {rows, 3});
+    return layers;
+  };
+  const auto write = [&](const std::string& name, const ModelDim& rows, float head) {
+    Sharing sharing;
+    sharing.Add(name + "1", build("", rows, head).model).Add(name + "2", build("b/", rows, head + 1).model);
+    const auto proposal = sharing.Share();
+    PORTICO_CHECK(proposal.ok());
+    return WriteShared(std::move(sharing.shared), folder.path(), 1);
+  };
+  ASSERT_TRUE(write("fixed", 3, 5).ok());
+  const absl::Status any = write("any", "N", 15);
+  EXPECT_EQ(any.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(any.message()), testing::AllOf(HasSubstr("float32[3,8]"), HasSubstr("another --version")));
+  // Of another name for its rows it is the same.
+  std::filesystem::remove_all(folder.path() + "/hub");
+  EXPECT_TRUE(write("any", "N", 15).ok());
+  EXPECT_TRUE(write("more", "batch", 25).ok());
 }
 
 TEST(ShareTest, APartThatIsNotTheSameAfterAllIsRefused) {

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "models/share/common_nodes.h"
+#include "models/share/product_graph.h"
+#include "models/share/sharing_proposal.h"
+#include "models/split/graph_index.h"
+
+namespace portico {
+
+/// Parts the nodes of a class that read tensors of different dtypes: nodes paired by their weights may do the same to
+/// int32 in one product and to int64 in another, and a module has one dtype for each input. `notes` gets one line for
+/// the first that differ. Where ONNX Runtime does not say, dtypes of the graph's inputs alone are compared.
+void DivideByDtype(absl::Span<const Product> products, const std::vector<GraphIndex>& indexes,
+                   const std::vector<ProductGraph>& graphs, CommonNodes& common, std::vector<std::string>& notes);
+
+}  // namespace portico
