@@ -273,6 +273,9 @@ TEST_P(KeptTablesTest, RowsOfTheVersionBeforeStandInForAShardThatIsGone) {
   EXPECT_EQ(ask(known), (std::vector<float>{first(1, known[0]), first(1, known[1])}));
   PublishTables(2, 2);
   ASSERT_TRUE(up.WaitForOutput("revision 2 is current")) << up.output();
+  // Whoever is asked follows within milliseconds.
+  for (int i = 0; i < 500 && StatusOf("front-0").revisions.current < 2; ++i) absl::SleepFor(absl::Milliseconds(10));
+  ASSERT_EQ(StatusOf("front-0").revisions.current, 2u);
   kill(static_cast<pid_t>(StatusOf("one-0").pid), SIGSTOP);
   const std::vector<float> got = ask(more);
   kill(static_cast<pid_t>(StatusOf("one-0").pid), SIGCONT);
