@@ -58,8 +58,6 @@ absl::StatusOr<std::string> StoreFolder(absl::string_view url) {
   return std::string(path);
 }
 
-bool MayPass(const absl::Status& status) { return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status); }
-
 absl::StatusOr<std::string> ReadManifestText(Store& store, const Handle& handle) {
   std::string text;
   const absl::Status status = store.Read(handle, kManifestFile, 0, [&](uint64_t, absl::string_view bytes) {

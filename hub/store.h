@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/digest.h"
@@ -54,7 +55,9 @@ absl::StatusOr<std::unique_ptr<Store>> OpenStore(const std::string& url, const S
 absl::StatusOr<std::string> StoreFolder(absl::string_view url);
 
 /// Whether asking again may help: UNAVAILABLE, DEADLINE_EXCEEDED.
-bool MayPass(const absl::Status& status);
+inline bool MayPass(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+}
 
 /// The manifest as it lies there, at most Manifest::kMaxBytes. NOT_FOUND with what the store has instead, and the
 /// remedy.

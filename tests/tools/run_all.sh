@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that `make test` runs: layering, clang's thread-safety analysis, all tests of the release build, the unit tests under
 # AddressSanitizer (with UBSan) and ThreadSanitizer, the fuzzers. Goes on after a failure and ends with how many tests passed and failed.
-# PORTICO_SANITIZERS=0 leaves the sanitizer builds out, PORTICO_FUZZ_SECONDS=0 the fuzzers (30: how long each runs).
+# PORTICO_SANITIZERS=0 leaves the sanitizer builds out, PORTICO_FUZZ_SECONDS=0 the fuzzers (15: how long each runs).
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -73,12 +73,12 @@ if [ "${PORTICO_SANITIZERS:-1}" != 0 ]; then
   GTEST_FILTER='-*Grpc*:Foreign*:*CancelChain*:Etcd*:FallbackNote*:RowNoteTest*:TfsClassify*:TfsMultiInference*:TfsReload*:Tls*:ModelServerConfig*' run_preset tsan build/tsan 2
 fi
 
-if [ "${PORTICO_FUZZ_SECONDS:-30}" != 0 ]; then
+if [ "${PORTICO_FUZZ_SECONDS:-15}" != 0 ]; then
   step "build fuzz"
   if tests/tools/configure.sh fuzz && build build/fuzz; then
-    step "fuzz, ${PORTICO_FUZZ_SECONDS:-30} s each"
+    step "fuzz, ${PORTICO_FUZZ_SECONDS:-15} s each"
     # A check goes the same way each time; `make fuzz` looks for new ones.
-    tests/fuzz/run.sh --time "${PORTICO_FUZZ_SECONDS:-30}" --seed 1 --results "$results/fuzz" || true
+    tests/fuzz/run.sh --time "${PORTICO_FUZZ_SECONDS:-15}" --seed 1 --results "$results/fuzz" || true
     fuzzers=(tests/fuzz/*_fuzz.cc)
     for fuzzer in "${fuzzers[@]}"; do
       name=$(basename "$fuzzer" _fuzz.cc)
