@@ -27,8 +27,9 @@ size_t At(int number) { return static_cast<size_t>(number); }
 struct Units {
   std::vector<int> of_node;
   std::vector<std::vector<int>> taken;
-  /// All units, topologically.
+  /// All units, topologically, and where each stands there.
   std::vector<int> order;
+  std::vector<int> position;
 };
 
 class Search {
@@ -45,6 +46,7 @@ class Search {
       units.of_node.resize(products[p].nodes.size());
       std::iota(units.of_node.begin(), units.of_node.end(), 0);
       units_.push_back(std::move(units));
+      phases_.emplace_back(products[p].nodes.size(), 0);
       uses_.emplace_back(products[p].constants.size(), 0);
       for (const ProductGraph::Node& node : products[p].nodes) {
         for (const int constant : node.constants) ++uses_[p][At(constant)];
@@ -136,7 +138,7 @@ class Search {
         result_.below_min_bytes = std::max(result_.below_min_bytes, most);
         continue;
       }
-      for (const int p : products) looks_ += Product(p).nodes.size();
+      looks_ += group.size() * products.size();
       if (Divide(group, products, open)) continue;
       std::optional<CommonSubgraph> found = Choose(group, products);
       if (found.has_value() && (!best.has_value() || found->saved_bytes > best->saved_bytes)) best = std::move(found);
@@ -225,9 +227,24 @@ class Search {
 
   bool DivideConvex(const Group& group, const std::vector<int>& products, std::vector<Group>& open) {
     for (const int p : products) {
-      const std::vector<int> phases = Phases(p, products);
+      const Units& units = units_[At(p)];
+      int first = static_cast<int>(units.order.size());
+      int last = 0;
+      for (const int cls : group) {
+        const int position = units.position[At(units.of_node[At(Member(cls, p))])];
+        first = std::min(first, position);
+        last = std::max(last, position);
+      }
+      // No way from the group back into it is outside of what stands between its first and its last unit.
+      const absl::Span<const int> between =
+          absl::MakeConstSpan(units.order).subspan(At(first), At(last) + 1 - At(first));
+      looks_ += between.size();
+      SetPhases(p, between, products);
       std::map<int, Group> pieces;
-      for (const int cls : group) pieces[phases[At(Member(cls, p))]].push_back(cls);
+      for (const int cls : group) pieces[phases_[At(p)][At(Member(cls, p))]].push_back(cls);
+      for (const int& unit : between) {
+        for (const int node : NodesOf(p, unit)) phases_[At(p)][At(node)] = 0;
+      }
       if (pieces.size() == 1) continue;
       for (auto& [phase, piece] : pieces) open.push_back(std::move(piece));
       return true;
@@ -235,31 +252,33 @@ class Search {
     return false;
   }
 
-  /// For each node of product `p`: how often the way to it leaves the group, at most. Nodes of the group that have the
-  /// same number are convex.
-  std::vector<int> Phases(int p, const std::vector<int>& products) const {
+  absl::Span<const int> NodesOf(int p, const int& unit) const {
+    const size_t nodes = Product(p).nodes.size();
+    return At(unit) < nodes ? absl::MakeConstSpan(&unit, 1)
+                            : absl::MakeConstSpan(units_[At(p)].taken[At(unit) - nodes]);
+  }
+
+  /// For each node of these units of product `p`: how often the way to it leaves the group, at most. Nodes of the group
+  /// that have the same number are convex.
+  void SetPhases(int p, absl::Span<const int> between, const std::vector<int>& products) {
     const ProductGraph& product = Product(p);
-    const Units& units = units_[At(p)];
-    std::vector<int> phases(product.nodes.size(), 0);
-    std::vector<int> single(1);
-    for (const int unit : units.order) {
-      single[0] = unit;
-      const std::vector<int>& nodes =
-          At(unit) < product.nodes.size() ? single : units.taken[At(unit) - product.nodes.size()];
+    const std::vector<int>& of_node = units_[At(p)].of_node;
+    std::vector<int>& phases = phases_[At(p)];
+    for (const int& unit : between) {
+      const absl::Span<const int> nodes = NodesOf(p, unit);
       int phase = 0;
       for (const int node : nodes) {
         const int own = Marked(p, node);
         for (size_t slot = 0; slot < product.nodes[At(node)].slots.size(); ++slot) {
           const int tensor = product.nodes[At(node)].slots[slot];
           const int source = tensor < 0 ? -1 : product.tensors[At(tensor)].producer;
-          if (source < 0 || units.of_node[At(source)] == unit) continue;
+          if (source < 0 || of_node[At(source)] == unit) continue;
           const bool leaves = Marked(p, source) >= 0 && (own < 0 || !Inner(own, slot, products).has_value());
           phase = std::max(phase, phases[At(source)] + (leaves ? 1 : 0));
         }
       }
       for (const int node : nodes) phases[At(node)] = phase;
     }
-    return phases;
   }
 
   bool DropContradictions(const Group& group, const std::vector<int>& products, std::vector<Group>& open) {
@@ -428,6 +447,8 @@ class Search {
         for (const int node : units.taken[At(unit) - product.nodes.size()]) leave(node);
       }
     }
+    units.position.assign(count, 0);
+    for (size_t i = 0; i < units.order.size(); ++i) units.position[At(units.order[i])] = static_cast<int>(i);
   }
 
   const absl::Span<const ProductGraph> products_;
@@ -441,6 +462,8 @@ class Search {
   std::vector<int> place_;
   int stamp_ = 0;
   std::vector<Units> units_;
+  /// [product][node]: all zero but while a group is divided.
+  std::vector<std::vector<int>> phases_;
   /// [product][constant]: nodes that read it and are not taken, and outputs of the graph that are made of it.
   std::vector<std::vector<int>> uses_;
 };
