@@ -1,7 +1,6 @@
 #include "deploy/mesh_tables.h"
 
 #include <algorithm>
-#include <iterator>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -14,7 +13,7 @@
 #include "embedding/group_shards.h"
 #include "embedding/shard_file.h"
 #include "embedding/shard_map.h"
-#include "models/package/package.h"
+#include "embedding/table_group.h"
 #include "models/package/shard_package.h"
 #include "router/revision_model.h"
 #include "router/revision_table.h"
@@ -24,20 +23,7 @@ namespace {
 
 /// Versions that every shard of the group has: of one that is just being written some shards have none yet.
 absl::StatusOr<std::vector<int64_t>> CommonVersions(const Revision::Table& table) {
-  std::vector<int64_t> common;
-  for (uint32_t shard = 0; shard < table.shards; ++shard) {
-    const std::string path = ShardPathOf(table.path, shard, table.shards);
-    ASSIGN_OR_RETURN(const std::vector<VersionFolder> folders, ListVersions(path));
-    std::vector<int64_t> versions;
-    for (const VersionFolder& folder : folders) versions.push_back(folder.version);
-    if (shard == 0) {
-      common = std::move(versions);
-      continue;
-    }
-    std::vector<int64_t> both;
-    std::set_intersection(common.begin(), common.end(), versions.begin(), versions.end(), std::back_inserter(both));
-    common = std::move(both);
-  }
+  ASSIGN_OR_RETURN(std::vector<int64_t> common, WholeVersions(table.path, table.shards));
   if (!common.empty()) return common;
   return absl::NotFoundError(absl::StrCat("path: got '", table.path, "' without a version that all ", table.shards,
                                           " shards have, want one such as '", ShardPathOf(table.path, 0, table.shards),

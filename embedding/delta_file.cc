@@ -105,7 +105,9 @@ absl::StatusOr<TablePlace> DecodeTable(absl::string_view bytes) {
         break;
     }
   }
-  if (in.failed()) return Wrong("got a malformed table");
+  if (in.failed())
+    return Wrong(
+        absl::StrCat("got a table of ", bytes.size(), " bytes that is cut short or damaged, want a whole one"));
   if (row_type >= kRowTypes || id_kind >= kIdKinds) {
     return Wrong(absl::StrCat("table '", table.spec.name, "': got row type ", row_type, ", ids ", id_kind,
                               ", which this version of Portico does not know"));
@@ -188,7 +190,8 @@ absl::StatusOr<Directory> DecodeDirectory(absl::string_view bytes) {
   const uint64_t body = directory.body_bytes;
   const uint64_t blocks = body / kBlockBytes + (body % kBlockBytes != 0 ? 1 : 0);
   if (in.failed() || sums.size() % sizeof(uint32_t) != 0 || sums.size() / sizeof(uint32_t) != blocks) {
-    return Wrong("malformed");
+    return Wrong(absl::StrCat("got ", sums.size(), " bytes of checksums for ", body, " bytes of rows, want ",
+                              blocks * sizeof(uint32_t), in.failed() ? " in a directory that is whole" : ""));
   }
   directory.checksums.resize(sums.size() / sizeof(uint32_t));
   if (!sums.empty()) std::memcpy(directory.checksums.data(), sums.data(), sums.size());
@@ -318,7 +321,8 @@ absl::StatusOr<DeltaFile> Parse(absl::string_view file, const Digest& digest) {
   if (trailer.file_bytes != file.size()) return bad("got ", file.size(), " bytes, want ", trailer.file_bytes);
   const uint64_t inner = file.size() - kHeadBytes - sizeof(trailer);
   if (trailer.directory_bytes > std::min(inner, kMaxDirectoryBytes))
-    return bad("got a directory of ", trailer.directory_bytes, " bytes");
+    return bad("got a directory of ", trailer.directory_bytes, " bytes, want at most ",
+               std::min(inner, kMaxDirectoryBytes));
   const absl::string_view body = file.substr(kHeadBytes, inner - trailer.directory_bytes);
   const absl::string_view bytes = file.substr(kHeadBytes + body.size(), trailer.directory_bytes);
   RETURN_IF_ERROR(check_crc("directory", Crc32c(bytes), trailer.directory_crc));
@@ -372,15 +376,21 @@ absl::StatusOr<std::vector<DeltaFile::Table>> DeltaFile::ReadTables(const std::s
   Trailer trailer;
   file.seekg(-static_cast<std::streamoff>(sizeof(trailer)), std::ios::end);
   const auto behind = static_cast<uint64_t>(std::max<std::streamoff>(0, file.tellg()));
-  if (!file.read(reinterpret_cast<char*>(&trailer), sizeof(trailer)) ||
-      trailer.directory_bytes > std::min(behind, delta_format::kMaxDirectoryBytes) ||
-      trailer.file_bytes != behind + sizeof(trailer))
-    return bad("got no trailer");
+  if (!file.read(reinterpret_cast<char*>(&trailer), sizeof(trailer)))
+    return bad(absl::StrCat("got ", behind, " bytes, want at least the ", sizeof(trailer), " of a trailer"));
+  if (trailer.file_bytes != behind + sizeof(trailer) ||
+      trailer.directory_bytes > std::min(behind, delta_format::kMaxDirectoryBytes)) {
+    return bad(absl::StrCat("trailer: got ", trailer.file_bytes, " bytes with a directory of ", trailer.directory_bytes,
+                            ", want ", behind + sizeof(trailer), " as the file has"));
+  }
   std::string directory(trailer.directory_bytes, '\0');
   file.seekg(static_cast<std::streamoff>(behind - trailer.directory_bytes));
-  if (!file.read(directory.data(), static_cast<std::streamsize>(directory.size())) ||
-      Crc32c(directory) != trailer.directory_crc)
-    return bad("got a directory that is damaged");
+  if (!file.read(directory.data(), static_cast<std::streamsize>(directory.size())))
+    return ErrnoStatus(errno, "read delta", path);
+  if (const uint32_t crc = Crc32c(directory); crc != trailer.directory_crc) {
+    return bad(absl::StrCat("directory: got CRC-32C ", absl::Hex(crc, absl::kZeroPad8), ", want ",
+                            absl::Hex(trailer.directory_crc, absl::kZeroPad8)));
+  }
   ASSIGN_OR_RETURN(const delta_format::Directory decoded, delta_format::DecodeDirectory(directory));
   std::vector<Table> tables;
   for (const TablePlace& place : decoded.tables) {

@@ -24,7 +24,7 @@ bool IsShardFolder(absl::string_view name, uint32_t* shard, uint32_t* shards) {
   const size_t of = name.find("of");
   return of != absl::string_view::npos && absl::SimpleAtoi(name.substr(0, of), shard) &&
          absl::SimpleAtoi(name.substr(of + 2), shards) && *shard < *shards && *shards <= ShardMap::kMaxShards &&
-         name == absl::StrCat(*shard, "of", *shards);
+         name == ShardFolder(*shard, *shards);
 }
 
 std::string CurrentFile(const std::string& group) { return absl::StrCat(group, "/", kCurrentShardsFile); }
@@ -44,8 +44,10 @@ absl::StatusOr<uint32_t> ReadCurrent(const std::string& group) {
 
 }  // namespace
 
+std::string ShardFolder(uint32_t shard, uint32_t shards) { return absl::StrCat(shard, "of", shards); }
+
 std::string ShardPathOf(const std::string& group, uint32_t shard, uint32_t shards) {
-  return (fs::path(group) / absl::StrCat(shard, "of", shards)).string();
+  return (fs::path(group) / ShardFolder(shard, shards)).string();
 }
 
 absl::StatusOr<uint32_t> ServingShards(const std::string& group) {

@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "base/sync_folder.h"
+#include "embedding/group_shards.h"
 #include "embedding/shard_map.h"
 
 namespace portico {
@@ -76,8 +77,6 @@ absl::Status MoveShards(const fs::path& ready, const fs::path& group, uint32_t s
 }
 
 }  // namespace
-
-std::string ShardFolder(uint32_t shard, uint32_t shards) { return absl::StrCat(shard, "of", shards); }
 
 absl::Status GroupStaging::CleanUp(const fs::path& group) {
   std::vector<fs::path> hidden;

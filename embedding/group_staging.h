@@ -11,9 +11,6 @@
 
 namespace portico {
 
-/// The folder of a group's shard, below the group's own: "0of2".
-std::string ShardFolder(uint32_t shard, uint32_t shards);
-
 /// Where the version folders of all shards of a group are made before they are there, all or none: a hidden folder of
 /// the group, whose name then says that it is whole, and from where version folders are moved. Whatever a process that
 /// was killed left there, the next one removes, or, where it was whole, moves. For one thread.

@@ -23,7 +23,7 @@ absl::StatusOr<std::unique_ptr<GroupWriter>> GroupWriter::Create(const std::stri
   shard_options.kernels = options.kernels;
   for (uint32_t& shard = shard_options.shard; shard < options.shards; ++shard) {
     ASSIGN_OR_RETURN(auto file,
-                     ShardWriter::Create(absl::StrCat(writer->StagedFolder(shard), "/", kTableFile), shard_options));
+                     ShardWriter::Create(absl::StrCat(writer->StagedFolder(shard), "/", kShardFile), shard_options));
     writer->shards_.push_back(std::move(file));
   }
   return writer;

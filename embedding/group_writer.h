@@ -15,9 +15,6 @@
 
 namespace portico {
 
-/// The file of rows in a shard's version folder.
-inline constexpr absl::string_view kTableFile = "table.shard";
-
 /// Writes the tables of a group, row by row, into the files of its shards: GROUP/KofN/VERSION/table.shard, each row
 /// where ShardMap has it. Bounded memory: what waits for an index, and 1 to 2 MB for each shard.
 ///

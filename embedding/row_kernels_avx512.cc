@@ -130,31 +130,14 @@ void AddColumns(const char* const* rows, const float* weights, size_t count, siz
 
 template <typename Type, bool kCodes>
 void AddRows(const char* const* rows, const float* weights, size_t count, size_t dim, float* out) {
+  static constexpr decltype(&AddColumns<Type, kCodes, 1>) kByVectors[kMaxVectors] = {
+      AddColumns<Type, kCodes, 1>, AddColumns<Type, kCodes, 2>, AddColumns<Type, kCodes, 3>,
+      AddColumns<Type, kCodes, 4>, AddColumns<Type, kCodes, 5>, AddColumns<Type, kCodes, 6>,
+      AddColumns<Type, kCodes, 7>, AddColumns<Type, kCodes, 8>};
   for (size_t first = 0; first < dim; first += kMaxVectors * kLanes) {
-    const size_t left = dim - first;
-    if (left >= kMaxVectors * kLanes) {
-      AddColumns<Type, kCodes, kMaxVectors>(rows, weights, count, first, kAll, out);
-      continue;
-    }
+    const size_t left = dim - first < kMaxVectors * kLanes ? dim - first : kMaxVectors * kLanes;
     const __mmask16 mask = left % kLanes == 0 ? kAll : First(left % kLanes);
-    switch ((left + kLanes - 1) / kLanes) {
-      case 1:
-        return AddColumns<Type, kCodes, 1>(rows, weights, count, first, mask, out);
-      case 2:
-        return AddColumns<Type, kCodes, 2>(rows, weights, count, first, mask, out);
-      case 3:
-        return AddColumns<Type, kCodes, 3>(rows, weights, count, first, mask, out);
-      case 4:
-        return AddColumns<Type, kCodes, 4>(rows, weights, count, first, mask, out);
-      case 5:
-        return AddColumns<Type, kCodes, 5>(rows, weights, count, first, mask, out);
-      case 6:
-        return AddColumns<Type, kCodes, 6>(rows, weights, count, first, mask, out);
-      case 7:
-        return AddColumns<Type, kCodes, 7>(rows, weights, count, first, mask, out);
-      default:
-        return AddColumns<Type, kCodes, 8>(rows, weights, count, first, mask, out);
-    }
+    kByVectors[(left - 1) / kLanes](rows, weights, count, first, mask, out);
   }
 }
 

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "embedding/delta_file.h"
+#include "embedding/hot_pages.h"
 
 namespace portico {
 namespace {
@@ -110,6 +111,10 @@ absl::StatusOr<std::shared_ptr<const ShardVersion>> ShardStore::Open(const Shard
   }
   const MutexLock lock(&shard->opening);
   return OpenOf(*shard, parts);
+}
+
+uint64_t ShardStore::HugeBytesIn(const ShardFile& base, const ShardLayout::Section& section) const {
+  return options_.hot_pages == nullptr ? 0 : options_.hot_pages->BytesIn(base, section);
 }
 
 absl::StatusOr<std::shared_ptr<const ShardFile>> ShardStore::OpenBase(const ShardParts& parts) const {

@@ -12,11 +12,12 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/mutex.h"
-#include "embedding/hot_pages.h"
 #include "embedding/row_overlay.h"
 #include "embedding/shard_file.h"
 
 namespace portico {
+
+class HotPages;
 
 /// What a version of a shard is made of: a base, and deltas on top in their order.
 struct ShardParts {
@@ -82,9 +83,7 @@ class ShardStore {
   /// Of the bases that are open, each once.
   uint64_t mapped_bytes() const { return mapped_bytes_->load(std::memory_order_relaxed); }
   /// How many bytes of a section of a base lie on huge pages.
-  uint64_t HugeBytesIn(const ShardFile& base, const ShardLayout::Section& section) const {
-    return options_.hot_pages == nullptr ? 0 : options_.hot_pages->BytesIn(base, section);
-  }
+  uint64_t HugeBytesIn(const ShardFile& base, const ShardLayout::Section& section) const;
 
  private:
   struct OpenVersion {

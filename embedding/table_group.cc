@@ -1,13 +1,10 @@
 #include "embedding/table_group.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <iterator>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -15,6 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "base/status_macros.h"
 #include "embedding/group_shards.h"
 
 namespace portico {
@@ -34,6 +32,13 @@ void RemoveUnfinished(const std::string& group) {
       left.push_back(entry.path());
   }
   for (const fs::path& path : left) fs::remove(path, ignored);
+}
+
+/// A lock's file would make the folder.
+absl::Status CheckThere(const std::string& group) {
+  std::error_code error;
+  if (fs::is_directory(group, error)) return absl::OkStatus();
+  return ErrnoStatus(error ? error.value() : ENOTDIR, "open table group", group);
 }
 
 }  // namespace
@@ -65,34 +70,30 @@ absl::StatusOr<std::vector<int64_t>> WholeVersions(const std::string& group, uin
   return whole;
 }
 
-absl::StatusOr<GroupLock> GroupLock::Take(const std::string& group) { return Lock(group, kLock, false); }
-absl::StatusOr<GroupLock> GroupLock::Wait(const std::string& group) { return Lock(group, kLock, true); }
-absl::StatusOr<GroupLock> GroupLock::TakeRewrite(const std::string& group) { return Lock(group, kRewriteLock, false); }
-
-absl::StatusOr<GroupLock> GroupLock::Lock(const std::string& group, absl::string_view name, bool wait) {
-  const std::string path = absl::StrCat(group, name);
-  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) return ErrnoStatus(errno, "open lock", path);
-  int result = 0;
-  do {
-    result = flock(fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB);
-  } while (result != 0 && errno == EINTR);
-  const int error = errno;
-  if (result == 0) {
-    if (name == kLock) RemoveUnfinished(group);
-    return GroupLock(fd);
-  }
-  close(fd);
-  if (error != EWOULDBLOCK) return ErrnoStatus(error, "lock", path);
-  return absl::FailedPreconditionError(absl::StrCat("table group '", group, "': got another ",
-                                                    name == kLock ? "apply, " : "",
-                                                    "compact or reshard at work, want it to end first"));
+absl::StatusOr<GroupLock> GroupLock::Take(const std::string& group) {
+  ASSIGN_OR_RETURN(GroupLock lock, TryLock(group, kLock, "apply, compact or reshard"));
+  RemoveUnfinished(group);
+  return lock;
 }
 
-GroupLock::GroupLock(GroupLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+absl::StatusOr<GroupLock> GroupLock::Wait(const std::string& group) {
+  RETURN_IF_ERROR(CheckThere(group));
+  ASSIGN_OR_RETURN(FileLock lock, FileLock::Take(absl::StrCat(group, kLock)));
+  RemoveUnfinished(group);
+  return GroupLock(std::move(lock));
+}
 
-GroupLock::~GroupLock() {
-  if (fd_ >= 0) close(fd_);
+absl::StatusOr<GroupLock> GroupLock::TakeRewrite(const std::string& group) {
+  return TryLock(group, kRewriteLock, "compact or reshard");
+}
+
+absl::StatusOr<GroupLock> GroupLock::TryLock(const std::string& group, absl::string_view name,
+                                             absl::string_view holder) {
+  RETURN_IF_ERROR(CheckThere(group));
+  ASSIGN_OR_RETURN(std::optional<FileLock> lock, FileLock::TryTake(absl::StrCat(group, name)));
+  if (lock.has_value()) return GroupLock(*std::move(lock));
+  return absl::FailedPreconditionError(
+      absl::StrCat("table group '", group, "': got another ", holder, " at work, want it to end first"));
 }
 
 }  // namespace portico

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/thread_schedule.h"
+#include "embedding/hot_pages.h"
 #include "node/frontend/admin.h"
 #include "node/frontend/grpc_health.h"
 #include "node/frontend/grpc_reflection.h"

@@ -59,16 +59,11 @@ EmbeddingPlace::EmbeddingPlace(const PortalSpec& portal, Router& r)
       routes(portal.target),
       check(portal.target, AnswerSpecs(), true),
       metrics(r.metrics(), portal.node_name, portal.target),
-      row_types(spec.lookups.size()),
       kept_turns(spec.lookups.size()),
       expiring_origins(spec.lookups.size()),
       table_numbers(NumbersOf(spec, portal.target, r.tables())),
-      shared_row_types(RowTypesOf(spec, portal.target, r.tables())),
-      fallback(portal, r) {
-  for (size_t i = 0; i < row_types.size(); ++i) {
-    row_types[i].store(shared_row_types[i]->load(std::memory_order_relaxed), std::memory_order_relaxed);
-  }
-}
+      row_types(RowTypesOf(spec, portal.target, r.tables())),
+      fallback(portal, r) {}
 
 std::vector<KeptUse> EmbeddingPlace::KeptUses(const LiveTables::Group& group) {
   std::vector<KeptUse> uses;
@@ -83,9 +78,8 @@ std::vector<KeptUse> EmbeddingPlace::KeptUses(const LiveTables::Group& group) {
 
 void EmbeddingPlace::Learn(size_t lookup, RowType type) {
   // Written by few, read by all.
-  for (std::atomic<RowType>* known : {&row_types[lookup], shared_row_types[lookup]}) {
-    if (known->load(std::memory_order_relaxed) != type) known->store(type, std::memory_order_relaxed);
-  }
+  std::atomic<RowType>& known = *row_types[lookup];
+  if (known.load(std::memory_order_relaxed) != type) known.store(type, std::memory_order_relaxed);
 }
 
 void EmbeddingPlace::LearnExpiry(size_t lookup, bool lasts, uint64_t origin) {
@@ -99,7 +93,7 @@ void EmbeddingPlace::LearnExpiry(size_t lookup, bool lasts, uint64_t origin) {
 std::vector<RowType> EmbeddingPlace::RowTypes() const {
   std::vector<RowType> types;
   types.reserve(row_types.size());
-  for (const std::atomic<RowType>& type : row_types) types.push_back(type.load(std::memory_order_relaxed));
+  for (const std::atomic<RowType>* type : row_types) types.push_back(type->load(std::memory_order_relaxed));
   return types;
 }
 

@@ -45,15 +45,14 @@ struct EmbeddingPlace final : public RefCounted {
   GroupRoutes routes;
   const ReplyCheck check;
   EmbeddingMetrics metrics;
-  /// By lookup.
-  std::vector<std::atomic<RowType>> row_types;
+  /// By lookup, as all that follow.
   std::vector<KeptTurns> kept_turns;
   /// Of a shard whose rows expire, and may not be kept; 0: none is known.
   std::vector<std::atomic<uint64_t>> expiring_origins;
   /// LiveTables::NumberOf() the lookup's table.
   const std::vector<uint32_t> table_numbers;
-  /// LiveTables::RowTypeOf() the same: for portals that come later.
-  const std::vector<std::atomic<RowType>*> shared_row_types;
+  /// LiveTables::RowTypeOf() the same: what one portal learns, all know.
+  const std::vector<std::atomic<RowType>*> row_types;
   /// Here, so that what a call falls back on lasts as long as the call. The portal begins it.
   LiveFallback fallback;
 };

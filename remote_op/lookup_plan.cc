@@ -1,7 +1,6 @@
 #include "remote_op/lookup_plan.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <string>
 #include <utility>
@@ -12,6 +11,7 @@
 #include "embedding/id_hash.h"
 #include "embedding/shard_lookup.h"
 #include "remote_op/id_dedup.h"
+#include "remote_op/lookup_inputs.h"
 
 namespace portico {
 namespace {
@@ -40,21 +40,6 @@ constexpr size_t kSetsAhead = 16, kSlotsAhead = 8;
 template <typename... Parts>
 absl::Status Bad(const Parts&... parts) {
   return absl::InvalidArgumentError(absl::StrCat(parts...));
-}
-
-std::string TypeOf(const Tensor& tensor) {
-  return absl::StrCat(DTypeName(tensor.dtype()), ShapeString(tensor.shape()));
-}
-
-/// int64, whatever integers they are.
-absl::StatusOr<Tensor> Wide(absl::string_view what, const Tensor& tensor) {
-  const Tensor aligned = tensor.Aligned();
-  if (tensor.dtype() == DType::kInt64) return aligned;
-  if (tensor.dtype() != DType::kInt32) return Bad(what, ": got ", TypeOf(tensor), ", want int64 or int32");
-  Tensor wide = Tensor::Allocate(DType::kInt64, tensor.shape());
-  const absl::Span<const int32_t> narrow = aligned.data<int32_t>();
-  std::copy(narrow.begin(), narrow.end(), reinterpret_cast<int64_t*>(wide.mutable_bytes()));
-  return wide;
 }
 
 /// What planners of one thread leave to the next one.
@@ -128,8 +113,7 @@ class LookupPlanner {
 
   /// The ids of a lookup.
   struct Source {
-    Tensor ids;
-    Tensor weights;
+    LookupInputs inputs;
     /// Where its positions begin in Scratch::shards, and its distinct ids in Scratch::firsts.
     uint64_t shards_begin = 0;
     uint64_t firsts_begin = 0;
@@ -156,8 +140,7 @@ class LookupPlanner {
     const Lookup& lookup = spec_.lookups[index];
     Part& part = plan_.parts_[index];
     Source& source = sources_[index];
-    RETURN_IF_ERROR(ReadIds(lookup, part, source));
-    RETURN_IF_ERROR(ReadWeights(lookup, source));
+    ASSIGN_OR_RETURN(source.inputs, ReadLookupInputs(spec_, lookup, inputs_, &part, &plan_.begins_));
     positions_ += part.positions;
     // Extents of tensors without elements may be anything.
     const uint64_t bags = std::min(part.bags, kMaxPositions + 1);
@@ -189,86 +172,10 @@ class LookupPlanner {
     return AddEntries(index);
   }
 
-  absl::Status ReadIds(const Lookup& lookup, Part& part, Source& source) {
-    const Tensor& ids = inputs_[static_cast<size_t>(lookup.ids)];
-    if (lookup.id_kind == IdKind::kString) {
-      if (ids.dtype() != DType::kString) return Bad("ids: got ", TypeOf(ids), ", want strings");
-      source.ids = ids;
-    } else {
-      ASSIGN_OR_RETURN(source.ids, Wide("ids", ids));
-    }
-    part.positions = ids.num_elements();
-    part.csr = lookup.csr;
-    if (lookup.csr) {
-      if (ids.shape().size() != 1) return Bad("ids: got ", TypeOf(ids), ", want one axis; offsets divide them");
-      RETURN_IF_ERROR(ReadOffsets(lookup, part));
-      part.output = {static_cast<int64_t>(part.bags), static_cast<int64_t>(lookup.dim)};
-      return absl::OkStatus();
-    }
-    part.output = ids.shape();
-    part.width = 1;
-    if (lookup.pooling == Pooling::kNone) {
-      part.bags = part.positions;
-    } else {
-      if (ids.shape().empty()) return Bad("ids: got ", TypeOf(ids), ", want an axis that is the bag");
-      part.width = static_cast<uint64_t>(ids.shape().back());
-      part.output.pop_back();
-      // Without ids the bags are there all the same.
-      ASSIGN_OR_RETURN(part.bags, NumElements(part.output));
-    }
-    part.output.push_back(static_cast<int64_t>(lookup.dim));
-    return absl::OkStatus();
-  }
-
-  absl::Status ReadOffsets(const Lookup& lookup, Part& part) {
-    const Tensor& input = inputs_[static_cast<size_t>(lookup.offsets)];
-    if (input.shape().size() != 1) return Bad("offsets: got ", TypeOf(input), ", want one axis");
-    ASSIGN_OR_RETURN(const Tensor wide, Wide("offsets", input));
-    const absl::Span<const int64_t> offsets = wide.data<int64_t>();
-    if (offsets.empty() && (spec_.include_last_offset || part.positions != 0)) {
-      return Bad("offsets: got none for ", part.positions, " ids, want where each bag begins",
-                 spec_.include_last_offset ? ", and the number of ids" : "");
-    }
-    part.begins_begin = plan_.begins_.size();
-    int64_t before = 0;
-    for (size_t i = 0; i < offsets.size(); ++i) {
-      if (i == 0 && offsets[0] != 0) return Bad("offset 0: got ", offsets[0], ", want 0");
-      if (offsets[i] < before) return Bad("offset ", i, ": got ", offsets[i], " behind ", before, ", want no decrease");
-      if (static_cast<uint64_t>(offsets[i]) > part.positions) {
-        return Bad("offset ", i, ": got ", offsets[i], ", want ", part.positions, " at most, the number of ids");
-      }
-      before = offsets[i];
-      plan_.begins_.push_back(static_cast<uint64_t>(before));
-    }
-    part.bags = offsets.size();
-    if (!spec_.include_last_offset) {
-      plan_.begins_.push_back(part.positions);
-      return absl::OkStatus();
-    }
-    --part.bags;
-    if (static_cast<uint64_t>(before) == part.positions) return absl::OkStatus();
-    return Bad("offset ", part.bags, ": got ", before, ", want ", part.positions, ", the number of ids");
-  }
-
-  absl::Status ReadWeights(const Lookup& lookup, Source& source) {
-    if (!lookup.weighted) return absl::OkStatus();
-    const Tensor& weights = inputs_[static_cast<size_t>(lookup.weights)];
-    if (weights.dtype() != DType::kFloat || weights.shape() != source.ids.shape()) {
-      return Bad("weights: got ", TypeOf(weights), ", want float32", ShapeString(source.ids.shape()),
-                 ", one for each id");
-    }
-    source.weights = weights.Aligned();
-    const absl::Span<const float> values = source.weights.data<float>();
-    for (size_t i = 0; i < values.size(); ++i) {
-      if (!std::isfinite(values[i])) return Bad("weight ", i, ": got ", values[i], ", want a finite number");
-    }
-    return absl::OkStatus();
-  }
-
   /// Says of each id which shard's it is, and counts.
   template <IdKind kKind>
   absl::Status Sort(const Lookup& lookup, const Part& part, const Source& source) {
-    const int64_t* const ids = kKind == IdKind::kString ? nullptr : source.ids.data<int64_t>().data();
+    const int64_t* const ids = kKind == IdKind::kString ? nullptr : source.inputs.ids.data<int64_t>().data();
     uint16_t* const shards = scratch_.shards.data() + source.shards_begin;
     if constexpr (kKind == IdKind::kString) scratch_.hashes.resize(part.positions);
     uint64_t i = 0;
@@ -279,7 +186,7 @@ class LookupPlanner {
       for (; i < end; ++i) {
         uint32_t bucket = 0;
         if constexpr (kKind == IdKind::kString) {
-          const absl::string_view id = source.ids.StringAt(i);
+          const absl::string_view id = source.inputs.ids.StringAt(i);
           if (lookup.empty_is_padding && id.empty()) {
             shards[i] = kNoShard;
             continue;
@@ -361,7 +268,7 @@ class LookupPlanner {
     Part& part = plan_.parts_[index];
     Source& source = sources_[index];
     const uint16_t* const shards = scratch_.shards.data() + source.shards_begin;
-    const int64_t* const ids = strings ? nullptr : source.ids.data<int64_t>().data();
+    const int64_t* const ids = strings ? nullptr : source.inputs.ids.data<int64_t>().data();
     const uint64_t* const keys = strings ? scratch_.hashes.data() : reinterpret_cast<const uint64_t*>(ids);
     source.firsts_begin = scratch_.firsts.size();
     part.places_begin = plan_.places_.size();
@@ -375,7 +282,8 @@ class LookupPlanner {
         continue;
       }
       const uint32_t number = scratch_.dedup.Add(keys[i], [&](uint32_t other) {
-        return !strings || source.ids.StringAt(scratch_.firsts[source.firsts_begin + other]) == source.ids.StringAt(i);
+        return !strings || source.inputs.ids.StringAt(scratch_.firsts[source.firsts_begin + other]) ==
+                               source.inputs.ids.StringAt(i);
       });
       if (number == IdDedup::kFull) return Forget(part, source);
       places[i] = number;
@@ -392,7 +300,7 @@ class LookupPlanner {
     }
     part.form = LookupForm::kRows;
     part.rows = distinct - part.kept;
-    part.weights = source.weights;
+    part.weights = source.inputs.weights;
     // By shard, and within one in the order that they come.
     uint32_t next = 0;
     for (Tally& tally : tallies_) {
@@ -441,8 +349,8 @@ class LookupPlanner {
     scratch_.kept.assign(distinct, kNotKept);
     const auto key_of = [&](uint32_t number) {
       const uint32_t at = firsts[number];
-      if (strings) return RowCache::Key{kept_.tables[index], scratch_.hashes[at], source.ids.StringAt(at)};
-      return RowCache::Key{kept_.tables[index], static_cast<uint64_t>(source.ids.data<int64_t>()[at]), {}};
+      if (strings) return RowCache::Key{kept_.tables[index], scratch_.hashes[at], source.inputs.ids.StringAt(at)};
+      return RowCache::Key{kept_.tables[index], static_cast<uint64_t>(source.inputs.ids.data<int64_t>()[at]), {}};
     };
     RowCache::Place places[kSetsAhead];
     uint64_t asked = 0;
@@ -575,10 +483,10 @@ class LookupPlanner {
 
   void WriteId(const Lookup& lookup, const Source& source, uint64_t at, Cursor& cursor) const {
     if (lookup.id_kind == IdKind::kString) {
-      cursor.strings.push_back(source.ids.StringAt(at));
+      cursor.strings.push_back(source.inputs.ids.StringAt(at));
       return;
     }
-    const int64_t id = source.ids.data<int64_t>()[at];
+    const int64_t id = source.inputs.ids.data<int64_t>()[at];
     *cursor.ids++ =
         lookup.id_kind == IdKind::kDense ? static_cast<int64_t>(routes_.LocalRow(static_cast<uint64_t>(id))) : id;
   }
@@ -597,7 +505,7 @@ class LookupPlanner {
     const Part& part = plan_.parts_[index];
     const Source& source = sources_[index];
     const uint16_t* const shards = scratch_.shards.data() + source.shards_begin;
-    const float* const weights = lookup.weighted ? source.weights.data<float>().data() : nullptr;
+    const float* const weights = lookup.weighted ? source.inputs.weights.data<float>().data() : nullptr;
     uint64_t i = 0;
     for (uint64_t bag = 0; bag < part.bags; ++bag) {
       for (const uint64_t end = plan_.BeginOf(part, bag + 1); i < end; ++i) {

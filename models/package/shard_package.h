@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/digest.h"
+#include "embedding/group_shards.h"
 #include "embedding/shard_versions.h"
 #include "models/package/signature.h"
 
@@ -39,9 +40,6 @@ struct TableLookupSpec {
 /// INVALID_ARGUMENT when attributes are missing, when `file` is not the plain name of a file, or when the node has
 /// other inputs and outputs.
 absl::StatusOr<TableLookupSpec> ReadTableLookup(const onnx::NodeProto& node);
-
-/// What shard files are called in the packages that Portico makes.
-inline constexpr absl::string_view kShardFile = "table.shard";
 
 /// Makes a folder that has a shard file into a package: writes model.onnx, of one node TableLookup, and servable.yaml,
 /// which calls its signature LookupCall::kSignature. Each file appears whole, the model last; of the shard, superblock

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "embedding/group_writer.h"
+#include "embedding/group_shards.h"
 
 namespace portico {
 namespace {
@@ -46,7 +46,7 @@ std::unique_ptr<LocalTables> LocalTables::OfWeights(const std::vector<TableWeigh
 absl::StatusOr<std::unique_ptr<LocalTables>> LocalTables::OfFiles(const std::vector<std::string>& folders) {
   auto tables = std::unique_ptr<LocalTables>(new LocalTables());
   for (const std::string& folder : folders) {
-    ASSIGN_OR_RETURN(auto file, ShardFile::Open(absl::StrCat(folder, "/", kTableFile)));
+    ASSIGN_OR_RETURN(auto file, ShardFile::Open(absl::StrCat(folder, "/", kShardFile)));
     auto& shard = tables->shards_.emplace_back();
     for (const auto& table : file->tables()) shard.push_back(table.get());
     tables->files_.push_back(std::move(file));

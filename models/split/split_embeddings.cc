@@ -23,8 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-static_assert(kTableFile == kShardFile);
-
 /// A mesh of one node for the product and one for each shard.
 std::string MeshText(const EmbeddingSplit& split, const std::string& group) {
   std::string text = absl::StrCat(

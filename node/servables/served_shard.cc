@@ -29,7 +29,7 @@ absl::StatusOr<std::unique_ptr<ServedShard>> ServedShard::Open(const std::string
 
 ServedShard::ServedShard(std::shared_ptr<const ShardVersion> version, const Options& options, const ShardStore& store,
                          const Clock& clock)
-    : version_(std::move(version)), store_(store), clock_(clock), memory_(MemoryLimit()) {
+    : version_(std::move(version)), store_(store), clock_(clock) {
   if (!options.scrub) return;
   Scrubber::Options scrub;
   scrub.bytes_per_second = options.scrub_bytes_per_second;
@@ -37,6 +37,11 @@ ServedShard::ServedShard(std::shared_ptr<const ShardVersion> version, const Opti
     if (!status.ok()) NoteBroken(status);
   };
   scrubber_ = std::make_unique<Scrubber>(file(), std::move(scrub));
+}
+
+bool ServedShard::stays_in_memory() const {
+  static const uint64_t memory = MemoryLimit();
+  return store_.mapped_bytes() <= memory / 2;
 }
 
 std::vector<ServedShard::TableBytes> ServedShard::Bytes() const {

@@ -46,7 +46,7 @@ class ServedShard {
   const ShardVersion& version() const { return *version_; }
   /// Whether what was read of it once may be expected to be in memory still: all shards of the process together have at
   /// most half of what it may take.
-  bool stays_in_memory() const { return store_.mapped_bytes() <= memory_ / 2; }
+  bool stays_in_memory() const;
   /// One for each of the file's tables. What is in memory is asked for every ten seconds at most.
   std::vector<TableBytes> Bytes() const;
   /// Writes to the log that blocks have broken, where more have than it said before: `what` tells of one.
@@ -59,7 +59,6 @@ class ServedShard {
   const std::shared_ptr<const ShardVersion> version_;
   const ShardStore& store_;
   const Clock& clock_;
-  const uint64_t memory_;
   mutable std::atomic<uint64_t> broken_told_{0};
   mutable Mutex mutex_;
   mutable absl::Time bytes_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "embedding/group_shards.h"
 #include "embedding/table_group.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
