@@ -24,12 +24,13 @@ AtomicFile::AtomicFile(AtomicFile&& other) noexcept
     : path_(std::move(other.path_)),
       temporary_(std::move(other.temporary_)),
       fd_(std::exchange(other.fd_, -1)),
+      stays_(other.stays_),
       size_(other.size_) {}
 
 AtomicFile::~AtomicFile() {
   if (fd_ < 0) return;
   close(fd_);
-  unlink(temporary_.c_str());
+  if (!stays_) unlink(temporary_.c_str());
 }
 
 absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& path) {
@@ -38,6 +39,19 @@ absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& path) {
   const int fd = open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (fd < 0) return ErrnoStatus(errno, "create", temporary);
   return AtomicFile(path, std::move(temporary), fd);
+}
+
+absl::StatusOr<AtomicFile> AtomicFile::Continue(const std::string& path, const std::string& temporary, uint64_t size) {
+  const int fd = open(temporary.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) return ErrnoStatus(errno, "open", temporary);
+  AtomicFile file(path, temporary, fd);
+  file.stays_ = true;
+  const off_t had = lseek(fd, 0, SEEK_END);
+  if (had < 0) return ErrnoStatus(errno, "seek in", temporary);
+  if (static_cast<uint64_t>(had) < size)
+    return absl::DataLossError(absl::StrCat("file '", temporary, "': got ", had, " bytes, want at least ", size));
+  RETURN_IF_ERROR(file.Cut(size));
+  return file;
 }
 
 absl::Status AtomicFile::Append(absl::string_view bytes) {
@@ -66,7 +80,7 @@ absl::StatusOr<uint64_t> AtomicFile::Skip(uint64_t alignment) {
 }
 
 absl::Status AtomicFile::WriteAt(uint64_t offset, absl::string_view bytes) {
-  PORTICO_CHECK(offset <= size_ && bytes.size() <= size_ - offset);
+  PORTICO_CHECK(offset <= size_);
   while (!bytes.empty()) {
     const ssize_t wrote = pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (wrote < 0 && errno == EINTR) continue;
@@ -91,8 +105,17 @@ absl::Status AtomicFile::ReadAt(uint64_t offset, char* to, size_t bytes) const {
   return absl::OkStatus();
 }
 
+absl::Status AtomicFile::Cut(uint64_t size) {
+  if (ftruncate(fd_, static_cast<off_t>(size)) != 0) return ErrnoStatus(errno, "cut", temporary_);
+  if (lseek(fd_, static_cast<off_t>(size), SEEK_SET) < 0) return ErrnoStatus(errno, "seek in", temporary_);
+  size_ = size;
+  return absl::OkStatus();
+}
+
+absl::Status AtomicFile::Sync() { return fsync(fd_) == 0 ? absl::OkStatus() : ErrnoStatus(errno, "fsync", temporary_); }
+
 absl::Status AtomicFile::Commit() {
-  if (fsync(fd_) != 0) return ErrnoStatus(errno, "fsync", temporary_);
+  RETURN_IF_ERROR(Sync());
   if (rename(temporary_.c_str(), path_.c_str()) != 0) return ErrnoStatus(errno, "rename to", path_);
   close(std::exchange(fd_, -1));
   const std::string parent = std::filesystem::path(path_).parent_path().string();

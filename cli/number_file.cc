@@ -52,6 +52,7 @@ absl::StatusOr<NumberFile> NumberFile::OpenNpy(const std::string& path) {
   if (size != want) return Wrong(path, absl::StrCat("got ", size, " bytes, want ", want));
   if (std::fseek(opened, static_cast<long>(header->data_offset), SEEK_SET) != 0)
     return ErrnoStatus(errno, "seek in", path);
+  file.begin_ = header->data_offset;
   file.dtype_ = header->dtype;
   file.shape_ = std::move(header->shape);
   return file;
@@ -70,6 +71,16 @@ absl::StatusOr<NumberFile> NumberFile::OpenRaw(const std::string& path, DType dt
   file.shape_ = {static_cast<int64_t>(size / row_bytes)};
   if (columns != 0) file.shape_.push_back(static_cast<int64_t>(columns));
   return file;
+}
+
+absl::Status NumberFile::Seek(uint64_t value) {
+  ASSIGN_OR_RETURN(const uint64_t values, NumElements(shape_));
+  if (value > values)
+    return absl::FailedPreconditionError(
+        absl::StrCat("array file '", path_, "': got ", values, " values, want ", value));
+  const uint64_t at = begin_ + BytesFor(dtype_, value);
+  return std::fseek(file_.get(), static_cast<long>(at), SEEK_SET) == 0 ? absl::OkStatus()
+                                                                       : ErrnoStatus(errno, "seek in", path_);
 }
 
 absl::Status NumberFile::ReadBytes(uint64_t count) {

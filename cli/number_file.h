@@ -21,6 +21,9 @@ class NumberFile {
   /// Nothing but numbers of `dtype`, little-endian; `columns` to a row (0: no rows, one dimension).
   static absl::StatusOr<NumberFile> OpenRaw(const std::string& path, DType dtype, uint64_t columns);
 
+  /// Goes on with that value. FAILED_PRECONDITION where there are not as many.
+  absl::Status Seek(uint64_t value);
+
   const Shape& shape() const { return shape_; }
   DType dtype() const { return dtype_; }
 
@@ -41,6 +44,8 @@ class NumberFile {
   std::unique_ptr<std::FILE, Close> file_;
   DType dtype_ = DType::kInvalid;
   Shape shape_;
+  /// Where the first value is.
+  uint64_t begin_ = 0;
   std::string bytes_;
 };
 

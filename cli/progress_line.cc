@@ -21,13 +21,14 @@ ProgressLine::~ProgressLine() {
 
 void ProgressLine::Show(uint64_t done, uint64_t all, const std::string& unit) {
   const absl::Time now = absl::Now();
+  if (!first_.has_value()) first_ = done;
   if (!terminal_ || now - last_ < absl::Milliseconds(200)) return;
   last_ = now;
   shown_ = true;
   const double seconds = std::max(absl::ToDoubleSeconds(now - start_), 1e-3);
   const double share = all == 0 ? 1.0 : static_cast<double>(done) / static_cast<double>(all);
   absl::FPrintF(stderr, "\r\x1b[K%s: %d %%, %.2f M %s/s", what_, static_cast<int>(share * 100),
-                static_cast<double>(done) / seconds / 1e6, unit);
+                static_cast<double>(done - std::min(done, *first_)) / seconds / 1e6, unit);
   std::fflush(stderr);
 }
 

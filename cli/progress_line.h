@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/time/time.h"
@@ -24,6 +25,8 @@ class ProgressLine {
   const absl::Time start_;
   absl::Time last_ = absl::InfinitePast();
   bool shown_ = false;
+  /// What was done when it began.
+  std::optional<uint64_t> first_;
 };
 
 }  // namespace portico

@@ -30,9 +30,11 @@ absl::Status RunBuild(const TableBuild& build) {
   uint64_t rows = 0;
   {
     ProgressLine line(absl::StrCat("table '", build.name, "'"));
-    ASSIGN_OR_RETURN(rows, BuildTable(build, [&](uint64_t done, uint64_t all) {
-                       line.Show(done, all, build.text.empty() ? "rows" : "bytes");
-                     }));
+    ASSIGN_OR_RETURN(
+        rows,
+        BuildTable(
+            build, [&](uint64_t done, uint64_t all) { line.Show(done, all, build.text.empty() ? "rows" : "bytes"); },
+            [&](const std::string& note) { absl::FPrintF(stderr, "table '%s': %s\n", build.name, note); }));
   }
   absl::PrintF("table '%s': %d rows in %s\n", build.name, rows, build.out);
   return absl::OkStatus();
@@ -128,6 +130,12 @@ void AddBuild(CLI::App& table, int& exit_code) {
   command->add_option("--unknown", build->unknown, "What an unknown id gives: error, zeros, default")
       ->capture_default_str()
       ->type_name("WHAT");
+  command
+      ->add_option("--checkpoint-every", build->checkpoint_bytes,
+                   "Bytes of rows after which a build that is killed can go on, given the same command; 0: never")
+      ->transform(CLI::AsSizeValue(false))
+      ->default_str("1GB")
+      ->type_name("BYTES");
   command->add_option("--default-row", build->default_row, "The row of --unknown default, an array [dim]")
       ->type_name("FILE");
   command->footer(

@@ -31,12 +31,22 @@ struct TableBuild {
   /// .npy of one row; with unknown ids that get a default row.
   std::string default_row;
   uint64_t memory_bytes = uint64_t{256} << 20;
+  /// Of rows, from one checkpoint to the next. 0: none, a build that is killed begins anew.
+  uint64_t checkpoint_bytes = uint64_t{1} << 30;
 };
 
 /// What was read of what there is, rows or bytes; called now and then.
 using BuildProgress = std::function<void(uint64_t done, uint64_t all)>;
 
+/// Called where an earlier build left something: that it is gone on with, or why not.
+using BuildNote = std::function<void(const std::string&)>;
+
 /// Writes all of it, or nothing; reads its inputs piece by piece. The number of rows.
-absl::StatusOr<uint64_t> BuildTable(const TableBuild& build, const BuildProgress& progress);
+///
+/// A build that was killed, or ended for want of room, goes on from its last checkpoint where all options are the same
+/// and all input files have the size, time and beginning they had; otherwise it begins anew. Until then OUT.unfinished,
+/// of a group OUT/.unfinished-SHARDS-VERSION, has what there is.
+absl::StatusOr<uint64_t> BuildTable(
+    const TableBuild& build, const BuildProgress& progress, const BuildNote& note = [](const std::string&) {});
 
 }  // namespace portico

@@ -53,6 +53,18 @@ absl::StatusOr<bool> TextLines::Next(absl::string_view* line) {
   }
 }
 
+absl::Status TextLines::Seek(uint64_t bytes, uint64_t lines) {
+  if (bytes > bytes_)
+    return absl::FailedPreconditionError(absl::StrCat(path_, ": got ", bytes_, " bytes, want at least ", bytes));
+  if (std::fseek(file_.get(), static_cast<long>(bytes), SEEK_SET) != 0) return ErrnoStatus(errno, "seek in", path_);
+  buffer_.clear();
+  begin_ = searched_ = 0;
+  at_end_ = false;
+  number_ = lines;
+  read_ = bytes;
+  return absl::OkStatus();
+}
+
 absl::Status TextLines::Wrong(absl::string_view what) const {
   return absl::InvalidArgumentError(absl::StrCat(path_, ":", number_, ": ", what));
 }

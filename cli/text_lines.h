@@ -23,6 +23,10 @@ class TextLines {
   /// Bytes: of the lines so far, and of the file.
   uint64_t done() const { return read_ - (buffer_.size() - begin_); }
   uint64_t bytes() const { return bytes_; }
+  /// How many lines that were.
+  uint64_t count() const { return number_; }
+  /// Goes on behind so many bytes, which are so many lines. FAILED_PRECONDITION where there are not as many bytes.
+  absl::Status Seek(uint64_t bytes, uint64_t lines);
 
  private:
   struct Close {

@@ -19,7 +19,8 @@ namespace {
 
 class TextRows final : public RowSource {
  public:
-  TextRows(TextLines lines, TextForm form, IdKind kind) : lines_(std::move(lines)), form_(form), kind_(kind) {}
+  TextRows(TextLines lines, TextForm form, IdKind kind, size_t piece_numbers)
+      : lines_(std::move(lines)), form_(form), kind_(kind), piece_numbers_(piece_numbers) {}
 
   /// Reads the first row, which says what the others are.
   absl::Status Begin() {
@@ -42,15 +43,24 @@ class TextRows final : public RowSource {
 
   size_t dim() const override { return dim_; }
   IdKind kind() const override { return kind_; }
-  uint64_t done() const override { return lines_.done(); }
-  uint64_t all() const override { return lines_.bytes(); }
+  SourceProgress progress() const override {
+    return {.position = {.rows = rows_, .bytes = lines_.done(), .lines = lines_.count()},
+            .done = lines_.done(),
+            .all = lines_.bytes()};
+  }
+  absl::Status Seek(const BuildCheckpoint::Position& position) override {
+    Clear();
+    first_ = false;
+    rows_ = position.rows;
+    return lines_.Seek(position.bytes, position.lines);
+  }
 
   absl::Status Next(ShardWriter::Rows* rows) override {
     // The first row is here already, the first time.
     if (!first_) Clear();
     first_ = false;
     absl::string_view line;
-    while (values_.size() < kRowSourceNumbers) {
+    while (values_.size() < piece_numbers_) {
       ASSIGN_OR_RETURN(const bool more, lines_.Next(&line));
       if (!more) break;
       if (line.empty()) continue;
@@ -166,6 +176,7 @@ class TextRows final : public RowSource {
   TextLines lines_;
   const TextForm form_;
   const IdKind kind_;
+  const size_t piece_numbers_;
   size_t dim_ = 0;
   bool header_ = false;
   bool first_ = true;
@@ -178,9 +189,10 @@ class TextRows final : public RowSource {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RowSource>> OpenTextRows(const std::string& path, TextForm form, IdKind kind) {
+absl::StatusOr<std::unique_ptr<RowSource>> OpenTextRows(const std::string& path, TextForm form, IdKind kind,
+                                                        size_t piece_numbers) {
   ASSIGN_OR_RETURN(TextLines lines, TextLines::Open(path));
-  auto rows = std::make_unique<TextRows>(std::move(lines), form, kind);
+  auto rows = std::make_unique<TextRows>(std::move(lines), form, kind, piece_numbers);
   RETURN_IF_ERROR(rows->Begin());
   return rows;
 }

@@ -16,7 +16,9 @@ enum class TextForm : uint8_t {
 };
 
 /// Rows that stand in a text, a line each; the first one says how many numbers a row has. `kind`: dense ids have to be
-/// 0, 1, 2, ... in order. NOT_FOUND, or INVALID_ARGUMENT for a file without rows.
-absl::StatusOr<std::unique_ptr<RowSource>> OpenTextRows(const std::string& path, TextForm form, IdKind kind);
+/// 0, 1, 2, ... in order. Some `piece_numbers` are read at a time. NOT_FOUND, or INVALID_ARGUMENT for a file without
+/// rows.
+absl::StatusOr<std::unique_ptr<RowSource>> OpenTextRows(const std::string& path, TextForm form, IdKind kind,
+                                                        size_t piece_numbers = kRowSourceNumbers);
 
 }  // namespace portico

@@ -1,10 +1,5 @@
 #include "embedding/group_staging.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <system_error>
@@ -31,27 +26,8 @@ constexpr absl::string_view kBuilding = ".building-";
 /// Whole, to be moved: "<prefix>SHARDS-VERSION".
 constexpr absl::string_view kReady = ".ready-";
 
-/// How often a folder is made where another process's CleanUp() takes it before it is locked.
-constexpr int kTries = 3;
-
-/// Opened and locked; −1 where somebody else has it, or it is gone.
-int LockFolder(const fs::path& folder) {
-  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return -1;
-  struct stat opened {};
-  struct stat there {};
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &opened) == 0 && stat(folder.c_str(), &there) == 0 &&
-      opened.st_dev == there.st_dev && opened.st_ino == there.st_ino) {
-    return fd;
-  }
-  close(fd);
-  return -1;
-}
-
-absl::Status Rename(const fs::path& from, const fs::path& to) {
-  if (rename(from.c_str(), to.c_str()) != 0) return ErrnoStatus(errno, "renaming to", to.string());
-  return absl::OkStatus();
-}
+/// May be gone on with, "<prefix>SHARDS-VERSION".
+constexpr absl::string_view kUnfinished = ".unfinished-";
 
 /// Moves what is left in a whole set of `shards` version folders to where it belongs.
 absl::Status MoveShards(const fs::path& ready, const fs::path& group, uint32_t shards, int64_t version) {
@@ -71,7 +47,11 @@ absl::Status MoveShards(const fs::path& ready, const fs::path& group, uint32_t s
     RETURN_IF_ERROR(SyncFolder((group / name).string()));
   }
   RETURN_IF_ERROR(SyncFolder(group.string()));
+  // What a build was to go on from.
+  std::vector<fs::path> files;
   std::error_code error;
+  for (const auto& entry : fs::directory_iterator(ready, error)) files.push_back(entry.path());
+  for (const fs::path& file : files) fs::remove(file, error);
   fs::remove(ready, error);
   return error ? ErrnoStatus(error.value(), "folder", ready.string()) : absl::OkStatus();
 }
@@ -83,74 +63,81 @@ absl::Status GroupStaging::CleanUp(const fs::path& group) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(group, error)) {
     const std::string name = entry.path().filename().string();
-    if (absl::StartsWith(name, kBuilding) || absl::StartsWith(name, kReady)) hidden.push_back(entry.path());
+    for (const absl::string_view prefix : {kBuilding, kUnfinished, kReady}) {
+      if (absl::StartsWith(name, prefix)) hidden.push_back(entry.path());
+    }
   }
   if (error) return ErrnoStatus(error.value(), "folder", group.string());
   for (const fs::path& folder : hidden) {
-    const int fd = LockFolder(folder);
-    if (fd < 0) continue;
-    absl::Status status;
+    // Removed with the object, but what is whole or has a checkpoint.
+    std::optional<StagingFolder> left = StagingFolder::TryLock(folder);
     const std::string name = folder.filename().string();
-    const std::vector<std::string> words =
-        absl::StrSplit(absl::string_view(name).substr(absl::StartsWith(name, kReady) ? kReady.size() : 0), '-');
+    if (!left.has_value() || !absl::StartsWith(name, kReady)) continue;
+    left->Stay();
+    const std::vector<std::string> words = absl::StrSplit(absl::string_view(name).substr(kReady.size()), '-');
     uint32_t shards = 0;
     int64_t version = 0;
-    if (!absl::StartsWith(name, kReady)) {
-      fs::remove_all(folder, error);
-    } else if (words.size() == 2 && absl::SimpleAtoi(words[0], &shards) && absl::SimpleAtoi(words[1], &version) &&
-               shards <= ShardMap::kMaxShards) {
-      status = MoveShards(folder, group, shards, version);
+    if (words.size() == 2 && absl::SimpleAtoi(words[0], &shards) && absl::SimpleAtoi(words[1], &version) &&
+        shards <= ShardMap::kMaxShards) {
+      RETURN_IF_ERROR(MoveShards(folder, group, shards, version));
     }
-    close(fd);
-    RETURN_IF_ERROR(status);
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<GroupStaging>> GroupStaging::Create(const std::string& group, uint32_t shards) {
-  if (shards < 1 || shards > ShardMap::kMaxShards)
-    return absl::InvalidArgumentError(absl::StrCat("shards: got ", shards, ", want 1 to ", ShardMap::kMaxShards));
   auto staging = std::unique_ptr<GroupStaging>(new GroupStaging(group, shards));
-  std::error_code error;
-  // A name that ends in '/' has no other folder in it.
-  fs::path missing = fs::absolute(group, error).lexically_normal();
-  if (!missing.has_filename()) missing = missing.parent_path();
-  for (; !error && !fs::exists(missing, error) && missing.has_relative_path(); missing = missing.parent_path())
-    staging->grown_.push_back(missing.parent_path());
-  staging->made_group_ = fs::create_directories(group, error);
-  if (error) return ErrnoStatus(error.value(), "folder", group);
-  RETURN_IF_ERROR(CleanUp(staging->group_));
-  RETURN_IF_ERROR(staging->MakeStaging());
-  for (uint32_t shard = 0; shard < shards; ++shard) {
-    if (!fs::create_directory(staging->Folder(shard), error))
-      return ErrnoStatus(error.value(), "folder", staging->Folder(shard));
-  }
+  RETURN_IF_ERROR(staging->MakeGroup());
+  ASSIGN_OR_RETURN(StagingFolder folder, StagingFolder::Create(absl::StrCat(group, "/", kBuilding)));
+  staging->staging_.emplace(std::move(folder));
+  RETURN_IF_ERROR(staging->MakeFolders());
   return staging;
 }
 
-absl::Status GroupStaging::MakeStaging() {
-  for (int i = 0; i < kTries; ++i) {
-    ASSIGN_OR_RETURN(const std::string made, MakeUniqueFolder(absl::StrCat(group_.string(), "/", kBuilding)));
-    staging_fd_ = LockFolder(made);
-    if (staging_fd_ >= 0) {
-      staging_ = made;
-      return absl::OkStatus();
-    }
-    // Whoever has it removes it.
+absl::StatusOr<std::unique_ptr<GroupStaging>> GroupStaging::Continue(const std::string& group, uint32_t shards,
+                                                                     int64_t version) {
+  auto staging = std::unique_ptr<GroupStaging>(new GroupStaging(group, shards));
+  RETURN_IF_ERROR(staging->MakeGroup());
+  ASSIGN_OR_RETURN(StagingFolder folder,
+                   StagingFolder::Open(absl::StrCat(group, "/", kUnfinished, shards, "-", version)));
+  staging->staging_.emplace(std::move(folder));
+  RETURN_IF_ERROR(staging->MakeFolders());
+  return staging;
+}
+
+absl::Status GroupStaging::MakeGroup() {
+  if (shards_ < 1 || shards_ > ShardMap::kMaxShards)
+    return absl::InvalidArgumentError(absl::StrCat("shards: got ", shards_, ", want 1 to ", ShardMap::kMaxShards));
+  std::error_code error;
+  // A name that ends in '/' has no other folder in it.
+  fs::path missing = fs::absolute(group_, error).lexically_normal();
+  if (!missing.has_filename()) missing = missing.parent_path();
+  for (; !error && !fs::exists(missing, error) && missing.has_relative_path(); missing = missing.parent_path())
+    grown_.push_back(missing.parent_path());
+  made_group_ = fs::create_directories(group_, error);
+  if (error) return ErrnoStatus(error.value(), "folder", group_.string());
+  return CleanUp(group_);
+}
+
+absl::Status GroupStaging::MakeFolders() {
+  for (uint32_t shard = 0; shard < shards_; ++shard) {
+    std::error_code error;
+    fs::create_directory(Folder(shard), error);
+    if (error) return ErrnoStatus(error.value(), "folder", Folder(shard));
   }
-  return absl::UnavailableError(absl::StrCat("folder '", group_.string(), "': got ", kTries, " folders '", kBuilding,
-                                             "...' cleaned up before they were locked; try again"));
+  return absl::OkStatus();
 }
 
 GroupStaging::~GroupStaging() {
+  staging_.reset();
   std::error_code ignored;
-  if (!staging_.empty()) fs::remove_all(staging_, ignored);
-  if (staging_fd_ >= 0) close(staging_fd_);
   // Only where it is empty.
   if (made_group_) fs::remove(group_, ignored);
 }
 
-std::string GroupStaging::Folder(uint32_t shard) const { return (staging_ / ShardFolder(shard, shards_)).string(); }
+std::string GroupStaging::Folder(uint32_t shard) const {
+  return (staging_->path() / ShardFolder(shard, shards_)).string();
+}
 
 absl::Status GroupStaging::CheckFree(int64_t version) const {
   for (uint32_t shard = 0; shard < shards_; ++shard) {
@@ -180,12 +167,11 @@ absl::Status GroupStaging::MakeShardFolders() {
 absl::Status GroupStaging::Commit(int64_t version) {
   RETURN_IF_ERROR(CheckFree(version));
   for (uint32_t shard = 0; shard < shards_; ++shard) RETURN_IF_ERROR(SyncFolder(Folder(shard)));
-  RETURN_IF_ERROR(SyncFolder(staging_.string()));
+  RETURN_IF_ERROR(SyncFolder(root()));
   // What may fail for want of space comes before there is no way back.
   RETURN_IF_ERROR(MakeShardFolders());
   const fs::path ready = group_ / absl::StrCat(kReady, shards_, "-", version);
-  RETURN_IF_ERROR(Rename(staging_, ready));
-  staging_.clear();
+  RETURN_IF_ERROR(staging_->MoveTo(ready));
   // From here on all of it is there: whoever comes next goes on where this one stops.
   made_group_ = false;
   for (const fs::path& folder : grown_) RETURN_IF_ERROR(SyncFolder(folder.string()));

@@ -1,31 +1,39 @@
 #include "embedding/group_writer.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/file.h"
 #include "base/status_macros.h"
 #include "embedding/group_shards.h"
 #include "embedding/table_group.h"
 
 namespace portico {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The number of shards that serve; 0 where there are none yet.
+absl::StatusOr<uint32_t> ServingNow(const std::string& group) {
+  const absl::StatusOr<uint32_t> serving = ServingShards(group);
+  return absl::IsNotFound(serving.status()) ? 0 : serving;
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<GroupWriter>> GroupWriter::Create(const std::string& group, const Options& options) {
   if (options.version < 1)
     return absl::InvalidArgumentError(absl::StrCat("version: got ", options.version, ", want at least 1"));
-  ASSIGN_OR_RETURN(auto staging, GroupStaging::Create(group, options.shards));
+  ASSIGN_OR_RETURN(auto staging, options.resumable ? GroupStaging::Continue(group, options.shards, options.version)
+                                                   : GroupStaging::Create(group, options.shards));
   RETURN_IF_ERROR(staging->CheckFree(options.version));
+  RETURN_IF_ERROR(ServingNow(group).status());
   auto writer = std::unique_ptr<GroupWriter>(new GroupWriter(group, std::move(staging), options));
-  ShardWriter::Options shard_options;
-  shard_options.shards = options.shards;
-  shard_options.memory_bytes = options.memory_bytes / options.shards;
-  shard_options.kernels = options.kernels;
-  for (uint32_t& shard = shard_options.shard; shard < options.shards; ++shard) {
-    ASSIGN_OR_RETURN(auto file,
-                     ShardWriter::Create(absl::StrCat(writer->StagedFolder(shard), "/", kShardFile), shard_options));
-    writer->shards_.push_back(std::move(file));
-  }
+  if (!options.resumable) RETURN_IF_ERROR(writer->MakeFiles());
   return writer;
 }
 
@@ -36,8 +44,79 @@ GroupWriter::GroupWriter(std::string group, std::unique_ptr<GroupStaging> stagin
       staging_(std::move(staging)),
       parts_(options.shards) {}
 
+std::string GroupWriter::KeepOf(uint32_t shard) const {
+  return options_.resumable ? absl::StrCat(folder(), "/", shard) : "";
+}
+
+std::string GroupWriter::FileOf(uint32_t shard) const { return absl::StrCat(StagedFolder(shard), "/", kShardFile); }
+
+ShardWriter::Options GroupWriter::OptionsOf(uint32_t shard) const {
+  ShardWriter::Options options;
+  options.shard = shard;
+  options.shards = options_.shards;
+  options.memory_bytes = options_.memory_bytes / options_.shards;
+  options.kernels = options_.kernels;
+  options.keep = KeepOf(shard);
+  return options;
+}
+
+absl::Status GroupWriter::MakeFiles() {
+  shards_.clear();
+  for (uint32_t shard = 0; shard < options_.shards; ++shard) {
+    ASSIGN_OR_RETURN(shards_.emplace_back(), ShardWriter::Create(FileOf(shard), OptionsOf(shard)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GroupWriter::Continue(TableSpec spec, const std::vector<ShardWriter::Saved>& saved) {
+  PORTICO_CHECK(options_.resumable && shards_.empty() && saved.size() == options_.shards);
+  uint64_t rows = 0;
+  for (uint32_t shard = 0; shard < options_.shards; ++shard) {
+    // It may have come as far as that.
+    std::error_code error;
+    const std::string rows_file = absl::StrCat(KeepOf(shard), ".rows");
+    if (!fs::exists(rows_file, error) && fs::exists(FileOf(shard), error)) fs::rename(FileOf(shard), rows_file, error);
+    if (error) return ErrnoStatus(error.value(), "go on with", rows_file);
+    absl::StatusOr<std::unique_ptr<ShardWriter>> file =
+        ShardWriter::Continue(FileOf(shard), OptionsOf(shard), spec, saved[shard]);
+    if (!file.ok()) {
+      shards_.clear();
+      return file.status();
+    }
+    shards_.push_back(*std::move(file));
+    rows += saved[shard].rows;
+  }
+  RETURN_IF_ERROR(ClearFolders());
+  table_ = std::move(spec);
+  rows_ = rows;
+  return absl::OkStatus();
+}
+
+absl::Status GroupWriter::ClearFolders() const {
+  for (uint32_t shard = 0; shard < options_.shards; ++shard) {
+    std::vector<fs::path> left;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(StagedFolder(shard), error)) left.push_back(entry.path());
+    for (const fs::path& path : left) fs::remove(path, error);
+    if (error) return ErrnoStatus(error.value(), "clear", StagedFolder(shard));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<ShardWriter::Saved>> GroupWriter::Save() {
+  std::vector<ShardWriter::Saved> saved;
+  for (const auto& shard : shards_) {
+    ASSIGN_OR_RETURN(saved.emplace_back(), shard->Save());
+  }
+  return saved;
+}
+
 absl::Status GroupWriter::BeginTable(TableSpec spec) {
   PORTICO_CHECK(!table_.has_value());
+  if (shards_.empty()) {
+    RETURN_IF_ERROR(ClearFolders());
+    RETURN_IF_ERROR(MakeFiles());
+  }
   for (const auto& shard : shards_) RETURN_IF_ERROR(shard->BeginTable(spec));
   table_ = std::move(spec);
   rows_ = 0;
@@ -124,8 +203,8 @@ absl::Status GroupWriter::Commit() {
   PORTICO_CHECK(shards_[0] == nullptr);
   ASSIGN_OR_RETURN(const GroupLock lock, GroupLock::Wait(group_));
   // From here on there may be two sets: without `current` nobody could tell which serves.
-  const absl::StatusOr<uint32_t> serving = ServingShards(group_);
-  if (serving.ok() && *serving != options_.shards) RETURN_IF_ERROR(SetServingShards(group_, *serving));
+  ASSIGN_OR_RETURN(const uint32_t serving, ServingNow(group_));
+  if (serving != 0 && serving != options_.shards) RETURN_IF_ERROR(SetServingShards(group_, serving));
   return staging_->Commit(options_.version);
 }
 

@@ -18,6 +18,8 @@ namespace portico {
 /// Writes the tables of a group, row by row, into the files of its shards: GROUP/KofN/VERSION/table.shard, each row
 /// where ShardMap has it. Bounded memory: what waits for an index, and 1 to 2 MB for each shard.
 ///
+/// A build of one table that may be killed and gone on with says Options::resumable, and Save() now and then.
+///
 /// All of it appears, or nothing (GroupStaging), while no update of the group runs. Where the group has shards of
 /// another number, these go on serving: `current` says so (embedding/group_shards.h). After an error nothing more may
 /// be called. For one thread.
@@ -36,21 +38,31 @@ class GroupWriter {
     int64_t version = 1;
     /// Of ids that wait for their index, in all shards together.
     size_t memory_bytes = size_t{256} << 20;
+    /// Folder() has what a build of that version left that did not come to its end; it stays there with a checkpoint.
+    bool resumable = false;
     const RowKernels* kernels = &RowKernels::Best();
   };
 
-  /// ALREADY_EXISTS where a shard has that version.
+  /// ALREADY_EXISTS where a shard has that version; FAILED_PRECONDITION where the group has sets of several numbers and
+  /// nothing says which serves, and, resumable, where another process builds it.
   static absl::StatusOr<std::unique_ptr<GroupWriter>> Create(const std::string& group, const Options& options);
 
   absl::Status BeginTable(TableSpec spec);
+  /// Opens the first table as it was when Save() gave `saved`. DATA_LOSS where files are not what was written then; it
+  /// may begin anew. REQUIRES: resumable, and one of `saved` for each shard.
+  absl::Status Continue(TableSpec spec, const std::vector<ShardWriter::Saved>& saved);
   /// The next rows; of a table with dense ids those of the ids behind the ones before.
   absl::Status Add(const ShardWriter::Rows& rows);
+  /// All rows so far are on the disk. REQUIRES: resumable, and that the first table is open.
+  absl::StatusOr<std::vector<ShardWriter::Saved>> Save();
   /// ALREADY_EXISTS for an id that came twice.
   absl::Status EndTable();
   /// Completes the files, in StagedFolder(). REQUIRES: no table is open.
   absl::Status Finish();
   /// What is to be the version folder of a shard.
   std::string StagedFolder(uint32_t shard) const { return staging_->Folder(shard); }
+  /// Where all of it lies until Commit(); its checkpoint, too.
+  std::string folder() const { return staging_->root(); }
   /// Puts the version folders in place. REQUIRES: finished.
   absl::Status Commit();
 
@@ -66,6 +78,12 @@ class GroupWriter {
 
   GroupWriter(std::string group, std::unique_ptr<GroupStaging> staging, const Options& options);
 
+  std::string KeepOf(uint32_t shard) const;
+  std::string FileOf(uint32_t shard) const;
+  ShardWriter::Options OptionsOf(uint32_t shard) const;
+  absl::Status MakeFiles();
+  /// What a build that was killed put into folders of versions.
+  absl::Status ClearFolders() const;
   absl::Status CheckRows(const ShardWriter::Rows& rows) const;
   uint32_t ShardOf(const ShardWriter::Rows& rows, size_t row) const;
 

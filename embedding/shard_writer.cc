@@ -36,6 +36,9 @@ absl::Status ReadTemporary(int fd, const std::string& folder, uint64_t offset, c
   return absl::OkStatus();
 }
 
+std::string RowsFile(const ShardWriter::Options& options) { return absl::StrCat(options.keep, ".rows"); }
+std::string StringsFile(const ShardWriter::Options& options) { return absl::StrCat(options.keep, ".strings"); }
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ShardWriter>> ShardWriter::Create(const std::string& path, const Options& options) {
@@ -43,7 +46,8 @@ absl::StatusOr<std::unique_ptr<ShardWriter>> ShardWriter::Create(const std::stri
     return absl::InvalidArgumentError(
         absl::StrCat("shard file '", path, "': got shard ", options.shard, " of ", options.shards));
   }
-  ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
+  ASSIGN_OR_RETURN(AtomicFile file,
+                   options.keep.empty() ? AtomicFile::Create(path) : AtomicFile::Continue(path, RowsFile(options), 0));
   // The superblocks come last; zeros until then.
   RETURN_IF_ERROR(file.Append(std::string(2 * ShardLayout::kSuperblockBytes, '\0')));
   RETURN_IF_ERROR(file.Skip(ShardLayout::kSectionAlignment).status());
@@ -92,6 +96,11 @@ absl::Status ShardWriter::EndSection(ShardLayout::Section* section) {
 }
 
 absl::Status ShardWriter::BeginTable(TableSpec spec) {
+  RETURN_IF_ERROR(OpenTable(std::move(spec)));
+  return BeginSection(&table_->rows);
+}
+
+absl::Status ShardWriter::OpenTable(TableSpec spec) {
   PORTICO_CHECK(!table_.has_value());
   RETURN_IF_ERROR(spec.Validate());
   for (const ShardLayout::Table& other : layout_.tables) {
@@ -107,11 +116,130 @@ absl::Status ShardWriter::BeginTable(TableSpec spec) {
     index_ =
         std::make_unique<IndexBuilder>(IndexBuilder::Options{.folder = folder_, .memory_bytes = options_.memory_bytes});
   }
-  if (table_->spec.id_kind == IdKind::kString) {
+  return table_->spec.id_kind == IdKind::kString ? OpenStrings() : absl::OkStatus();
+}
+
+absl::Status ShardWriter::OpenStrings() {
+  if (options_.keep.empty()) {
     strings_fd_ = open(folder_.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (strings_fd_ < 0) return ErrnoStatus(errno, "create a temporary file in", folder_);
+    return strings_fd_ < 0 ? ErrnoStatus(errno, "create a temporary file in", folder_) : absl::OkStatus();
   }
-  return BeginSection(&table_->rows);
+  const std::string path = StringsFile(options_);
+  strings_fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  return strings_fd_ < 0 ? ErrnoStatus(errno, "open", path) : absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<ShardWriter>> ShardWriter::Continue(const std::string& path, const Options& options,
+                                                                   TableSpec spec, const Saved& saved) {
+  PORTICO_CHECK(!options.keep.empty());
+  RETURN_IF_ERROR(spec.Validate());
+  if (options.shard >= options.shards || saved.rows > kMaxTableRows) {
+    return absl::InvalidArgumentError(absl::StrCat("shard file '", path, "': got shard ", options.shard, " of ",
+                                                   options.shards, ", ", saved.rows, " rows"));
+  }
+  // The first table's rows begin where sections do.
+  constexpr uint64_t kBegin = ShardLayout::kSectionAlignment;
+  ASSIGN_OR_RETURN(AtomicFile file,
+                   AtomicFile::Continue(path, RowsFile(options), kBegin + saved.rows * RowStride(spec)));
+  auto writer = std::unique_ptr<ShardWriter>(new ShardWriter(std::move(file), options));
+  RETURN_IF_ERROR(writer->OpenTable(std::move(spec)));
+  writer->table_->rows.offset = kBegin;
+  writer->checksums_.resize(writer->table_->rows.first_block());
+  const absl::Status read = writer->ReadBack(saved);
+  if (!read.ok()) return WithContext(absl::StrCat("file '", RowsFile(options), "'"), read);
+  return writer;
+}
+
+uint32_t ShardWriter::RowsChecksum() const {
+  const size_t first = table_->rows.first_block();
+  std::vector<uint32_t> sums(checksums_.begin() + static_cast<ptrdiff_t>(first), checksums_.end());
+  sums.push_back(Crc32c(buffer_));
+  return Crc32c({reinterpret_cast<const char*>(sums.data()), sums.size() * sizeof(uint32_t)});
+}
+
+absl::StatusOr<ShardWriter::Saved> ShardWriter::Save() {
+  PORTICO_CHECK(!options_.keep.empty() && table_.has_value() && layout_.tables.empty());
+  RETURN_IF_ERROR(WriteBlocks(buffer_.size() / kBlock * kBlock));
+  // In front of the first row there is a hole.
+  if (file_.size() == table_->rows.offset) RETURN_IF_ERROR(file_.Cut(file_.size()));
+  // The block that is not full yet is written over by what follows.
+  RETURN_IF_ERROR(file_.WriteAt(file_.size(), buffer_));
+  if (strings_fd_ >= 0) {
+    RETURN_IF_ERROR(FlushStrings());
+    if (fsync(strings_fd_) != 0) return ErrnoStatus(errno, "fsync", StringsFile(options_));
+  }
+  RETURN_IF_ERROR(file_.Sync());
+  return Saved{table_->row_count, strings_bytes_, RowsChecksum()};
+}
+
+absl::Status ShardWriter::ReadBack(const Saved& saved) {
+  const uint64_t all = file_.size() - table_->rows.offset;
+  std::string rows;
+  for (uint64_t at = 0; at < all;) {
+    const size_t left = rows.size();
+    const auto bytes = static_cast<size_t>(std::min<uint64_t>(kWriteBytes, all - at));
+    rows.resize(left + bytes);
+    RETURN_IF_ERROR(file_.ReadAt(table_->rows.offset + at, rows.data() + left, bytes));
+    at += bytes;
+    const absl::string_view blocks = absl::string_view(rows).substr(left);
+    for (size_t i = 0; i < bytes; i += kBlock) {
+      if (bytes - i >= kBlock) {
+        checksums_.push_back(Crc32c(blocks.substr(i, kBlock)));
+      } else {
+        buffer_ = std::string(blocks.substr(i));
+      }
+    }
+    ASSIGN_OR_RETURN(const size_t taken, TakeHeads(rows, saved.strings_bytes));
+    rows.erase(0, taken);
+  }
+  section_bytes_ = all;
+  if (const uint32_t checksum = RowsChecksum();
+      checksum != saved.checksum || table_->row_count != saved.rows || strings_bytes_ != saved.strings_bytes) {
+    return absl::DataLossError(absl::StrCat("got ", table_->row_count, " rows of CRC-32C ",
+                                            absl::Hex(checksum, absl::kZeroPad8), " and ", strings_bytes_,
+                                            " bytes of ids, want ", saved.rows, " of ",
+                                            absl::Hex(saved.checksum, absl::kZeroPad8), " and ", saved.strings_bytes));
+  }
+  strings_window_ = std::string();
+  if (strings_fd_ >= 0 && (ftruncate(strings_fd_, static_cast<off_t>(strings_bytes_)) != 0 ||
+                           lseek(strings_fd_, static_cast<off_t>(strings_bytes_), SEEK_SET) < 0))
+    return ErrnoStatus(errno, "cut", StringsFile(options_));
+  return file_.Cut(file_.size() - buffer_.size());
+}
+
+absl::StatusOr<size_t> ShardWriter::TakeHeads(absl::string_view rows, uint64_t strings) {
+  const TableSpec& spec = table_->spec;
+  const size_t whole = rows.size() / table_->stride;
+  for (size_t i = 0; i < whole; ++i) {
+    uint64_t head[2] = {};
+    std::memcpy(head, rows.data() + i * table_->stride, RowHeadBytes(spec.id_kind));
+    if (spec.id_kind == IdKind::kString) {
+      ASSIGN_OR_RETURN(const absl::string_view id, NextString(head[1], strings));
+      if (HashId(id, spec.seed) != head[0])
+        return absl::DataLossError(absl::StrCat("got another id than was written for row ", table_->row_count));
+    }
+    if (index_ != nullptr) {
+      const uint64_t hash = spec.id_kind == IdKind::kSparse ? HashId(head[0], spec.seed) : head[0];
+      RETURN_IF_ERROR(index_->Add(hash, static_cast<uint32_t>(table_->row_count)));
+    }
+    ++table_->row_count;
+  }
+  return whole * table_->stride;
+}
+
+absl::StatusOr<absl::string_view> ShardWriter::NextString(uint64_t place, uint64_t all) {
+  const uint64_t offset = place >> 16, length = place & 0xffff;
+  if (offset != strings_bytes_ || length < 1 || length > kMaxIdBytes || length > all - std::min(all, offset)) {
+    return absl::DataLossError(absl::StrCat("got an id of ", length, " bytes at ", offset, ", want 1 to ", kMaxIdBytes,
+                                            " at ", strings_bytes_, " of ", all));
+  }
+  strings_bytes_ += length;
+  if (strings_bytes_ > window_begin_ + strings_window_.size()) {
+    window_begin_ = offset;
+    strings_window_.resize(std::min<uint64_t>(kWriteBytes, all - offset));
+    RETURN_IF_ERROR(ReadTemporary(strings_fd_, folder_, offset, strings_window_.data(), strings_window_.size()));
+  }
+  return absl::string_view(strings_window_).substr(offset - window_begin_, length);
 }
 
 absl::StatusOr<size_t> ShardWriter::CountRows(const Rows& rows) const {

@@ -5,6 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "embedding/bucket_index.h"
+#include "embedding/build_checkpoint.h"
 #include "embedding/delta_writer.h"
 #include "embedding/shard_layout.h"
 #include "tests/embedding/lookup_builder.h"
@@ -100,12 +101,26 @@ void MakeLookupCall(const std::string& folder) {
   add(mixed);
 }
 
+void MakeBuildCheckpoint(const std::string& folder) {
+  Corpus corpus(folder, "build_checkpoint");
+  BuildCheckpoint checkpoint;
+  for (const uint64_t rows : {uint64_t{0}, uint64_t{5}, kMaxTableRows}) {
+    checkpoint.facts.push_back({"--name", absl::StrCat("t", rows)});
+    checkpoint.shards.push_back({.rows = rows, .strings_bytes = rows * 7, .checksum = 0x12345678});
+    checkpoint.position.rows += rows;
+    std::string seed = checkpoint.Encode();
+    seed.resize(seed.size() - sizeof(uint32_t));
+    corpus.Add(seed);
+  }
+}
+
 }  // namespace
 
 void MakeTableCorpora(const std::string& folder) {
   MakeShardDirectory(folder);
   MakeDeltaFile(folder);
   MakeLookupCall(folder);
+  MakeBuildCheckpoint(folder);
 }
 
 }  // namespace portico

@@ -1,0 +1,75 @@
+#include "embedding/staging_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/status_macros.h"
+#include "embedding/build_checkpoint.h"
+
+namespace portico {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// How often a folder is made where another process takes it away before it is locked.
+constexpr int kTries = 3;
+
+}  // namespace
+
+std::optional<StagingFolder> StagingFolder::TryLock(const fs::path& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return std::nullopt;
+  struct stat opened {};
+  struct stat there {};
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &opened) == 0 && stat(path.c_str(), &there) == 0 &&
+      opened.st_dev == there.st_dev && opened.st_ino == there.st_ino) {
+    return StagingFolder(path, fd);
+  }
+  close(fd);
+  return std::nullopt;
+}
+
+absl::StatusOr<StagingFolder> StagingFolder::Create(const std::string& prefix) {
+  for (int i = 0; i < kTries; ++i) {
+    ASSIGN_OR_RETURN(const std::string made, MakeUniqueFolder(prefix));
+    // Whoever has it removes it.
+    if (std::optional<StagingFolder> locked = TryLock(made)) return *std::move(locked);
+  }
+  return absl::UnavailableError(
+      absl::StrCat("folder '", prefix, "...': got ", kTries, " cleaned up before they were locked; try again"));
+}
+
+absl::StatusOr<StagingFolder> StagingFolder::Open(const std::string& path) {
+  for (int i = 0; i < kTries; ++i) {
+    std::error_code error;
+    fs::create_directory(path, error);
+    if (error) return ErrnoStatus(error.value(), "folder", path);
+    if (std::optional<StagingFolder> locked = TryLock(path)) return *std::move(locked);
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("folder '", path, "': got another build at work in it, want it to end first"));
+}
+
+StagingFolder::~StagingFolder() {
+  if (fd_ < 0) return;
+  std::error_code ignored;
+  if (!stays_ && !fs::exists(path_ / std::string(kCheckpointFile), ignored)) fs::remove_all(path_, ignored);
+  close(fd_);
+}
+
+absl::Status StagingFolder::MoveTo(const fs::path& path) {
+  if (rename(path_.c_str(), path.c_str()) != 0) return ErrnoStatus(errno, "renaming to", path.string());
+  path_ = path;
+  Stay();
+  return absl::OkStatus();
+}
+
+}  // namespace portico

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace portico {
+
+/// A folder that one process at a time writes into: locked as long as the object is there, and removed with it, unless
+/// it has a checkpoint (embedding/build_checkpoint.h). The system lets go of the lock where a process is killed. For
+/// one thread.
+class StagingFolder {
+ public:
+  /// A new one: `prefix` and six more characters.
+  static absl::StatusOr<StagingFolder> Create(const std::string& prefix);
+  /// That of this name, with what is in it; made where it is missing. FAILED_PRECONDITION where another process has it.
+  static absl::StatusOr<StagingFolder> Open(const std::string& path);
+  /// One that is there; nothing where another process has it, or it has gone.
+  static std::optional<StagingFolder> TryLock(const std::filesystem::path& path);
+  StagingFolder(StagingFolder&& other) noexcept
+      : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), stays_(other.stays_) {}
+  StagingFolder& operator=(StagingFolder&&) = delete;
+  ~StagingFolder();
+
+  const std::filesystem::path& path() const { return path_; }
+  /// It is not removed with the object; its lock goes all the same.
+  void Stay() { stays_ = true; }
+  /// Gives it another name, under which it stays.
+  absl::Status MoveTo(const std::filesystem::path& path);
+
+ private:
+  StagingFolder(std::filesystem::path path, int fd) : path_(std::move(path)), fd_(fd) {}
+
+  std::filesystem::path path_;
+  int fd_;
+  bool stays_ = false;
+};
+
+}  // namespace portico
