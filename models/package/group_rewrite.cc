@@ -288,42 +288,53 @@ class GroupRewriter {
     return absl::OkStatus();
   }
 
-  /// Each row that came since, once, as the newest version has it.
-  absl::Status CopyChanged(const GroupVersion& newest, const Versions& versions, const DeltaWriters& writers) const {
-    std::vector<std::vector<DeltaFile>> deltas(from_.shards);
+  /// Rows of overlays by table and shard, in the order that they came.
+  using Changed = std::vector<std::vector<std::vector<uint32_t>>>;
+
+  /// Each row that came since, once. One delta at a time is in memory.
+  absl::StatusOr<Changed> ChangedRows(const GroupVersion& newest, const Versions& versions) const {
+    Changed changed(Tables().size(), std::vector<std::vector<uint32_t>>(from_.shards));
     for (uint32_t shard = 0; shard < from_.shards; ++shard) {
+      std::vector<absl::flat_hash_set<uint32_t>> there(Tables().size());
       for (size_t i = from_.parts[shard].deltas.size(); i < newest.parts[shard].deltas.size(); ++i) {
-        ASSIGN_OR_RETURN(deltas[shard].emplace_back(),
-                         DeltaFile::Read(newest.parts[shard].deltas[i].path, &newest.parts[shard].deltas[i].digest));
-      }
-    }
-    for (size_t table = 0; table < Tables().size(); ++table) {
-      const TableSpec& spec = Tables()[table].spec;
-      RETURN_IF_ERROR(BeginTable(table, writers));
-      for (uint32_t shard = 0; shard < from_.shards; ++shard) {
-        const RowOverlay* const overlay = versions[shard]->overlays()[table].get();
-        absl::flat_hash_set<uint32_t> copied;
-        for (const DeltaFile& delta : deltas[shard]) {
-          for (const DeltaFile::Table& changed : delta.tables) {
-            if (changed.spec.name != spec.name) continue;
-            RETURN_IF_ERROR(CopyRows(spec, changed, *overlay, shard, copied, writers));
+        const ShardParts::Delta& file = newest.parts[shard].deltas[i];
+        ASSIGN_OR_RETURN(const DeltaFile delta, DeltaFile::Read(file.path, &file.digest));
+        for (const DeltaFile::Table& rows : delta.tables) {
+          size_t table = 0;
+          while (Tables()[table].spec.name != rows.spec.name) ++table;
+          const RowOverlay& overlay = *versions[shard]->overlays()[table];
+          for (const uint32_t row : RowsIn(rows, overlay)) {
+            if (there[table].insert(row).second) changed[table][shard].push_back(row);
           }
         }
       }
-      for (const auto& writer : writers) RETURN_IF_ERROR(writer->EndTable());
     }
-    return absl::OkStatus();
+    return changed;
   }
 
-  absl::Status CopyRows(const TableSpec& spec, const DeltaFile::Table& changed, const RowOverlay& overlay,
-                        uint32_t shard, absl::flat_hash_set<uint32_t>& copied, const DeltaWriters& writers) const {
+  static std::vector<uint32_t> RowsIn(const DeltaFile::Table& changed, const RowOverlay& overlay) {
+    std::vector<uint32_t> rows;
     for (const auto& chunk : changed.chunks) {
       for (uint32_t i = 0; i < chunk->count; ++i) {
         const char* const at = chunk->Row(i);
-        const uint32_t row = spec.id_kind == IdKind::kString ? overlay.FindString(chunk->StringOf(at))
-                                                             : overlay.FindNumber(UpdatedRow::Id(at));
-        if (copied.insert(row).second) RETURN_IF_ERROR(Copy(spec, overlay, row, shard, writers));
+        rows.push_back(changed.spec.id_kind == IdKind::kString ? overlay.FindString(chunk->StringOf(at))
+                                                               : overlay.FindNumber(UpdatedRow::Id(at)));
       }
+    }
+    return rows;
+  }
+
+  /// As the newest version has them.
+  absl::Status CopyChanged(const GroupVersion& newest, const Versions& versions, const DeltaWriters& writers) const {
+    ASSIGN_OR_RETURN(const Changed changed, ChangedRows(newest, versions));
+    for (size_t table = 0; table < Tables().size(); ++table) {
+      RETURN_IF_ERROR(BeginTable(table, writers));
+      for (uint32_t shard = 0; shard < from_.shards; ++shard) {
+        const RowOverlay* const overlay = versions[shard]->overlays()[table].get();
+        for (const uint32_t row : changed[table][shard])
+          RETURN_IF_ERROR(Copy(Tables()[table].spec, *overlay, row, shard, writers));
+      }
+      for (const auto& writer : writers) RETURN_IF_ERROR(writer->EndTable());
     }
     return absl::OkStatus();
   }
