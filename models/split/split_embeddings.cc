@@ -1,14 +1,19 @@
 #include "models/split/split_embeddings.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "embedding/group_staging.h"
 #include "embedding/group_writer.h"
+#include "embedding/shard_file.h"
 #include "embedding/shard_map.h"
+#include "embedding/table_group.h"
 #include "models/graph/graph_plan.h"
 #include "models/package/folder_transaction.h"
 #include "models/package/shard_package.h"
@@ -42,6 +47,45 @@ absl::Status CheckSplit(const EmbeddingSplit& split, const std::string& group) {
     return absl::InvalidArgumentError(absl::StrCat("group: got '", group, "', want another name than the product's"));
   if (split.version < 1)
     return absl::InvalidArgumentError(absl::StrCat("version: got ", split.version, ", want at least 1"));
+  return absl::OkStatus();
+}
+
+/// The version folders of a group that has the version already, which a split leaves that is killed before the product
+/// is there; none where it has not.
+absl::StatusOr<std::vector<std::string>> FoldersLeft(const std::string& group, uint32_t shards, int64_t version) {
+  std::vector<std::string> folders;
+  std::error_code error;
+  if (!fs::is_directory(group, error)) return folders;
+  RETURN_IF_ERROR(GroupStaging::CleanUp(group));
+  ASSIGN_OR_RETURN(const std::vector<int64_t> whole, WholeVersions(group, shards));
+  if (std::find(whole.begin(), whole.end(), version) == whole.end()) return folders;
+  for (uint32_t shard = 0; shard < shards; ++shard) folders.push_back(VersionFolderOf(group, shard, shards, version));
+  return folders;
+}
+
+/// Whether those are what this split writes, as far as can be told without reading rows.
+absl::Status CheckLeft(const std::vector<std::string>& folders, const std::vector<TableWeight>& weights,
+                       const EmbeddingOptions& options) {
+  for (const std::string& folder : folders) {
+    const auto other = [&folder](const auto&... what) {
+      return absl::AlreadyExistsError(absl::StrCat("folder '", folder, "': got ", what...,
+                                                   ", want what this split writes, or nothing; choose another "
+                                                   "--version, or remove it"));
+    };
+    ASSIGN_OR_RETURN(const TableLookupSpec package, ReadShardPackage(folder));
+    if (!package.deltas.empty()) return other("a version with updates");
+    ASSIGN_OR_RETURN(const auto file, ShardFile::Open(absl::StrCat(folder, "/", kShardFile)));
+    if (file->tables().size() != weights.size()) return other(file->tables().size(), " tables");
+    for (const TableWeight& weight : weights) {
+      const EmbeddingTable* const table = file->Find(weight.weight);
+      if (table == nullptr) return other("no table '", weight.weight, "'");
+      const TableSpec& spec = table->spec();
+      if (spec.dim != weight.dim() || spec.row_type != options.row_type || spec.unknown != options.unknown ||
+          spec.id_kind != IdKind::kDense) {
+        return other("table '", spec.name, "' of ", spec.dim, " numbers of ", RowTypeName(spec.row_type));
+      }
+    }
+  }
   return absl::OkStatus();
 }
 
@@ -81,29 +125,40 @@ absl::StatusOr<EmbeddingSplitReport> SplitEmbeddings(const Model& model, const E
     if (node.domain() == kPorticoDomain) ++report.portals;
   }
 
-  GroupWriter::Options options;
-  options.shards = split.options.shards;
-  options.version = split.version;
-  ASSIGN_OR_RETURN(const auto writer, GroupWriter::Create(report.group_folder, options));
-  RETURN_IF_ERROR(WriteTables(lookups.tables, split.options, *writer,
-                              [&](uint64_t done, uint64_t all) { progress("writing", done, all); }));
-  RETURN_IF_ERROR(writer->Finish());
-  std::vector<std::string> folders;
-  for (uint32_t shard = 0; shard < options.shards; ++shard) {
-    folders.push_back(writer->StagedFolder(shard));
-    RETURN_IF_ERROR(WriteShardPackage(folders.back()));
+  ASSIGN_OR_RETURN(std::vector<std::string> folders,
+                   FoldersLeft(report.group_folder, split.options.shards, split.version));
+  RETURN_IF_ERROR(CheckLeft(folders, lookups.tables, split.options));
+  // Null where the group is there and the product alone is missing.
+  std::unique_ptr<GroupWriter> writer;
+  if (folders.empty()) {
+    GroupWriter::Options options;
+    options.shards = split.options.shards;
+    options.version = split.version;
+    ASSIGN_OR_RETURN(writer, GroupWriter::Create(report.group_folder, options));
+    RETURN_IF_ERROR(WriteTables(lookups.tables, split.options, *writer,
+                                [&](uint64_t done, uint64_t all) { progress("writing", done, all); }));
+    RETURN_IF_ERROR(writer->Finish());
+    for (uint32_t shard = 0; shard < options.shards; ++shard) {
+      folders.push_back(writer->StagedFolder(shard));
+      RETURN_IF_ERROR(WriteShardPackage(folders.back()));
+    }
   }
   {
     ASSIGN_OR_RETURN(const auto tables, LocalTables::OfFiles(folders));
-    ASSIGN_OR_RETURN(report.tables, CheckTables(lookups.tables, *tables, [&](uint64_t done, uint64_t all) {
-                       progress("reading back", done, all);
-                     }));
+    auto checked =
+        CheckTables(lookups.tables, *tables, [&](uint64_t done, uint64_t all) { progress("reading back", done, all); });
+    if (!checked.ok() && writer == nullptr) {
+      return absl::AlreadyExistsError(absl::StrCat("group '", report.group_folder, "': got version ", split.version,
+                                                   " with other rows than this model has (", checked.status().message(),
+                                                   "); choose another --version, or remove it"));
+    }
+    ASSIGN_OR_RETURN(report.tables, std::move(checked));
     ASSIGN_OR_RETURN(report.differences, verifier->Differences(rewritten, *tables));
   }
   FolderTransaction transaction;
   ASSIGN_OR_RETURN(const Model recorded, WithProvenance(rewritten, split.provenance));
   RETURN_IF_ERROR(transaction.Add(recorded, product));
-  RETURN_IF_ERROR(writer->Commit());
+  if (writer != nullptr) RETURN_IF_ERROR(writer->Commit());
   RETURN_IF_ERROR(transaction.Commit());
   const fs::path mesh = fs::path(split.out) / "mesh.yaml";
   if (!fs::exists(mesh, error)) {

@@ -178,6 +178,29 @@ TEST_F(SplitEmbeddingsTest, AVersionThatIsThereIsLeftAlone) {
   EXPECT_TRUE(fs::exists(split_.out + "/clicks-tables/2of3/2/table.shard"));
 }
 
+TEST_F(SplitEmbeddingsTest, ASplitThatEndedBeforeItsProductWasThereGoesOnWithTheTables) {
+  const auto first = Run(Clicks());
+  ASSERT_TRUE(first.ok()) << first.status();
+  const std::string shard = first->group_folder + "/1of3/1/table.shard";
+  const auto written = fs::last_write_time(shard);
+  fs::remove_all(first->product_folder);
+  passes_ = 0;
+  const auto second = Run(Clicks());
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(passes_, 1) << "rows are read back, not written";
+  EXPECT_EQ(fs::last_write_time(shard), written);
+  EXPECT_TRUE(LoadPackage("clicks", second->product_folder, store_).ok());
+  // Tables of something else stay, and are no reason to go on.
+  fs::remove_all(first->product_folder);
+  split_.options.row_type = RowType::kInt8;
+  EXPECT_THAT(Error(Clicks()), HasSubstr("of 16 numbers of float32, want what this split writes"));
+  split_.options.row_type = RowType::kFloat32;
+  ModelBuilder other = Clicks();
+  other.graph().mutable_initializer(0)->CopyFrom(TensorToProto("users_table", RandomTable(5000, 16, 7)));
+  EXPECT_THAT(Error(other), HasSubstr("table 'users_table'"));
+  EXPECT_FALSE(fs::exists(first->product_folder));
+}
+
 TEST(EmbeddingOptionsTest, KeysAreReadAndOthersRefused) {
   const auto options = ParseEmbeddingOptions("min_bytes=3MiB,shards=4,dtype=int8,unknown=zeros,group=a/b");
   ASSERT_TRUE(options.ok()) << options.status();
