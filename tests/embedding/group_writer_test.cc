@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "embedding/build_checkpoint.h"
 #include "embedding/group_shards.h"
 #include "embedding/table_group.h"
 #include "gmock/gmock.h"
@@ -211,6 +212,26 @@ TEST_F(GroupWriterTest, VersionsAreNotPutInPlaceWhileTheGroupIsUpdated) {
   }
   writer.join();
   EXPECT_TRUE(fs::exists(group_ + "/0of2/2"));
+}
+
+TEST_F(GroupWriterTest, WhereNobodyKnowsWhichSetServesNothingIsWritten) {
+  fs::create_directories(group_ + "/0of1");
+  fs::create_directories(group_ + "/0of2");
+  fs::create_directories(group_ + "/1of2");
+  const auto writer = GroupWriter::Create(group_, {.shards = 4});
+  EXPECT_TRUE(absl::IsFailedPrecondition(writer.status())) << writer.status();
+  EXPECT_THAT(std::string(writer.status().message()), HasSubstr("got sets of 1 and of 2 shards"));
+  EXPECT_EQ(Names(group_), (std::vector<std::string>{"0of1", "0of2", "1of2"}));
+}
+
+TEST_F(GroupWriterTest, AnUnfinishedBuildStaysWhereItHasACheckpointAlone) {
+  fs::create_directories(group_ + "/.unfinished-2-1/0of2");
+  fs::create_directories(group_ + "/.unfinished-2-2/0of2");
+  BuildCheckpoint checkpoint;
+  checkpoint.shards.resize(2);
+  ASSERT_TRUE(checkpoint.Write(group_ + "/.unfinished-2-2").ok());
+  ASSERT_TRUE(Write({.shards = 2, .version = 3}, Spec("t", IdKind::kDense), 10).ok());
+  EXPECT_EQ(Names(group_), (std::vector<std::string>{".unfinished-2-2", "0of2", "1of2"}));
 }
 
 TEST_F(GroupWriterTest, NumbersOutOfRangeAreRefused) {
