@@ -19,6 +19,7 @@
 #include "cli/hub_flags.h"
 #include "cli/hub_gc.h"
 #include "cli/hub_text.h"
+#include "cli/hub_upgrade.h"
 #include "cli/report_error.h"
 #include "cli/terminal.h"
 #include "cli/terminal_text.h"
@@ -223,14 +224,18 @@ void AddGc(CLI::App& hub, int& exit_code) {
           "--mesh", flags->meshes,
           "A mesh file whose modules stay: those it names and those its products' portals call; may be repeated")
       ->type_name("MESH.YAML");
+  command
+      ->add_option("--run-folder", flags->run_folders,
+                   "Of a mesh that runs: what its nodes may still serve stays, too; may be repeated")
+      ->type_name("DIR");
   command->add_flag("--all", flags->all, "There is no mesh: remove whatever nothing else needs");
   command->add_flag("--dry-run", flags->dry_run, "Say what would be removed, and remove nothing");
   // PORTICO_HUB says where modules come from; what is removed from there has to be said here.
   flags->hub.AddStore(*command, /*from_environment=*/false);
   flags->hub.AddCache(*command);
   command->footer(
-      "What the mesh files say now counts, not what nodes still serve: run it when roll-outs have settled.\n"
-      "Example:\n  portico hub gc --mesh mesh.yaml --dry-run\n"
+      "A mesh file says what is wanted, a run folder what nodes serve until a roll-out has settled: give both.\n"
+      "Example:\n  portico hub gc --mesh mesh.yaml --run-folder run --dry-run\n"
       "  portico hub gc acme/encoder/1 --store /srv/hub --mesh digits.yaml --mesh mail.yaml");
   command->callback([flags, command, &exit_code] {
     SetLogLevel("off");
@@ -242,8 +247,9 @@ void AddGc(CLI::App& hub, int& exit_code) {
 }  // namespace
 
 void AddHubCommand(CLI::App& app, int& exit_code) {
-  CLI::App* hub =
-      app.add_subcommand("hub", "Publish, pull, list, show, compare and remove modules that products share");
+  CLI::App* hub = app.add_subcommand(
+      "hub",
+      "Publish, pull, list, show, compare and remove modules that products share; move products between versions");
   hub->require_subcommand(1);
   hub->footer(
       "Example:\n"
@@ -255,6 +261,7 @@ void AddHubCommand(CLI::App& app, int& exit_code) {
   AddList(*hub, exit_code);
   AddShow(*hub, exit_code);
   AddDiff(*hub, exit_code);
+  AddHubUpgrade(*hub, exit_code);
   AddGc(*hub, exit_code);
 }
 

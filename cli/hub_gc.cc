@@ -7,6 +7,7 @@
 #include "base/status_macros.h"
 #include "cli/byte_text.h"
 #include "deploy/mesh_pins.h"
+#include "deploy/run_pins.h"
 #include "hub/sweep.h"
 
 namespace portico {
@@ -26,12 +27,14 @@ absl::StatusOr<SweepPlan> Sweep(const HubGcFlags& flags, const SweepOptions& opt
 }  // namespace
 
 absl::Status RunHubGc(const HubGcFlags& flags) {
-  if (flags.meshes.empty() && !flags.all) {
+  const bool named = !flags.meshes.empty() || !flags.run_folders.empty();
+  if (!named && !flags.all) {
     return absl::InvalidArgumentError(
-        "got no --mesh, want the mesh files whose modules stay; or --all where there are none");
+        "got no --mesh, want the mesh files whose modules stay, and --run-folder of those that run; or --all where "
+        "there are none");
   }
-  if (!flags.meshes.empty() && flags.all) {
-    return absl::InvalidArgumentError("got --mesh and --all, want one of them");
+  if (named && flags.all) {
+    return absl::InvalidArgumentError("got --all beside --mesh or --run-folder, want one of them");
   }
   SweepOptions options;
   options.dry_run = flags.dry_run;
@@ -39,6 +42,7 @@ absl::Status RunHubGc(const HubGcFlags& flags) {
     ASSIGN_OR_RETURN(options.asked.emplace_back(), ParseHandle(text));
   }
   for (const std::string& mesh : flags.meshes) RETURN_IF_ERROR(AddMeshPins(mesh, &options.pins));
+  for (const std::string& folder : flags.run_folders) RETURN_IF_ERROR(AddRunPins(folder, &options.pins));
   ASSIGN_OR_RETURN(const SweepPlan plan, Sweep(flags, options));
   for (const SweepPlan::Kept& kept : plan.kept) {
     absl::PrintF("keeps %s, which %s uses\n", kept.handle.ToString(), absl::StrJoin(kept.users, " and "));

@@ -14,6 +14,8 @@ struct HubGcFlags {
   bool from_store = false;
   std::vector<std::string> handles;
   std::vector<std::string> meshes;
+  /// Of meshes that run.
+  std::vector<std::string> run_folders;
   bool all = false;
   bool dry_run = false;
 };

@@ -67,9 +67,18 @@ namespace {
 absl::Status Pin(Revision::Model* model, PackageReader& packages) {
   ASSIGN_OR_RETURN(const std::vector<VersionFolder> folders, ServedFolders(*model));
   model->pins.clear();
+  model->calls.clear();
   for (const VersionFolder& folder : folders) {
     ASSIGN_OR_RETURN(const auto facts, packages.Read(model->name, folder));
     model->pins.push_back({folder.version, facts->digest});
+    for (const PortalSpec& portal : facts->portals) {
+      for (const PortalTarget& target : PortalTargets(portal)) {
+        const Revision::Call call{folder.version, target.name, target.digest};
+        if (absl::c_none_of(model->calls, [&](const Revision::Call& one) { return one == call; })) {
+          model->calls.push_back(call);
+        }
+      }
+    }
   }
   return absl::OkStatus();
 }

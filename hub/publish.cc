@@ -18,8 +18,8 @@
 #include "base/file_lock.h"
 #include "base/status_macros.h"
 #include "base/sync_folder.h"
-#include "hub/hashed_file.h"
 #include "hub/local_store.h"
+#include "hub/package_files.h"
 #include "hub/signature_difference.h"
 #include "hub/sweep.h"
 #include "models/graph/graph_plan.h"
@@ -30,12 +30,6 @@ namespace portico {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// A file to be copied: where from, and its path in the module.
-struct Source {
-  fs::path from;
-  std::string path;
-};
 
 absl::Status Refused(const Publication& publication, absl::string_view message) {
   return absl::InvalidArgumentError(absl::StrCat("source '", publication.source, "': ", message));
@@ -64,57 +58,34 @@ absl::StatusOr<fs::path> FindSource(const Publication& publication) {
                    ", and none is the handle's ", publication.handle.version, ", want one; name its folder"));
 }
 
-absl::Status AddFolder(const fs::path& folder, const std::string& prefix, std::vector<Source>* sources) {
-  std::error_code error;
-  fs::directory_iterator entry(folder, error);
-  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    const std::string path = absl::StrCat(prefix, name);
-    if (name[0] == '.' || path == kManifestFile) continue;
-    RETURN_IF_ERROR(CheckModulePath(path));
-    const fs::file_status status = entry->symlink_status(error);
-    if (error) break;
-    if (fs::is_directory(status)) {
-      RETURN_IF_ERROR(AddFolder(entry->path(), absl::StrCat(path, "/"), sources));
-    } else {
-      sources->push_back({entry->path(), path});  // Links and the like are refused when they are read.
-    }
-    if (sources->size() > Manifest::kMaxFiles) {
-      return absl::InvalidArgumentError(absl::StrCat("folder '", folder.string(), "': got more than ",
-                                                     Manifest::kMaxFiles, " files, want at most that"));
-    }
-  }
-  return error ? ErrnoStatus(error.value(), "list", folder.string()) : absl::OkStatus();
-}
-
-absl::StatusOr<std::vector<Source>> FindFiles(const Publication& publication, const fs::path& source) {
-  std::vector<Source> sources;
+absl::StatusOr<std::vector<PackageFile>> FindFiles(const Publication& publication, const fs::path& source) {
+  std::vector<PackageFile> sources;
   std::error_code error;
   if (fs::is_directory(source, error)) {
-    RETURN_IF_ERROR(AddFolder(source, "", &sources));
+    ASSIGN_OR_RETURN(sources, ListPackageFiles(source));
   } else {
     sources.push_back({source, "model.onnx"});
   }
   for (const std::string& asset : publication.assets) {
     const std::string path = absl::StrCat("assets/", fs::path(asset).filename().string());
     RETURN_IF_ERROR(CheckModulePath(path));
-    for (const Source& other : sources) {
+    for (const PackageFile& other : sources) {
       if (other.path != path) continue;
       return absl::InvalidArgumentError(absl::StrCat("asset '", asset, "': got a second '", path, "', from '",
                                                      other.from.string(), "', want it once; rename one"));
     }
     sources.push_back({asset, path});
   }
-  std::sort(sources.begin(), sources.end(), [](const Source& a, const Source& b) { return a.path < b.path; });
+  std::sort(sources.begin(), sources.end(), [](const PackageFile& a, const PackageFile& b) { return a.path < b.path; });
   return sources;
 }
 
 /// Copies into `folder`, and syncs all that is in it.
-absl::Status Copy(const std::vector<Source>& sources, const fs::path& folder, const PublishProgress& progress,
+absl::Status Copy(const std::vector<PackageFile>& sources, const fs::path& folder, const PublishProgress& progress,
                   Manifest* manifest) {
   std::error_code error;
   uint64_t all = 0;
-  for (const Source& source : sources) {
+  for (const PackageFile& source : sources) {
     const uint64_t bytes = fs::file_size(source.from, error);
     if (!error) all += bytes;  // What is wrong with it is said when it is read.
   }
@@ -123,18 +94,7 @@ absl::Status Copy(const std::vector<Source>& sources, const fs::path& folder, co
     done += bytes;
     if (progress) progress(done, std::max(done, all));
   };
-  std::vector<fs::path> folders = {folder};
-  for (const Source& source : sources) {
-    const fs::path to = folder / source.path;
-    fs::create_directories(to.parent_path(), error);
-    if (error) return ErrnoStatus(error.value(), "make the folder of", to.string());
-    if (std::find(folders.begin(), folders.end(), to.parent_path()) == folders.end()) {
-      folders.push_back(to.parent_path());
-    }
-    ASSIGN_OR_RETURN(const FileContent content, CopyHashed(source.from.string(), to.string(), on_bytes));
-    manifest->files.push_back({source.path, content.bytes, content.sha256});
-  }
-  for (const fs::path& made : folders) RETURN_IF_ERROR(SyncFolder(made.string()));
+  ASSIGN_OR_RETURN(manifest->files, CopyPackageFiles(sources, folder, on_bytes));
   return absl::OkStatus();
 }
 
@@ -239,7 +199,7 @@ absl::StatusOr<PublishResult> Publish(const std::string& root, const Publication
                                                    Manifest::kMaxTextBytes, "; shorten it or publish it as an asset"));
   }
   ASSIGN_OR_RETURN(const fs::path source, FindSource(publication));
-  ASSIGN_OR_RETURN(const std::vector<Source> sources, FindFiles(publication, source));
+  ASSIGN_OR_RETURN(const std::vector<PackageFile> sources, FindFiles(publication, source));
   ASSIGN_OR_RETURN(const std::string store_folder, StoreFolder(root));
   std::error_code error;
   fs::create_directories(store_folder, error);

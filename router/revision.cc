@@ -63,8 +63,8 @@ absl::Status ReadCount(const YamlNode& map, absl::string_view key, absl::string_
 }
 
 absl::StatusOr<Revision::Model> ReadModel(const YamlNode& from) {
-  RETURN_IF_ERROR(
-      from.CheckMap("model", {"name", "path", "versions", "labels", "resource_preserving", "on_demand", "pins"}));
+  RETURN_IF_ERROR(from.CheckMap(
+      "model", {"name", "path", "versions", "labels", "resource_preserving", "on_demand", "pins", "calls"}));
   Revision::Model model;
   ASSIGN_OR_RETURN(model.name, RequiredText(from, "name", "model"));
   const std::string subject = absl::StrCat("model '", model.name, "'");
@@ -74,6 +74,7 @@ absl::StatusOr<Revision::Model> ReadModel(const YamlNode& from) {
   }
   RETURN_IF_ERROR(ReadServedVersions(from, subject, &model));
   if (const YamlNode* pins = from.Find("pins")) RETURN_IF_ERROR(ReadPins(*pins, subject, &model));
+  if (const YamlNode* calls = from.Find("calls")) RETURN_IF_ERROR(ReadCalls(*calls, subject, &model));
   return model;
 }
 
@@ -213,6 +214,7 @@ std::string FormatRevision(const Revision& revision) {
     out << YAML::Key << "path" << YAML::Value << model.path;
     EmitServedVersions(model, out);
     EmitPins(model, out);
+    EmitCalls(model, out);
     out << YAML::EndMap;
   }
   out << YAML::EndSeq << YAML::Key << "nodes" << YAML::Value << YAML::BeginSeq;

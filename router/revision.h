@@ -54,6 +54,14 @@ struct Revision {
     Digest digest;
     friend bool operator==(const Pin&, const Pin&) = default;
   };
+  /// What portals of one version of a model call.
+  struct Call {
+    int64_t version = 0;
+    std::string target;
+    /// Empty: whatever the target is.
+    Digest digest;
+    friend bool operator==(const Call&, const Call&) = default;
+  };
   struct Model {
     std::string name;
     /// Base folder with the version folders; absolute.
@@ -62,6 +70,8 @@ struct Revision {
     /// What `versions` and `labels` meant when the revision was written, rising: nodes serve these and no others. Empty
     /// in a document that leaves that to each node's own look at the folder.
     std::vector<Pin> pins;
+    /// Of the pinned versions, by version and target, each once. For people (/hub): no request goes by it.
+    std::vector<Call> calls;
     /// Label → version.
     std::map<std::string, int64_t> labels;
     /// The old version goes before the new one is loaded.

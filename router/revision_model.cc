@@ -2,9 +2,14 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "base/status_macros.h"
 #include "router/yaml_node.h"
 #include "yaml-cpp/yaml.h"
@@ -12,6 +17,8 @@
 namespace portico {
 namespace {
 
+/// Of a call that asks for no digest.
+constexpr char kAnyDigest[] = "any";
 constexpr int64_t kMaxLatest = 1000;
 constexpr int64_t kMaxVersion = std::numeric_limits<int64_t>::max();
 
@@ -109,6 +116,44 @@ absl::Status ReadPins(const YamlNode& from, absl::string_view subject, Revision:
   std::sort(model->pins.begin(), model->pins.end(),
             [](const Revision::Pin& a, const Revision::Pin& b) { return a.version < b.version; });
   return absl::OkStatus();
+}
+
+absl::Status ReadCalls(const YamlNode& from, absl::string_view subject, Revision::Model* model) {
+  RETURN_IF_ERROR(from.CheckMap(absl::StrCat(subject, ": calls"), {}));
+  for (const YamlEntry& version : from.entries()) {
+    const std::string what = absl::StrCat(subject, ": calls: ", version.key);
+    Revision::Call call;
+    if (!absl::SimpleAtoi(version.key, &call.version) || call.version < 0) {
+      return version.value.Error(absl::StrCat(what, ": got a version that is none, want a number"));
+    }
+    RETURN_IF_ERROR(version.value.CheckList(what));
+    for (const YamlNode& item : version.value.items()) {
+      ASSIGN_OR_RETURN(const std::string text, item.Text(what));
+      const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits(' ', 1));
+      if (parts.second.empty()) return item.Error(absl::StrCat(what, ": got '", text, "', want 'DIGEST TARGET'"));
+      call.target = parts.second;
+      call.digest = {};
+      if (parts.first != kAnyDigest) {
+        const absl::StatusOr<Digest> digest = Digest::FromHex(parts.first);
+        if (!digest.ok()) return item.Error(absl::StrCat(what, ": ", digest.status().message()));
+        call.digest = *digest;
+      }
+      model->calls.push_back(call);
+    }
+  }
+  return absl::OkStatus();
+}
+
+void EmitCalls(const Revision::Model& model, YAML::Emitter& out) {
+  if (model.calls.empty()) return;
+  std::map<int64_t, std::vector<std::string>> calls;
+  for (const Revision::Call& call : model.calls) {
+    calls[call.version].push_back(
+        absl::StrCat(call.digest.empty() ? std::string(kAnyDigest) : call.digest.Hex(), " ", call.target));
+  }
+  out << YAML::Key << "calls" << YAML::Value << YAML::BeginMap;
+  for (const auto& [version, texts] : calls) out << YAML::Key << version << YAML::Value << YAML::Flow << texts;
+  out << YAML::EndMap;
 }
 
 void EmitPins(const Revision::Model& model, YAML::Emitter& out) {

@@ -25,4 +25,10 @@ absl::Status ReadPins(const YamlNode& from, absl::string_view subject, Revision:
 /// As key and value; nothing where there are none.
 void EmitPins(const Revision::Model& model, YAML::Emitter& out);
 
+/// `calls: {3: [64 hex digits acme/encoder, any head]}`: what portals of its versions call. INVALID_ARGUMENT with file
+/// and line.
+absl::Status ReadCalls(const YamlNode& from, absl::string_view subject, Revision::Model* model);
+/// As key and value; nothing where there are none.
+void EmitCalls(const Revision::Model& model, YAML::Emitter& out);
+
 }  // namespace portico

@@ -1,8 +1,6 @@
 // `portico hub` as a person uses it, a store behind python3's own web server, and a mesh that names a module by its
 // handle.
 
-#include <stdlib.h>
-
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -10,14 +8,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/file.h"
-#include "cli/tfs_client.h"
 #include "deploy/node_status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/integration/hub_fixture.h"
 #include "tests/integration/portico_command.h"
-#include "tests/models/split/split_fixture.h"
 #include "tests/testing/free_port.h"
-#include "tests/testing/temp_folder.h"
 
 namespace portico {
 namespace {
@@ -27,50 +23,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-class HubTest : public ::testing::Test {
- protected:
-  HubTest() { setenv("XDG_CACHE_HOME", (folder_.path() + "/cache").c_str(), 1); }
-  ~HubTest() override { unsetenv("XDG_CACHE_HOME"); }
-
-  std::string store() const { return folder_.path() + "/store"; }
-  std::string packages() const { return folder_.path() + "/packages"; }
-
-  /// The output of a command that ends well.
-  static std::string Run(std::vector<std::string> arguments) {
-    const CommandResult result = RunPortico(std::move(arguments));
-    EXPECT_EQ(result.end, "exit status 0") << result.output;
-    return result.output;
-  }
-  /// The message of a command that fails.
-  static std::string Fails(std::vector<std::string> arguments) {
-    const CommandResult result = RunPortico(std::move(arguments));
-    EXPECT_EQ(result.end, "exit status 1") << result.output;
-    return result.output;
-  }
-
-  /// Splits a product whose encoder depends on `weight`, into packages/acme/encoder/VERSION and packages/PRODUCT/1.
-  void Split(const std::string& product, float weight, int version) {
-    DigitsLike(weight).WriteTo(folder_.File(product + ".onnx"));
-    folder_.Write("plan.yaml", "parts: [{name: acme/encoder, outputs: [features]}]\n");
-    Run({"split", folder_.path() + "/" + product + ".onnx", "--plan", folder_.path() + "/plan.yaml", "--out",
-         packages(), "--version", absl::StrCat(version)});
-  }
-  std::string Publish(int version) {
-    return Run({"hub", "publish", absl::StrCat(packages(), "/acme/encoder/", version),
-                absl::StrCat("acme/encoder/", version), "--store", store(), "--family", "encoder"});
-  }
-
-  /// The first probability that `product` answers.
-  static absl::StatusOr<float> Ask(const std::string& address, const std::string& product) {
-    TfsClient client(address);
-    const std::vector<float> pixels(8, 1.0f);
-    auto answer = client.Predict(product, "", {{"image", Tensor::Of<float>({1, 8}, absl::MakeConstSpan(pixels))}}, {});
-    if (!answer.ok()) return answer.status();
-    return answer->outputs.at(0).tensor.data<float>()[0];
-  }
-
-  const TempFolder folder_;
-};
+using HubTest = HubFixture;
 
 TEST_F(HubTest, PublishListShowDiff) {
   Split("digit", -0.5f, 1);

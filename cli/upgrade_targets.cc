@@ -1,0 +1,77 @@
+#include "cli/upgrade_targets.h"
+
+#include <utility>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "deploy/hub_modules.h"
+#include "deploy/mesh.h"
+#include "models/graph/portal_spec.h"
+
+namespace portico {
+
+absl::StatusOr<std::string> UpgradeTargets::Find(const PortalTarget& target) {
+  if (const auto known = known_.find(target.digest); known != known_.end()) return known->second;
+  ASSIGN_OR_RETURN(const std::vector<ModuleEntry>* entries, Entries());
+  const ModuleEntry* best = nullptr;
+  for (const ModuleEntry& entry : *entries) {
+    const bool is_it = target.digest.empty() ? entry.handle.Model() == target.name : entry.digest == target.digest;
+    if (is_it) best = &entry;  // They rise.
+  }
+  if (best != nullptr) {
+    ASSIGN_OR_RETURN(const HubCache::Pulled pulled, cache_.Pull(store_, best->handle));
+    return pulled.folder;
+  }
+  if (!mesh_.empty()) {
+    ASSIGN_OR_RETURN(const std::string folder, FindInMesh(target));
+    if (!folder.empty()) return folder;
+  }
+  return absl::NotFoundError(absl::StrCat(
+      "portal to '", target.name, "'", target.digest.empty() ? "" : absl::StrCat(" digest ", target.digest.Short()),
+      ": got no such module in '", store_.url(), "'",
+      mesh_.empty() ? "" : absl::StrCat(" and no such model in '", mesh_, "'"),
+      ", want it there, to compare with; publish it, or name the mesh file that has it with --mesh"));
+}
+
+absl::StatusOr<std::vector<std::string>> UpgradeTargets::HandlesOf(const std::vector<PortalSpec>& portals) {
+  std::vector<std::string> handles;
+  ASSIGN_OR_RETURN(const std::vector<ModuleEntry>* entries, Entries());
+  for (const ModuleEntry& entry : *entries) {
+    for (const PortalSpec& portal : portals) {
+      const std::vector<PortalTarget> targets = PortalTargets(portal);
+      if (absl::c_any_of(targets, [&](const PortalTarget& one) { return one.digest == entry.digest; })) {
+        handles.push_back(absl::StrCat("'", entry.handle.ToString(), "'"));
+        break;
+      }
+    }
+  }
+  return handles;
+}
+
+absl::StatusOr<const std::vector<ModuleEntry>*> UpgradeTargets::Entries() {
+  if (!entries_.has_value()) {
+    ASSIGN_OR_RETURN(entries_, store_.List());
+  }
+  return &*entries_;
+}
+
+absl::StatusOr<std::string> UpgradeTargets::FindInMesh(const PortalTarget& target) {
+  if (!revision_.has_value()) {
+    ASSIGN_OR_RETURN(MeshFile file, ReadMeshFile(mesh_, nullptr, "", PullModules()));
+    revision_ = std::move(file.revision);
+  }
+  const Revision::Model* const model = revision_->FindModel(target.name);
+  if (model == nullptr) return "";
+  ASSIGN_OR_RETURN(const std::vector<VersionFolder> versions, ListVersions(model->path));
+  std::string folder;
+  for (const Revision::Pin& pin : model->pins) {
+    if (!target.digest.empty() && pin.digest != target.digest) continue;
+    for (const VersionFolder& version : versions) {
+      if (version.version == pin.version) folder = version.folder;
+    }
+  }
+  return folder;
+}
+
+}  // namespace portico

@@ -1,0 +1,265 @@
+// `portico hub upgrade`: one product moves to another version of a module, compared on requests that a mesh recorded,
+// and nobody else moves.
+
+#include <stdlib.h>
+
+#include <atomic>
+#include <csignal>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "deploy/node_status.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/integration/hub_fixture.h"
+
+namespace portico {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class HubUpgradeTest : public HubFixture {
+ protected:
+  /// Two products, cut from version 1 of the encoder; 2 is nearly the same, 3 another one.
+  void SetUp() override {
+    Split("digit", -0.5f, 1);
+    Split("parity", -0.5f, 1);
+    Split("near", -0.499f, 2);
+    Split("far", 0.25f, 3);
+    for (int version : {1, 2, 3}) Publish(version);
+  }
+
+  std::string WriteMesh(const std::string& encoders, const std::string& serve) const {
+    return folder_.Write("mesh.yaml",
+                         absl::StrCat("mesh: m\nhub: store\nmodels:\n", encoders,
+                                      "  digit: {path: packages/digit}\n  parity: {path: packages/parity}\n"
+                                      "nodes:\n  hub: {serve: [",
+                                      serve, "]}\n  apps: {serve: [digit, parity], grpc: 0}\n"));
+  }
+  std::string mesh_of_one() const { return WriteMesh("  acme/encoder/1: {}\n", "acme/encoder/1"); }
+  std::vector<std::string> UpArguments(const std::string& mesh, const std::string& run = "run") const {
+    return {"up", mesh, "--run-folder", folder_.path() + "/" + run};
+  }
+  std::string address(const std::string& run = "run") const {
+    return ReadNodeStatus(absl::StrCat(folder_.path(), "/", run, "/status/apps-0.json"))->grpc;
+  }
+
+  static Tensor Image(int seed) {
+    std::vector<float> pixels;
+    for (int i = 0; i < 8; ++i) pixels.push_back(static_cast<float>((seed * 7 + i * 3) % 11) / 4.0f);
+    return Tensor::Of<float>({1, 8}, pixels);
+  }
+
+  /// Serves a mesh of version 1 that records what it is asked: `count` requests for digit, and one for parity.
+  void Record(int count) {
+    setenv("PORTICO_REQUEST_LOG", log().c_str(), 1);
+    setenv("PORTICO_REQUEST_LOG_SAMPLE", "1", 1);
+    PorticoCommand up(UpArguments(mesh_of_one(), "recording"));
+    unsetenv("PORTICO_REQUEST_LOG");
+    unsetenv("PORTICO_REQUEST_LOG_SAMPLE");
+    ASSERT_TRUE(up.WaitForOutput("mesh 'm' is ready")) << up.output();
+    TfsClient client(address("recording"));
+    for (int i = 0; i < count; ++i) ASSERT_TRUE(client.Predict("digit", "", {{"image", Image(i)}}, {}).ok());
+    ASSERT_TRUE(client.Predict("parity", "", {{"image", Image(0)}}, {}).ok());
+    up.process().Signal(SIGTERM);
+    EXPECT_EQ(up.WaitForEnd(), "exit status 0") << up.output();
+  }
+  std::string log() const { return folder_.path() + "/log"; }
+
+  std::vector<std::string> Upgrade(std::vector<std::string> more, const std::string& to = "acme/encoder/2") const {
+    std::vector<std::string> arguments = {
+        "hub", "upgrade", packages() + "/digit/1", "--from", "acme/encoder/1", "--to", to, "--store", store()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+  std::string out() const { return packages() + "/digit/2"; }
+};
+
+TEST_F(HubUpgradeTest, MovesOneProductUnderLoadAndNobodyElse) {
+  Record(40);
+  folder_.Write("packages/digit/1/assets/words.txt", "one\n");
+  const std::string mesh = mesh_of_one();
+  PorticoCommand up(UpArguments(mesh));
+  ASSERT_TRUE(up.WaitForOutput("mesh 'm' is ready")) << up.output();
+  const std::string grpc = address();
+  const auto digit_before = Ask(grpc, "digit"), parity_before = Ask(grpc, "parity");
+  ASSERT_TRUE(digit_before.ok() && parity_before.ok()) << digit_before.status() << parity_before.status();
+  EXPECT_EQ(*digit_before, *parity_before);
+
+  std::atomic<bool> stop = false;
+  std::atomic<int> answers = 0, failures = 0, others = 0;
+  std::vector<std::thread> clients;
+  for (const char* product : {"digit", "parity"}) {
+    clients.emplace_back([&, product] {
+      while (!stop) {
+        const auto answer = Ask(grpc, product);
+        failures += answer.ok() ? 0 : 1;
+        others += answer.ok() && product == std::string("parity") && *answer != *parity_before ? 1 : 0;
+        ++answers;
+      }
+    });
+  }
+  const auto stop_clients = [&] {
+    stop = true;
+    for (std::thread& client : clients) client.join();
+    clients.clear();
+  };
+  const absl::Cleanup cleanup = stop_clients;
+  const std::string upgraded = Run(Upgrade({"--requests", log(), "--out", out()}));
+  EXPECT_THAT(upgraded, AllOf(HasSubstr("digit: acme/encoder/1 → acme/encoder/2 at portal acme/encoder"),
+                              HasSubstr("40 recorded requests answered by both versions"), HasSubstr("probabilities"),
+                              HasSubstr("requests are of other models"), HasSubstr("written " + out()),
+                              Not(HasSubstr("are not what the old version answers"))));
+  EXPECT_TRUE(fs::exists(out() + "/assets/words.txt"));
+  EXPECT_THAT(Run({"inspect", out()}), HasSubstr("hub upgrade: {from: acme/encoder/1, to: acme/encoder/2}"));
+  // The mesh file does not have the new version of the module: nothing moves.
+  ASSERT_TRUE(up.WaitForOutput("revision 1 goes on, since ")) << up.output();
+  EXPECT_EQ(*Ask(grpc, "digit"), *digit_before);
+
+  WriteMesh("  acme/encoder/1: {}\n  acme/encoder/2: {}\n", "acme/encoder/1, acme/encoder/2");
+  ASSERT_TRUE(up.WaitForOutput("revision 2 is current")) << up.output();
+  const auto digit_after = Ask(grpc, "digit"), parity_after = Ask(grpc, "parity");
+  const int at_flip = answers;
+  for (const absl::Time end = absl::Now() + absl::Seconds(30); answers < at_flip + 100 && absl::Now() < end;) {
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  stop_clients();
+  EXPECT_EQ(failures, 0);
+  EXPECT_EQ(others, 0);
+  EXPECT_GE(answers, at_flip + 100);
+  ASSERT_TRUE(digit_after.ok() && parity_after.ok()) << digit_after.status() << parity_after.status();
+  EXPECT_NE(*digit_after, *digit_before);
+  EXPECT_EQ(*parity_after, *parity_before);
+  // The mesh answers as the model that encoder 2 was cut from: the comparison was of what now serves.
+  EXPECT_THAT(Fails({"hub", "gc", "acme/encoder/2", "--store", store(), "--mesh", mesh}), HasSubstr("model 'digit'"));
+}
+
+TEST_F(HubUpgradeTest, WhatNodesStillServeIsNotRemoved) {
+  PorticoCommand up(UpArguments(mesh_of_one()));
+  ASSERT_TRUE(up.WaitForOutput("mesh 'm' is ready")) << up.output();
+  const std::string run = folder_.path() + "/run";
+  // The file is of another mesh by now, which nobody has rolled out.
+  const std::string other = folder_.Write("other.yaml", "mesh: m\nmodels: {}\nnodes: {}\n");
+  EXPECT_THAT(Run({"hub", "gc", "--mesh", other, "--dry-run"}), HasSubstr("would remove acme/encoder/1"));
+  EXPECT_THAT(Run({"hub", "gc", "--mesh", other, "--run-folder", run}),
+              HasSubstr("keeps acme/encoder/1, which revision 1 of the mesh in '" + run + "' uses"));
+  EXPECT_THAT(Fails({"hub", "gc", "acme/encoder/1", "--mesh", other, "--run-folder", run}),
+              AllOf(HasSubstr("'acme/encoder/1': got a module that"), HasSubstr("revision 1 of the mesh in")));
+  // From the store, too: by what digit's portal calls.
+  EXPECT_THAT(Run({"hub", "gc", "--store", store(), "--run-folder", run}),
+              AllOf(HasSubstr("keeps acme/encoder/1"), HasSubstr("removed acme/encoder/2")));
+  EXPECT_THAT(Fails({"hub", "gc", "--run-folder", folder_.path() + "/nowhere"}),
+              HasSubstr("want the --run-folder of a mesh that 'portico up' runs"));
+  EXPECT_THAT(Fails({"hub", "gc", "--run-folder", run, "--all"}), HasSubstr("want one of them"));
+  up.process().Signal(SIGTERM);
+  EXPECT_EQ(up.WaitForEnd(), "exit status 0") << up.output();
+}
+
+TEST_F(HubUpgradeTest, RefusesOtherAnswersUntilTheyAreAccepted) {
+  Record(40);
+  EXPECT_THAT(Fails(Upgrade({"--requests", log(), "--out", out()}, "acme/encoder/3")),
+              AllOf(HasSubstr("output 'probabilities': got other answers for "), HasSubstr("want at most 1 %"),
+                    HasSubstr("nothing was written. --accept")));
+  EXPECT_FALSE(fs::exists(out()));
+  EXPECT_THAT(Run(Upgrade({"--requests", log(), "--out", out(), "--dry-run", "--accept"}, "acme/encoder/3")),
+              HasSubstr("would write"));
+  EXPECT_FALSE(fs::exists(out()));
+  // Numbers count where a tolerance is given: encoder 2 gives the same classes.
+  EXPECT_THAT(Fails(Upgrade({"--requests", log(), "--out", out(), "--atol", "1e-9"})),
+              HasSubstr("output 'probabilities'"));
+  EXPECT_THAT(Run(Upgrade({"--requests", log(), "--out", out(), "--accept"}, "acme/encoder/3")),
+              AllOf(HasSubstr("accepted: output 'probabilities'"), HasSubstr("written " + out())));
+  EXPECT_TRUE(fs::exists(out() + "/model.onnx"));
+  // No folders are left of what was refused.
+  size_t entries = 0;
+  for (const auto& entry : fs::directory_iterator(packages() + "/digit")) entries += entry.exists() ? 1 : 0;
+  EXPECT_EQ(entries, 2u);
+}
+
+TEST_F(HubUpgradeTest, MessagesSayWhatToDo) {
+  Record(2);
+  // Another family, and other signatures.
+  Run({"hub", "publish", packages() + "/acme/encoder/2", "acme/other/1", "--store", store(), "--family", "audio"});
+  Run({"hub", "publish", folder_.path() + "/digit.onnx", "acme/whole/1", "--store", store()});
+  folder_.Write("empty/readme", "");
+  fs::create_directories(folder_.path() + "/no_requests");
+  struct Case {
+    std::vector<std::string> arguments;
+    std::string message;
+  };
+  const auto of = [&](const std::string& product, const std::string& from, const std::string& to) {
+    return std::vector<std::string>{"hub",     "upgrade", product,      "--from", from,    "--to", to,
+                                    "--store", store(),   "--requests", log(),    "--out", out()};
+  };
+  const std::string digit = packages() + "/digit/1";
+  const std::vector<Case> cases = {
+      {of(digit, "acme/encoder", "acme/encoder/2"), "got no version"},
+      {of(digit, "acme/encoder/1", "acme/encoder/1"), "want another version"},
+      {of(digit, "acme/encoder/1", "acme/encoder/9"), "has versions 1, 2, 3 of it"},
+      {of(digit, "acme/encodr/1", "acme/encoder/2"), "if that was meant"},
+      {of(digit, "acme/encoder/2", "acme/encoder/3"), "got no portal that calls 'acme/encoder' digest "},
+      {of(digit, "acme/encoder/2", "acme/encoder/3"), "of this store it calls 'acme/encoder/1'"},
+      {of(digit, "acme/encoder/1", "acme/other/1"), "got family 'audio', want 'encoder'"},
+      {of(digit, "acme/encoder/1", "acme/whole/1"), "output 'features' float32[N,4] is gone"},
+      {of(packages() + "/nobody/1", "acme/encoder/1", "acme/encoder/2"), "got nothing there, want the folder of one"},
+      {of(folder_.path() + "/digit.onnx", "acme/encoder/1", "acme/encoder/2"), "got a file"},
+      {of(folder_.path() + "/empty", "acme/encoder/1", "acme/encoder/2"), "without version folders"},
+      {of(packages() + "/acme/encoder/1", "acme/encoder/1", "acme/encoder/2"), "it has no portals"},
+      {Upgrade({"--requests", log()}), "--out: got none"},
+      {Upgrade({"--requests", log(), "--out", packages() + "/digit/new"}), "whose name is the new version, such as"},
+      {Upgrade({"--requests", log(), "--out", digit}), "which is there already, want a new folder"},
+      {Upgrade({"--out", out()}), "--request-log=requests --request-log-sample=0.05"},
+      {Upgrade({"--requests", folder_.path() + "/nothing", "--out", out()}), "nothing"},
+      {Upgrade({"--requests", folder_.path() + "/no_requests", "--out", out()}), "got no *.tfrecord file"},
+      {Upgrade({"--requests", log(), "--out", out(), "--model", "mail"}),
+       "got those of 'acme/encoder' (3), 'digit' (2), 'parity' (1)"},
+  };
+  for (const Case& one : cases) {
+    EXPECT_THAT(Fails(one.arguments), HasSubstr(one.message)) << ::testing::PrintToString(one.arguments);
+    EXPECT_FALSE(fs::exists(out()));
+  }
+}
+
+TEST_F(HubUpgradeTest, FindsWhatElseTheProductCallsInTheMesh) {
+  // Two parts: the head is a model of the mesh alone, the encoder is a module.
+  DigitsLike(-0.5f).WriteTo(folder_.File("two.onnx"));
+  folder_.Write("two.yaml", "parts: [{name: acme/encoder, outputs: [features]}, {name: head, outputs: [logits]}]\n");
+  Run({"split", folder_.path() + "/two.onnx", "--plan", folder_.path() + "/two.yaml", "--out", packages()});
+  Record(3);
+  const auto arguments = [&](std::vector<std::string> more) {
+    std::vector<std::string> all = {"hub",
+                                    "upgrade",
+                                    packages() + "/two",
+                                    "--from",
+                                    "acme/encoder/1",
+                                    "--to",
+                                    "acme/encoder/2",
+                                    "--store",
+                                    store(),
+                                    "--requests",
+                                    log(),
+                                    "--out",
+                                    packages() + "/two/2",
+                                    "--model",
+                                    "digit"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  EXPECT_THAT(Fails(arguments({})), AllOf(HasSubstr("portal to 'head' digest "), HasSubstr("with --mesh")));
+  const std::string mesh =
+      folder_.Write("two_mesh.yaml",
+                    "mesh: m\nhub: store\nmodels: {acme/encoder/1: {}, head: {path: packages/head}, two: {path: "
+                    "packages/two}}\nnodes: {all: {serve: [acme/encoder/1, head, two]}}\n");
+  EXPECT_THAT(Run(arguments({"--mesh", mesh})), HasSubstr("written "));
+}
+
+}  // namespace
+}  // namespace portico
