@@ -30,7 +30,8 @@ demo: build
 digits-cascade: build
 	@examples/digits/cascade/measure.sh build/portico
 
-test: install
+test:
+	@deploy/install.sh --tests
 	@tests/tools/run_all.sh
 
 soak: install

@@ -5,11 +5,12 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-usage: deploy/install.sh [--print-onnxruntime-root]
+usage: deploy/install.sh [--tests] [--print-onnxruntime-root]
 
   Installs the Debian packages that Portico builds with, and ONNX Runtime (library and headers)
   under ${XDG_CACHE_HOME:-$HOME/.cache}/portico. Needs root or sudo only when a package is missing.
 
+  --tests                    also what only the tests run: a browser (124 MB to fetch, 414 MB on disk)
   --print-onnxruntime-root   install nothing; print where ONNX Runtime is (or would be)
 
 environment:
@@ -35,6 +36,9 @@ readonly PACKAGES=(
   python3-venv
 )
 
+# What `make test` needs besides.
+readonly TEST_PACKAGES=(chromium)
+
 say() { printf 'install: %s\n' "$*" >&2; }
 die() { printf 'install: error: %s\n' "$*" >&2; exit 1; }
 
@@ -48,7 +52,7 @@ as_root() {
 missing_packages() {
   local installed p
   installed=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 2>/dev/null | sed -n 's/^ii  *//p')
-  for p in "${PACKAGES[@]}"; do
+  for p in "$@"; do
     # Where the machine has an npm of its own (not Debian's package), that one serves.
     if [ "$p" = npm ] && command -v npm >/dev/null; then continue; fi
     grep -qx "$p" <<<"$installed" || printf '%s\n' "$p"
@@ -57,7 +61,7 @@ missing_packages() {
 
 install_packages() {
   local want
-  mapfile -t want < <(missing_packages)
+  mapfile -t want < <(missing_packages "$@")
   [ "${#want[@]}" = 0 ] && return
   say "installing ${#want[@]} Debian packages: ${want[*]}"
   as_root apt-get update -q
@@ -128,6 +132,7 @@ install_onnxruntime() {
 case "${1:-}" in
   -h | --help) usage ;;
   --print-onnxruntime-root) printf '%s\n' "${ONNXRUNTIME_ROOT:-$ORT_DIR}" ;;
-  '') install_packages; install_onnxruntime ;;
+  --tests) install_packages "${PACKAGES[@]}" "${TEST_PACKAGES[@]}"; install_onnxruntime ;;
+  '') install_packages "${PACKAGES[@]}"; install_onnxruntime ;;
   *) usage >&2; die "unknown argument '$1'" ;;
 esac

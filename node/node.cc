@@ -20,6 +20,8 @@
 #include "node/frontend/grpc_server.h"
 #include "node/frontend/http_routes.h"
 #include "node/frontend/http_server.h"
+#include "node/frontend/hub_pages.h"
+#include "node/frontend/module_catalog.h"
 #include "node/frontend/peer_frontend.h"
 #include "node/frontend/request_entry.h"
 #include "node/frontend/tfs_grpc.h"
@@ -163,12 +165,18 @@ class NodeImpl final : public Node {
       ASSIGN_OR_RETURN(request_log_, RequestLog::Create(options_.request_log, clock_, *metrics_));
     }
     Servables::Options servables = options_.servables;
-    servables.on_configure = [this](const std::vector<ModelConfig>& models) { UseShares(models); };
+    servables.on_configure = [this](const std::vector<ModelConfig>& models) {
+      UseShares(models);
+      if (modules_ != nullptr) modules_->SetModels(models);
+    };
     servables.on_change = [this] { Announce(); };
     if (!options_.revisions.pointer.empty()) servables.revisions = &revisions_;
     servables_ = std::make_unique<Servables>(
         std::move(servables), Servable::Dependencies{workers_, workers_.size(), *router_, clock_, *metrics_, shards_});
     metrics_->AddSource([this] { return TableMetricsText(ReportShards(servables_->Available())); });
+    modules_ = std::make_unique<ModuleCatalog>(*servables_);
+    hub_pages_ = std::make_unique<HubPages>(
+        HubPages::Options{options_.http.tls.enabled() ? "https" : "http", &http_parsers_}, *modules_);
     shadows_ = std::make_unique<Shadows>(*router_, clock_);
     Inference::Options inference = options_.inference;
     inference.shadows = shadows_.get();
@@ -214,8 +222,8 @@ class NodeImpl final : public Node {
       HttpServer::Options http = options_.http;
       http.executor = &http_parsers_;
       http.admit = HttpDoor(access_);
-      ASSIGN_OR_RETURN(http_, HttpServer::Start(std::move(http),
-                                                HttpRoutes({options_.metrics_path}, *admin_, *tfs_rest_, *v2_rest_)));
+      ASSIGN_OR_RETURN(http_, HttpServer::Start(std::move(http), HttpRoutes({options_.metrics_path}, *admin_,
+                                                                            *hub_pages_, *tfs_rest_, *v2_rest_)));
     }
     if (!options_.grpc.address.empty() || !options_.grpc.socket_path.empty()) {
       std::vector<grpc::Service*> services = tfs_grpc_->services();
@@ -243,8 +251,9 @@ class NodeImpl final : public Node {
   absl::Status LoadModels() {
     if (!options_.revisions.pointer.empty()) {
       revision_serving_ = std::make_unique<RevisionServing>(
-          RevisionServing::Options{options_.revisions.node, options_.revisions.replica, kSelfEndpoint}, *servables_,
-          resolver_, *router_);
+          RevisionServing::Options{options_.revisions.node, options_.revisions.replica, kSelfEndpoint,
+                                   [this](const Revision& current) { modules_->SetRevision(current); }},
+          *servables_, resolver_, *router_);
       RevisionFollower::Options follow = options_.revisions;
       if (membership_ != nullptr) {
         follow.on_change = [this](const RevisionState& state) {
@@ -342,6 +351,8 @@ class NodeImpl final : public Node {
   std::unique_ptr<GrpcReflection> reflection_;
   std::unique_ptr<MemoryAccount> memory_;
   std::unique_ptr<Admin> admin_;
+  std::unique_ptr<ModuleCatalog> modules_;
+  std::unique_ptr<HubPages> hub_pages_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::string peer_endpoint_;
   /// Unpacks and parses large HTTP bodies, so that neither the I/O thread nor a worker does.

@@ -123,6 +123,7 @@ absl::Status RevisionServing::Hold(const std::vector<const Revision*>& live, con
     newest_ = newest;
     away_before_ = Away();
   }
+  if (options_.on_current) options_.on_current(current);
   router_.tables().Set(live, current.number);
   resolver_.Update(PeersOf(live, options_.node, options_.replica, options_.self));
   RETURN_IF_ERROR(router_.SetPolicies(current.default_policy, current.policies));

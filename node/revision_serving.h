@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -37,6 +38,8 @@ class RevisionServing final : public RevisionUser {
     int replica = 0;
     /// As in PeersOf().
     std::string self;
+    /// Told what is current each time that it may be another one; may be null.
+    std::function<void(const Revision& current)> on_current;
   };
   /// The others are not owned and must outlive it.
   RevisionServing(Options options, Servables& servables, StaticResolver& resolver, Router& router)

@@ -6,6 +6,7 @@
 #include "node/frontend/access.h"
 #include "node/frontend/admin.h"
 #include "node/frontend/http_server.h"
+#include "node/frontend/hub_pages.h"
 #include "node/frontend/tfs_rest.h"
 #include "node/frontend/v2_rest.h"
 
@@ -24,7 +25,8 @@ bool IsOpenPath(absl::string_view path);
 HttpServer::Admit HttpDoor(const Access& access);
 
 /// The handler of a node's HTTP listener: by its path, a request goes to the frontend that handles it; 404 for the
-/// rest. /debug/… is for admins. References are not owned and must outlive the server.
-HttpServer::Handler HttpRoutes(HttpRouteOptions options, const Admin& admin, TfsRestFrontend& tfs, V2RestFrontend& v2);
+/// rest. /debug/… and /hub are for admins. References are not owned and must outlive the server.
+HttpServer::Handler HttpRoutes(HttpRouteOptions options, const Admin& admin, const HubPages& hub, TfsRestFrontend& tfs,
+                               V2RestFrontend& v2);
 
 }  // namespace portico

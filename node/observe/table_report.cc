@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "codec/json_text.h"
+#include "node/observe/html.h"
 
 namespace portico {
 namespace {
@@ -42,9 +43,6 @@ TableReport ReportOf(const ShardVersion& version, size_t index, const ServedShar
 /// What stands in quotes, in Prometheus' text.
 std::string Escaped(absl::string_view text) {
   return absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"\"", "\\\""}, {"\n", "\\n"}});
-}
-std::string HtmlText(absl::string_view text) {
-  return absl::StrReplaceAll(text, {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}});
 }
 
 std::string ByteText(uint64_t bytes) {

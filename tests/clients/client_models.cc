@@ -87,6 +87,29 @@ void WriteGrade(const std::string& file) {
          "  regress:\n    inputs: {x: , tag: }\n    outputs: {outputs: {tensor: total}}\n";
 }
 
+/// x float32[N,4] → features float32[N,3] → score float32[N,1]: to be split at `features`.
+void WriteProduct(const std::string& file) {
+  const std::vector<float> first(12, 0.5f), second(3, 0.25f);
+  ModelBuilder()
+      .Input("x", DType::kFloat, {"N", 4})
+      .Output("score", DType::kFloat, {"N", 1})
+      .Initializer("first", Tensor::Of<float>({4, 3}, first))
+      .Initializer("second", Tensor::Of<float>({3, 1}, second))
+      .Node("MatMul", {"x", "first"}, {"features"})
+      .Node("MatMul", {"features", "second"}, {"score"})
+      .WriteTo(file);
+}
+
+/// A name that pages, shells and JSON could trip over.
+void WriteHostile(const std::string& file) {
+  constexpr char kName[] = "<script>window.hacked=1</script><img src=x onerror=\"window.hacked=1\">'\"&amp;";
+  ModelBuilder()
+      .Input(kName, DType::kFloat, {"N"})
+      .Output("y", DType::kFloat, {"N"})
+      .Node("Relu", {kName}, {"y"})
+      .WriteTo(file);
+}
+
 /// A portal to a server of somebody else's make: score = 1 + what it calls "doubled", loud = its "upper".
 void WriteThrough(const std::string& file, const std::string& target) {
   ModelBuilder model;
@@ -113,5 +136,7 @@ int main(int argc, char** argv) {
   portico::WriteText(portico::VersionFile(folder, "text", 1));
   portico::WriteGrade(portico::VersionFile(folder, "grade", 1));
   portico::WriteHalfPrecision(portico::VersionFile(folder, "float16", 1));
+  portico::WriteProduct(portico::VersionFile(folder, "product", 1));
+  portico::WriteHostile(portico::VersionFile(folder, "hostile", 1));
   portico::WriteThrough(portico::VersionFile(folder, "through", 1), "ranker");
 }

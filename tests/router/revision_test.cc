@@ -1,5 +1,6 @@
 #include "router/revision.h"
 
+#include "absl/strings/str_format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "router/revision_external.h"
@@ -38,6 +39,20 @@ Revision SampleRevision() {
 absl::StatusOr<Revision> Read(const std::string& text) {
   const TempFolder folder;
   return ReadRevision(folder.Write("r.yaml", text));
+}
+
+TEST(RevisionTest, CallsOfPortalsAreReadBack) {
+  Revision written = SampleRevision();
+  written.models[1].pins = {{1, Sha256("one")}, {2, Sha256("two")}};
+  written.models[1].calls = {
+      {1, "hub/enc", Sha256("enc")}, {2, "hub/enc", Sha256("enc 2")}, {2, "a: name, [odd] #", {}}};
+  const auto read = Read(FormatRevision(written));
+  ASSERT_TRUE(read.ok()) << read.status() << FormatRevision(written);
+  EXPECT_EQ(read->FindModel("digit")->calls, written.models[1].calls);
+  EXPECT_TRUE(read->SaysTheSameAs(written));
+  constexpr char kWrong[] = "revision: 1\nmesh: m\nmodels: [{name: m, path: /m, calls: {1: [%s]}}]\nnodes: []\n";
+  EXPECT_THAT(Read(absl::StrFormat(kWrong, "enc")).status().message(), HasSubstr("want 'DIGEST TARGET'"));
+  EXPECT_THAT(Read(absl::StrFormat(kWrong, "12 enc")).status().message(), HasSubstr("calls: 1"));
 }
 
 TEST(RevisionTest, WhatIsWrittenIsReadBack) {

@@ -184,6 +184,7 @@ TEST_F(GuardedNodeTest, EveryPathButHealthWantsAToken) {
 
 TEST_F(GuardedNodeTest, WhatChangesOrOpensTheNodeWantsAnAdmin) {
   const std::tuple<const char*, const char*, const char*> guarded[] = {{"GET", "/debug/traces", ""},
+                                                                       {"GET", "/hub", ""},
                                                                        {"GET", "/debug/memory", ""},
                                                                        {"POST", "/v2/repository/models/m/unload", "{}"},
                                                                        {"POST", "/v2/repository/models/m/load", "{}"}};
