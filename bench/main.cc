@@ -40,7 +40,7 @@ int main(int argc, char** argv) {
         portico::bench::BatchScenarios, portico::bench::CascadeScenarios, portico::bench::ExpertsScenarios,
         portico::bench::JsonScenarios, portico::bench::PredictRestScenarios, portico::bench::InferRestScenarios,
         portico::bench::EmbeddingScenarios, portico::bench::EmbeddingWireScenarios,
-        portico::bench::EmbeddingFirstAnswerScenarios}) {
+        portico::bench::EmbeddingFirstAnswerScenarios, portico::bench::ResultCacheScenarios}) {
     for (Scenario& scenario : make()) {
       if (scenario.name.starts_with(prefix)) scenarios.push_back(std::move(scenario));
     }

@@ -22,5 +22,6 @@ std::vector<Scenario> InferRestScenarios();
 std::vector<Scenario> EmbeddingScenarios();
 std::vector<Scenario> EmbeddingWireScenarios();
 std::vector<Scenario> EmbeddingFirstAnswerScenarios();
+std::vector<Scenario> ResultCacheScenarios();
 
 }  // namespace portico::bench

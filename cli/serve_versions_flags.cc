@@ -3,7 +3,11 @@
 #include <algorithm>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/status_macros.h"
 
 namespace portico {
 namespace {
@@ -26,6 +30,12 @@ class VersionsFlags final : public ServeFlags {
         .add_option("--table-huge-pages", huge_page_bytes_,
                     "Memory of huge pages (512MB, 4GB) for the rows and indexes of tables that are read most; 0: none")
         ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+        ->group(group);
+    command
+        .add_option("--result-cache", result_caches_,
+                    "MiB of answers that a model keeps by row, in place of what its servable.yaml says; 0: none; "
+                    "repeatable")
+        ->type_name("NAME=MIB")
         ->group(group);
     command
         .add_flag("--unload-on-empty", unload_on_empty_,
@@ -58,6 +68,7 @@ class VersionsFlags final : public ServeFlags {
       for (ModelConfig& model : options->models) model.resource_preserving = true;
       options->model_config_file.resource_preserving = true;
     }
+    for (const std::string& text : result_caches_) RETURN_IF_ERROR(ApplyResultCache(text, options));
     const bool on_demand_models =
         servables.on_demand || std::any_of(options->models.begin(), options->models.end(),
                                            [](const ModelConfig& model) { return model.on_demand; });
@@ -69,7 +80,36 @@ class VersionsFlags final : public ServeFlags {
     return absl::OkStatus();
   }
 
+  std::vector<std::string> GivenMeshFlags() const override {
+    if (result_caches_.empty()) return {};
+    return {"--result-cache"};
+  }
+
  private:
+  static absl::Status ApplyResultCache(const std::string& text, Node::Options* options) {
+    const std::pair<std::string, std::string> pair = absl::StrSplit(text, absl::MaxSplits('=', 1));
+    int64_t mib = 0;
+    if (!absl::SimpleAtoi(pair.second, &mib) || mib < 0 || mib > kMaxResultCacheMib) {
+      return absl::InvalidArgumentError(absl::StrCat("--result-cache: got '", text, "', want NAME=MIB, 0 to ",
+                                                     kMaxResultCacheMib, " MiB, such as digit=256"));
+    }
+    std::vector<std::string> known;
+    for (ModelConfig& model : options->models) {
+      known.push_back(model.name);
+      if (model.name != pair.first) continue;
+      model.result_cache_mib = mib;
+      return absl::OkStatus();
+    }
+    if (known.empty()) {
+      return absl::InvalidArgumentError(
+          "--result-cache: got it without --model or --model_name, want one; beside --model_config_file say "
+          "result_cache_mib in the model's servable.yaml");
+    }
+    return absl::InvalidArgumentError(absl::StrCat("--result-cache: got model '", pair.first, "', want one of ",
+                                                   absl::StrJoin(known, ", "), ", which this node serves"));
+  }
+
+  std::vector<std::string> result_caches_;
   bool on_demand_ = false;
   uint64_t memory_budget_ = 0;
   uint64_t huge_page_bytes_ = 0;

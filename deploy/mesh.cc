@@ -1,5 +1,6 @@
 #include "deploy/mesh.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 #include <string>
@@ -165,7 +166,7 @@ class MeshReader {
     std::string store = hub_;
     Revision::Model model;
     if (from.kind() != YamlNode::Kind::kNothing) {
-      RETURN_IF_ERROR(from.CheckMap(subject, {"hub", "resource_preserving", "on_demand"}));
+      RETURN_IF_ERROR(from.CheckMap(subject, {"hub", "resource_preserving", "on_demand", "result_cache_mib"}));
       RETURN_IF_ERROR(ReadServedVersions(from, subject, &model));
       if (const YamlNode* hub = from.Find("hub")) {
         ASSIGN_OR_RETURN(store, StoreOf(*hub, absl::StrCat(subject, ": hub")));
@@ -197,6 +198,9 @@ class MeshReader {
       absl::c_sort(other.versions.versions);
       other.resource_preserving |= model.resource_preserving;
       other.on_demand |= model.on_demand;
+      if (model.result_cache_mib) {
+        other.result_cache_mib = std::max(other.result_cache_mib.value_or(0), *model.result_cache_mib);
+      }
       return absl::OkStatus();
     }
     modules_.insert(model.name);
@@ -219,8 +223,8 @@ class MeshReader {
                        ": got a name that is no good, want NAME or PUBLISHER/NAME of letters, digits, _, - "
                        "and ., at most 64 each, and not 'default'; rename it"));
     }
-    RETURN_IF_ERROR(from.CheckMap(subject, {"path", "versions", "labels", "resource_preserving", "on_demand", "cascade",
-                                            "experts", "sequence", "ensemble"}));
+    RETURN_IF_ERROR(from.CheckMap(subject, {"path", "versions", "labels", "resource_preserving", "on_demand",
+                                            "result_cache_mib", "cascade", "experts", "sequence", "ensemble"}));
     const YamlNode* path = from.Find("path");
     if (IsComposition(from)) return ReadComposed(name, subject, from);
     if (path == nullptr) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/rows.h"
 #include "base/status_macros.h"
 #include "remote_op/cascade_metrics.h"
 #include "remote_op/cascade_watcher.h"
@@ -13,7 +14,6 @@
 #include "remote_op/portal.h"
 #include "remote_op/reply_check.h"
 #include "remote_op/route_target.h"
-#include "remote_op/rows.h"
 #include "transport/wire_row_notes.h"
 
 namespace portico {

@@ -9,10 +9,10 @@
 #include "absl/strings/str_format.h"
 #include "base/answer_comparison.h"
 #include "base/log.h"
+#include "base/rows.h"
 #include "base/shadow_context.h"
 #include "base/status_macros.h"
 #include "remote_op/route_target.h"
-#include "remote_op/rows.h"
 
 namespace portico {
 namespace {

@@ -7,9 +7,9 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "base/rows.h"
 #include "base/status_macros.h"
 #include "remote_op/add_up.h"
-#include "remote_op/rows.h"
 #include "remote_op/weighted_rows.h"
 #include "transport/wire_row_notes.h"
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -78,6 +79,9 @@ struct Revision {
     bool resource_preserving = false;
     /// Loaded when it is first asked for.
     bool on_demand = false;
+    /// MiB of answers that each node keeps of each of its versions; none: as its servable.yaml says.
+    std::optional<int> result_cache_mib;
+    static constexpr int kMaxResultCacheMib = 16 << 20;
   };
   /// A group of tables that are divided alike, each shard a model of the revision: ShardName(name, k, shards).
   struct Table {

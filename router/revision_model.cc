@@ -81,7 +81,12 @@ absl::Status ReadServedVersions(const YamlNode& from, absl::string_view subject,
     }
   }
   RETURN_IF_ERROR(ReadFlag(from, subject, "resource_preserving", &model->resource_preserving));
-  return ReadFlag(from, subject, "on_demand", &model->on_demand);
+  RETURN_IF_ERROR(ReadFlag(from, subject, "on_demand", &model->on_demand));
+  if (const YamlNode* mib = from.Find("result_cache_mib")) {
+    ASSIGN_OR_RETURN(model->result_cache_mib,
+                     mib->Integer(absl::StrCat(subject, ": result_cache_mib"), 0, Revision::Model::kMaxResultCacheMib));
+  }
+  return absl::OkStatus();
 }
 
 void EmitServedVersions(const Revision::Model& model, YAML::Emitter& out) {
@@ -97,6 +102,7 @@ void EmitServedVersions(const Revision::Model& model, YAML::Emitter& out) {
   if (!model.labels.empty()) out << YAML::Key << "labels" << YAML::Value << YAML::Flow << model.labels;
   if (model.resource_preserving) out << YAML::Key << "resource_preserving" << YAML::Value << true;
   if (model.on_demand) out << YAML::Key << "on_demand" << YAML::Value << true;
+  if (model.result_cache_mib) out << YAML::Key << "result_cache_mib" << YAML::Value << *model.result_cache_mib;
 }
 
 absl::Status ReadPins(const YamlNode& from, absl::string_view subject, Revision::Model* model) {

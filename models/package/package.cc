@@ -219,6 +219,7 @@ absl::StatusOr<Package> LoadPackage(const std::string& name, const std::string& 
   package.batching = config->batching;
   package.intra_op_threads = config->intra_op_threads;
   package.max_workers = config->max_workers;
+  package.result_cache_mib = config->result_cache_mib;
   package.axes_declared = DeclaresAxes(*config);
   for (const ServableConfig::Signature& declared : config->signatures) {
     ASSIGN_OR_RETURN(Signature signature, SignatureBinder(config_path, *graph).Bind(declared));

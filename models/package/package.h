@@ -11,6 +11,9 @@
 
 namespace portico {
 
+/// The most that `result_cache_mib` may say.
+inline constexpr int64_t kMaxResultCacheMib = 16 << 20;
+
 /// How a servable's segments are batched; `servable.yaml: batching:`.
 struct BatchingOptions {
   /// Rows a joined run may hold. 1: never join.
@@ -46,6 +49,7 @@ struct BatchingOptions {
 ///              pad_variable_length_inputs: false, enable_large_batch_splitting: false, adaptive: false}
 ///   intra_op_threads: 1
 ///   max_workers: 0
+///   result_cache_mib: 0
 struct Package {
   std::string name;
   int64_t version = 0;
@@ -57,6 +61,8 @@ struct Package {
   int intra_op_threads = 1;
   /// Workers that may run segments of this servable at the same time. 0: all.
   int max_workers = 0;
+  /// MiB of answers that it keeps by row (result_cache/). 0: none.
+  int64_t result_cache_mib = 0;
   /// ModelDigest; where servable.yaml leaves outputs of the graph out, that counts too.
   Digest digest;
   /// Signatures whose axis kinds servable.yaml declares (no inference needed).

@@ -46,8 +46,10 @@ class ConfigReader {
       } else if (entry.key == "max_workers") {
         ASSIGN_OR_RETURN(const int64_t workers, Number(entry, 0, 4096));
         config.max_workers = static_cast<int>(workers);
+      } else if (entry.key == "result_cache_mib") {
+        ASSIGN_OR_RETURN(config.result_cache_mib, Number(entry, 0, kMaxResultCacheMib));
       } else {
-        return Unknown(entry, {"signatures", "batching", "intra_op_threads", "max_workers"});
+        return Unknown(entry, {"signatures", "batching", "intra_op_threads", "max_workers", "result_cache_mib"});
       }
     }
     return config;

@@ -33,6 +33,7 @@ struct ServableConfig {
   BatchingOptions batching;
   int intra_op_threads = 1;
   int max_workers = 0;
+  int64_t result_cache_mib = 0;
 };
 
 /// Errors read "path:line: subject 'x': got ..., want ...". A missing file is NOT_FOUND.

@@ -12,8 +12,8 @@ Gauge& GaugeOf(MetricRegistry& metrics, absl::string_view what) {
   return metrics.NewGauge("portico_memory_bytes",
                           "Memory of this node: weights of loaded models, models being loaded, versions that are "
                           "unloaded but held by requests, inputs in flight, records that wait to be written, "
-                          "tables of shards that are mapped, and what of them is in memory, and what the process "
-                          "holds.",
+                          "tables of shards that are mapped, and what of them is in memory, answers that are kept by "
+                          "row, and what the process holds.",
                           {{"of", std::string(what)}});
 }
 
@@ -31,6 +31,18 @@ ServedShard::TableBytes BytesOfTables(const Servables& servables) {
   return all;
 }
 
+/// Of answers that are kept, and what they may come to.
+struct KeptAnswers {
+  explicit KeptAnswers(const Servables& servables) {
+    for (const std::shared_ptr<const Servable>& servable : servables.Available()) {
+      bytes += servable->result_cache_bytes();
+      max_bytes += servable->max_result_cache_bytes();
+    }
+  }
+  uint64_t bytes = 0;
+  uint64_t max_bytes = 0;
+};
+
 }  // namespace
 
 MemoryAccount::MemoryAccount(const Servables& servables, const Inference& inference, const RequestLog* request_log,
@@ -47,7 +59,8 @@ MemoryAccount::MemoryAccount(const Servables& servables, const Inference& infere
       allocated_(GaugeOf(metrics, "allocated")),
       kept_(GaugeOf(metrics, "kept")),
       tables_mapped_(GaugeOf(metrics, "tables_mapped")),
-      tables_resident_(GaugeOf(metrics, "tables_resident")) {}
+      tables_resident_(GaugeOf(metrics, "tables_resident")),
+      answers_(GaugeOf(metrics, "result_cache")) {}
 
 void MemoryAccount::Refresh() const {
   const ServablesMemory models = servables_.Memory();
@@ -63,6 +76,7 @@ void MemoryAccount::Refresh() const {
   const ServedShard::TableBytes tables = BytesOfTables(servables_);
   tables_mapped_.Set(static_cast<double>(tables.file));
   tables_resident_.Set(static_cast<double>(tables.resident));
+  answers_.Set(static_cast<double>(KeptAnswers(servables_).bytes));
 }
 
 std::string MemoryAccount::Json() const {
@@ -76,6 +90,8 @@ std::string MemoryAccount::Json() const {
   absl::StrAppend(&json, ",\"request_log\":{\"queued_bytes\":", queued_bytes(), "}");
   const ServedShard::TableBytes tables = BytesOfTables(servables_);
   absl::StrAppend(&json, ",\"tables\":{\"mapped_bytes\":", tables.file, ",\"resident_bytes\":", tables.resident, "}");
+  const KeptAnswers answers(servables_);
+  absl::StrAppend(&json, ",\"result_cache\":{\"bytes\":", answers.bytes, ",\"max_bytes\":", answers.max_bytes, "}");
   absl::StrAppend(&json, ",\"models\":{\"weight_bytes\":", models.weight_bytes,
                   ",\"loading_bytes\":", models.loading_bytes, ",\"pinned_bytes\":", models.pinned_bytes,
                   ",\"budget_bytes\":", models.budget_bytes, ",\"waiting_requests\":", models.waiting_requests,

@@ -11,7 +11,7 @@ namespace portico {
 
 /// Where a node's memory is: models (available, being loaded, pinned by requests after they were unloaded), inputs of
 /// requests in flight, records that wait to be written, tables of shards (mapped; of that, in memory, from where the
-/// kernel takes it when it is short), and what the allocator holds. As gauges
+/// kernel takes it when it is short), answers that are kept by row, and what the allocator holds. As gauges
 /// `portico_memory_bytes{of=…}` and, for people, as JSON at /debug/memory. Thread-safe.
 class MemoryAccount {
  public:
@@ -39,6 +39,7 @@ class MemoryAccount {
   Gauge& kept_;
   Gauge& tables_mapped_;
   Gauge& tables_resident_;
+  Gauge& answers_;
 };
 
 }  // namespace portico

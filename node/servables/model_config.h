@@ -27,6 +27,8 @@ struct ModelConfig {
   bool on_demand = false;
   /// In place of what servable.yaml says.
   std::optional<BatchingOptions> batching = std::nullopt;
+  /// MiB of answers that each version keeps, in place of what servable.yaml says.
+  std::optional<int64_t> result_cache_mib = std::nullopt;
   /// Share of its requests that the request log records, in place of the node's.
   std::optional<double> request_log_sample = std::nullopt;
 };

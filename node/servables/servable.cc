@@ -7,8 +7,10 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "node/servables/cacheable_rows.h"
 #include "node/servables/segment_op.h"
 #include "node/servables/table_op.h"
+#include "result_cache/result_cache.h"
 
 namespace portico {
 namespace {
@@ -23,6 +25,10 @@ void LogAxes(const std::string& segment, const RowAxes& axes) {
 
 struct Servable::Function {
   std::unique_ptr<Graph> graph;
+  /// By step of the graph; null where it is no segment.
+  std::vector<const SegmentOp*> segments;
+  /// In front of the graph; null: nothing is kept.
+  std::unique_ptr<ResultCache> results;
   /// Owned by the graph.
   std::vector<const Portal*> portals;
   std::unique_ptr<RequestSeries> series;
@@ -54,6 +60,7 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
       if (step.portal != nullptr) {
         ASSIGN_OR_RETURN(std::unique_ptr<Portal> portal, NewPortal(*step.portal, dependencies.router));
         function->portals.push_back(portal.get());
+        function->segments.push_back(nullptr);
         ops.push_back(std::move(portal));
         continue;
       }
@@ -63,6 +70,7 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
         if (servable->shard_ == nullptr) servable->shard_ = shard.get();
         TableOp::Options options{absl::StrCat(package.name, ":", package.version), &servable->stats_};
         ops.push_back(std::make_unique<TableOp>(std::move(options), std::move(shard), *workers, dependencies.clock));
+        function->segments.push_back(nullptr);
         joined = false;
         continue;
       }
@@ -85,6 +93,7 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
                        SegmentOp::Create(std::move(spec), options, *workers, dependencies.clock, *servable->metrics_));
       LogAxes(options.name, op->axes());
       joined &= op->axes().joinable;
+      function->segments.push_back(op.get());
       ops.push_back(std::move(op));
     }
     if (joined && !package.axes_declared) {
@@ -100,10 +109,38 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
         std::make_unique<RequestSeries>(*servable->metrics_, MetricLabels{{"model", package.name},
                                                                           {"version", absl::StrCat(package.version)},
                                                                           {"signature", signature.name}});
+    if (package.result_cache_mib > 0) {
+      RETURN_IF_ERROR(servable->KeepResults(package, signature, dependencies, function.get()));
+    }
     servable->functions_.push_back(std::move(function));
   }
   return servable;
 }
+
+absl::Status Servable::KeepResults(const Package& package, const Signature& signature, const Dependencies& dependencies,
+                                   Function* function) {
+  ResultCache::Options options;
+  ASSIGN_OR_RETURN(options.row_inputs, CacheableRows(package, signature, function->graph->plan(), function->segments));
+  options.model = digest_;
+  options.signature = signature.name;
+  options.store_labels = {{"model", name_}, {"version", absl::StrCat(version_)}};
+  options.labels = options.store_labels;
+  options.labels.emplace_back("signature", signature.name);
+  if (answers_ == nullptr) {
+    answers_ = std::make_shared<AnswerStore>(static_cast<uint64_t>(package.result_cache_mib) << 20);
+  }
+  function->results = std::make_unique<ResultCache>(
+      std::move(options), answers_,
+      [graph = function->graph.get()](Ref<const RequestContext> context, std::vector<Tensor> inputs, OpDone done) {
+        graph->Run(std::move(context), std::move(inputs), std::move(done));
+      },
+      dependencies.workers, Timer::Real(), dependencies.clock, *metrics_);
+  return absl::OkStatus();
+}
+
+uint64_t Servable::result_cache_bytes() const { return answers_ == nullptr ? 0 : answers_->bytes(); }
+
+uint64_t Servable::max_result_cache_bytes() const { return answers_ == nullptr ? 0 : answers_->max_bytes(); }
 
 const Signature* Servable::FindSignature(absl::string_view signature) const {
   if (signature.empty()) signature = kDefaultSignature;
@@ -141,7 +178,11 @@ RequestSeries& Servable::series(const Signature& signature) const { return *Func
 
 void Servable::Run(const Signature& signature, Ref<const RequestContext> context, std::vector<Tensor> inputs,
                    OpDone done) const {
-  FunctionOf(signature).graph->Run(std::move(context), std::move(inputs), std::move(done));
+  const Function& function = FunctionOf(signature);
+  if (function.results != nullptr) {
+    return function.results->Run(std::move(context), std::move(inputs), std::move(done));
+  }
+  function.graph->Run(std::move(context), std::move(inputs), std::move(done));
 }
 
 }  // namespace portico

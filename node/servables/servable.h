@@ -17,6 +17,7 @@
 #include "node/servables/servable_stats.h"
 #include "node/servables/served_shard.h"
 #include "remote_op/portal.h"
+#include "result_cache/answer_store.h"
 
 namespace portico {
 
@@ -48,6 +49,9 @@ class Servable {
   uint64_t weight_bytes() const { return weight_bytes_; }
   /// What it looks rows up in, where it is a shard; null: nothing.
   const ServedShard* shard() const { return shard_; }
+  /// Memory of answers that it keeps, and what that may come to; 0: it keeps none.
+  uint64_t result_cache_bytes() const;
+  uint64_t max_result_cache_bytes() const;
   /// Portals whose target cannot be reached now, "target: reason" each; empty: healthy.
   std::vector<std::string> Degraded() const;
   /// Whether its portals could go by the revision's policies.
@@ -66,6 +70,8 @@ class Servable {
  private:
   struct Function;
   Servable();
+  absl::Status KeepResults(const Package& package, const Signature& signature, const Dependencies& dependencies,
+                           Function* function);
   const Function& FunctionOf(const Signature& signature) const;
 
   /// Series of this version; they go with it, so that a node that lives long tells of what it serves. First: the rest
@@ -81,6 +87,8 @@ class Servable {
   std::unique_ptr<Executor> share_;
   /// Owned by the graph of the first signature that has one.
   const ServedShard* shard_ = nullptr;
+  /// Answers that its signatures keep; null: none do.
+  std::shared_ptr<AnswerStore> answers_;
   /// One per signature.
   std::vector<std::unique_ptr<Function>> functions_;
 };

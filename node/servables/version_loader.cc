@@ -37,6 +37,7 @@ absl::StatusOr<std::shared_ptr<const Servable>> VersionLoader::Read(const ModelC
   } else if (options_.batching.has_value()) {
     package.batching = *options_.batching;
   }
+  package.result_cache_mib = config.result_cache_mib.value_or(package.result_cache_mib);
   ASSIGN_OR_RETURN(std::shared_ptr<const Servable> servable, Servable::Load(std::move(package), dependencies_));
   RETURN_IF_ERROR(
       WarmUp(servable, folder.folder, options_.warmup, dependencies_.clock, dependencies_.metrics, stopping_));

@@ -11,14 +11,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/rows.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "remote_op/portal.h"
-#include "remote_op/rows.h"
 #include "router/static_resolver.h"
 #include "tests/remote_op/cascade_spec_of.h"
-#include "tests/remote_op/random_rows.h"
 #include "tests/router/fake_transport.h"
+#include "tests/testing/random_rows.h"
 #include "transport/wire_row_notes.h"
 
 namespace portico {

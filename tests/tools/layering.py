@@ -8,7 +8,7 @@ import re
 import sys
 
 # Folder -> rank. Folders of one rank do not include each other; a folder may include itself.
-RANKS = {"base": 0, "proto": 0, "codec": 1, "transport": 2, "batcher": 2, "embedding": 1, "models": 2, "router": 3, "hub": 3, "remote_op": 4,
+RANKS = {"base": 0, "proto": 0, "codec": 1, "transport": 2, "batcher": 2, "result_cache": 2, "embedding": 1, "models": 2, "router": 3, "hub": 3, "remote_op": 4,
          "node": 5, "deploy": 6, "cli": 7, "examples": 8, "tests/testing": 8, "bench": 9, "tests": 10}
 # Within models/: package and graph know nothing of what stands on them.
 MODELS_RANKS = {"package": 0, "graph": 2, "runtime": 1, "split": 3, "compose": 4, "share": 4, "calibrate": 5}

@@ -111,9 +111,9 @@ TEST_F(PackageTest, LeavingOutputsOutChangesTheDigest) {
 }
 
 TEST_F(PackageTest, UnknownKeysAreRefusedWithLine) {
-  ExpectError(
-      "batching: {}\nsignature: {}\n",
-      "2: key 'signature': got an unknown key, want one of signatures, batching, intra_op_threads, max_workers");
+  ExpectError("batching: {}\nsignature: {}\n",
+              "2: key 'signature': got an unknown key, want one of signatures, batching, intra_op_threads, "
+              "max_workers, result_cache_mib");
   ExpectError(
       "batching:\n  batch: 1\n",
       "2: key 'batch': got an unknown key, want one of "

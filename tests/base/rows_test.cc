@@ -1,4 +1,4 @@
-#include "remote_op/rows.h"
+#include "base/rows.h"
 
 #include <cmath>
 #include <random>
@@ -6,7 +6,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/remote_op/random_rows.h"
+#include "tests/testing/random_rows.h"
 
 namespace portico {
 namespace {

@@ -11,6 +11,9 @@ namespace portico {
 // Some rows (of dim 0) of tensors taken out, and put back where they were: of any dtype, strings too, and any rank from
 // 1 on. Pure. Rows that lie side by side are copied together; nothing is allocated but the result.
 
+/// Whether rows of `tensor` begin at whole bytes; false for a scalar. Strings do.
+bool HasWholeRows(const Tensor& tensor);
+
 /// Which of `mask` are true, ascending. REQUIRES: bool[N].
 std::vector<int64_t> TrueRows(const Tensor& mask);
 

@@ -1,4 +1,4 @@
-#include "remote_op/rows.h"
+#include "base/rows.h"
 
 #include <algorithm>
 #include <cstring>
@@ -198,6 +198,11 @@ std::string_view NanOf(DType dtype) {
 }
 
 }  // namespace
+
+bool HasWholeRows(const Tensor& tensor) {
+  return !tensor.shape().empty() &&
+         ElementsPerRow(tensor) * static_cast<uint64_t>(BitsPerElement(tensor.dtype())) % 8 == 0;
+}
 
 std::vector<int64_t> TrueRows(const Tensor& mask) {
   const absl::string_view bytes = mask.bytes();

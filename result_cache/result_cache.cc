@@ -1,0 +1,419 @@
+#include "result_cache/result_cache.h"
+
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include "absl/algorithm/container.h"
+#include "absl/container/flat_hash_map.h"
+#include "base/check.h"
+#include "base/mutex.h"
+#include "base/rows.h"
+#include "base/span.h"
+
+namespace portico {
+namespace {
+
+using Result = absl::StatusOr<std::vector<Tensor>>;
+
+Counter& RowsCounter(MetricRegistry& metrics, MetricLabels labels, absl::string_view result) {
+  labels.emplace_back("result", result);
+  return metrics.NewCounter("portico_result_cache_rows_total",
+                            "Rows of models with a result cache: answered from memory (hit), run (miss), answered by "
+                            "what another row's run gave (coalesced), or not looked for (passed).",
+                            labels);
+}
+
+size_t BytesOf(absl::Span<const Tensor> tensors) {
+  size_t bytes = 0;
+  for (const Tensor& tensor : tensors) bytes += tensor.bytes().size();
+  return bytes;
+}
+
+}  // namespace
+
+/// One call of Run(): Start, Lookup (again for rows whose leader left), RunMisses, OnRan, GoOn, Finish. What it has of
+/// rows it has of distinct ones: equal rows of a call are one.
+class ResultCache::Call final : public ParkedCall {
+ public:
+  Call(ResultCache& cache, Ref<const RequestContext> context, std::vector<Tensor> inputs, Done done)
+      : cache_(cache), context_(std::move(context)), inputs_(std::move(inputs)), done_(std::move(done)) {}
+  /// An executor that stops drops what it has not run.
+  ~Call() override {
+    MutexLock lock(&mutex_);
+    if (done_) done_(absl::UnavailableError("result cache: the node is shutting down"));
+  }
+
+  void Start();
+  void OnLanded(size_t row, Outcome outcome, const Ref<const RowAnswer>& answer) override;
+  void OnDeadline() override {
+    End(absl::DeadlineExceededError("request: got no answer before its deadline; allow more time or send less"));
+  }
+  void OnCancel() override { End(absl::CancelledError("request: cancelled by the client")); }
+
+ private:
+  class Ran;
+
+  /// Where a distinct row's answer is from.
+  enum class Source : uint8_t { kRun, kMemory, kOtherCall };
+  /// A distinct row that is to be run, and whether others may wait for it.
+  struct Miss {
+    size_t row;
+    bool leads;
+  };
+  /// Those who wait for a row, and what they are told.
+  struct Landing {
+    std::vector<RowFlights::Waiting> waiting;
+    Outcome outcome;
+    Ref<const RowAnswer> answer;
+
+    void Tell() const {
+      for (const RowFlights::Waiting& one : waiting) one.call->OnLanded(one.index, outcome, answer);
+    }
+  };
+
+  void FindDistinct();
+  void Lookup(const std::vector<size_t>& rows, bool alone);
+  void Park();
+  void RunMisses(std::vector<Miss> misses);
+  void RunWhole();
+  void OnRan(const std::vector<Miss>& misses, bool whole, Result result);
+  std::vector<Landing> Keep(const std::vector<Miss>& misses, const Result& result);
+  void GoOn();
+  /// Ends it before its rows are there. What of it runs is waited for: the function may go with `done`.
+  void End(absl::Status status);
+  std::optional<std::vector<Tensor>> Join() const;
+  void Finish(Result result);
+  void Account();
+
+  ResultCache& cache_;
+  const Ref<const RequestContext> context_;
+  std::vector<Tensor> inputs_;
+  absl::Time start_;
+  /// Of distinct rows: digest, and which row of the call it is first.
+  std::vector<Digest> digests_;
+  std::vector<int64_t> first_;
+  /// Of each row of the call, which distinct one it is.
+  std::vector<size_t> distinct_;
+  /// How often it has waited for leaders.
+  int waits_ = 0;
+  /// Of distinct rows; written by one thread each, read once all are there.
+  std::vector<Ref<const RowAnswer>> answers_;
+  std::vector<Source> sources_;
+  /// The outputs of a run that was the whole call.
+  std::optional<std::vector<Tensor>> whole_;
+  std::optional<WaitDeadlines::Ticket> deadline_;
+  bool parked_ = false;
+
+  Mutex mutex_;
+  Done done_ ABSL_GUARDED_BY(mutex_);
+  /// What it does itself now: looking, running, finishing. Nobody but who does it goes on.
+  bool busy_ ABSL_GUARDED_BY(mutex_) = true;
+  /// Rows that others compute.
+  size_t awaited_ ABSL_GUARDED_BY(mutex_) = 0;
+  /// Rows that others gave up, and whether one of them for good.
+  std::vector<size_t> again_ ABSL_GUARDED_BY(mutex_);
+  bool alone_ ABSL_GUARDED_BY(mutex_) = false;
+  /// Not OK: what it ends with.
+  absl::Status failed_ ABSL_GUARDED_BY(mutex_);
+};
+
+/// What the function calls; a dropped one becomes an error, so that nobody waits for it for ever.
+class ResultCache::Call::Ran {
+ public:
+  Ran(Ref<Call> call, std::vector<Miss> misses, bool whole)
+      : call_(std::move(call)), misses_(std::move(misses)), whole_(whole) {}
+  Ran(Ran&&) noexcept = default;
+  ~Ran() {
+    if (call_) (*this)(absl::InternalError("result cache: got a completion that was dropped, want one that is called"));
+  }
+  void operator()(Result result) {
+    PORTICO_CHECK(static_cast<bool>(call_));  // Called once.
+    const Ref<Call> call = std::exchange(call_, nullptr);
+    call->OnRan(misses_, whole_, std::move(result));
+  }
+
+ private:
+  Ref<Call> call_;
+  std::vector<Miss> misses_;
+  bool whole_;
+};
+
+void ResultCache::Call::Start() {
+  if (context_->MayRecord()) start_ = cache_.clock_.Now();
+  FindDistinct();
+  answers_.resize(digests_.size());
+  sources_.resize(digests_.size(), Source::kRun);
+  std::vector<size_t> all(digests_.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  Lookup(all, false);
+}
+
+void ResultCache::Call::FindDistinct() {
+  const int64_t rows = *cache_.digests_.RowsOf(inputs_);
+  std::vector<Digest> digests = cache_.digests_.Of(inputs_, rows);
+  if (rows == 1) {
+    digests_ = std::move(digests);
+    first_ = {0};
+    distinct_ = {0};
+    return;
+  }
+  absl::flat_hash_map<Digest, size_t> known;
+  known.reserve(digests.size());
+  distinct_.reserve(digests.size());
+  for (size_t row = 0; row < digests.size(); ++row) {
+    const auto [found, is_new] = known.try_emplace(digests[row], digests_.size());
+    if (is_new) {
+      digests_.push_back(digests[row]);
+      first_.push_back(static_cast<int64_t>(row));
+    }
+    distinct_.push_back(found->second);
+  }
+}
+
+/// REQUIRES: busy. `rows` are distinct ones, ascending; `alone`: others that compute them are not waited for.
+void ResultCache::Call::Lookup(const std::vector<size_t>& rows, bool alone) {
+  const Ref<ParkedCall> self(this);
+  std::vector<Miss> misses;
+  std::vector<Landing> landings;
+  {
+    // Waits for all until it is known which: they come while it looks on.
+    MutexLock lock(&mutex_);
+    awaited_ = rows.size();
+  }
+  size_t waits = 0;
+  for (const size_t row : rows) {
+    const Digest& digest = digests_[row];
+    Ref<const RowAnswer> answer = cache_.store_->Get(digest);
+    if (!answer) {
+      const RowFlights::Role role =
+          alone ? RowFlights::Role::kAlone : cache_.flights_.Join(digest, context_->priority, self, row);
+      if (role == RowFlights::Role::kWait) {
+        ++waits;
+        continue;
+      }
+      const bool leads = role == RowFlights::Role::kLead;
+      // It may have come between the look and the flight.
+      if (leads) answer = cache_.store_->Get(digest);
+      if (!answer) {
+        misses.push_back({row, leads});
+        continue;
+      }
+      landings.push_back({cache_.flights_.Land(digest), Outcome::kAnswered, answer});
+    }
+    sources_[row] = Source::kMemory;
+    answers_[row] = std::move(answer);
+  }
+  for (const Landing& landing : landings) landing.Tell();
+  if (waits > 0) Park();
+  {
+    MutexLock lock(&mutex_);
+    awaited_ -= rows.size() - waits;
+    if (misses.empty()) busy_ = false;
+  }
+  if (misses.empty()) return GoOn();
+  RunMisses(std::move(misses));
+}
+
+/// From now on its deadline and its client can end it.
+void ResultCache::Call::Park() {
+  if (parked_) return;
+  parked_ = true;
+  if (!context_->deadline.infinite()) {
+    deadline_ = cache_.deadlines_.Add(context_->deadline.at(), Ref<ParkedCall>(this));
+  }
+  context_->cancel_waiters.Add(Ref<CancelHook>(this));
+  if (context_->cancelled.load(std::memory_order_seq_cst)) OnCancel();
+}
+
+void ResultCache::Call::RunMisses(std::vector<Miss> misses) {
+  if (misses.size() == distinct_.size()) {
+    return cache_.function_(context_, std::move(inputs_), Ran(Ref<Call>(this), std::move(misses), true));
+  }
+  std::vector<int64_t> rows;
+  rows.reserve(misses.size());
+  for (const Miss& miss : misses) rows.push_back(first_[miss.row]);
+  std::vector<Tensor> inputs = inputs_;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (cache_.digests_.row_inputs()[i]) inputs[i] = TakeRows(inputs[i], rows);
+  }
+  cache_.function_(context_, std::move(inputs), Ran(Ref<Call>(this), std::move(misses), false));
+}
+
+/// What was put together of several runs does not fit: one run of all rows does.
+void ResultCache::Call::RunWhole() {
+  absl::c_fill(sources_, Source::kRun);
+  cache_.function_(context_, std::move(inputs_), Ran(Ref<Call>(this), {}, true));
+}
+
+/// Keeps the answers of a run. Returns who waits for them, or for what failed.
+std::vector<ResultCache::Call::Landing> ResultCache::Call::Keep(const std::vector<Miss>& misses, const Result& result) {
+  const bool kept = result.ok() && RowAnswer::HasRows(*result, static_cast<int64_t>(misses.size())) &&
+                    context_->fallbacks.empty() && context_->row_notes.empty();
+  const bool left = absl::IsCancelled(result.status()) || absl::IsDeadlineExceeded(result.status());
+  std::vector<Landing> landings;
+  for (size_t i = 0; i < misses.size(); ++i) {
+    const auto [row, leads] = misses[i];
+    if (kept) {
+      answers_[row] = RowAnswer::Of(*result, static_cast<int64_t>(i));
+      cache_.store_->Put(digests_[row], answers_[row]);
+    }
+    // After it can be found: who asks from now on need not wait.
+    if (!leads) continue;
+    const Outcome outcome = kept ? Outcome::kAnswered : left ? Outcome::kLeaderLeft : Outcome::kFailed;
+    landings.push_back({cache_.flights_.Land(digests_[row]), outcome, answers_[row]});
+  }
+  if (kept) {
+    cache_.bytes_.Set(static_cast<double>(cache_.store_->bytes()));
+    if (const uint64_t evictions = cache_.store_->TakeEvictions(); evictions > 0) {
+      cache_.evictions_.Add(static_cast<double>(evictions));
+    }
+  }
+  return landings;
+}
+
+void ResultCache::Call::OnRan(const std::vector<Miss>& misses, bool whole, Result result) {
+  const std::vector<Landing> landings = Keep(misses, result);
+  const absl::Status ran = result.status();
+  if (ran.ok() && whole) whole_ = *std::move(result);
+  {
+    MutexLock lock(&mutex_);
+    busy_ = false;
+    if (failed_.ok()) failed_ = ran;
+  }
+  GoOn();
+  // The cache may be gone.
+  for (const Landing& landing : landings) landing.Tell();
+}
+
+void ResultCache::Call::OnLanded(size_t row, Outcome outcome, const Ref<const RowAnswer>& answer) {
+  {
+    MutexLock lock(&mutex_);
+    if (!done_) return;  // Ended meanwhile.
+    if (outcome == Outcome::kAnswered) {
+      answers_[row] = answer;
+      sources_[row] = Source::kOtherCall;
+    } else {
+      again_.push_back(row);
+      alone_ |= outcome == Outcome::kFailed;
+    }
+    --awaited_;
+  }
+  GoOn();
+}
+
+/// Goes on if there is nothing left to wait for; of those who find that, one does.
+void ResultCache::Call::GoOn() {
+  absl::Status failed;
+  std::vector<size_t> again;
+  bool alone = false;
+  {
+    MutexLock lock(&mutex_);
+    // What has failed does not wait for other calls.
+    if (!done_ || busy_ || (awaited_ > 0 && failed_.ok())) return;
+    busy_ = true;
+    failed = failed_;
+    again = std::exchange(again_, {});
+    alone = std::exchange(alone_, false);
+  }
+  if (!failed.ok()) return Finish(std::move(failed));
+  if (!again.empty()) {
+    absl::c_sort(again);
+    return Lookup(again, ++waits_ >= kMaxWaits || alone);
+  }
+  std::optional<std::vector<Tensor>> outputs = whole_.has_value() ? std::move(whole_) : Join();
+  if (!outputs.has_value()) return RunWhole();
+  Finish(*std::move(outputs));
+}
+
+void ResultCache::Call::End(absl::Status status) {
+  {
+    MutexLock lock(&mutex_);
+    if (failed_.ok()) failed_ = std::move(status);
+  }
+  GoOn();
+}
+
+std::optional<std::vector<Tensor>> ResultCache::Call::Join() const {
+  if (!absl::c_all_of(answers_, [](const Ref<const RowAnswer>& answer) { return bool{answer}; })) return std::nullopt;
+  if (digests_.size() == distinct_.size()) return RowAnswer::Join(answers_);
+  std::vector<Ref<const RowAnswer>> rows;
+  rows.reserve(distinct_.size());
+  for (const size_t row : distinct_) rows.push_back(answers_[row]);
+  return RowAnswer::Join(rows);
+}
+
+void ResultCache::Call::Finish(Result result) {
+  if (parked_) {
+    if (deadline_.has_value()) cache_.deadlines_.Remove(*deadline_);
+    context_->cancel_waiters.Remove(*this);
+  }
+  if (result.ok()) Account();
+  Done done;
+  {
+    MutexLock lock(&mutex_);
+    done = std::exchange(done_, nullptr);
+  }
+  done(std::move(result));
+}
+
+/// Counts its rows, and says so in its trace.
+void ResultCache::Call::Account() {
+  int64_t hits = 0, runs = 0;
+  for (size_t row = 0; row < distinct_.size(); ++row) {
+    const size_t distinct = distinct_[row];
+    hits += sources_[distinct] == Source::kMemory;
+    runs += sources_[distinct] == Source::kRun && first_[distinct] == static_cast<int64_t>(row);
+  }
+  const auto rows = static_cast<int64_t>(distinct_.size());
+  const int64_t coalesced = rows - hits - runs;
+  if (hits > 0) cache_.hits_.Add(static_cast<double>(hits));
+  if (runs > 0) cache_.misses_.Add(static_cast<double>(runs));
+  if (coalesced > 0) cache_.coalesced_.Add(static_cast<double>(coalesced));
+  if (!context_->MayRecord()) return;
+  const absl::Duration took = cache_.clock_.Now() - start_;
+  if (!context_->Records(took)) return;
+  Span span;
+  span.span_id = NewSpanId();
+  span.parent_span_id = context_->trace.parent_span_id;
+  span.name = "result cache";
+  span.start = start_;
+  span.duration = took;
+  span.attributes = {{"rows", rows}, {"hits", hits}, {"coalesced", coalesced}};
+  context_->spans.Add(std::move(span));
+}
+
+ResultCache::ResultCache(Options options, std::shared_ptr<AnswerStore> store, Function function, Executor& workers,
+                         Timer& timer, const Clock& clock, MetricRegistry& metrics)
+    : digests_(options.model, options.signature, std::move(options.row_inputs)),
+      store_(std::move(store)),
+      function_(std::move(function)),
+      workers_(workers),
+      clock_(clock),
+      deadlines_(timer, workers, clock),
+      hits_(RowsCounter(metrics, options.labels, "hit")),
+      misses_(RowsCounter(metrics, options.labels, "miss")),
+      coalesced_(RowsCounter(metrics, options.labels, "coalesced")),
+      passed_(RowsCounter(metrics, options.labels, "passed")),
+      evictions_(metrics.NewCounter("portico_result_cache_evictions_total",
+                                    "Kept answers that have made room for others.", options.store_labels)),
+      bytes_(metrics.NewGauge("portico_result_cache_bytes", "Memory of kept answers, everything included.",
+                              options.store_labels)) {
+  bytes_.Set(static_cast<double>(store_->bytes()));
+}
+
+ResultCache::~ResultCache() = default;
+
+void ResultCache::Run(Ref<const RequestContext> context, std::vector<Tensor> inputs, Done done) {
+  const std::optional<int64_t> rows = digests_.RowsOf(inputs);
+  if (rows.value_or(0) == 0) {
+    passed_.Add(static_cast<double>(inputs[0].rows()));
+    return function_(std::move(context), std::move(inputs), std::move(done));
+  }
+  const bool is_large = BytesOf(inputs) > kInlineBytes;
+  const auto call = MakeRef<Call>(*this, std::move(context), std::move(inputs), std::move(done));
+  if (!is_large) return call->Start();
+  workers_.Schedule([call] { call->Start(); });
+}
+
+}  // namespace portico

@@ -1,0 +1,494 @@
+#include "result_cache/result_cache.h"
+
+#include <atomic>
+#include <cmath>
+#include <deque>
+#include <map>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/fakes.h"
+
+namespace portico {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using Result = absl::StatusOr<std::vector<Tensor>>;
+
+/// Counts what is counted, by name and the last label.
+class CountingMetrics final : public MetricRegistry {
+ public:
+  class Number final : public Counter, public Gauge {
+   public:
+    void Add(double amount) override { value = value + amount; }
+    void Set(double to) override { value = to; }
+    std::atomic<double> value{0};
+  };
+  Counter& NewCounter(absl::string_view name, absl::string_view, const MetricLabels& labels) override {
+    return At(name, labels);
+  }
+  Gauge& NewGauge(absl::string_view name, absl::string_view, const MetricLabels& labels) override {
+    return At(name, labels);
+  }
+  Histogram& NewHistogram(absl::string_view name, absl::string_view help, const MetricLabels& labels,
+                          const std::vector<double>& buckets) override {
+    return MetricRegistry::Null().NewHistogram(name, help, labels, buckets);
+  }
+  double rows(const std::string& result) { return numbers_["portico_result_cache_rows_total/" + result].value; }
+
+ private:
+  Number& At(absl::string_view name, const MetricLabels& labels) {
+    return numbers_[std::string(name) + "/" + (labels.empty() ? "" : labels.back().second)];
+  }
+  std::map<std::string, Number> numbers_;
+};
+
+/// A cache in front of a function that the test holds: out = 2 * in, row by row, of float[N,D].
+class ResultCacheTest : public testing::Test {
+ protected:
+  struct Held {
+    Ref<const RequestContext> context;
+    std::vector<Tensor> inputs;
+    ResultCache::Done done;
+  };
+
+  ResultCacheTest() { Build({true}); }
+  void Build(std::vector<bool> row_inputs) {
+    ResultCache::Options options;
+    options.signature = "serving_default";
+    options.row_inputs = std::move(row_inputs);
+    cache_ = std::make_unique<ResultCache>(
+        std::move(options), std::make_shared<AnswerStore>(AnswerStore::kMinBytes),
+        [this](Ref<const RequestContext> context, std::vector<Tensor> inputs, ResultCache::Done done) {
+          runs_.push_back(inputs[0].rows());
+          Held held{std::move(context), std::move(inputs), std::move(done)};
+          if (!hold_) return Complete(std::move(held));
+          held_.push_back(std::move(held));
+        },
+        workers_, timer_, clock_, metrics_);
+  }
+  void Complete(Held held) {
+    const Tensor& in = held.inputs[0];
+    std::vector<float> doubled;
+    for (const float value : in.data<float>()) doubled.push_back(2 * value);
+    held.done(std::vector<Tensor>{Tensor::Of<float>(in.shape(), absl::MakeConstSpan(doubled))});
+  }
+  void CompleteNext() {
+    Held held = std::move(held_.front());
+    held_.pop_front();
+    Complete(std::move(held));
+  }
+  void FailNext(absl::Status status) {
+    Held held = std::move(held_.front());
+    held_.pop_front();
+    held.done(std::move(status));
+  }
+  size_t Submit(std::vector<Tensor> inputs, Ref<RequestContext> context = MakeRef<RequestContext>()) {
+    const size_t call = results_.size();
+    results_.emplace_back();
+    cache_->Run(std::move(context), std::move(inputs), [this, call](Result result) {
+      EXPECT_FALSE(results_[call].has_value());
+      results_[call] = std::move(result);
+    });
+    return call;
+  }
+  size_t SubmitRows(std::vector<float> values, Ref<RequestContext> context = MakeRef<RequestContext>()) {
+    return Submit({Column(values)}, std::move(context));
+  }
+  static Tensor Column(const std::vector<float>& values) {
+    return Tensor::Of<float>({static_cast<int64_t>(values.size()), 1}, absl::MakeConstSpan(values));
+  }
+  std::vector<float> Values(size_t call) {
+    if (!results_[call].has_value() || !results_[call]->ok()) {
+      ADD_FAILURE() << (results_[call].has_value() ? results_[call]->status().ToString() : "no answer");
+      return {};
+    }
+    const Tensor& tensor = (**results_[call])[0];
+    EXPECT_EQ(tensor.shape()[1], 1);
+    return {tensor.data<float>().begin(), tensor.data<float>().end()};
+  }
+  absl::StatusCode Code(size_t call) {
+    return results_[call].has_value() ? results_[call]->status().code() : absl::StatusCode::kUnknown;
+  }
+
+  FakeClock clock_;
+  FakeTimer timer_{clock_};
+  ManualExecutor workers_;
+  CountingMetrics metrics_;
+  std::unique_ptr<ResultCache> cache_;
+  bool hold_ = false;
+  std::vector<int64_t> runs_;
+  std::deque<Held> held_;
+  std::deque<std::optional<Result>> results_;
+};
+
+TEST_F(ResultCacheTest, RowsThatWereSeenAreNotRunAgain) {
+  EXPECT_THAT(Values(SubmitRows({1, 2, 3})), ElementsAre(2, 4, 6));
+  EXPECT_THAT(Values(SubmitRows({3, 1})), ElementsAre(6, 2));
+  EXPECT_THAT(Values(SubmitRows({4, 2, 5, 1})), ElementsAre(8, 4, 10, 2));
+  EXPECT_THAT(runs_, ElementsAre(3, 2));
+  EXPECT_EQ(metrics_.rows("hit"), 4);
+  EXPECT_EQ(metrics_.rows("miss"), 5);
+  EXPECT_EQ(metrics_.rows("coalesced"), 0);
+}
+
+TEST_F(ResultCacheTest, EqualRowsOfOneCallRunOnce) {
+  EXPECT_THAT(Values(SubmitRows({7, 8, 7, 7})), ElementsAre(14, 16, 14, 14));
+  EXPECT_THAT(runs_, ElementsAre(2));
+  EXPECT_EQ(metrics_.rows("miss"), 2);
+  EXPECT_EQ(metrics_.rows("coalesced"), 2);
+}
+
+TEST_F(ResultCacheTest, NoRowsPassThrough) {
+  EXPECT_THAT(Values(Submit({Tensor::Of<float>({0, 1}, std::initializer_list<float>{})})), IsEmpty());
+  EXPECT_THAT(Values(Submit({Tensor::Of<float>({0, 1}, std::initializer_list<float>{})})), IsEmpty());
+  EXPECT_THAT(runs_, ElementsAre(0, 0));
+}
+
+TEST_F(ResultCacheTest, ExtentsCount) {
+  EXPECT_TRUE(results_.empty());
+  Submit({Tensor::Of<float>({1, 2, 3}, {1, 2, 3, 4, 5, 6})});
+  Submit({Tensor::Of<float>({1, 3, 2}, {1, 2, 3, 4, 5, 6})});
+  EXPECT_THAT(runs_, ElementsAre(1, 1));
+  EXPECT_EQ((**results_[0])[0].shape(), (Shape{1, 2, 3}));
+  EXPECT_EQ((**results_[1])[0].shape(), (Shape{1, 3, 2}));
+}
+
+TEST_F(ResultCacheTest, SharedInputsCount) {
+  Build({true, false});
+  Submit({Column({1}), Tensor::Of<float>({}, {1})});
+  Submit({Column({1}), Tensor::Of<float>({}, {2})});
+  Submit({Column({1}), Tensor::Of<float>({}, {2})});
+  EXPECT_THAT(runs_, ElementsAre(1, 1));
+}
+
+TEST_F(ResultCacheTest, OutputsOfAnyKindComeBackBitByBit) {
+  ResultCache::Options options;
+  options.row_inputs = {true, true};
+  int runs = 0;
+  ResultCache cache(
+      options, std::make_shared<AnswerStore>(AnswerStore::kMinBytes),
+      [&](Ref<const RequestContext>, std::vector<Tensor> inputs, ResultCache::Done done) {
+        ++runs;
+        std::vector<bool> longer;
+        Tensor is_long = Tensor::Allocate(DType::kBool, {inputs[0].rows()});
+        for (int64_t row = 0; row < inputs[0].rows(); ++row) {
+          is_long.mutable_bytes()[row] = inputs[0].StringAt(static_cast<uint64_t>(row)).size() > 2;
+        }
+        done(std::vector<Tensor>{inputs[0], is_long, inputs[1]});
+      },
+      workers_, timer_, clock_, metrics_);
+  const std::vector<std::string> texts = {"a", "", "long text", "a", "xyz"};
+  const Tensor text = Tensor::OfStrings({5, 1}, absl::MakeConstSpan(texts));
+  const Tensor numbers = Tensor::Of<double>({5, 2}, {0.1, -0.0, 1, 2, 3, 4, 0.1, -0.0, 5, std::nan("")});
+  std::vector<Result> results;
+  const auto run = [&](std::vector<Tensor> inputs) {
+    cache.Run(MakeRef<RequestContext>(), std::move(inputs),
+              [&](Result result) { results.push_back(std::move(result)); });
+  };
+  run({text, numbers});
+  run({text, numbers});
+  run({text.Slice(2, 1), numbers.Slice(2, 1)});
+  EXPECT_EQ(runs, 1);
+  ASSERT_EQ(results.size(), 3);
+  for (size_t i = 0; i < 2; ++i) {
+    ASSERT_TRUE(results[i].ok());
+    EXPECT_EQ((*results[i])[0].bytes(), text.bytes());
+    EXPECT_EQ((*results[i])[1].bytes(), absl::string_view("\0\0\1\0\1", 5));
+    EXPECT_EQ((*results[i])[2].bytes(), numbers.bytes());
+    EXPECT_EQ((*results[i])[2].shape(), (Shape{5, 2}));
+  }
+  EXPECT_EQ((*results[2])[0].StringAt(0), "long text");
+  EXPECT_EQ((*results[2])[2].bytes(), numbers.Slice(2, 1).bytes());
+}
+
+TEST_F(ResultCacheTest, ARowUnderWayIsWaitedFor) {
+  hold_ = true;
+  const size_t first = SubmitRows({1, 2});
+  const size_t second = SubmitRows({2, 3});
+  const size_t third = SubmitRows({2});
+  EXPECT_THAT(runs_, ElementsAre(2, 1));
+  CompleteNext();
+  EXPECT_THAT(Values(first), ElementsAre(2, 4));
+  EXPECT_THAT(Values(third), ElementsAre(4));
+  EXPECT_FALSE(results_[second].has_value());
+  CompleteNext();
+  EXPECT_THAT(Values(second), ElementsAre(4, 6));
+  EXPECT_EQ(metrics_.rows("miss"), 3);
+  EXPECT_EQ(metrics_.rows("coalesced"), 2);
+}
+
+TEST_F(ResultCacheTest, WhoWaitsDoesNotFailWithTheOneWhoComputes) {
+  hold_ = true;
+  const size_t first = SubmitRows({1});
+  const size_t second = SubmitRows({1});
+  const size_t third = SubmitRows({1, 2});
+  EXPECT_THAT(runs_, ElementsAre(1, 1));
+  FailNext(absl::InvalidArgumentError("bad row"));
+  EXPECT_EQ(Code(first), absl::StatusCode::kInvalidArgument);
+  // Both by themselves: the third once what it computes is there.
+  EXPECT_THAT(runs_, ElementsAre(1, 1, 1));
+  CompleteNext();
+  EXPECT_THAT(runs_, ElementsAre(1, 1, 1, 1));
+  CompleteNext();
+  EXPECT_THAT(Values(second), ElementsAre(2));
+  CompleteNext();
+  EXPECT_THAT(Values(third), ElementsAre(2, 4));
+}
+
+TEST_F(ResultCacheTest, ErrorsAreNotKept) {
+  hold_ = true;
+  SubmitRows({1});
+  FailNext(absl::InternalError("broken"));
+  hold_ = false;
+  EXPECT_THAT(Values(SubmitRows({1})), ElementsAre(2));
+  EXPECT_THAT(runs_, ElementsAre(1, 1));
+}
+
+TEST_F(ResultCacheTest, OneOfThoseWhoWaitComputesForTheOthersWhereTheLeaderLeft) {
+  hold_ = true;
+  const size_t first = SubmitRows({1});
+  const size_t second = SubmitRows({1});
+  const size_t third = SubmitRows({1});
+  FailNext(absl::CancelledError("gone"));
+  EXPECT_EQ(Code(first), absl::StatusCode::kCancelled);
+  EXPECT_THAT(runs_, ElementsAre(1, 1));
+  FailNext(absl::DeadlineExceededError("late"));
+  EXPECT_EQ(Code(second), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(runs_, ElementsAre(1, 1, 1));
+  CompleteNext();
+  EXPECT_THAT(Values(third), ElementsAre(2));
+}
+
+TEST_F(ResultCacheTest, WaitsForSoManyLeadersAndNoMore) {
+  hold_ = true;
+  for (int i = 0; i < ResultCache::kMaxWaits + 3; ++i) SubmitRows({1});
+  for (int i = 0; i < ResultCache::kMaxWaits; ++i) {
+    EXPECT_EQ(runs_.size(), static_cast<size_t>(i + 1));
+    FailNext(absl::CancelledError("gone"));
+  }
+  EXPECT_EQ(held_.size(), 3);
+  while (!held_.empty()) CompleteNext();
+  EXPECT_THAT(Values(results_.size() - 1), ElementsAre(2));
+}
+
+TEST_F(ResultCacheTest, ItsOwnClientEndsAWait) {
+  hold_ = true;
+  const size_t first = SubmitRows({1});
+  const auto context = MakeRef<RequestContext>();
+  const size_t second = SubmitRows({1}, context);
+  context->Cancel();
+  EXPECT_EQ(Code(second), absl::StatusCode::kCancelled);
+  CompleteNext();
+  EXPECT_THAT(Values(first), ElementsAre(2));
+  const auto gone = MakeRef<RequestContext>();
+  gone->Cancel();
+  const size_t lead = SubmitRows({5});
+  EXPECT_EQ(Code(SubmitRows({5}, gone)), absl::StatusCode::kCancelled);
+  CompleteNext();
+  EXPECT_THAT(Values(lead), ElementsAre(10));
+}
+
+TEST_F(ResultCacheTest, ItsOwnDeadlineEndsAWait) {
+  hold_ = true;
+  const size_t first = SubmitRows({1});
+  const auto with_deadline = [&](absl::Duration in) {
+    auto context = MakeRef<RequestContext>();
+    context->deadline = Deadline::In(in, clock_);
+    return context;
+  };
+  const size_t late = SubmitRows({1}, with_deadline(absl::Milliseconds(20)));
+  const size_t soon = SubmitRows({1}, with_deadline(absl::Milliseconds(10)));
+  const size_t patient = SubmitRows({1}, with_deadline(absl::Seconds(10)));
+  clock_.Advance(absl::Milliseconds(10));
+  timer_.RunDue();
+  workers_.RunAll();
+  EXPECT_EQ(Code(soon), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_FALSE(results_[late].has_value());
+  clock_.Advance(absl::Milliseconds(10));
+  timer_.RunDue();
+  workers_.RunAll();
+  EXPECT_EQ(Code(late), absl::StatusCode::kDeadlineExceeded);
+  CompleteNext();
+  EXPECT_THAT(Values(first), ElementsAre(2));
+  EXPECT_THAT(Values(patient), ElementsAre(2));
+  clock_.Advance(absl::Seconds(10));
+  timer_.RunDue();
+  EXPECT_EQ(workers_.RunAll(), 0);
+}
+
+TEST_F(ResultCacheTest, WhatItRunsItselfIsWaitedForWhenItEnds) {
+  hold_ = true;
+  SubmitRows({1});
+  const auto context = MakeRef<RequestContext>();
+  const size_t second = SubmitRows({1, 2}, context);
+  context->Cancel();
+  // The function is its owner's, which may go with the answer.
+  EXPECT_FALSE(results_[second].has_value());
+  std::swap(held_[0], held_[1]);
+  CompleteNext();
+  EXPECT_EQ(Code(second), absl::StatusCode::kCancelled);
+  CompleteNext();
+  // The row that it computed is kept all the same.
+  hold_ = false;
+  EXPECT_THAT(Values(SubmitRows({1, 2})), ElementsAre(2, 4));
+  EXPECT_THAT(runs_, ElementsAre(1, 1));
+}
+
+TEST_F(ResultCacheTest, AHigherPriorityDoesNotWait) {
+  hold_ = true;
+  SubmitRows({1});
+  const auto urgent = MakeRef<RequestContext>();
+  urgent->priority = 1;
+  const size_t second = SubmitRows({1}, urgent);
+  EXPECT_THAT(runs_, ElementsAre(1, 1));
+  std::swap(held_[0], held_[1]);
+  CompleteNext();
+  EXPECT_THAT(Values(second), ElementsAre(2));
+  CompleteNext();
+}
+
+TEST_F(ResultCacheTest, AnswersWithNotesAreForTheirOwnRequest) {
+  hold_ = true;
+  const auto context = MakeRef<RequestContext>();
+  const size_t first = SubmitRows({1}, context);
+  const size_t second = SubmitRows({1});
+  context->row_notes.Add("hub/full", "mark", absl::UnavailableError("gone"), {0});
+  CompleteNext();
+  EXPECT_THAT(Values(first), ElementsAre(2));
+  EXPECT_THAT(runs_, ElementsAre(1, 1));
+  const auto fallen = MakeRef<RequestContext>();
+  CompleteNext();
+  EXPECT_THAT(Values(second), ElementsAre(2));
+  const size_t third = SubmitRows({2}, fallen);
+  fallen->fallbacks.Add("hub/full", "defaults");
+  CompleteNext();
+  EXPECT_THAT(Values(third), ElementsAre(4));
+  SubmitRows({2});
+  EXPECT_EQ(held_.size(), 1);
+  CompleteNext();
+}
+
+TEST_F(ResultCacheTest, ADroppedCompletionKeepsNobodyWaiting) {
+  hold_ = true;
+  const size_t first = SubmitRows({1});
+  const size_t second = SubmitRows({1});
+  held_.pop_front();
+  EXPECT_EQ(Code(first), absl::StatusCode::kInternal);
+  CompleteNext();
+  EXPECT_THAT(Values(second), ElementsAre(2));
+}
+
+TEST_F(ResultCacheTest, OutputsThatDoNotFitTogetherAreRunWhole) {
+  // Inner extents by the number of rows.
+  ResultCache::Options options;
+  options.row_inputs = {true};
+  std::vector<int64_t> runs;
+  ResultCache cache(
+      options, std::make_shared<AnswerStore>(AnswerStore::kMinBytes),
+      [&](Ref<const RequestContext>, std::vector<Tensor> inputs, ResultCache::Done done) {
+        const int64_t rows = inputs[0].rows();
+        runs.push_back(rows);
+        Tensor out = Tensor::Allocate(DType::kUint8, {rows, rows});
+        std::fill_n(out.mutable_bytes(), rows * rows, '\1');
+        done(std::vector<Tensor>{out});
+      },
+      workers_, timer_, clock_, metrics_);
+  std::vector<Result> results;
+  for (const std::vector<float>& rows : {std::vector<float>{1, 2}, {1, 3}, {1, 3, 4}}) {
+    cache.Run(MakeRef<RequestContext>(), {Column(rows)}, [&](Result result) { results.push_back(std::move(result)); });
+  }
+  EXPECT_THAT(runs, ElementsAre(2, 1, 2, 1, 3));
+  ASSERT_EQ(results.size(), 3);
+  EXPECT_EQ((*results[1])[0].shape(), (Shape{2, 2}));
+  EXPECT_EQ((*results[2])[0].shape(), (Shape{3, 3}));
+}
+
+TEST_F(ResultCacheTest, LargeInputsAreHashedByAWorker) {
+  std::vector<float> values(ResultCache::kInlineBytes / sizeof(float) + 1, 3);
+  const size_t call = SubmitRows(values);
+  EXPECT_FALSE(results_[call].has_value());
+  EXPECT_EQ(workers_.RunAll(), 1);
+  EXPECT_EQ(Values(call).size(), values.size());
+  EXPECT_THAT(runs_, ElementsAre(1));
+  const size_t dropped = SubmitRows(values);
+  workers_.DropAll();
+  EXPECT_EQ(Code(dropped), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(ResultCacheTest, ATraceSaysWhatWasFound) {
+  SubmitRows({1, 2});
+  const auto context = MakeRef<RequestContext>();
+  context->trace.sampled = true;
+  context->trace.parent_span_id = 7;
+  SubmitRows({1, 2, 3, 3}, context);
+  const std::vector<Span> spans = context->spans.Take();
+  ASSERT_EQ(spans.size(), 1);
+  EXPECT_EQ(spans[0].name, "result cache");
+  EXPECT_EQ(spans[0].parent_span_id, 7);
+  EXPECT_EQ(*spans[0].Number("rows"), 4);
+  EXPECT_EQ(*spans[0].Number("hits"), 2);
+  EXPECT_EQ(*spans[0].Number("coalesced"), 1);
+}
+
+/// Threads that ask for the same few rows, some of which fail or are cancelled, of a function on other threads.
+TEST(ResultCacheThreadsTest, EveryCallIsAnsweredRightAndOnce) {
+  ThreadPool workers({.threads = 3, .name = "worker"});
+  CountingMetrics metrics;
+  std::atomic<int64_t> computed{0};
+  ResultCache::Options options;
+  options.row_inputs = {true};
+  std::atomic<uint32_t> draws{1};
+  ResultCache cache(
+      options, std::make_shared<AnswerStore>(AnswerStore::kMinBytes),
+      [&](Ref<const RequestContext> context, std::vector<Tensor> inputs, ResultCache::Done done) {
+        workers.Schedule([&, context, inputs = std::move(inputs), done = std::move(done)]() mutable {
+          if (context->cancelled) return done(absl::CancelledError("gone"));
+          if (draws.fetch_add(1) % 17 == 0) return done(absl::InternalError("now and then"));
+          computed += inputs[0].rows();
+          std::vector<float> doubled;
+          for (const float value : inputs[0].data<float>()) doubled.push_back(2 * value);
+          done(std::vector<Tensor>{Tensor::Of<float>(inputs[0].shape(), absl::MakeConstSpan(doubled))});
+        });
+      },
+      workers, Timer::Real(), Clock::Real(), metrics);
+  constexpr int kCalls = 600;
+  std::atomic<int> answered{0}, wrong{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([&, t] {
+      std::mt19937 random(static_cast<uint32_t>(t));
+      for (int i = 0; i < kCalls; ++i) {
+        std::vector<float> values(1 + random() % 4);
+        for (float& value : values) value = static_cast<float>(random() % 200 + i / 8 * 50);
+        auto context = MakeRef<RequestContext>();
+        if (random() % 8 == 0) context->deadline = Deadline::In(absl::Microseconds(random() % 200), Clock::Real());
+        const Tensor rows = Tensor::Of<float>({static_cast<int64_t>(values.size()), 1}, absl::MakeConstSpan(values));
+        cache.Run(context, {rows}, [&, values](Result result) {
+          if (result.ok()) {
+            for (size_t row = 0; row < values.size(); ++row)
+              wrong += (*result)[0].data<float>()[row] != 2 * values[row];
+          }
+          ++answered;
+        });
+        if (random() % 8 == 0) context->Cancel();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  while (answered < 3 * kCalls) std::this_thread::yield();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_GT(metrics.rows("hit"), 0);
+  EXPECT_GE(static_cast<double>(computed), metrics.rows("miss"));
+  workers.Stop();
+}
+
+}  // namespace
+}  // namespace portico
