@@ -23,6 +23,8 @@ struct RequestContext final : public RefCounted {
   static constexpr int kMaxHops = 16;
   /// A longer trace_state is dropped at the door: half of one says nothing.
   static constexpr size_t kMaxTraceState = 512;
+  /// A longer product is cut, or dropped where a peer says it.
+  static constexpr size_t kMaxProduct = 256;
 
   Deadline deadline;
   /// Its parent_span_id is the span that work of the request hangs on here: that of the model, whose own parent is
@@ -31,7 +33,9 @@ struct RequestContext final : public RefCounted {
   /// What the request came in with: its root span, or the portal that called.
   uint64_t entry_span_id = 0;
   std::string tenant;
-  std::string product;
+  /// Whose request it is where several products share a module: the model that was asked for where it entered the mesh.
+  /// A request that comes without one gets it from Servables::Acquire(), before anybody reads it.
+  mutable std::string product;
   /// Higher goes first where something has to wait. 0 is ordinary.
   int32_t priority = 0;
   /// The mesh revision the request was stamped with at its entry; 0 where there is none.

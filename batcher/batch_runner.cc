@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "batcher/batch_spans.h"
+#include "batcher/run_parts.h"
 
 namespace portico {
 namespace {
@@ -44,6 +45,7 @@ std::vector<BatchRunner::Result> BatchRunner::Run(const std::vector<WaitingCall>
   const absl::Time start = clock_.Now();
   rows_metric_.Observe(static_cast<double>(rows));
   for (const WaitingCall& call : calls) queue_seconds_metric_.Observe(absl::ToDoubleSeconds(start - call.since));
+  const RunParts parts = PartsOf(calls, start);
 
   std::vector<Result> results;
   results.reserve(calls.size());
@@ -54,12 +56,17 @@ std::vector<BatchRunner::Result> BatchRunner::Run(const std::vector<WaitingCall>
   }
   const absl::Duration time = clock_.Now() - start;
   run_seconds_metric_.Observe(absl::ToDoubleSeconds(time));
+  absl::Duration queued;
+  for (const RunPart& part : parts) {
+    part.product->calls.Add(static_cast<double>(part.calls));
+    part.product->rows.Add(static_cast<double>(part.rows));
+    part.product->queue_seconds.Add(absl::ToDoubleSeconds(part.queued));
+    queued += part.queued;
+  }
   if (options_.observer != nullptr) {
-    absl::Duration queued;
-    for (const WaitingCall& call : calls) queued += start - call.since;
     options_.observer->OnRun({rows, static_cast<int64_t>(calls.size()), queued, time});
   }
-  RecordRun(options_.span_name, calls, rows, start, start + time);
+  RecordRun(options_.span_name, calls, parts, rows, start, start + time);
   return results;
 }
 

@@ -45,13 +45,14 @@ void AddSpan(const RequestContext& context, uint64_t id, uint64_t parent, std::s
       {.span_id = id, .parent_span_id = parent, .name = std::move(name), .start = start, .duration = end - start});
 }
 
-void RecordRun(const std::string& span_name, const std::vector<WaitingCall>& calls, int64_t rows, absl::Time start,
-               absl::Time end) {
+void RecordRun(const std::string& span_name, const std::vector<WaitingCall>& calls, const RunParts& parts, int64_t rows,
+               absl::Time start, absl::Time end) {
   for (const WaitingCall& call : calls) {
     if (!call.context->Records(end - call.since)) continue;
     Span batch;
     batch.name = absl::StrCat("batch of ", rows, " rows, ", calls.size(), " calls");
     batch.attributes = {{"rows", rows}, {"calls", static_cast<int64_t>(calls.size())}, {"own_rows", call.rows}};
+    if (calls.size() > 1) batch.attributes.push_back({"products", Describe(parts)});
     if (std::string others = SampledOthers(calls, call); !others.empty()) {
       batch.attributes.push_back({"shared_with", std::move(others)});
     }

@@ -6,6 +6,7 @@
 
 #include "absl/time/time.h"
 #include "base/request_context.h"
+#include "batcher/run_parts.h"
 #include "batcher/waiting_calls.h"
 
 namespace portico {
@@ -16,9 +17,10 @@ namespace portico {
 void AddSpan(const RequestContext& context, uint64_t id, uint64_t parent, std::string name, absl::Time start,
              absl::Time end);
 
-/// That `calls`, of `rows` rows together, waited until `start` and ran until `end`. `span_name` is that of the whole.
-void RecordRun(const std::string& span_name, const std::vector<WaitingCall>& calls, int64_t rows, absl::Time start,
-               absl::Time end);
+/// That `calls`, of `rows` rows together, waited until `start` and ran until `end`, and whose they were. `span_name` is
+/// that of the whole.
+void RecordRun(const std::string& span_name, const std::vector<WaitingCall>& calls, const RunParts& parts, int64_t rows,
+               absl::Time start, absl::Time end);
 
 /// That a call waited until it was dropped from the queue, `now`. REQUIRES: RequestContext::MayRecord().
 void RecordDead(const std::string& span_name, const WaitingCall& call, absl::Time now);

@@ -14,6 +14,7 @@
 #include "batcher/batch_size_learner.h"
 #include "batcher/batch_spans.h"
 #include "batcher/pieced_call.h"
+#include "batcher/products.h"
 #include "batcher/rows.h"
 #include "batcher/waiting_calls.h"
 
@@ -33,6 +34,10 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
   Impl(Options options, Function function, Executor& executor, const Clock& clock, MetricRegistry& metrics);
 
   void Submit(Ref<const RequestContext> context, std::vector<Tensor> inputs, Done done);
+  void SetShares(const Products::Shares& shares) {
+    MutexLock lock(&mutex_);
+    products_.SetShares(shares);
+  }
   /// Refuses nothing, lets nothing wait any longer, and returns when all is done.
   void Finish();
   /// Takes what is there and runs it; on the executor or in a turn. `drain`: of PlanNext().
@@ -59,7 +64,8 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
 
   /// Of a call with more rows than a run may hold.
   void SubmitPieces(WaitingCall call);
-  absl::Status Full(int64_t weight, int64_t waiting) const;
+  /// Whether calls of one product, of that weight together, may wait; else RESOURCE_EXHAUSTED, and it is counted.
+  absl::Status Admit(Product& product, int64_t weight) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   /// `may_be_short`: whether this thread may run what is short by itself.
   Next PlanNext(absl::Time now, bool may_be_short = false) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   /// A run of what waits takes no longer than waking a worker for it.
@@ -81,6 +87,7 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
 
   Mutex mutex_;
   CondVar idle_;
+  Products products_ ABSL_GUARDED_BY(mutex_);
   WaitingCalls waiting_ ABSL_GUARDED_BY(mutex_);
   BatchSizeLearner learner_ ABSL_GUARDED_BY(mutex_);
   /// The drain that is scheduled and has not begun; 0: none.
@@ -119,6 +126,7 @@ Batcher::Impl::Impl(Options options, Function function, Executor& executor, cons
       runner_(options_, rule_, std::move(function), clock, metrics),
       refused_metric_(metrics.NewCounter("portico_batch_refused_total", "Calls refused because the queue was full.",
                                          options_.labels)),
+      products_(options_.shares, options_.labels, metrics),
       waiting_(rule_, options_.max_delay),
       learner_(max_batch_rows_) {
   metrics.NewGauge("portico_batch_limit_rows", "Rows that one run may hold.", options_.labels)
@@ -146,31 +154,40 @@ void Batcher::Impl::Submit(Ref<const RequestContext> context, std::vector<Tensor
   const uint64_t ticket = call.ticket, lane = call.lane();
   kept->cancel_waiters.Add(this, ticket, lane);
   Next next;
-  int64_t waiting = 0;
-  bool full = false;
+  absl::Status admitted;
   {
     MutexLock lock(&mutex_);
-    waiting = waiting_.weight();
-    full = waiting > 0 && waiting + weight > options_.max_queue_rows;
-    if (!full) {
+    Product& product = products_.Of(kept->product);
+    admitted = Admit(product, weight);
+    if (admitted.ok()) {
+      call.product = &product;
       waiting_.Push(std::move(call), max_batch_rows_);
       next = PlanNext(now, /*may_be_short=*/true);
     }
   }
-  if (full) {
+  if (!admitted.ok()) {
     kept->cancel_waiters.Remove(this, ticket);
-    refused_metric_.Increment();
-    return call.done(Full(weight, waiting));
+    return call.done(std::move(admitted));
   }
   Act(next);
   // It may have been cancelled before it could be found.
   if (kept->cancelled.load(std::memory_order_seq_cst)) OnCancel(ticket, lane);
 }
 
-absl::Status Batcher::Impl::Full(int64_t weight, int64_t waiting) const {
+absl::Status Batcher::Impl::Admit(Product& product, int64_t weight) {
+  const int64_t waiting = waiting_.weight(), own = waiting_.WeightOf(product), most = options_.max_queue_rows;
+  if (waiting == 0 || waiting + weight <= most) return absl::OkStatus();
+  // What others have filled is no reason to refuse a product its share, nor its only call.
+  const int64_t room = waiting_.RoomOf(product, most);
+  if (own < waiting && (own == 0 || own + weight <= room) && waiting + weight <= 2 * most) return absl::OkStatus();
+  refused_metric_.Increment();
+  product.refused.Increment();
+  const bool alone = own == waiting;
+  const std::string its = alone ? "" : absl::StrCat(", ", own, " of them of the same product '", product.name, "'");
+  const std::string or_its = alone ? "" : absl::StrCat(", or ", room, " of that product");
   return absl::ResourceExhaustedError(absl::StrCat("queue '", options_.name, "': got ", weight, " rows while ", waiting,
-                                                   " wait, want at most ", options_.max_queue_rows,
-                                                   " waiting; send fewer at once, or raise batching.max_queue_rows"));
+                                                   " wait", its, ", want at most ", most, " waiting", or_its,
+                                                   "; send fewer at once, or raise batching.max_queue_rows"));
 }
 
 void Batcher::Impl::SubmitPieces(WaitingCall call) {
@@ -208,21 +225,22 @@ void Batcher::Impl::SubmitPieces(WaitingCall call) {
   }
   for (size_t i = 0; i < count; ++i) kept->cancel_waiters.Add(this, first + i, lane);
   Next next;
-  int64_t waiting = 0;
-  bool full = false;
+  absl::Status admitted;
   {
     MutexLock lock(&mutex_);
-    waiting = waiting_.weight();
-    full = waiting > 0 && waiting + rows > options_.max_queue_rows;
-    if (!full) {
-      for (WaitingCall& piece : pieces) waiting_.Push(std::move(piece), max_batch_rows_);
+    Product& product = products_.Of(kept->product);
+    admitted = Admit(product, rows);
+    if (admitted.ok()) {
+      for (WaitingCall& piece : pieces) {
+        piece.product = &product;
+        waiting_.Push(std::move(piece), max_batch_rows_);
+      }
       next = PlanNext(now);
     }
   }
-  if (full) {
+  if (!admitted.ok()) {
     StopWaiting(pieces);
-    refused_metric_.Increment();
-    for (WaitingCall& piece : pieces) piece.done(Full(rows, waiting));
+    for (WaitingCall& piece : pieces) piece.done(admitted);
     return;
   }
   Act(next);
@@ -421,5 +439,7 @@ Batcher::~Batcher() { impl_->Finish(); }
 void Batcher::Submit(Ref<const RequestContext> context, std::vector<Tensor> inputs, Done done) {
   impl_->Submit(std::move(context), std::move(inputs), std::move(done));
 }
+
+void Batcher::SetShares(const Products::Shares& shares) { impl_->SetShares(shares); }
 
 }  // namespace portico

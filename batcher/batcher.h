@@ -16,6 +16,7 @@
 #include "base/row_partition.h"
 #include "base/tensor.h"
 #include "base/timer.h"
+#include "batcher/products.h"
 
 namespace portico {
 
@@ -57,11 +58,14 @@ struct RaggedInput {
 /// runs what it has submitted at the end of its round, and completes it. They go to a worker after all where more has
 /// gathered meanwhile, or where another thread submits and finds that round 200 µs old.
 ///
-/// Of what waits, the call of the highest priority goes first; each step of it is worth WaitingCalls::kHeadStart.
+/// Of what waits for one product, the call of the highest priority goes first; each step of it is worth
+/// WaitingCalls::kHeadStart. Where more waits than a run holds, the rows of several products (RequestContext::product)
+/// go in proportion to their shares; a product takes what others leave.
 ///
 /// Dropped before they run: calls whose deadline has passed (DEADLINE_EXCEEDED), and as soon as that is known, those
 /// that are cancelled (CANCELLED).
-/// Refused at once: calls beyond max_queue_rows (RESOURCE_EXHAUSTED, naming the queue, its limit and its fill).
+/// Refused at once: calls beyond max_queue_rows (RESOURCE_EXHAUSTED, naming the queue, its limit and its fill), unless
+/// others fill it and the call's product has less there than its share.
 /// When the executor drops a scheduled run, what waits for it fails with UNAVAILABLE.
 ///
 /// Thread-safe. The destructor waits until nothing is queued or running; `done`s may still be under way then, and use
@@ -101,8 +105,11 @@ class Batcher {
     bool pad_inner = false;
     /// Learns how many rows a run should hold (BatchSizeLearner), up to max_batch_rows.
     bool adaptive = false;
-    /// Rows that may wait; a call without rows counts as one. A call with more is let in when nothing waits.
+    /// Rows that may wait; a call without rows counts as one. A call with more is let in when nothing waits. A product
+    /// that has less than its share of them, or nothing at all, is let in beyond that, up to twice as many together.
     int64_t max_queue_rows = 16384;
+    /// Of products that have not 1; see SetShares().
+    Products::Shares shares;
     /// How long an underfull batch may wait for more. 0: not at all.
     absl::Duration max_delay = absl::ZeroDuration();
     /// Runs at the same time; at least 1.
@@ -120,6 +127,8 @@ class Batcher {
   /// Never blocks. `done` runs once, on a worker, at the end of a turn, or inside the call when refused. REQUIRES: as
   /// many inputs as row_inputs, those that count rows of rank ≥ 1 and with one number of rows.
   void Submit(Ref<const RequestContext> context, std::vector<Tensor> inputs, Done done);
+  /// What products get beside each other from the next run on; those that are not named have 1.
+  void SetShares(const Products::Shares& shares);
 
  private:
   class Impl;

@@ -30,6 +30,9 @@ void ReadAttributes(element from, TraceSpan& span) {
   if (from["wire_us"].get(value) == simdjson::SUCCESS) span.wire_us = value.get_double();
   if (from["clock_skew_us"].get(value) == simdjson::SUCCESS) span.clock_skew_us = value.get_double();
   if (from["endpoint"].get(value) == simdjson::SUCCESS) span.endpoint = Text(value);
+  if (from["products"].get(value) == simdjson::SUCCESS && absl::StrContains(Text(value), ", ")) {
+    span.products = Text(value);
+  }
   if (from["shared_with"].get(value) == simdjson::SUCCESS) span.shared_with = absl::StrSplit(Text(value), ',');
 }
 

@@ -38,6 +38,8 @@ struct TraceSpan {
   double clock_skew_us = 0;
   /// Of a batch: ids of other sampled traces in the same run.
   std::vector<std::string> shared_with;
+  /// Whose rows were in the run; empty where they were of one product.
+  std::string products;
   std::string endpoint;
   /// What caused it, as an index into the spans; −1: nothing that is there.
   int64_t cause = -1;

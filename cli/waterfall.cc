@@ -91,6 +91,7 @@ class TreePrinter {
     std::string what = span.name;
     if (!span.error.empty()) absl::StrAppend(&what, ": ", span.error);
     if (span.wire_us >= 0) absl::StrAppend(&what, ", wire ", Time(span.wire_us));
+    if (!span.products.empty()) absl::StrAppend(&what, " ", Note(absl::StrCat("of products ", span.products)));
     if (!span.shared_with.empty()) {
       absl::StrAppend(&what, " ", Note(absl::StrCat("shared with traces ", absl::StrJoin(span.shared_with, " "))));
     }

@@ -70,6 +70,7 @@ class MeshReader {
     ASSIGN_OR_RETURN(revision_.mesh, root.Find("mesh")->Text("mesh"));
     RETURN_IF_ERROR(ReadHub(root));
     RETURN_IF_ERROR(ReadModels(*root.Find("models")));
+    RETURN_IF_ERROR(CheckProducts(*root.Find("models")));
     if (const YamlNode* external = root.Find("external")) RETURN_IF_ERROR(ReadExternals(*external, &revision_));
     const YamlNode* const tables = root.Find("tables");
     if (tables != nullptr) RETURN_IF_ERROR(ReadTables(*tables));
@@ -166,7 +167,8 @@ class MeshReader {
     std::string store = hub_;
     Revision::Model model;
     if (from.kind() != YamlNode::Kind::kNothing) {
-      RETURN_IF_ERROR(from.CheckMap(subject, {"hub", "resource_preserving", "on_demand", "result_cache_mib"}));
+      RETURN_IF_ERROR(
+          from.CheckMap(subject, {"hub", "resource_preserving", "on_demand", "result_cache_mib", "shares"}));
       RETURN_IF_ERROR(ReadServedVersions(from, subject, &model));
       if (const YamlNode* hub = from.Find("hub")) {
         ASSIGN_OR_RETURN(store, StoreOf(*hub, absl::StrCat(subject, ": hub")));
@@ -201,6 +203,11 @@ class MeshReader {
       if (model.result_cache_mib) {
         other.result_cache_mib = std::max(other.result_cache_mib.value_or(0), *model.result_cache_mib);
       }
+      if (!model.shares.empty() && !other.shares.empty() && model.shares != other.shares) {
+        return from.Error(absl::StrCat(subject, ": shares: got others than another version of '", model.name,
+                                       "' has, want the same or none; versions of one module share its queue's rules"));
+      }
+      if (!model.shares.empty()) other.shares = model.shares;
       return absl::OkStatus();
     }
     modules_.insert(model.name);
@@ -223,8 +230,9 @@ class MeshReader {
                        ": got a name that is no good, want NAME or PUBLISHER/NAME of letters, digits, _, - "
                        "and ., at most 64 each, and not 'default'; rename it"));
     }
-    RETURN_IF_ERROR(from.CheckMap(subject, {"path", "versions", "labels", "resource_preserving", "on_demand",
-                                            "result_cache_mib", "cascade", "experts", "sequence", "ensemble"}));
+    RETURN_IF_ERROR(
+        from.CheckMap(subject, {"path", "versions", "labels", "resource_preserving", "on_demand", "result_cache_mib",
+                                "shares", "cascade", "experts", "sequence", "ensemble"}));
     const YamlNode* path = from.Find("path");
     if (IsComposition(from)) return ReadComposed(name, subject, from);
     if (path == nullptr) {
@@ -262,6 +270,23 @@ class MeshReader {
     model.path = (std::filesystem::path(composed_folder_) / name).string();
     RETURN_IF_ERROR(ReadServedVersions(from, subject, &model));
     revision_.models.push_back(std::move(model));
+    return absl::OkStatus();
+  }
+
+  /// Products that have shares are models that clients may ask for.
+  absl::Status CheckProducts(const YamlNode& models) const {
+    for (const YamlEntry& entry : models.entries()) {
+      const YamlNode* shares = entry.value.Find("shares");
+      if (shares == nullptr) continue;
+      for (const YamlEntry& share : shares->entries()) {
+        if (revision_.FindModel(share.key) != nullptr) continue;
+        return share.value.Error(absl::StrCat(
+            "model '", entry.key, "': shares: got product '", share.key,
+            "', which is no model of the mesh, want one of ",
+            absl::StrJoin(revision_.models, ", ",
+                          [](std::string* out, const Revision::Model& model) { out->append(model.name); })));
+      }
+    }
     return absl::OkStatus();
   }
 

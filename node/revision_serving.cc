@@ -31,6 +31,7 @@ ModelConfig ConfigOf(const Revision::Model& model) {
   config.resource_preserving = model.resource_preserving;
   config.on_demand = model.on_demand;
   config.result_cache_mib = model.result_cache_mib;
+  config.shares = model.shares;
   if (!model.pins.empty()) config.versions.versions.clear();
   AddPins(model, &config);
   return config;

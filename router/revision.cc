@@ -64,7 +64,7 @@ absl::Status ReadCount(const YamlNode& map, absl::string_view key, absl::string_
 
 absl::StatusOr<Revision::Model> ReadModel(const YamlNode& from) {
   RETURN_IF_ERROR(from.CheckMap("model", {"name", "path", "versions", "labels", "resource_preserving", "on_demand",
-                                          "result_cache_mib", "pins", "calls"}));
+                                          "result_cache_mib", "shares", "pins", "calls"}));
   Revision::Model model;
   ASSIGN_OR_RETURN(model.name, RequiredText(from, "name", "model"));
   const std::string subject = absl::StrCat("model '", model.name, "'");

@@ -82,6 +82,8 @@ struct Revision {
     /// MiB of answers that each node keeps of each of its versions; none: as its servable.yaml says.
     std::optional<int> result_cache_mib;
     static constexpr int kMaxResultCacheMib = 16 << 20;
+    /// Product → its share of the runs (BatchingOptions::shares), in place of what servable.yaml says; empty: as that.
+    std::map<std::string, int64_t> shares;
   };
   /// A group of tables that are divided alike, each shard a model of the revision: ShardName(name, k, shards).
   struct Table {

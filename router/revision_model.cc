@@ -20,6 +20,8 @@ namespace {
 /// Of a call that asks for no digest.
 constexpr char kAnyDigest[] = "any";
 constexpr int64_t kMaxLatest = 1000;
+constexpr int64_t kMaxShare = 1000;
+constexpr size_t kMaxShares = 64;
 constexpr int64_t kMaxVersion = std::numeric_limits<int64_t>::max();
 
 absl::StatusOr<VersionPolicy> ReadPolicy(const YamlNode& from, const std::string& subject) {
@@ -67,6 +69,18 @@ absl::Status ReadFlag(const YamlNode& from, absl::string_view subject, absl::str
   return absl::OkStatus();
 }
 
+absl::Status ReadShares(const YamlNode& from, const std::string& subject, std::map<std::string, int64_t>* shares) {
+  RETURN_IF_ERROR(from.CheckMap(subject, {}));
+  if (from.entries().size() > kMaxShares) {
+    return from.Error(absl::StrCat(subject, ": got ", from.entries().size(), " products, want at most ", kMaxShares,
+                                   "; leave out those whose share is 1"));
+  }
+  for (const YamlEntry& entry : from.entries()) {
+    ASSIGN_OR_RETURN((*shares)[entry.key], entry.value.Integer(absl::StrCat(subject, ": ", entry.key), 1, kMaxShare));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ReadServedVersions(const YamlNode& from, absl::string_view subject, Revision::Model* model) {
@@ -86,7 +100,8 @@ absl::Status ReadServedVersions(const YamlNode& from, absl::string_view subject,
     ASSIGN_OR_RETURN(model->result_cache_mib,
                      mib->Integer(absl::StrCat(subject, ": result_cache_mib"), 0, Revision::Model::kMaxResultCacheMib));
   }
-  return absl::OkStatus();
+  const YamlNode* shares = from.Find("shares");
+  return shares == nullptr ? absl::OkStatus() : ReadShares(*shares, absl::StrCat(subject, ": shares"), &model->shares);
 }
 
 void EmitServedVersions(const Revision::Model& model, YAML::Emitter& out) {
@@ -103,6 +118,7 @@ void EmitServedVersions(const Revision::Model& model, YAML::Emitter& out) {
   if (model.resource_preserving) out << YAML::Key << "resource_preserving" << YAML::Value << true;
   if (model.on_demand) out << YAML::Key << "on_demand" << YAML::Value << true;
   if (model.result_cache_mib) out << YAML::Key << "result_cache_mib" << YAML::Value << *model.result_cache_mib;
+  if (!model.shares.empty()) out << YAML::Key << "shares" << YAML::Value << YAML::Flow << model.shares;
 }
 
 absl::Status ReadPins(const YamlNode& from, absl::string_view subject, Revision::Model* model) {

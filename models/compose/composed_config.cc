@@ -29,6 +29,7 @@ void EmitBatching(const BatchingOptions& batching, YAML::Emitter& out) {
   if (!batching.allowed_batch_sizes.empty()) {
     out << YAML::Key << "allowed_batch_sizes" << YAML::Value << YAML::Flow << batching.allowed_batch_sizes;
   }
+  if (!batching.shares.empty()) out << YAML::Key << "shares" << YAML::Value << YAML::Flow << batching.shares;
   const std::pair<const char*, bool> flags[] = {{"pad_variable_length_inputs", batching.pad_variable_length_inputs},
                                                 {"enable_large_batch_splitting", batching.enable_large_batch_splitting},
                                                 {"adaptive", batching.adaptive}};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,11 @@ struct BatchingOptions {
   bool pad_variable_length_inputs = false;
   /// A call with more rows than a joined run may hold is run in pieces. False: it runs alone, whole.
   bool enable_large_batch_splitting = false;
+  /// Product (the model that was asked for where the request entered) → what its rows get of the runs where more wait
+  /// than one holds, relative to the others', from 1 to kMaxShare. Products that are not named have 1.
+  std::map<std::string, int64_t> shares;
+  static constexpr int64_t kMaxShare = 1000;
+  static constexpr size_t kMaxShares = 64;
   /// Learns beyond how many rows a run no longer gets cheaper by the row, and joins no more than that.
   bool adaptive = false;
 };
@@ -46,7 +52,8 @@ struct BatchingOptions {
 ///       # ragged: ids: {axis: ragged, row_splits: offsets}; or row_starts, row_lengths, segment_ids (row_partition.h)
 ///   batching: {max_batch_size: 64, max_delay_us: 0, max_queue_rows: 16384, max_running: 0, allowed_batch_sizes: [8,
 ///   64],
-///              pad_variable_length_inputs: false, enable_large_batch_splitting: false, adaptive: false}
+///              pad_variable_length_inputs: false, enable_large_batch_splitting: false, adaptive: false,
+///              shares: {digit: 2, parity: 1}}
 ///   intra_op_threads: 1
 ///   max_workers: 0
 ///   result_cache_mib: 0

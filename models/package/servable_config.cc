@@ -144,12 +144,27 @@ class ConfigReader {
         ASSIGN_OR_RETURN(batching.enable_large_batch_splitting, Truth(entry));
       } else if (entry.key == "adaptive") {
         ASSIGN_OR_RETURN(batching.adaptive, Truth(entry));
+      } else if (entry.key == "shares") {
+        ASSIGN_OR_RETURN(batching.shares, ReadShares(entry));
       } else {
         return Unknown(entry, {"max_batch_size", "max_delay_us", "max_queue_rows", "max_running", "allowed_batch_sizes",
-                               "pad_variable_length_inputs", "enable_large_batch_splitting", "adaptive"});
+                               "pad_variable_length_inputs", "enable_large_batch_splitting", "adaptive", "shares"});
       }
     }
     return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::map<std::string, int64_t>> ReadShares(const Entry& from) const {
+    ASSIGN_OR_RETURN(const std::vector<Entry> entries, Map("shares", from.value));
+    if (entries.size() > BatchingOptions::kMaxShares) {
+      return Error(from.line, absl::StrCat("shares: got ", entries.size(), " products, want at most ",
+                                           BatchingOptions::kMaxShares, "; leave out those whose share is 1"));
+    }
+    std::map<std::string, int64_t> shares;
+    for (const Entry& entry : entries) {
+      ASSIGN_OR_RETURN(shares[entry.key], Number(entry, 1, BatchingOptions::kMaxShare));
+    }
+    return shares;
   }
 
   absl::Status ReadSignatures(const Entry& from, std::vector<ServableConfig::Signature>& signatures) const {

@@ -31,7 +31,7 @@ Ref<const RequestContext> ContextOf(const PeerHeader& header, absl::Duration spa
   context->draw = header.draw;
   context->shadow = header.shadow;
   context->tenant = std::string(header.tenant);
-  context->product = std::string(header.product);
+  if (header.product.size() <= RequestContext::kMaxProduct) context->product = std::string(header.product);
   context->priority = header.priority;
   context->revision = header.revision;
   if (header.revision == 0 && revisions != nullptr) {

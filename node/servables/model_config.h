@@ -29,6 +29,9 @@ struct ModelConfig {
   std::optional<BatchingOptions> batching = std::nullopt;
   /// MiB of answers that each version keeps, in place of what servable.yaml says.
   std::optional<int64_t> result_cache_mib = std::nullopt;
+  /// Product → its share of the runs, in place of what servable.yaml says; empty: as that. Holds for what is loaded,
+  /// too.
+  std::map<std::string, int64_t> shares = {};
   /// Share of its requests that the request log records, in place of the node's.
   std::optional<double> request_log_sample = std::nullopt;
 };

@@ -32,6 +32,7 @@ class BatchedSegment final : public SegmentOp {
   }
 
   const RowAxes& axes() const override { return axes_; }
+  void SetShares(const Products::Shares& shares) override { batcher_.SetShares(shares); }
 
  private:
   static Batcher::Options BatcherOptions(absl::string_view segment, const Options& options, const RowAxes& axes) {
@@ -50,6 +51,7 @@ class BatchedSegment final : public SegmentOp {
     result.split_large_calls = options.batching.enable_large_batch_splitting;
     result.pad_inner = options.batching.pad_variable_length_inputs;
     result.adaptive = options.batching.adaptive;
+    result.shares = options.batching.shares;
     result.max_queue_rows = options.batching.max_queue_rows;
     result.max_delay = absl::Microseconds(options.batching.max_delay_us);
     result.max_running =

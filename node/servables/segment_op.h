@@ -41,6 +41,8 @@ class SegmentOp : public AsyncOp {
 
   /// Whether requests' rows are joined in front of it, and why not where they are not.
   virtual const RowAxes& axes() const = 0;
+  /// As Batcher::SetShares().
+  virtual void SetShares(const Products::Shares& shares) = 0;
 };
 
 }  // namespace portico

@@ -31,6 +31,7 @@ struct Servable::Function {
   std::unique_ptr<ResultCache> results;
   /// Owned by the graph.
   std::vector<const Portal*> portals;
+  std::vector<SegmentOp*> segments;
   std::unique_ptr<RequestSeries> series;
 };
 
@@ -45,6 +46,7 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
   servable->digest_ = package.digest;
   servable->weight_bytes_ = package.model.weight_bytes();
   servable->signatures_ = std::move(package.signatures);
+  servable->shares_ = package.batching.shares;
   Executor* workers = &dependencies.workers;
   if (package.max_workers > 0 && package.max_workers < dependencies.worker_count) {
     servable->share_ = std::make_unique<CappedExecutor>(package.max_workers, dependencies.workers);
@@ -166,6 +168,12 @@ absl::Status Servable::AcceptsPolicies(const Revision& revision) const {
     for (const Portal* portal : function->portals) RETURN_IF_ERROR(portal->AcceptsPolicies(revision));
   }
   return absl::OkStatus();
+}
+
+void Servable::SetShares(const std::map<std::string, int64_t>& shares) const {
+  for (const auto& function : functions_) {
+    for (SegmentOp* segment : function->segments) segment->SetShares(shares.empty() ? shares_ : shares);
+  }
 }
 
 const Servable::Function& Servable::FunctionOf(const Signature& signature) const {

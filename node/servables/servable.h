@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -57,6 +58,9 @@ class Servable {
   /// Whether its portals could go by the revision's policies.
   absl::Status AcceptsPolicies(const Revision& revision) const;
 
+  /// What products get of the runs of all its segments, in place of what servable.yaml says; empty: as that.
+  void SetShares(const std::map<std::string, int64_t>& shares) const;
+
   /// What it has done so far.
   ServableStats& stats() const { return stats_; }
   /// Where requests of the signature are counted.
@@ -82,6 +86,8 @@ class Servable {
   Digest digest_;
   uint64_t weight_bytes_ = 0;
   std::vector<Signature> signatures_;
+  /// As servable.yaml says.
+  std::map<std::string, int64_t> shares_;
   mutable ServableStats stats_;
   /// Its share of the workers; null: all of them.
   std::unique_ptr<Executor> share_;

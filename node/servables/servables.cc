@@ -169,6 +169,7 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servables::Impl::Resolve(const S
 }
 
 void Servables::Impl::Acquire(const ServableRef& ref, const Ref<const RequestContext>& context, AcquireDone done) {
+  if (context->product.empty()) context->product = ref.name.substr(0, RequestContext::kMaxProduct);
   if (options_.revisions == nullptr) return AcquireExactly(ref, context, std::move(done));
   const absl::StatusOr<ServableRef> narrowed = options_.revisions->Route(ref, *context);
   if (!narrowed.ok()) return done(narrowed.status());

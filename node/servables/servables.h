@@ -98,7 +98,8 @@ class Servables {
   absl::StatusOr<std::shared_ptr<const Servable>> Resolve(const ServableRef& ref) const;
 
   /// As Resolve(), but where `ref` names a version that is loaded when it is asked for, `done` is called once it is, on
-  /// another thread; otherwise inside the call. `context` bounds the wait (deadline, cancellation).
+  /// another thread; otherwise inside the call. `context` bounds the wait (deadline, cancellation); where it has no
+  /// product, the name asked for becomes it.
   using AcquireDone = absl::AnyInvocable<void(absl::StatusOr<std::shared_ptr<const Servable>>)>;
   void Acquire(const ServableRef& ref, const Ref<const RequestContext>& context, AcquireDone done);
 

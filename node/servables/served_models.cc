@@ -54,6 +54,7 @@ uint64_t ServedModels::Configure(const ModelConfig& model, Aftermath* after) {
   ModelEntry& entry = entries_.Get(model.name);
   after->changed |= model.on_demand || entry.versions().on_demand();
   entry.versions().Configure(model, options_.versions);
+  for (const auto& [version, servable] : entry.available()) servable->SetShares(model.shares);
   entries_.NoteSettled(entry);
   return entry.number = ++configurations_;
 }
@@ -130,6 +131,7 @@ void ServedModels::Loaded(const std::string& name, int64_t version, VersionLoade
     LogInfo(absl::StrCat("model '", name, "' version ", version, " is available (", servable->digest().Short(), ", ",
                          servable->weight_bytes(), " bytes of weights)"));
     const uint64_t bytes = std::max(loaded.folder.bytes, servable->weight_bytes());
+    servable->SetShares(entry.versions().config().shares);
     entry.Add(version, std::move(servable), bytes);
     after->changed = true;
   } else {
@@ -154,7 +156,9 @@ void ServedModels::Advance(const std::string& name, ModelEntry& entry, Aftermath
   if (stopping_) return CheckSettled(after);
   const ModelVersions::Steps steps = entry.versions().Next(clock_.Now());
   for (const int64_t version : steps.revive) {
-    if (entry.Revive(version)) after->changed = true;  // Else Gone() comes.
+    if (!entry.Revive(version)) continue;  // Gone() comes.
+    entry.available().at(version)->SetShares(entry.versions().config().shares);
+    after->changed = true;
   }
   for (const int64_t version : steps.withdraw) {
     after->dropped.push_back(entry.Withdraw(version));

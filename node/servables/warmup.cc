@@ -42,6 +42,7 @@ absl::Status Replay(const Servable& servable, absl::string_view bytes, const Ref
   RETURN_IF_ERROR(CheckInputs(*signature, inputs));
   auto context = MakeRef<RequestContext>();
   context->deadline = deadline;
+  context->product = servable.name();
   std::promise<absl::Status> answer;
   servable.Run(*signature, std::move(context), std::move(inputs),
                [&](const absl::StatusOr<std::vector<Tensor>>& outputs) { answer.set_value(outputs.status()); });

@@ -41,21 +41,22 @@ std::string Request() {
       {SpanJson("model m", "hub/0", "c", "b", 1400, 100, R"(,"attributes":{"clock_skew_us":-2500})"),
        SpanJson("queue", "hub/0", "d", "c", 1400, 20),
        SpanJson("batch of 2 rows, 2 calls", "hub/0", "e", "c", 1420, 80,
-                R"(,"attributes":{"rows":2,"calls":2,"shared_with":"aa,bb"})"),
+                R"(,"attributes":{"rows":2,"calls":2,"products":"digit 1 row, parity 1 row","shared_with":"aa,bb"})"),
        SpanJson("request", "apps/0", "a", "9", 1000, 1000),
        SpanJson("portal m", "apps/0", "b", "a", 1200, 500, R"(,"attributes":{"wire_us":400,"endpoint":"x://y"})"),
-       SpanJson("batch of 1 rows, 1 calls", "apps/0", "f", "a", 1800, 200)});
+       SpanJson("batch of 1 rows, 1 calls", "apps/0", "f", "a", 1800, 200,
+                R"(,"attributes":{"rows":1,"calls":1,"products":"digit 1 row"})")});
 }
 
 TEST(WaterfallTest, SpansStandBelowWhatCausedThemWithABarThatSaysWhatTheTimeWas) {
   const std::vector<std::string> lines = Lines(Request());
-  ASSERT_EQ(lines.size(), 10u) << absl::StrJoin(lines, "\n");
+  ASSERT_EQ(lines.size(), 11u) << absl::StrJoin(lines, "\n");
   EXPECT_THAT(lines[0], ContainsRegex("^ +at µs +took µs  node    what$"));
   EXPECT_THAT(lines[1], ContainsRegex("^ +0.0 +1000.0  apps/0  request +(─)+$"));
   EXPECT_THAT(lines[2], ContainsRegex("^ +200.0 +500.0  apps/0    portal m, wire 400.0 +(┄)+(─)+(┄)+$"));
   EXPECT_THAT(lines[3], ContainsRegex("^ +400.0 +100.0  hub/0       model m \\[1\\] +(─)+$"));
   EXPECT_THAT(lines[4], ContainsRegex("^ +400.0 +20.0  hub/0         queue +░$"));
-  EXPECT_THAT(lines[5], ContainsRegex("^ +420.0 +80.0  hub/0         batch of 2 rows, 2 calls \\[2\\] +(█)+$"));
+  EXPECT_THAT(lines[5], ContainsRegex("^ +420.0 +80.0  hub/0         batch of 2 rows, 2 calls \\[2\\] \\[3\\] +(█)+$"));
   EXPECT_THAT(lines[6], ContainsRegex("^ +800.0 +200.0  apps/0    batch of 1 rows, 1 calls +(█)+$"));
   EXPECT_EQ(
       lines[7],
@@ -64,7 +65,8 @@ TEST(WaterfallTest, SpansStandBelowWhatCausedThemWithABarThatSaysWhatTheTimeWas)
       lines[8],
       "[1] the clock of hub/0 seems 2500.0 µs behind: its spans are as long as it says, put into the middle of the "
       "call");
-  EXPECT_EQ(lines[9], "[2] shared with traces aa bb");
+  EXPECT_EQ(lines[9], "[2] of products digit 1 row, parity 1 row");
+  EXPECT_EQ(lines[10], "[3] shared with traces aa bb");
 }
 
 TEST(WaterfallTest, BarsFillTheTerminalAndBeginWhereAllDo) {

@@ -68,6 +68,21 @@ TEST_F(MeshTest, VersionsThatMakeNoSense) {
   EXPECT_THAT(error_of("on_demand: maybe"), StartsWith("mesh.yaml:3: model 'a': on_demand: got 'maybe'"));
 }
 
+TEST_F(MeshTest, SharesOfProducts) {
+  const auto with = [&](const std::string& shares) {
+    return absl::StrCat("mesh: m\nmodels:\n  a: {path: packages/a}\n  hub/b: {path: packages/hub/b, shares: ", shares,
+                        "}\nnodes:\n  n: {serve: [a, hub/b]}\n");
+  };
+  const auto mesh = ReadMeshFile(folder_.WriteMesh(with("{a: 3, hub/b: 1}")));
+  ASSERT_TRUE(mesh.ok()) << mesh.status();
+  EXPECT_EQ(mesh->revision.FindModel("hub/b")->shares, (std::map<std::string, int64_t>{{"a", 3}, {"hub/b", 1}}));
+  EXPECT_EQ(
+      ErrorOf(with("{a: 3, digt: 2}")),
+      "mesh.yaml:4: model 'hub/b': shares: got product 'digt', which is no model of the mesh, want one of a, hub/b");
+  EXPECT_THAT(ErrorOf(with("{a: 0}")), StartsWith("mesh.yaml:4: model 'hub/b': shares: a: got "));
+  EXPECT_THAT(ErrorOf(with("[a]")), StartsWith("mesh.yaml:4: model 'hub/b': shares: "));
+}
+
 TEST_F(MeshTest, KeysOfNodesAreFilesFromTheMeshFilesFolderOn) {
   const auto mesh = ReadMeshFile(folder_.WriteMesh(R"(
 mesh: m

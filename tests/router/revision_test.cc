@@ -114,7 +114,8 @@ TEST(RevisionTest, ServedVersionsAreReadBack) {
                     {.name = "some",
                      .path = "/s",
                      .versions = {.kind = VersionPolicy::Kind::kSpecific, .versions = {1, 3}},
-                     .resource_preserving = true}};
+                     .resource_preserving = true,
+                     .shares = {{"digit", 2}, {"hub/x", 1000}}}};
   const auto read = Read(FormatRevision(written));
   ASSERT_TRUE(read.ok()) << read.status() << FormatRevision(written);
   for (size_t i = 0; i < written.models.size(); ++i) {
@@ -122,6 +123,7 @@ TEST(RevisionTest, ServedVersionsAreReadBack) {
     EXPECT_EQ(read->models[i].labels, written.models[i].labels);
     EXPECT_EQ(read->models[i].resource_preserving, written.models[i].resource_preserving);
     EXPECT_EQ(read->models[i].on_demand, written.models[i].on_demand);
+    EXPECT_EQ(read->models[i].shares, written.models[i].shares);
   }
 }
 

@@ -1,6 +1,7 @@
 // What a router tells of its calls: spans, metrics, health of replicas.
 
 #include "tests/router/router_fixture.h"
+#include "tests/testing/recording_registry.h"
 
 namespace portico {
 namespace {
@@ -107,37 +108,6 @@ TEST_F(RouterTest, CallsThatTakeLongLeaveSpansThoughNotSampled) {
   EXPECT_EQ(spans[0].span_id, portal_id);
   EXPECT_EQ(spans[1].parent_span_id, portal_id);
 }
-
-/// Remembers what was counted.
-class RecordingRegistry final : public MetricRegistry {
- public:
-  struct Series final : Counter, Gauge, Histogram {
-    void Add(double amount) override { value += amount; }
-    void Set(double v) override { value = v; }
-    void Observe(double v) override {
-      value = v;
-      ++observed;
-    }
-    double value = 0;
-    int observed = 0;
-  };
-  Counter& NewCounter(absl::string_view name, absl::string_view, const MetricLabels& labels) override {
-    return Get(name, labels);
-  }
-  Gauge& NewGauge(absl::string_view name, absl::string_view, const MetricLabels& labels) override {
-    return Get(name, labels);
-  }
-  Histogram& NewHistogram(absl::string_view name, absl::string_view, const MetricLabels& labels,
-                          const std::vector<double>&) override {
-    return Get(name, labels);
-  }
-  Series& Get(absl::string_view name, const MetricLabels& labels) {
-    std::string key(name);
-    for (const auto& [label, value] : labels) absl::StrAppend(&key, " ", label, "=", value);
-    return series[key];
-  }
-  std::map<std::string, Series> series;
-};
 
 TEST_F(RouterTest, CallsAreCountedByTargetAndCode) {
   RecordingRegistry registry;

@@ -66,7 +66,7 @@ signatures:
     outputs:
       y: {axis: rows}
       z:
-batching: {max_batch_size: 8, max_delay_us: 100, max_queue_rows: 32, max_running: 2}
+batching: {max_batch_size: 8, max_delay_us: 100, max_queue_rows: 32, max_running: 2, shares: {digit: 2, a/b: 1}}
 intra_op_threads: 3
 max_workers: 1
 )");
@@ -93,6 +93,7 @@ max_workers: 1
   EXPECT_EQ(package.batching.max_delay_us, 100);
   EXPECT_EQ(package.batching.max_queue_rows, 32);
   EXPECT_EQ(package.batching.max_running, 2);
+  EXPECT_EQ(package.batching.shares, (std::map<std::string, int64_t>{{"digit", 2}, {"a/b", 1}}));
   EXPECT_EQ(package.intra_op_threads, 3);
   EXPECT_EQ(package.max_workers, 1);
 }
@@ -118,7 +119,7 @@ TEST_F(PackageTest, UnknownKeysAreRefusedWithLine) {
       "batching:\n  batch: 1\n",
       "2: key 'batch': got an unknown key, want one of "
       "max_batch_size, max_delay_us, max_queue_rows, max_running, allowed_batch_sizes, pad_variable_length_inputs, "
-      "enable_large_batch_splitting, adaptive");
+      "enable_large_batch_splitting, adaptive, shares");
   ExpectError("signatures:\n  s:\n    in: {}\n", "3: key 'in': got an unknown key, want one of inputs, outputs");
   ExpectError("signatures:\n  s:\n    inputs:\n      x: {axes: rows}\n",
               "4: key 'axes': got an unknown key, want one of tensor, axis, row_splits, row_starts, row_lengths, "
@@ -129,6 +130,11 @@ TEST_F(PackageTest, BadValuesAreRefusedWithLine) {
   ExpectError("intra_op_threads: 0\n", "1: key 'intra_op_threads': got '0', want a whole number from 1 to 1024");
   ExpectError("batching:\n  max_batch_size: many\n",
               "2: key 'max_batch_size': got 'many', want a whole number from 1 to 1048576");
+  ExpectError("batching:\n  shares:\n    digit: 0\n", "3: key 'digit': got '0', want a whole number from 1 to 1000");
+  ExpectError("batching:\n  shares: [digit]\n", "2: shares: got no map, want 'key: value' lines");
+  std::string many = "batching:\n  shares:\n";
+  for (int i = 0; i < 65; ++i) absl::StrAppend(&many, "    p", i, ": 2\n");
+  ExpectError(many, "2: shares: got 65 products, want at most 64; leave out those whose share is 1");
   ExpectError("batching: 3\n", "1: batching: got no map, want 'key: value' lines");
   ExpectError("- a\n- b\n", "1: servable.yaml: got no map, want 'key: value' lines");
   ExpectError("batching: {}\nbatching: {}\n", "2: servable.yaml: got key 'batching' twice, want it once");

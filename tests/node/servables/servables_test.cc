@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "base/allocator.h"
 #include "gmock/gmock.h"
 #include "tests/node/servables/servables_fixture.h"
@@ -31,6 +32,38 @@ TEST_F(ServablesTest, ServesTheHighestVersionAndFollowsTheFolder) {
   EXPECT_TRUE(Eventually([&] { return VersionOf({.name = "m"}) == 10; }));
   EXPECT_TRUE(Eventually([&] { return StateOf("m", 2) == State::kEnd; }));
   EXPECT_EQ(StateOf("m", 10), State::kAvailable);
+}
+
+TEST_F(ServablesTest, ARequestWithoutAProductIsOfTheModelItAsksFor) {
+  Publish("m", 1);
+  ASSERT_TRUE(Configure({Model("m")}).ok());
+  const auto own = MakeRef<RequestContext>(), brought = MakeRef<RequestContext>(), made_up = MakeRef<RequestContext>();
+  EXPECT_TRUE(Acquire({.name = "m"}, own).ok());
+  EXPECT_EQ(own->product, "m");
+  brought->product = "digit";
+  EXPECT_TRUE(Acquire({.name = "m"}, brought).ok());
+  EXPECT_EQ(brought->product, "digit");
+  EXPECT_FALSE(Acquire({.name = std::string(100000, 'x')}, made_up).ok());
+  EXPECT_EQ(made_up->product.size(), RequestContext::kMaxProduct);
+}
+
+TEST_F(ServablesTest, SharesReachWhatIsLoadedAndWhatWillBe) {
+  const auto counts = [&](int version) {
+    const std::string metrics = metrics_->Expose();
+    return absl::StrContains(metrics, absl::StrCat("product=\"digit\",segment=\"segment_0\",signature="
+                                                   "\"serving_default\",version=\"",
+                                                   version, "\"}"));
+  };
+  Publish("m", 1);
+  ModelConfig model = Model("m");
+  ASSERT_TRUE(Configure({model}).ok());
+  EXPECT_FALSE(counts(1));
+  model.shares = {{"digit", 2}};
+  ASSERT_TRUE(Configure({model}).ok());
+  EXPECT_TRUE(counts(1));
+  Publish("m", 2);
+  EXPECT_TRUE(Eventually([&] { return VersionOf({.name = "m"}) == 2; }));
+  EXPECT_TRUE(counts(2));
 }
 
 TEST_F(ServablesTest, WhoWaitsForModelsIsToldThatTheNodeStops) {
