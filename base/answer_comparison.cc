@@ -37,13 +37,25 @@ double NumberAt(const Tensor& tensor, size_t index) {
   }
 }
 
-/// The first of the largest elements of a row.
+/// The first of the largest elements of a row; what is not a number is less than any.
 size_t Largest(const Tensor& tensor, size_t begin, size_t columns) {
   size_t best = 0;
   for (size_t i = 1; i < columns; ++i) {
-    if (NumberAt(tensor, begin + i) > NumberAt(tensor, begin + best)) best = i;
+    const double x = NumberAt(tensor, begin + i), most = NumberAt(tensor, begin + best);
+    if (x > most || (std::isnan(most) && !std::isnan(x))) best = i;
   }
   return best;
+}
+
+bool Same(double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); }
+
+/// Where one of two rows has NaN or an infinity, and the other has not the same; `columns`: nowhere.
+size_t OtherNonFinite(const Tensor& got, size_t at, const Tensor& want, size_t want_at, size_t columns) {
+  for (size_t i = 0; i < columns; ++i) {
+    const double x = NumberAt(got, at + i), y = NumberAt(want, want_at + i);
+    if ((!std::isfinite(x) || !std::isfinite(y)) && !Same(x, y)) return i;
+  }
+  return columns;
 }
 
 /// Whether rows are compared by their largest element.
@@ -51,9 +63,10 @@ bool ByClass(const Tensor& want, double tolerance) {
   return tolerance <= 0 && IsFloat(want.dtype()) && want.shape().size() > 1 && want.shape().back() > 1;
 }
 
-/// Whether `columns` elements, from `at` and `want_at` on, have largest ones in different places. Two that are as good
-/// as equal may change places.
+/// Whether `columns` elements, from `at` and `want_at` on, have largest ones in different places, or are NaN or
+/// infinite in different places. Two that are as good as equal may change places.
 bool OtherLargest(const Tensor& got, size_t at, const Tensor& want, size_t want_at, size_t columns) {
+  if (OtherNonFinite(got, at, want, want_at, columns) < columns) return true;
   const size_t a = Largest(got, at, columns), b = Largest(want, want_at, columns);
   return a != b && !(NumberAt(want, want_at + b) - NumberAt(want, want_at + a) <= kUsualTolerance);
 }
@@ -64,6 +77,10 @@ std::string OtherClass(const Tensor& got, const Tensor& want, size_t columns) {
   for (size_t row = 0; row < rows; ++row) {
     const size_t begin = row * columns;
     if (!OtherLargest(got, begin, want, begin, columns)) continue;
+    if (const size_t i = OtherNonFinite(got, begin, want, begin, columns); i < columns) {
+      return absl::StrCat("row ", row, ", element ", i, ": got ", NumberAt(got, begin + i), ", want ",
+                          NumberAt(want, begin + i));
+    }
     return absl::StrCat("row ", row, ": got class ", Largest(got, begin, columns), ", want ",
                         Largest(want, begin, columns));
   }
@@ -94,7 +111,7 @@ const NamedTensor* Find(absl::Span<const NamedTensor> tensors, const std::string
 bool NumbersDiffer(const Tensor& got, size_t at, const Tensor& want, size_t want_at, size_t count, double within) {
   for (size_t i = 0; i < count; ++i) {
     const double x = NumberAt(got, at + i), y = NumberAt(want, want_at + i);
-    if (x == y || (std::isnan(x) && std::isnan(y))) continue;
+    if (Same(x, y)) continue;
     if (!std::isfinite(x) || !std::isfinite(y) || std::abs(x - y) > within + within * std::abs(y)) return true;
   }
   return false;

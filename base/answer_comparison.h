@@ -20,8 +20,8 @@ struct AnswerComparison {
 
 /// Compares `got` with `want` by the outputs' names. With a `tolerance` every floating-point element has to be within
 /// it, absolutely or relative to the one that is wanted. Without, rows of two and more agree where their largest
-/// element is the same one (or as large, within 0.001), and single elements within 0.001. Everything else has to be
-/// equal. Outputs that only one of them has disagree.
+/// element is the same one (or as large, within 0.001), and single elements within 0.001. NaN and infinities agree with
+/// themselves alone. Everything else has to be equal. Outputs that only one of them has disagree.
 AnswerComparison CompareAnswers(absl::Span<const NamedTensor> got, absl::Span<const NamedTensor> want,
                                 double tolerance);
 

@@ -171,11 +171,15 @@ absl::Status AddRequest(const CascadeFlags& flags, const RecordedRequest& reques
 absl::Status AddLogs(const CascadeFlags& flags, CascadeSubject& subject) {
   ASSIGN_OR_RETURN(RecordedRequests requests, RecordedRequests::Open(flags.logs));
   while (flags.limit == 0 || subject.data.rows() < flags.limit) {
-    ASSIGN_OR_RETURN(const std::optional<RecordedRequest> request, requests.Next());
-    if (!request) break;
-    const absl::Status added = AddRequest(flags, *request, subject.data);
+    const absl::StatusOr<std::optional<RecordedRequest>> request = requests.Next();
+    if (request.ok() && !request->has_value()) break;
+    // What is damaged is left out with what stands behind it in its file.
+    const absl::Status added = request.ok() ? AddRequest(flags, **request, subject.data) : request.status();
     if (added.ok()) continue;
-    if (subject.left_out++ == 0) subject.why_left_out = absl::StrCat("record ", request->index, ": ", added.message());
+    if (subject.left_out++ == 0) {
+      subject.why_left_out = request.ok() ? absl::StrCat("record ", (*request)->index, ": ", added.message())
+                                          : std::string(added.message());
+    }
   }
   if (subject.data.rows() > 0) return absl::OkStatus();
   return absl::NotFoundError(absl::StrCat("logs: got no row for these models",

@@ -36,24 +36,24 @@ absl::StatusOr<bool> AsRecorded(const RecordedRequest& request, const ProductTri
 
 }  // namespace
 
-void UpgradeComparison::LeaveOut(const RecordedRequest& request, absl::string_view why) {
-  if (left_out_++ == 0) why_left_out_ = absl::StrCat(Place(request), why);
+void UpgradeComparison::LeaveOut(absl::string_view place, absl::string_view why) {
+  if (left_out_++ == 0) why_left_out_ = absl::StrCat(place, why);
 }
 
 void UpgradeComparison::Compare(const RecordedRequest& request, ProductTrial& trial) {
   const absl::StatusOr<PredictRequestView> view = ReadPredictRequest(request.log.request);
-  if (!view.ok()) return LeaveOut(request, view.status().message());
+  if (!view.ok()) return LeaveOut(Place(request), view.status().message());
   if (view->spec.name != options_.model) {
     ++others_[std::string(view->spec.name)];
     return;
   }
   if (request.log.code != absl::StatusCode::kOk)
-    return LeaveOut(request, absl::StrCat("failed then: ", request.log.message));
+    return LeaveOut(Place(request), absl::StrCat("failed then: ", request.log.message));
   const absl::StatusOr<std::vector<NamedTensor>> inputs = ReadPredictInputs(*view, request.file, kMaxTensorBytes);
-  if (!inputs.ok()) return LeaveOut(request, inputs.status().message());
+  if (!inputs.ok()) return LeaveOut(Place(request), inputs.status().message());
   const std::string signature(view->spec.signature);
   const absl::StatusOr<ProductTrial::Answer> before = trial.Run(0, signature, *inputs);
-  if (!before.ok()) return LeaveOut(request, before.status().message());
+  if (!before.ok()) return LeaveOut(Place(request), before.status().message());
   if (request.log.has_response) {
     const absl::StatusOr<bool> same = AsRecorded(request, *before);
     if (same.ok()) {
@@ -72,9 +72,14 @@ void UpgradeComparison::Compare(const RecordedRequest& request, ProductTrial& tr
 absl::Status UpgradeComparison::Run(RecordedRequests requests, ProductTrial& trial) {
   ProgressLine progress("comparing");
   while (options_.limit == 0 || compared() < options_.limit) {
-    ASSIGN_OR_RETURN(const std::optional<RecordedRequest> request, requests.Next());
-    if (!request.has_value()) break;
-    Compare(*request, trial);
+    const absl::StatusOr<std::optional<RecordedRequest>> request = requests.Next();
+    if (!request.ok()) {
+      // A node that was killed while it recorded leaves half a record at a file's end.
+      LeaveOut("", absl::StrCat(request.status().message(), "; so is what stands behind it in the file"));
+      continue;
+    }
+    if (!request->has_value()) break;
+    Compare(**request, trial);
     progress.Show(static_cast<uint64_t>(1000 * requests.progress()), 1000, "thousandths");
   }
   if (compared() > 0) return absl::OkStatus();

@@ -39,12 +39,13 @@ class UpgradeComparison {
 
  private:
   void Compare(const RecordedRequest& request, ProductTrial& trial);
-  void LeaveOut(const RecordedRequest& request, absl::string_view why);
+  /// `place`: which one, with what stands between it and why.
+  void LeaveOut(absl::string_view place, absl::string_view why);
   uint64_t compared() const { return shift_.requests() + failed_; }
 
   const Options options_;
   AnswerShift shift_;
-  /// Left out: failed when it was recorded, or fails with the old version here; why the first did.
+  /// Left out: failed when it was recorded, fails with the old version here, or is damaged; why the first was.
   uint64_t left_out_ = 0;
   std::string why_left_out_;
   /// Answered by the old version and not by the new one.

@@ -14,6 +14,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+fs::path ParentOf(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
+
 }  // namespace
 
 FolderTransaction::~FolderTransaction() {
@@ -54,11 +56,9 @@ absl::Status FolderTransaction::Commit() {
       return ErrnoStatus(errno, "renaming to", folder.path.string());
     }
     folder.committed = true;
-    RETURN_IF_ERROR(SyncFolder(folder.path.parent_path()));
+    RETURN_IF_ERROR(SyncFolder(ParentOf(folder.path)));
   }
-  for (const fs::path& made : made_) {
-    RETURN_IF_ERROR(SyncFolder(made.parent_path().empty() ? "." : made.parent_path()));
-  }
+  for (const fs::path& made : made_) RETURN_IF_ERROR(SyncFolder(ParentOf(made)));
   folders_.clear();
   made_.clear();
   return absl::OkStatus();

@@ -19,6 +19,8 @@ namespace {
 
 absl::Status No(absl::string_view why) { return absl::FailedPreconditionError(absl::StrCat("no example: ", why)); }
 
+absl::Status TooMany() { return No(absl::StrCat("inputs of more than ", kMaxExampleElements, " elements")); }
+
 /// One row of each input.
 absl::StatusOr<std::vector<Tensor>> ExampleInputs(const Signature& signature) {
   std::vector<TensorSpec> specs = signature.inputs;
@@ -31,12 +33,13 @@ absl::StatusOr<std::vector<Tensor>> ExampleInputs(const Signature& signature) {
     uint64_t own = 1;
     for (Dim& dim : spec.dims) {
       if (dim.extent < 0) dim.extent = 1;
-      own *= static_cast<uint64_t>(dim.extent);
-      if (own > kMaxExampleElements) break;
+      const auto extent = static_cast<uint64_t>(dim.extent);
+      // Also where a later extent is 0: shapes of such a size are nobody's example.
+      if (extent != 0 && own > kMaxExampleElements / extent) return TooMany();
+      own *= extent;
     }
     elements += own;
-    if (elements > kMaxExampleElements)
-      return No(absl::StrCat("inputs of more than ", kMaxExampleElements, " elements"));
+    if (elements > kMaxExampleElements) return TooMany();
   }
   return GenerateInputs(specs, {}, /*seed=*/1);
 }

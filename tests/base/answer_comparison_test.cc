@@ -78,6 +78,18 @@ TEST(AnswerComparisonTest, NotANumberIsADifferenceThatCounts) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   EXPECT_FALSE(CompareAnswers(Floats({1}, {nan}), Floats({1}, {1}), 0).agrees);
   EXPECT_TRUE(CompareAnswers(Floats({1}, {nan}), Floats({1}, {nan}), 0).agrees);
+  const float infinity = std::numeric_limits<float>::infinity();
+  EXPECT_TRUE(CompareAnswers(Floats({1, 2}, {nan, 1}), Floats({1, 2}, {nan, 1}), 0).agrees);
+  EXPECT_TRUE(CompareAnswers(Floats({1, 2}, {-infinity, 1}), Floats({1, 2}, {-infinity, 1}), 0).agrees);
+  const std::vector<NamedTensor> want = Floats({1, 2}, {0.9f, 0.1f});
+  for (const auto& got : {Floats({1, 2}, {nan, nan}), Floats({1, 2}, {nan, 0.1f}), Floats({1, 2}, {0.9f, nan}),
+                          Floats({1, 2}, {infinity, 0.1f})}) {
+    const AnswerComparison comparison = CompareAnswers(got, want, 0);
+    EXPECT_FALSE(comparison.agrees);
+    EXPECT_THAT(comparison.where, HasSubstr("row 0, element"));
+  }
+  EXPECT_THAT(CompareAnswers(Floats({1, 3}, {nan, 1, 2}), Floats({1, 3}, {nan, 2, 1}), 0).where,
+              HasSubstr("got class 2, want 1"));
 }
 
 TEST(AnswerComparisonTest, RowsDisagreeAsTheyWouldByThemselves) {

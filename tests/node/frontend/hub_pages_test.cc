@@ -85,6 +85,26 @@ class HubPagesTest : public ::testing::Test {
   std::unique_ptr<HubPages> pages_;
 };
 
+TEST(ExampleCallTest, InputsOfAnySizeAreBounded) {
+  Signature signature;
+  signature.inputs.resize(1);
+  TensorSpec& input = signature.inputs[0];
+  input.name = "x";
+  input.dtype = DType::kFloat;
+  input.has_rank = true;
+  constexpr int64_t kMost = int64_t{kMaxExampleElements};
+  for (const std::vector<int64_t>& extents :
+       {std::vector<int64_t>{kMost, int64_t{1} << 44}, {kMost, 2}, {int64_t{1} << 62, 4}, {kMost + 1}}) {
+    input.dims.clear();
+    for (const int64_t extent : extents) input.dims.push_back({.extent = extent});
+    for (const RestApi api : {RestApi::kTfs, RestApi::kV2}) {
+      const auto body = ExampleBody(api, signature);
+      EXPECT_EQ(body.status().code(), absl::StatusCode::kFailedPrecondition);
+      EXPECT_THAT(body.status().message(), HasSubstr("more than"));
+    }
+  }
+}
+
 TEST_F(HubPagesTest, SaysWhoUsesAndServesTheModule) {
   SetMesh();
   const HttpReply reply = Get("/hub/acme/encoder/1");
