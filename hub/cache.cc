@@ -9,13 +9,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/file.h"
-#include "base/file_lock.h"
 #include "base/status_macros.h"
 #include "base/sync_folder.h"
 #include "hub/hashed_file.h"
@@ -30,6 +30,8 @@ namespace fs = std::filesystem;
 constexpr char kOriginFile[] = ".origin";
 constexpr char kPartSuffix[] = ".part";
 constexpr uint64_t kMaxOriginBytes = 16 << 10;
+
+constexpr absl::Duration kLookPeriod = absl::Milliseconds(100);
 
 /// How often a folder is made again that a removal, which takes empty ones, took meanwhile.
 constexpr int kFolderAttempts = 10;
@@ -47,6 +49,22 @@ absl::Status RemoveAll(const fs::path& path) {
   std::error_code error;
   fs::remove_all(path, error);
   return error ? ErrnoStatus(error.value(), "remove", path.string()) : absl::OkStatus();
+}
+
+bool IsCancelled(const HubCache::Options& options) { return options.cancelled && options.cancelled(); }
+
+absl::Status Interrupted() {
+  return absl::CancelledError("interrupted; what has come stays, and the next pull goes on from there");
+}
+
+/// Waits as long as is due after so many failures in a row.
+absl::Status PauseAfter(int failures, const HubCache::Options& options) {
+  const absl::Time end = absl::Now() + options.pause * (1 << std::min(failures, 6));
+  for (absl::Time now = absl::Now(); now < end; now = absl::Now()) {
+    if (IsCancelled(options)) return Interrupted();
+    absl::SleepFor(std::min(end - now, kLookPeriod));
+  }
+  return absl::OkStatus();
 }
 
 /// DATA_LOSS unless what is at `path` is what the manifest says of `file`.
@@ -184,7 +202,7 @@ class HubCache::Download {
         return WithContext(absl::StrCat("handle '", manifest_.handle.ToString(), "' from '", store_.url(), "'"),
                            status);
       }
-      absl::SleepFor(options_.pause * (1 << std::min(failures, 6)));
+      RETURN_IF_ERROR(PauseAfter(failures, options_));
     }
     if (ftruncate(fd, static_cast<off_t>(file.bytes)) != 0) return ErrnoStatus(errno, "cut", part);
     if (fsync(fd) != 0) return ErrnoStatus(errno, "fsync", part);
@@ -199,6 +217,7 @@ class HubCache::Download {
                                               ", want ", file.bytes,
                                               " in all, in order; the store's copy was changed"));
     }
+    if (IsCancelled(options_)) return Interrupted();
     for (absl::string_view rest = bytes; !rest.empty();) {
       const off_t to = static_cast<off_t>(at + (bytes.size() - rest.size()));
       const ssize_t wrote = pwrite(fd, rest.data(), rest.size(), to);
@@ -279,11 +298,22 @@ absl::Status HubCache::Check(const Manifest& manifest) {
   return absl::OkStatus();
 }
 
+/// The module's lock, which is waited for.
+absl::StatusOr<FileLock> HubCache::Lock(const Handle& handle) const {
+  const auto say = [&] { Say(absl::StrCat("waiting for another process that is pulling ", handle.ToString())); };
+  if (!options_.cancelled) return FileLock::Take(LockPath(handle), say);
+  for (bool said = false;; said = true) {
+    ASSIGN_OR_RETURN(std::optional<FileLock> lock, FileLock::TryTake(LockPath(handle)));
+    if (lock.has_value()) return *std::move(lock);
+    if (!said) say();
+    if (IsCancelled(options_)) return Interrupted();
+    absl::SleepFor(kLookPeriod);
+  }
+}
+
 absl::StatusOr<HubCache::Pulled> HubCache::Pull(Store& store, const Handle& handle) {
   const std::string name = handle.ToString();
-  ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(LockPath(handle), [&] {
-                     Say(absl::StrCat("waiting for another process that is pulling ", name));
-                   }));
+  ASSIGN_OR_RETURN(const FileLock lock, Lock(handle));
   const fs::path place = ModuleFolder(modules(), handle);
   Pulled pulled;
   pulled.folder = place.string();
@@ -305,7 +335,7 @@ absl::StatusOr<HubCache::Pulled> HubCache::Pull(Store& store, const Handle& hand
   }
   absl::StatusOr<std::string> text = ReadManifestText(store, handle);
   for (int failures = 1; failures < options_.attempts && MayPass(text.status()); ++failures) {
-    absl::SleepFor(options_.pause * (1 << std::min(failures, 6)));
+    RETURN_IF_ERROR(PauseAfter(failures, options_));
     text = ReadManifestText(store, handle);
   }
   if (!text.ok()) return text.status();

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/file_lock.h"
 #include "hub/handle.h"
 #include "hub/manifest.h"
 #include "hub/store.h"
@@ -32,6 +33,9 @@ class HubCache {
     /// How many tries without a byte in between a download has, and how long it waits after the first that broke.
     int attempts = 5;
     absl::Duration pause = absl::Milliseconds(200);
+    /// Asked while something is downloaded or waited for: true ends Pull() with CANCELLED; what has come stays for the
+    /// next one. May be null; the store has one of its own (StoreOptions).
+    std::function<bool()> cancelled;
   };
 
   struct Pulled {
@@ -69,6 +73,7 @@ class HubCache {
 
   /// DATA_LOSS and the like unless the files are here as the manifest says.
   absl::Status Check(const Manifest& manifest);
+  absl::StatusOr<FileLock> Lock(const Handle& handle) const;
   void Say(absl::string_view line) const {
     if (options_.say) options_.say(line);
   }

@@ -7,6 +7,7 @@
 #include <boost/asio/ssl.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
+#include <chrono>
 #include <limits>
 #include <memory>
 
@@ -14,6 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "transport/tls_client_context.h"
 #include "transport/tls_host.h"
@@ -25,6 +27,7 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
 
+constexpr std::chrono::milliseconds kLookPeriod{100};
 constexpr size_t kPieceBytes = size_t{256} << 10;
 constexpr size_t kMaxHeaderBytes = size_t{64} << 10;
 /// What is read ahead: a header, or the rest of a piece. A line of chunks that is longer is none.
@@ -130,6 +133,7 @@ class Get {
         continue;
       }
       if (bytes.empty()) continue;
+      if (Cancelled()) return Interrupted();
       RETURN_IF_ERROR(sink(at, bytes));
       at += bytes.size();
     }
@@ -146,7 +150,23 @@ class Get {
 
   void RunStep() {
     io_.restart();
-    io_.run();
+    if (!options_.cancelled) {
+      io_.run();
+      return;
+    }
+    while (!io_.stopped()) {
+      io_.run_for(kLookPeriod);
+      // The step then ends with an error of its own.
+      if (!io_.stopped() && Cancelled()) stream_.close();
+    }
+  }
+
+  bool Cancelled() {
+    cancelled_ = cancelled_ || (options_.cancelled && options_.cancelled());
+    return cancelled_;
+  }
+  absl::Status Interrupted() const {
+    return absl::CancelledError(absl::StrCat("GET '", url_.ToString(), "': interrupted"));
   }
 
   http::request<http::empty_body> Request() const {
@@ -164,6 +184,7 @@ class Get {
 
   absl::Status Failed(absl::string_view what, const boost::system::error_code& error,
                       absl::string_view remedy = "") const {
+    if (cancelled_) return Interrupted();
     const std::string message =
         absl::StrCat("GET '", url_.ToString(), "': ", what, ": ", error.message(), remedy.empty() ? "" : "; ", remedy);
     if (error == beast::error::timeout) return absl::DeadlineExceededError(message);
@@ -179,6 +200,7 @@ class Get {
   const uint64_t offset_;
   asio::io_context io_{1};
   beast::tcp_stream stream_{io_};
+  bool cancelled_ = false;
 };
 
 }  // namespace
@@ -207,7 +229,13 @@ absl::Status HttpGet(const Url& url, const HttpGetOptions& options, uint64_t off
 
 absl::StatusOr<std::string> HttpGetText(const Url& url, const HttpGetOptions& options, uint64_t max_bytes) {
   std::string text;
+  const absl::Time end = absl::Now() + options.text_timeout;
   RETURN_IF_ERROR(HttpGet(url, options, 0, [&](uint64_t, absl::string_view bytes) {
+    if (absl::Now() > end) {
+      return absl::DeadlineExceededError(absl::StrCat("GET '", url.ToString(), "': got ", text.size(), " bytes in ",
+                                                      absl::FormatDuration(options.text_timeout),
+                                                      ", want all of it by then; the server is too slow"));
+    }
     if (bytes.size() > max_bytes - text.size()) {
       return absl::InvalidArgumentError(
           absl::StrCat("GET '", url.ToString(), "': got more than ", max_bytes, " bytes, want at most that"));

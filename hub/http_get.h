@@ -22,7 +22,11 @@ struct HttpGetOptions {
   absl::Duration connect_timeout = absl::Seconds(10);
   /// Nothing comes for so long: DEADLINE_EXCEEDED.
   absl::Duration idle_timeout = absl::Seconds(30);
+  /// Of HttpGetText(): for all of it, also where it comes, but drop by drop.
+  absl::Duration text_timeout = absl::Seconds(60);
   int max_redirects = 5;
+  /// Asked ten times a second while it waits: true ends it with CANCELLED. May be null.
+  std::function<bool()> cancelled;
 };
 
 /// Gets what is at `url` from byte `offset` on and hands it to `sink` as it comes, in pieces; from byte 0 on where the
@@ -34,7 +38,8 @@ struct HttpGetOptions {
 absl::Status HttpGet(const Url& url, const HttpGetOptions& options, uint64_t offset,
                      absl::FunctionRef<absl::Status(uint64_t at, absl::string_view bytes)> sink);
 
-/// The same as a text of at most `max_bytes`; INVALID_ARGUMENT where it is longer.
+/// The same as a text of at most `max_bytes`; INVALID_ARGUMENT where it is longer, DEADLINE_EXCEEDED where it takes
+/// longer than text_timeout.
 absl::StatusOr<std::string> HttpGetText(const Url& url, const HttpGetOptions& options, uint64_t max_bytes);
 
 }  // namespace portico

@@ -51,7 +51,7 @@ class HttpStore final : public Store {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Store>> NewHttpStore(const std::string& url) {
+absl::StatusOr<std::unique_ptr<Store>> NewHttpStore(const std::string& url, const StoreOptions& store) {
   ASSIGN_OR_RETURN(Url root, ParseUrl(url));
   if (root.target.find('?') != std::string::npos) {
     return absl::InvalidArgumentError(
@@ -59,6 +59,7 @@ absl::StatusOr<std::unique_ptr<Store>> NewHttpStore(const std::string& url) {
   }
   while (absl::EndsWith(root.target, "/")) root.target.pop_back();
   HttpGetOptions options;
+  options.cancelled = store.cancelled;
   if (const char* token = std::getenv("PORTICO_HUB_TOKEN"); token != nullptr && *token != '\0') {
     options.headers = [root, bearer = absl::StrCat("Bearer ", token)](const Url& at) {
       const bool safe = at.IsSameServer(root) && (at.tls || at.IsLoopback());

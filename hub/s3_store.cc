@@ -136,6 +136,7 @@ absl::StatusOr<std::unique_ptr<Store>> NewS3Store(const std::string& url, const 
                                                    " without its other half, want both or none"));
   }
   HttpGetOptions http;
+  http.cancelled = options.cancelled;
   if (!keys.empty()) {
     http.headers = [keys, region, server = *bucket](const Url& at) {
       // Signatures are for one server alone.

@@ -39,7 +39,7 @@ absl::StatusOr<std::unique_ptr<Store>> OpenStore(const std::string& url, const S
     return absl::InvalidArgumentError(
         "store: got none, want --store FOLDER, http://HOST:PORT/PATH or s3://BUCKET/PREFIX, or PORTICO_HUB set to one");
   }
-  if (absl::StartsWith(url, "http://") || absl::StartsWith(url, "https://")) return NewHttpStore(url);
+  if (absl::StartsWith(url, "http://") || absl::StartsWith(url, "https://")) return NewHttpStore(url, options);
   if (absl::StartsWith(url, "s3://")) return NewS3Store(url, options);
   ASSIGN_OR_RETURN(const std::string folder, StoreFolder(url));
   return NewLocalStore(folder);

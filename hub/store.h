@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -45,6 +46,8 @@ class Store {
 struct StoreOptions {
   /// Where s3:// is, "http://127.0.0.1:9000"; empty: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, or AWS itself.
   std::string s3_endpoint;
+  /// Asked now and again while a server is waited for: true ends the call with CANCELLED. May be null.
+  std::function<bool()> cancelled;
 };
 
 /// A folder's path or file:///PATH, http://HOST:PORT/PREFIX or https://, s3://BUCKET/PREFIX. Contacts nobody; a folder

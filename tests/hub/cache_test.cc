@@ -7,7 +7,9 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/file.h"
+#include "base/file_lock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "models/package/package.h"
@@ -136,6 +138,40 @@ TEST_F(CacheTest, AKilledPullIsGoneOnWithByTheNext) {
   ASSERT_TRUE(pulled.ok()) << pulled.status();
   EXPECT_EQ(Loaded(pulled->folder), pulled->manifest.digest);
   EXPECT_LT(server_.sent.load(), pulled->manifest.bytes());  // The beginning was there.
+}
+
+TEST_F(CacheTest, ACancelledPullKeepsWhatHasComeAndEndsAtOnce) {
+  const PublishResult module = hub_.Put("acme/encoder/1", 1, 16384);
+  HubCache::Options options;
+  options.folder = hub_.cache();
+  uint64_t done = 0;
+  options.progress = [&](absl::string_view, uint64_t now, uint64_t) { done = now; };
+  options.cancelled = [&] { return done > 100'000; };
+  auto cache = HubCache::Open(options);
+  ASSERT_TRUE(cache.ok()) << cache.status();
+  auto store = OpenStore(server_.url());
+  ASSERT_TRUE(store.ok()) << store.status();
+  const auto cancelled = cache->Pull(**store, module.manifest.handle);
+  EXPECT_EQ(cancelled.status().code(), absl::StatusCode::kCancelled) << cancelled.status();
+  EXPECT_THAT(std::string(cancelled.status().message()), HasSubstr("the next pull goes on from there"));
+  const uint64_t before = server_.sent;
+  ASSERT_TRUE(Pull("acme/encoder/1").ok());
+  EXPECT_LT(server_.sent - before, module.manifest.bytes());
+
+  // Waiting for another process, and for a server that is busy.
+  done = 0;
+  server_.failures = 100;
+  hub_.Put("acme/encoder/2", 2);
+  options.pause = absl::Seconds(100);
+  options.cancelled = [asked = 0]() mutable { return ++asked > 2; };
+  auto waiting = HubCache::Open(options);
+  ASSERT_TRUE(waiting.ok()) << waiting.status();
+  const absl::Time begin = absl::Now();
+  EXPECT_EQ(waiting->Pull(**store, *ParseHandle("acme/encoder/2")).status().code(), absl::StatusCode::kCancelled);
+  const auto lock = FileLock::Take(cache->LockPath(*ParseHandle("acme/encoder/3")));
+  ASSERT_TRUE(lock.ok()) << lock.status();
+  EXPECT_EQ(waiting->Pull(**store, *ParseHandle("acme/encoder/3")).status().code(), absl::StatusCode::kCancelled);
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(30));
 }
 
 TEST_F(CacheTest, AWrongBeginningIsThrownAwayAndDownloadedAnew) {

@@ -1,8 +1,11 @@
 #include "hub/http_store.h"
 
+#include <atomic>
 #include <cstdlib>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "hub/http_get.h"
@@ -101,6 +104,33 @@ TEST(HttpGetTest, LongBodiesSilenceAndNobodyThereAreErrors) {
   EXPECT_EQ(GetText(server.url() + "/x", options).status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(GetText(absl::StrCat("http://127.0.0.1:", FreePort(), "/")).status().code(),
             absl::StatusCode::kUnavailable);
+}
+
+TEST(HttpGetTest, ATextThatTakesTooLongAndOneThatNobodyWaitsForEnd) {
+  FileServer server("/nowhere");
+  HttpGetOptions options;
+  options.text_timeout = absl::ZeroDuration();
+  server.handler = [](const FileServer::Request&) { return FileServer::Reply{200, "text", {}}; };
+  const absl::Status slow = GetText(server.url() + "/x", options).status();
+  EXPECT_EQ(slow.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(std::string(slow.message()), HasSubstr("the server is too slow"));
+
+  options.text_timeout = absl::Seconds(60);
+  std::atomic<bool> cancelled = false, asked = false;
+  options.cancelled = [&] { return cancelled.load(); };
+  EXPECT_EQ(*GetText(server.url() + "/x", options), "text");
+  server.handler = [&](const FileServer::Request&) {
+    asked = true;
+    for (int i = 0; i < 3000 && !cancelled; ++i) absl::SleepFor(absl::Milliseconds(1));
+    absl::SleepFor(absl::Milliseconds(300));
+    return FileServer::Reply{200, "late", {}};
+  };
+  std::thread client([&] {
+    while (!asked) absl::SleepFor(absl::Milliseconds(1));
+    cancelled = true;
+  });
+  EXPECT_EQ(GetText(server.url() + "/x", options).status().code(), absl::StatusCode::kCancelled);
+  client.join();
 }
 
 TEST(UrlTest, LoopbackIsAnAddressOrLocalhost) {
