@@ -1,6 +1,12 @@
 #include "cli/share_report.h"
 
+#include <filesystem>
+#include <set>
+#include <system_error>
+
+#include "absl/status/status.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -11,6 +17,8 @@
 namespace portico {
 namespace {
 
+namespace fs = std::filesystem;
+
 const std::string& NameOf(absl::Span<const Product> products, int product) {
   return products[static_cast<size_t>(product)].name;
 }
@@ -20,6 +28,42 @@ std::string YamlQuoted(absl::string_view text) {
   // C's escapes are YAML's, but for this one.
   return absl::StrCat("\"", absl::StrReplaceAll(absl::Utf8SafeCHexEscape(text), {{"\\\\", "\\\\"}, {"\\'", "'"}}),
                       "\"");
+}
+
+struct MeshModel {
+  std::string name;
+  std::string path;
+  /// Empty: the latest.
+  std::set<int64_t> versions = {};
+};
+
+/// Has the mesh serve what is called, beside `version` where that is of the same name.
+absl::Status AddCalled(const CalledModels::Called& called, int64_t version, std::vector<MeshModel>& modules,
+                       std::vector<MeshModel>& products) {
+  const fs::path folder =
+      fs::path(called.path).filename() == "model.onnx" ? fs::path(called.path).parent_path() : fs::path(called.path);
+  int64_t number = 0;
+  if (!absl::SimpleAtoi(folder.filename().string(), &number)) {
+    return absl::FailedPreconditionError(absl::StrCat("'", called.path, "' is called too, as ", called.name,
+                                                      "; put it into a version folder and name that here"));
+  }
+  const std::string path = folder.parent_path().string();
+  for (std::vector<MeshModel>* models : {&modules, &products}) {
+    for (MeshModel& model : *models) {
+      if (model.name != called.name) continue;
+      std::error_code error;
+      if (fs::weakly_canonical(model.path, error) != fs::weakly_canonical(path, error)) {
+        return absl::FailedPreconditionError(absl::StrCat("'", called.path, "' is called too, as ", called.name,
+                                                          "; put it beside the versions in '", model.path,
+                                                          "' and name both"));
+      }
+      if (model.versions.empty()) model.versions.insert(version);
+      model.versions.insert(number);
+      return absl::OkStatus();
+    }
+  }
+  modules.push_back({called.name, path, {number}});
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -69,19 +113,30 @@ std::string SharingText(const SharingProposal& proposal, absl::Span<const Produc
   return text;
 }
 
-std::string SharedMeshText(const SharedModels& shared, const std::string& out) {
-  std::vector<std::string> modules;
-  std::vector<std::string> products;
-  for (const SplitModel& module : shared.modules) modules.push_back(module.name);
-  for (const SharedModels::Rewritten& product : shared.products) products.push_back(product.model.name);
-  std::string text = "mesh: shared\nmodels:\n";
-  for (const std::vector<std::string>* names : {&modules, &products}) {
-    for (const std::string& name : *names) {
-      absl::StrAppend(&text, "  ", name, ": {path: ", YamlQuoted(absl::StrCat(out, "/", name)), "}\n");
+std::string SharedMeshText(const SharedModels& shared, const CalledModels& called, const std::string& out,
+                           int64_t version) {
+  std::vector<MeshModel> modules;
+  std::vector<MeshModel> products;
+  std::string notes;
+  for (const SplitModel& module : shared.modules) modules.push_back({module.name, absl::StrCat(out, "/", module.name)});
+  for (const SharedModels::Rewritten& product : shared.products) {
+    products.push_back({product.model.name, absl::StrCat(out, "/", product.model.name)});
+  }
+  for (const auto& one : called.found()) {
+    const absl::Status added = AddCalled(*one, version, modules, products);
+    if (!added.ok()) absl::StrAppend(&notes, "# ", added.message(), "\n");
+  }
+  std::string text = absl::StrCat(notes, "mesh: shared\nmodels:\n");
+  for (const std::vector<MeshModel>* models : {&modules, &products}) {
+    for (const MeshModel& model : *models) {
+      absl::StrAppend(&text, "  ", model.name, ": {path: ", YamlQuoted(model.path));
+      if (!model.versions.empty()) absl::StrAppend(&text, ", versions: [", absl::StrJoin(model.versions, ", "), "]");
+      absl::StrAppend(&text, "}\n");
     }
   }
-  absl::StrAppend(&text, "nodes:\n  hub: {serve: [", absl::StrJoin(modules, ", "), "]}\n  apps: {serve: [",
-                  absl::StrJoin(products, ", "), "], grpc: 8500, http: 8501}\n");
+  const auto name = [](std::string* line, const MeshModel& model) { line->append(model.name); };
+  absl::StrAppend(&text, "nodes:\n  hub: {serve: [", absl::StrJoin(modules, ", ", name), "]}\n  apps: {serve: [",
+                  absl::StrJoin(products, ", ", name), "], grpc: 8500, http: 8501}\n");
   return text;
 }
 

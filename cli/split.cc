@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -12,6 +13,7 @@
 #include "base/status_macros.h"
 #include "cli/byte_text.h"
 #include "cli/commands.h"
+#include "cli/cut_flags.h"
 #include "cli/report_error.h"
 #include "cli/signature_lines.h"
 #include "cli/split_embeddings.h"
@@ -30,9 +32,7 @@ struct SplitFlags {
   std::string plan;
   std::string embeddings;
   std::string name;
-  std::string out;
-  int64_t version = 1;
-  std::string samples;
+  CutFlags cut;
 };
 
 /// "  hub/digit-encoder: 3 nodes, 1.2 KiB of weights, digest 0123456789ab" and the tensors at its border.
@@ -66,12 +66,12 @@ absl::Status RunEmbeddings(const SplitFlags& flags) {
   EmbeddingSplit split;
   ASSIGN_OR_RETURN(split.options, ParseEmbeddingOptions(flags.embeddings));
   split.product = flags.name.empty() ? std::filesystem::path(flags.model).stem().string() : flags.name;
-  split.out = flags.out;
-  split.version = flags.version;
+  split.out = flags.cut.out;
+  split.version = flags.cut.version;
   split.provenance.plan = absl::StrCat("embeddings: {", flags.embeddings, "}");
   split.provenance.tool = VersionText();
-  if (!flags.samples.empty()) {
-    ASSIGN_OR_RETURN(split.verify.samples, ReadSamples(flags.samples));
+  if (!flags.cut.samples.empty()) {
+    ASSIGN_OR_RETURN(split.verify.samples, ReadSamples(flags.cut.samples));
   }
   return RunSplitEmbeddings(flags.model, split);
 }
@@ -98,24 +98,21 @@ absl::Status RunSplit(const SplitFlags& flags) {
   if (!split.ok()) return WithContext(flags.model, split.status());
   RETURN_IF_ERROR(Record(model, flags.plan, &*split));
   VerifyOptions options;
-  if (!flags.samples.empty()) {
-    ASSIGN_OR_RETURN(options.samples, ReadSamples(flags.samples));
+  if (!flags.cut.samples.empty()) {
+    ASSIGN_OR_RETURN(options.samples, ReadSamples(flags.cut.samples));
   }
+  ASSIGN_OR_RETURN(std::vector<CalledModels::Place> places, flags.cut.Places({{plan.product, flags.model}}));
+  CalledModels called(std::move(places));
+  options.called = &called;
   ASSIGN_OR_RETURN(const VerifyReport report, VerifySplit(model, *split, options));
   // All text is made before anything is written: after WriteSplit() nothing can fail.
   std::string text;
   for (const SplitModel& part : *split) {
     ASSIGN_OR_RETURN(const std::string description, DescribeModel(part, &part == &split->front()));
-    absl::StrAppend(&text, description, "  at   ",
-                    (std::filesystem::path(flags.out) / part.name / absl::StrCat(flags.version)).string(), "\n");
+    absl::StrAppend(&text, description, "  at   ", flags.cut.FolderOf(part.name), "\n");
   }
-  absl::StrAppend(&text, "verified: ", report.rounds, report.rounds == 1 ? " run" : " runs",
-                  " equal to the unsplit model; with graph optimisation on, the largest difference is ",
-                  report.optimized_max_difference, "\n");
-  for (const std::string& skipped : report.skipped) {
-    absl::StrAppend(&text, "not compared, as the unsplit model refuses it: ", skipped, "\n");
-  }
-  RETURN_IF_ERROR(WriteSplit(*split, flags.out, flags.version));
+  absl::StrAppend(&text, VerifiedText("", "the unsplit model", report));
+  RETURN_IF_ERROR(WriteSplit(*split, flags.cut.out, flags.cut.version));
   std::fputs(text.c_str(), stdout);
   return absl::OkStatus();
 }
@@ -139,17 +136,8 @@ void AddSplitCommand(CLI::App& app, int& exit_code) {
       ->add_option("--name", flags->name,
                    "With --embeddings: the servable name of what remains; default: the file's name")
       ->type_name("NAME");
-  command->add_option("--out", flags->out, "Folder for the packages, each DIR/NAME/VERSION/model.onnx")
-      ->required()
-      ->type_name("DIR");
-  command->add_option("--version", flags->version, "Version of the packages")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str()
-      ->type_name("N");
-  command
-      ->add_option("--samples", flags->samples,
-                   "Recorded inputs to compare with instead of generated ones: DIR/<any>/input_0.pb, input_1.pb, ...")
-      ->type_name("DIR");
+  flags->cut.AddOut(*command, "")->required();
+  flags->cut.AddOthers(*command, "DIR/<any>/input_0.pb, input_1.pb, ...");
   command->footer(
       "The plan:\n"
       "  product: digit               # default: the model file's name\n"

@@ -175,13 +175,17 @@ class Reader {
 
 }  // namespace
 
-absl::StatusOr<Dataflow> ReadDataflow(const Model& model, const Signature& signature) {
-  const onnx::ModelProto& proto = model.proto();
-  RETURN_IF_ERROR(RefusePortals(proto.graph().node(), "graph", true));
-  for (const onnx::FunctionProto& function : proto.functions()) {
+absl::Status CheckPortalPlaces(const onnx::ModelProto& model) {
+  RETURN_IF_ERROR(RefusePortals(model.graph().node(), "graph", true));
+  for (const onnx::FunctionProto& function : model.functions()) {
     const std::string path = absl::StrCat("function '", function.domain(), "::", function.name(), "'");
     RETURN_IF_ERROR(RefusePortals(function.node(), path, false));
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Dataflow> ReadDataflow(const Model& model, const Signature& signature) {
+  RETURN_IF_ERROR(CheckPortalPlaces(model.proto()));
   return Reader(model, signature).Read();
 }
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "models/package/model.h"
@@ -11,6 +12,7 @@
 
 namespace onnx {
 class GraphProto;
+class ModelProto;
 class NodeProto;
 }  // namespace onnx
 
@@ -44,7 +46,10 @@ struct Dataflow {
   absl::flat_hash_map<absl::string_view, int> tensor_by_name;
 };
 
-/// INVALID_ARGUMENT when a portal is inside a body or a local function, when two nodes compute one tensor, when the
+/// INVALID_ARGUMENT, with its path, when a portal is inside the body of an If, Loop or Scan or inside a local function.
+absl::Status CheckPortalPlaces(const onnx::ModelProto& model);
+
+/// INVALID_ARGUMENT as CheckPortalPlaces(), when two nodes compute one tensor, when the
 /// graph has a cycle or nobody computes a tensor that is needed. Linear in the size of the graph.
 absl::StatusOr<Dataflow> ReadDataflow(const Model& model, const Signature& signature);
 

@@ -55,9 +55,12 @@ bool DrawsRandomly(const onnx::NodeProto& node) {
   return Domain(node.domain()).empty() && std::find(std::begin(kOps), std::end(kOps), node.op_type()) != std::end(kOps);
 }
 
-/// Names of tensors and portals' own names for the tensors around them say nothing about what is computed.
-bool Counts(const onnx::NodeProto& node, const onnx::AttributeProto& attribute) {
-  return node.domain() != kPortalDomain || (attribute.name() != "input_names" && attribute.name() != "output_names");
+/// Names of tensors and portals' own names for the tensors around them say nothing about what is computed. `shapes`:
+/// those that portals declare count.
+bool Counts(const onnx::NodeProto& node, const onnx::AttributeProto& attribute, bool shapes) {
+  if (node.domain() != kPortalDomain) return true;
+  if (attribute.name() == "output_shapes") return shapes;
+  return attribute.name() != "input_names" && attribute.name() != "output_names";
 }
 
 /// The value of a Constant node, which counts as an initializer does; none where it is an attribute of the function
@@ -175,6 +178,7 @@ class TensorDigests::Impl {
   }
 
   absl::Status Begin(Inputs inputs) {
+    shapes_count_ = inputs == Inputs::kByPosition;
     const onnx::GraphProto& graph = model_.proto().graph();
     ASSIGN_OR_RETURN(graph_, NewScope(graph.node(), nullptr, &opsets_, 0));
     for (const auto& [name, initializer] : model_.initializers()) graph_.values.emplace(name, initializer.digest);
@@ -357,7 +361,7 @@ class TensorDigests::Impl {
   absl::Status AddAttributes(const Scope& scope, const onnx::NodeProto& node, Hasher& hasher, bool& random) {
     std::vector<const onnx::AttributeProto*> attributes;
     for (const onnx::AttributeProto& attribute : node.attribute()) {
-      if (Counts(node, attribute)) attributes.push_back(&attribute);
+      if (Counts(node, attribute, shapes_count_)) attributes.push_back(&attribute);
     }
     std::sort(attributes.begin(), attributes.end(), [](auto* a, auto* b) { return a->name() < b->name(); });
     hasher.Add(attributes.size());
@@ -463,6 +467,8 @@ class TensorDigests::Impl {
   const Opsets opsets_;
   absl::flat_hash_map<std::string, Function> functions_;
   Scope graph_;
+  /// Those that portals declare.
+  bool shapes_count_ = true;
 };
 
 TensorDigests::TensorDigests(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

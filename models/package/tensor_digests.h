@@ -25,7 +25,8 @@ class TensorDigests {
     /// Its place among the inputs: two models that agree answer alike.
     kByPosition,
     /// Its dtype alone: tensors of two models that agree are computed alike from *some* inputs. Which one stands for
-    /// which is for the caller to find out.
+    /// which is for the caller to find out. The shapes that portals declare do not count either: what they call says
+    /// what they compute, and extents are called otherwise in every model.
     kByDtype,
   };
 

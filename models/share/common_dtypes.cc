@@ -1,10 +1,12 @@
 #include "models/share/common_dtypes.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/dtype.h"
 #include "models/package/signature.h"
@@ -20,12 +22,18 @@ class Divider {
  public:
   Divider(absl::Span<const Product> products, const std::vector<GraphIndex>& indexes,
           const std::vector<ProductGraph>& graphs, CommonNodes& common)
-      : products_(products), indexes_(indexes), graphs_(graphs), common_(common), dtypes_(products.size()) {}
+      : products_(products),
+        indexes_(indexes),
+        graphs_(graphs),
+        common_(common),
+        dtypes_(products.size()),
+        refused_(products.size()) {}
 
   void Run(std::vector<std::string>& notes) {
     // What nodes of one class compute from equal dtypes is of equal dtypes: mostly it is enough to look at what comes
     // from elsewhere.
     Learn(/*all=*/false);
+    LeaveOut(notes);
     bool differ = false;
     for (size_t cls = 0; cls < common_.classes.size() && !differ; ++cls) differ = !Divided(cls).empty();
     if (!differ) return;
@@ -88,11 +96,52 @@ class Divider {
       for (const auto& input : model.proto().graph().input()) {
         dtypes_[p][input.name()] = static_cast<DType>(input.type().tensor_type().elem_type());
       }
-      if (wanted[p].empty()) continue;
-      const absl::StatusOr<std::vector<TensorSpec>> specs = InferSpecs(model, indexes_[p], wanted[p]);
-      if (!specs.ok()) continue;
+      if (!IsCommon(p)) continue;
+      const absl::StatusOr<std::vector<TensorSpec>> specs = InferDenseSpecs(model, indexes_[p], wanted[p]);
+      for (const std::string& tensor : wanted[p]) dtypes_[p].emplace(tensor, DType::kInvalid);
+      if (!specs.ok()) {
+        refused_[p] = specs.status();
+        continue;
+      }
       for (const TensorSpec& spec : *specs) dtypes_[p][spec.name] = spec.dtype;
     }
+  }
+
+  /// Whether the product has a node that another one has.
+  bool IsCommon(size_t product) const {
+    return std::any_of(common_.class_of[product].begin(), common_.class_of[product].end(),
+                       [](int cls) { return cls >= 0; });
+  }
+
+  /// Nodes that nothing can be cut at: of a product that ONNX Runtime does not take, and those that read what is no
+  /// dense tensor.
+  void LeaveOut(std::vector<std::string>& notes) {
+    for (size_t p = 0; p < graphs_.size(); ++p) {
+      if (refused_[p].ok()) continue;
+      notes.push_back(absl::StrCat("product '", products_[p].name,
+                                   "': nothing of it is shared, as it cannot be run here: ", refused_[p].message()));
+      for (size_t cls = 0; cls < common_.classes.size(); ++cls) Remove(cls, p);
+    }
+    for (size_t cls = 0; cls < common_.classes.size(); ++cls) {
+      for (const size_t p : Members(cls)) {
+        if (common_.classes[cls][p] < 0) continue;  // It went with the other one.
+        const std::vector<int>& slots = NodeOf(cls, p).slots;
+        if (std::any_of(slots.begin(), slots.end(), [&](int tensor) { return IsNotDense(p, tensor); })) Remove(cls, p);
+      }
+    }
+  }
+
+  bool IsNotDense(size_t product, int tensor) const {
+    if (tensor < 0) return false;
+    const auto dtype = dtypes_[product].find(graphs_[product].tensors[At(tensor)].name);
+    return dtype != dtypes_[product].end() && dtype->second == DType::kInvalid;
+  }
+
+  void Remove(size_t cls, size_t product) {
+    const int node = std::exchange(common_.classes[cls][product], -1);
+    if (node < 0) return;
+    common_.class_of[product][At(node)] = -1;
+    Dissolve(cls);
   }
 
   /// kInvalid: not known, or not asked for.
@@ -163,6 +212,8 @@ class Divider {
   CommonNodes& common_;
   /// [product] by name.
   std::vector<absl::flat_hash_map<std::string, DType>> dtypes_;
+  /// [product]: why ONNX Runtime does not take it.
+  std::vector<absl::Status> refused_;
   std::string note_;
   bool noted_ = false;
 };

@@ -12,8 +12,9 @@
 namespace portico {
 
 /// Parts the nodes of a class that read tensors of different dtypes: nodes paired by their weights may do the same to
-/// int32 in one product and to int64 in another, and a module has one dtype for each input. `notes` gets one line for
-/// the first that differ. Where ONNX Runtime does not say, dtypes of the graph's inputs alone are compared.
+/// int32 in one product and to int64 in another, and a module has one dtype for each input. What cannot be cut is in no
+/// class afterwards: nodes of a product that ONNX Runtime does not take, and those that read a sequence or the like
+/// from elsewhere. `notes` gets one line for the first that differ, and one for each such product.
 void DivideByDtype(absl::Span<const Product> products, const std::vector<GraphIndex>& indexes,
                    const std::vector<ProductGraph>& graphs, CommonNodes& common, std::vector<std::string>& notes);
 

@@ -12,8 +12,14 @@
 namespace portico {
 
 /// What ONNX Runtime infers of `tensors` (of the graph, constants are passed over), and of all inputs and outputs of
-/// the graph. Large weights are not read. An error where ONNX Runtime does not take the model.
+/// the graph; portals give what they declare. Large weights are not read. An error where ONNX Runtime does not take the
+/// model.
 absl::StatusOr<std::vector<TensorSpec>> InferSpecs(const Model& model, const GraphIndex& index,
                                                    const absl::flat_hash_set<std::string>& tensors);
+
+/// The same of those of `tensors` that are dense: sequences and the like are left out, and, where there are very many
+/// of them, others too.
+absl::StatusOr<std::vector<TensorSpec>> InferDenseSpecs(const Model& model, const GraphIndex& index,
+                                                        const absl::flat_hash_set<std::string>& tensors);
 
 }  // namespace portico

@@ -47,8 +47,12 @@ struct Declared {
   Numbering<std::string> numbering;
   std::vector<Extents> inputs;
   std::vector<Extents> outputs;
+  std::vector<Extents> portal_outputs;
 
-  explicit Declared(const onnx::GraphProto& graph) : inputs(Read(graph.input())), outputs(Read(graph.output())) {}
+  explicit Declared(const ModuleCut& cut)
+      : inputs(Read(cut.graph->input())),
+        outputs(Read(cut.graph->output())),
+        portal_outputs(Read(cut.portal_outputs)) {}
 
   std::vector<Extents> Read(const ValueInfos& infos) {
     std::vector<Extents> all;
@@ -64,6 +68,23 @@ struct Declared {
         } else {
           extents.push_back(dim.dim_param().empty() ? numbering.New() : numbering.Of(dim.dim_param(), dim.dim_param()));
         }
+      }
+      all.emplace_back(std::move(extents));
+    }
+    return all;
+  }
+
+  std::vector<Extents> Read(const std::vector<TensorSpec>& specs) {
+    std::vector<Extents> all;
+    for (const TensorSpec& spec : specs) {
+      if (!spec.has_rank) {
+        all.emplace_back();
+        continue;
+      }
+      std::vector<int64_t> extents;
+      for (const Dim& dim : spec.dims) {
+        const int64_t unknown = dim.symbol.empty() ? 0 : numbering.Of(dim.symbol, dim.symbol);
+        extents.push_back(dim.extent >= 0 ? dim.extent : unknown < 0 ? unknown : numbering.New());
       }
       all.emplace_back(std::move(extents));
     }
@@ -85,11 +106,11 @@ std::vector<Extents> Pattern(std::vector<Extents> all) {
 
 class Fitter {
  public:
-  explicit Fitter(absl::Span<const onnx::GraphProto* const> cuts) {
-    for (const onnx::GraphProto* cut : cuts) products_.emplace_back(*cut);
+  explicit Fitter(absl::Span<const ModuleCut> cuts) : specs_(cuts.front().portal_outputs) {
+    for (const ModuleCut& cut : cuts) products_.emplace_back(cut);
   }
 
-  void Fit(onnx::GraphProto* module) {
+  std::vector<TensorSpec> Fit(onnx::GraphProto* module) {
     std::vector<Extents> inputs;
     for (int i = 0; i < module->input_size(); ++i) inputs.push_back(Merge(&Declared::inputs, i));
     Trust(inputs);
@@ -99,7 +120,11 @@ class Fitter {
     for (int i = 0; i < module->input_size(); ++i) changed |= Write(inputs[At(i)], module->mutable_input(i));
     for (int i = 0; i < module->output_size(); ++i) changed |= Write(outputs[At(i)], module->mutable_output(i));
     // What is declared inside follows from the inputs, and may be too narrow now.
-    if (changed) module->clear_value_info();
+    if (changed || !specs_.empty()) module->clear_value_info();
+    for (size_t i = 0; i < specs_.size(); ++i) {
+      Write(Merge(&Declared::portal_outputs, static_cast<int>(i)), &specs_[i]);
+    }
+    return std::move(specs_);
   }
 
  private:
@@ -182,6 +207,17 @@ class Fitter {
     return info->type().SerializeAsString() != before;
   }
 
+  void Write(const Extents& extents, TensorSpec* spec) {
+    spec->has_rank = extents.has_value();
+    spec->dims.clear();
+    for (size_t d = 0; extents.has_value() && d < extents->size(); ++d) {
+      const int64_t extent = (*extents)[d];
+      spec->dims.push_back(extent >= 0 ? Dim{extent, ""} : Dim{-1, SymbolOf(extent)});
+    }
+  }
+
+  /// What portals compute: as the first product has it, then as the module does.
+  std::vector<TensorSpec> specs_;
   std::vector<Declared> products_;
   Numbering<Key> numbering_;
   /// [product]: of its extents, the module's.
@@ -192,6 +228,8 @@ class Fitter {
 
 }  // namespace
 
-void FitShapes(absl::Span<const onnx::GraphProto* const> cuts, onnx::GraphProto* module) { Fitter(cuts).Fit(module); }
+std::vector<TensorSpec> FitShapes(absl::Span<const ModuleCut> cuts, onnx::GraphProto* module) {
+  return Fitter(cuts).Fit(module);
+}
 
 }  // namespace portico

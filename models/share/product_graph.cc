@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "models/graph/dataflow.h"
 #include "models/graph/determinism.h"
 #include "models/graph/graph_plan.h"
 #include "models/graph/node_reads.h"
@@ -25,20 +26,12 @@ constexpr size_t kMaxMadeOf = 64;
 /// What cannot be, and can still be added up.
 constexpr uint64_t kMostBytes = uint64_t{1} << 50;
 
-template <typename Nodes>
-absl::Status RefusePortals(const Nodes& nodes) {
-  absl::Status status;
-  for (const onnx::NodeProto& node : nodes) {
-    if (node.domain() == kPorticoDomain) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(DescribeNode(node),
-                       ": got a portal, want a model without; share what the models were before they were split"));
-    }
-    ForEachBody(node, [&](const onnx::AttributeProto&, const onnx::GraphProto& body) {
-      status.Update(RefusePortals(body.node()));
-    });
-  }
-  return status;
+/// A portal answers the same for the same inputs where it says what it calls: by digest or, of tables, by group.
+absl::StatusOr<bool> AnswersTheSame(const onnx::NodeProto& node) {
+  ASSIGN_OR_RETURN(const PortalSpec spec, ReadPortalSpec(node));
+  if (spec.embedding.has_value()) return true;
+  const std::vector<PortalTarget> targets = PortalTargets(spec);
+  return std::none_of(targets.begin(), targets.end(), [](const PortalTarget& one) { return one.digest.empty(); });
 }
 
 /// Ops of ONNX Runtime's own, which its optimised exports are full of, give the same each time unless they say so.
@@ -139,7 +132,12 @@ class Builder {
     const onnx::NodeProto& proto = index_.node(number);
     ProductGraph::Node node;
     node.index = number;
-    node.shareable = determinism_.IsDeterministic(proto) || IsKnownContrib(model_.proto(), proto);
+    node.is_portal = proto.domain() == kPorticoDomain;
+    if (node.is_portal) {
+      ASSIGN_OR_RETURN(node.shareable, AnswersTheSame(proto));
+    } else {
+      node.shareable = determinism_.IsDeterministic(proto) || IsKnownContrib(model_.proto(), proto);
+    }
     ASSIGN_OR_RETURN(node.alone, digests_.OfNodeAlone(
                                      proto, [this](absl::string_view tensor) { return index_.IsConstant(tensor); }));
     const int id = static_cast<int>(graph_.nodes.size());
@@ -189,8 +187,7 @@ class Builder {
 }  // namespace
 
 absl::StatusOr<ProductGraph> ProductGraph::Create(const Model& model, const GraphIndex& index) {
-  RETURN_IF_ERROR(RefusePortals(model.proto().graph().node()));
-  for (const auto& function : model.proto().functions()) RETURN_IF_ERROR(RefusePortals(function.node()));
+  RETURN_IF_ERROR(CheckPortalPlaces(model.proto()));
   ASSIGN_OR_RETURN(TensorDigests digests, TensorDigests::Create(model, TensorDigests::Inputs::kByDtype));
   return Builder(model, index, std::move(digests)).Run();
 }

@@ -17,8 +17,9 @@ struct ProductGraph {
   struct Node {
     /// Number in the GraphIndex.
     int index = -1;
-    /// Deterministic, as far as is known; others are never shared.
+    /// Deterministic, as far as is known; others are never shared. Portals are where they say what they call.
     bool shareable = false;
+    bool is_portal = false;
     /// TensorDigests::OfNodeAlone().
     Digest alone;
     /// Of how its first output is computed from inputs that count by dtype.
@@ -55,7 +56,7 @@ struct ProductGraph {
   /// Constants that outputs of the graph are, or are computed from: the product keeps them.
   std::vector<int> output_constants;
 
-  /// INVALID_ARGUMENT for a cycle, a tensor that nobody computes, and portals: what they answer is not known here.
+  /// INVALID_ARGUMENT for a cycle, a tensor that nobody computes, and portals that no node would take.
   /// Takes time linear in the size of the graph; weights were hashed when the model was loaded.
   static absl::StatusOr<ProductGraph> Create(const Model& model, const GraphIndex& index);
 };

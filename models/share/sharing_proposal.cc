@@ -6,6 +6,8 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "models/graph/graph_plan.h"
+#include "models/graph/portal_spec.h"
 #include "models/share/common_dtypes.h"
 #include "models/share/common_nodes.h"
 #include "models/share/common_subgraphs.h"
@@ -13,6 +15,7 @@
 #include "models/share/live_nodes.h"
 #include "models/share/product_graph.h"
 #include "models/split/graph_index.h"
+#include "onnx/onnx_pb.h"
 
 namespace portico {
 namespace {
@@ -64,9 +67,37 @@ SharedModule MakeModule(std::string name, const CommonSubgraph& subgraph, const 
     use.part.name = module.name;
     use.part.inputs = Names(graph, subgraph.inputs[i]);
     use.part.outputs = Names(graph, subgraph.outputs[i]);
+    for (const int node : subgraph.nodes[i]) {
+      const ProductGraph::Node& own = graph.nodes[static_cast<size_t>(node)];
+      if (!own.is_portal) continue;
+      const auto output = std::find_if(own.outputs.begin(), own.outputs.end(), [](int tensor) { return tensor >= 0; });
+      use.portals.push_back(graph.tensors[static_cast<size_t>(*output)].name);
+    }
     module.uses.push_back(std::move(use));
   }
   return module;
+}
+
+/// Of nothing but portals: whoever calls it could as well call what they do.
+bool IsHollow(const CommonSubgraph& subgraph, const std::vector<ProductGraph>& graphs) {
+  const ProductGraph& graph = graphs[static_cast<size_t>(subgraph.products.front())];
+  const std::vector<int>& nodes = subgraph.nodes.front();
+  return std::all_of(nodes.begin(), nodes.end(),
+                     [&](int node) { return graph.nodes[static_cast<size_t>(node)].is_portal; });
+}
+
+/// Names that products have and that their portals call: no module is to be called so.
+absl::StatusOr<absl::flat_hash_set<std::string>> TakenNames(absl::Span<const Product> products) {
+  absl::flat_hash_set<std::string> taken;
+  for (const Product& product : products) {
+    taken.insert(product.name);
+    for (const onnx::NodeProto& node : product.model.proto().graph().node()) {
+      if (node.domain() != kPorticoDomain) continue;
+      ASSIGN_OR_RETURN(const PortalSpec spec, ReadPortalSpec(node));
+      for (const PortalTarget& target : PortalTargets(spec)) taken.insert(target.name);
+    }
+  }
+  return taken;
 }
 
 /// The estimates are those of the first product that has the module.
@@ -126,10 +157,10 @@ absl::StatusOr<SharingProposal> ProposeSharing(absl::Span<const Product> product
   SharingProposal proposal;
   CommonNodes common = FindCommonNodes(graphs);
   DivideByDtype(products, indexes, graphs, common, proposal.notes);
-  const CommonSubgraphs found = FindCommonSubgraphs(graphs, common, search);
+  CommonSubgraphs found = FindCommonSubgraphs(graphs, common, search);
+  std::erase_if(found.subgraphs, [&](const CommonSubgraph& subgraph) { return IsHollow(subgraph, graphs); });
 
-  absl::flat_hash_set<std::string> taken;
-  for (const Product& product : products) taken.insert(product.name);
+  ASSIGN_OR_RETURN(absl::flat_hash_set<std::string> taken, TakenNames(products));
   const std::string base = options.name.empty() ? absl::StrCat("hub/", products.front().name, "-shared") : options.name;
   for (const CommonSubgraph& subgraph : found.subgraphs) {
     proposal.modules.push_back(MakeModule(ModuleName(base, taken), subgraph, graphs));

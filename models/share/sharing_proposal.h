@@ -46,6 +46,8 @@ struct SharedModule {
     int product = -1;
     /// What to cut out there: `name`, and the tensors at which it begins and ends, in the same order in each product.
     PartPlan part;
+    /// One output of each portal in it, in the same order in each product.
+    std::vector<std::string> portals;
   };
   std::string name;
   std::vector<Use> uses;
@@ -66,8 +68,9 @@ struct SharingProposal {
 
 /// Finds what at least two of `products` have in common by structure and weights, whatever its tensors are called, in
 /// whichever order nodes stand, at whichever place inputs are. INVALID_ARGUMENT naming the product for what cannot be
-/// compared (portals, cycles), for fewer than two products, and for two of one name. Weights are neither read nor
-/// copied: they were hashed when the models were loaded.
+/// compared (cycles, portals inside of bodies), for fewer than two products, and for two of one name. Weights are
+/// neither read nor copied: they were hashed when the models were loaded. Portals are nodes like others: alike where
+/// they call the same model, by digest, or the same tables; what they call is not looked at.
 absl::StatusOr<SharingProposal> ProposeSharing(absl::Span<const Product> products, const SharingOptions& options);
 
 }  // namespace portico

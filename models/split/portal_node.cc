@@ -66,4 +66,19 @@ void AddOutputTypes(const std::vector<TensorSpec>& outputs, onnx::NodeProto* nod
   AddStrings("output_shapes", shapes, node);
 }
 
+void SetOutputShapes(absl::Span<const TensorSpec> outputs, onnx::NodeProto* node) {
+  for (auto& attribute : *node->mutable_attribute()) {
+    if (attribute.name() != "output_shapes") continue;
+    for (int i = 0; i < attribute.strings_size() && static_cast<size_t>(i) < outputs.size(); ++i) {
+      attribute.set_strings(i, PortalShape(outputs[static_cast<size_t>(i)]));
+    }
+  }
+}
+
+void SetString(absl::string_view name, absl::string_view value, onnx::NodeProto* node) {
+  for (auto& attribute : *node->mutable_attribute()) {
+    if (attribute.name() == name) attribute.set_s(std::string(value));
+  }
+}
+
 }  // namespace portico

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -11,10 +12,10 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "models/graph/graph_plan.h"
-#include "models/graph/node_reads.h"
 #include "models/runtime/session.h"
 #include "models/split/cut.h"
 #include "models/split/graph_index.h"
+#include "models/split/portal_inputs.h"
 #include "models/split/portal_node.h"
 #include "models/split/submodel.h"
 #include "onnx/onnx_pb.h"
@@ -23,25 +24,6 @@ namespace portico {
 namespace {
 
 using TensorTypes = absl::flat_hash_map<std::string, TensorSpec>;
-
-/// A portal can't be run here, so what is around it could not be verified.
-template <typename Nodes>
-absl::Status RefusePortals(const Nodes& nodes) {
-  for (const onnx::NodeProto& node : nodes) {
-    if (node.domain() == kPorticoDomain) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("portal '", node.name(), "' (", node.op_type(),
-                       "): a model that has portals can't be split again; split the original, with a plan of "
-                       "several or nested parts"));
-    }
-    absl::Status status;
-    ForEachBody(node, [&](const onnx::AttributeProto&, const onnx::GraphProto& body) {
-      status.Update(RefusePortals(body.node()));
-    });
-    RETURN_IF_ERROR(status);
-  }
-  return absl::OkStatus();
-}
 
 /// Dtype and shape of the tensors at `cuts`, by exposing them as outputs of the graph and asking ONNX Runtime.
 absl::StatusOr<TensorTypes> LearnTypes(const Model& model, const GraphIndex& index, const std::vector<Cut>& cuts) {
@@ -55,8 +37,12 @@ absl::StatusOr<TensorTypes> LearnTypes(const Model& model, const GraphIndex& ind
   }
   std::sort(exposed.begin(), exposed.end());
   exposed.erase(std::unique(exposed.begin(), exposed.end()), exposed.end());
-  std::erase_if(exposed, [&](const std::string& name) { return index.IsInput(name) || index.IsOutput(name); });
-  ASSIGN_OR_RETURN(RunnableModel runnable, MakeRunnable(model, exposed));
+  ASSIGN_OR_RETURN(const std::optional<Model> without, PortalsAsInputs(model));
+  const Model& plain = without.has_value() ? *without : model;
+  absl::flat_hash_set<std::string> known;
+  for (const auto& input : plain.proto().graph().input()) known.insert(input.name());
+  std::erase_if(exposed, [&](const std::string& name) { return known.contains(name) || index.IsOutput(name); });
+  ASSIGN_OR_RETURN(RunnableModel runnable, MakeRunnable(plain, exposed));
   Session::Options options;
   options.optimize = false;
   options.prepack = false;
@@ -180,9 +166,6 @@ class Splitter {
 
 absl::StatusOr<std::vector<SplitModel>> Split(const Model& model, const SplitPlan& plan) {
   RETURN_IF_ERROR(CheckSplitPlan(plan));
-  absl::Status portals = RefusePortals(model.proto().graph().node());
-  for (const auto& function : model.proto().functions()) portals.Update(RefusePortals(function.node()));
-  RETURN_IF_ERROR(portals);
   return Splitter(model, plan.product, plan.parts).Run();
 }
 

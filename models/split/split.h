@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "models/package/model.h"
+#include "models/split/called_models.h"
 #include "models/split/plan.h"
 #include "models/split/sample_inputs.h"
 
@@ -21,7 +22,7 @@ struct SplitModel {
 /// the parts, inner ones before the parts that use them. Types at a cut are learnt by exposing the tensor as a graph
 /// output and asking ONNX Runtime. INVALID_ARGUMENT (naming part and tensor) when a tensor is not there, a part is
 /// empty or not convex, parts overlap without nesting, or a tensor inside a part is used outside and is not among its
-/// outputs.
+/// outputs. Portals of the model go to where they stand: into a part, or into the product.
 absl::StatusOr<std::vector<SplitModel>> Split(const Model& model, const SplitPlan& plan);
 
 struct VerifyOptions {
@@ -30,6 +31,8 @@ struct VerifyOptions {
   uint64_t seed = 1;
   /// Recorded inputs to use instead of generated ones (see ReadSamples()), each in the order of the graph's inputs.
   std::vector<SampleInputs> samples;
+  /// Has what portals of the models call, apart from parts; not owned. Null: there are no such portals.
+  CalledModels* called = nullptr;
 };
 
 struct VerifyReport {
@@ -41,7 +44,7 @@ struct VerifyReport {
 };
 
 /// Runs original and split models in this process, optimisation off, and compares. FAILED_PRECONDITION when an output
-/// differs beyond its dtype's tolerance or no round could run.
+/// differs beyond its dtype's tolerance, no round could run, or what a portal calls is not to be had.
 absl::StatusOr<VerifyReport> VerifySplit(const Model& original, const std::vector<SplitModel>& split,
                                          const VerifyOptions& options);
 

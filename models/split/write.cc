@@ -2,12 +2,14 @@
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "models/package/folder_transaction.h"
+#include "models/package/package.h"
 #include "models/split/split.h"
 
 namespace portico {
@@ -33,13 +35,20 @@ absl::StatusOr<std::string> Declared(const Model& model) {
   return text;
 }
 
+/// What to do where the version folder is taken.
+std::string FreeVersion(const fs::path& folder) {
+  const absl::StatusOr<std::vector<VersionFolder>> versions = ListVersions(folder.parent_path().string());
+  if (!versions.ok() || versions->empty()) return "choose another --version";
+  return absl::StrCat("choose another --version: ", versions->back().version + 1, " is free");
+}
+
 /// True when `folder` has the model already; ALREADY_EXISTS when it has something else.
 absl::StatusOr<bool> IsThere(const SplitModel& split, const fs::path& folder) {
   std::error_code error;
   if (!fs::exists(fs::symlink_status(folder, error))) return false;
   const auto exists = [&](absl::string_view got) {
     return absl::AlreadyExistsError(absl::StrCat("folder '", folder.string(), "': got ", got, ", want digest ",
-                                                 split.digest.Short(), " or no such folder; choose another --version"));
+                                                 split.digest.Short(), " or no such folder; ", FreeVersion(folder)));
   };
   WeightStore store;
   const absl::StatusOr<Model> model = Model::Load((folder / "model.onnx").string(), store);
@@ -51,7 +60,7 @@ absl::StatusOr<bool> IsThere(const SplitModel& split, const fs::path& folder) {
   if (!got.ok() || *got != want) {
     return absl::AlreadyExistsError(absl::StrCat("folder '", folder.string(), "': got the same graph declared as ",
                                                  got.ok() ? *got : std::string(got.status().message()), ", want ", want,
-                                                 " or no such folder; choose another --version"));
+                                                 " or no such folder; ", FreeVersion(folder)));
   }
   return true;
 }

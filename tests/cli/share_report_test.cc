@@ -21,9 +21,11 @@ TEST(ShareReportTest, APathIsQuotedWhateverIsInIt) {
   auto model = Model::FromProto(builder.Build(), "", store);
   ASSERT_TRUE(model.ok()) << model.status();
   SharedModels shared;
+  const CalledModels nothing({});
   shared.modules.push_back({"hub/enc", *std::move(model), Digest()});
-  EXPECT_THAT(SharedMeshText(shared, "/a, {b}: it's"), HasSubstr("  hub/enc: {path: \"/a, {b}: it's/hub/enc\"}\n"));
-  EXPECT_THAT(SharedMeshText(shared, "a\\'\"\n\x01ü"), HasSubstr(R"({path: "a\\'\"\n\x01ü/hub/enc"})"));
+  EXPECT_THAT(SharedMeshText(shared, nothing, "/a, {b}: it's", 1),
+              HasSubstr("  hub/enc: {path: \"/a, {b}: it's/hub/enc\"}\n"));
+  EXPECT_THAT(SharedMeshText(shared, nothing, "a\\'\"\n\x01ü", 1), HasSubstr(R"({path: "a\\'\"\n\x01ü/hub/enc"})"));
 }
 
 }  // namespace

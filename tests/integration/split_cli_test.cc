@@ -1,6 +1,3 @@
-#include <sys/wait.h>
-
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 
@@ -8,8 +5,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "simdjson.h"
+#include "tests/integration/cli_folder.h"
 #include "tests/models/split/split_fixture.h"
-#include "tests/testing/temp_folder.h"
 
 namespace portico {
 namespace {
@@ -17,29 +14,12 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-/// The real binary, in a folder of the test's own.
-class SplitCliTest : public ::testing::Test {
+class SplitCliTest : public CliFolder {
  protected:
-  struct Result {
-    int exit_code;
-    std::string out;
-    std::string err;
-  };
-
-  Result Portico(const std::string& arguments) {
-    const std::string command = absl::StrCat("cd '", folder_.path(), "' && '", PORTICO_BINARY_DIR, "/portico' ",
-                                             arguments, " > stdout.txt 2> stderr.txt");
-    const int status = std::system(command.c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, folder_.Read("stdout.txt"), folder_.Read("stderr.txt")};
-  }
-  bool Exists(const std::string& name) { return std::filesystem::exists(folder_.path() + "/" + name); }
-
   void WriteDigits(const std::string& plan = "parts: [{name: hub/encoder, outputs: [features]}]\n") {
     DigitsLike().WriteTo(folder_.File("digit.onnx"));
     folder_.Write("plan.yaml", plan);
   }
-
-  TempFolder folder_;
 };
 
 TEST_F(SplitCliTest, SplitsVerifiesWritesAndReports) {
@@ -98,6 +78,33 @@ TEST_F(SplitCliTest, SamplesReplaceGeneratedInputs) {
   const Result result = Portico("split digit.onnx --plan plan.yaml --out packages --samples samples");
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("verified: 1 run equal"));
+}
+
+TEST_F(SplitCliTest, WhatWasSplitIsSplitAgainOverWhatItCalls) {
+  WriteDigits();
+  ASSERT_EQ(Portico("split digit.onnx --plan plan.yaml --out packages").exit_code, 0);
+  folder_.Write("head.yaml", "product: digit\nparts: [{name: hub/head, inputs: [features], outputs: [logits]}]\n");
+  const std::string split = "split packages/digit/1/model.onnx --plan head.yaml --out again";
+  const Result beside = Portico(split);
+  ASSERT_EQ(beside.exit_code, 0) << beside.err;
+  EXPECT_THAT(beside.out, HasSubstr("verified: 3 runs equal"));
+  EXPECT_THAT(Portico("inspect again/digit").out,
+              AllOf(HasSubstr("(Remote) to hub/encoder"), HasSubstr("(Remote) to hub/head")));
+
+  std::filesystem::remove_all(folder_.path() + "/again");
+  std::filesystem::rename(folder_.path() + "/packages/hub", folder_.path() + "/elsewhere");
+  const Result lost = Portico(split);
+  EXPECT_EQ(lost.exit_code, 1);
+  EXPECT_THAT(lost.err, AllOf(HasSubstr("calls 'hub/encoder' of digest "), HasSubstr("got no such package"),
+                              HasSubstr("--package hub/encoder=FOLDER")));
+  EXPECT_FALSE(Exists("again"));
+  EXPECT_EQ(Portico(split + " --package hub/encoder=elsewhere/encoder").exit_code, 0);
+  std::filesystem::create_directory(folder_.path() + "/packages2");
+  std::filesystem::rename(folder_.path() + "/elsewhere", folder_.path() + "/packages2/hub");
+  EXPECT_EQ(Portico(split + "2 --package packages2").exit_code, 0);
+  const Result nowhere = Portico(split + " --package nowhere");
+  EXPECT_EQ(nowhere.exit_code, 1);
+  EXPECT_THAT(nowhere.err, HasSubstr("--package 'nowhere': got nothing at 'nowhere'"));
 }
 
 TEST_F(SplitCliTest, ErrorsGoToStandardErrorAndNothingIsWritten) {

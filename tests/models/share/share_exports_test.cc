@@ -1,4 +1,4 @@
-// Models as PyTorch (in both of its ways), TensorFlow and scikit-learn export them: exports/export.py.
+// Models as PyTorch (in both of its ways), TensorFlow, scikit-learn and JAX export them: exports/export.py.
 
 #include <ostream>
 
@@ -52,7 +52,8 @@ TEST_P(ShareExportsTest, ShareTheirTrunk) {
   EXPECT_EQ(kept, GetParam().kept);
 }
 
-// Of PyTorch's trunk, 11 KiB; without what its optimiser rewrites, 10 KiB; of the towers, 4.5 and 3.8 KiB.
+// Of PyTorch's trunk, 11 KiB; without what its optimiser rewrites, 10 KiB; of the towers, 4.5 and 3.8 KiB;
+// of JAX's, 960 bytes and a few constants.
 INSTANTIATE_TEST_SUITE_P(
     Pairs, ShareExportsTest,
     ::testing::Values(Exports{"traced_a", "traced_b", 1, 11000, "Concat:1 Div:1 Gemm:1 Remote:1 Sigmoid:1"},
@@ -61,7 +62,10 @@ INSTANTIATE_TEST_SUITE_P(
                       Exports{"captured_a", "captured_again", 1, 11000, "Remote:1"},
                       Exports{"keras_a", "keras_b", 1, 4900, "MatMul:1 Remote:1 Sigmoid:1"},
                       Exports{"towers_a", "towers_b", 2, 8000, "Concat:1 MatMul:1 Remote:2"},
-                      Exports{"pipeline_a", "pipeline_b", 1, 2700, "LinearRegressor:1 Remote:1"}));
+                      Exports{"pipeline_a", "pipeline_b", 1, 2700, "LinearRegressor:1 Remote:1"},
+                      Exports{"jax_a", "jax_b", 1, 980,
+                              "Add:1 Concat:2 Div:1 Expand:1 Gather:2 Gemm:1 ReduceSum:1 Remote:1 Reshape:1 Shape:1 "
+                              "Sigmoid:1"}));
 
 TEST(ShareExportsOfTwoTest, ShareWhatAnOptimiserLeftAlone) {
   Sharing sharing;

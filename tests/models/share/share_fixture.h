@@ -94,8 +94,7 @@ class Sharing {
     absl::StatusOr<SharedModels> cut = CutShared(products, *proposal);
     if (!cut.ok()) return cut.status();
     for (const SharedModels::Rewritten& rewritten : cut->products) {
-      const auto report =
-          VerifyShared(products[static_cast<size_t>(rewritten.product)], *cut, rewritten, VerifyOptions());
+      const auto report = VerifyShared(products[static_cast<size_t>(rewritten.product)], *cut, rewritten, verify);
       if (!report.ok()) return report.status();
     }
     shared = *std::move(cut);
@@ -103,6 +102,7 @@ class Sharing {
   }
 
   SharingOptions options;
+  VerifyOptions verify;
   WeightStore store;
   std::vector<Product> products;
   std::vector<std::string> notes;

@@ -22,6 +22,12 @@ std::string Constant(Layers& layers, const Tensor& tensor, Form form) {
   return form == Form::kNode ? node : layers.Op("Neg", {layers.Op("Neg", {node})});
 }
 
+void ExpectNothingShared(Sharing& sharing) {
+  const auto proposal = sharing.Share();
+  ASSERT_TRUE(proposal.ok()) << proposal.status();
+  EXPECT_THAT(proposal->modules, IsEmpty());
+}
+
 TEST(ShareGraphsTest, AConstantCountsByItsValue) {
   for (const Form a : {Form::kWeight, Form::kNode, Form::kComputed}) {
     for (const Form b : {Form::kWeight, Form::kNode, Form::kComputed}) {
@@ -188,9 +194,7 @@ TEST(ShareGraphsTest, AnotherAttributeOrOpsetIsAnotherNode) {
     Sharing sharing;
     sharing.options.min_bytes = 0;
     sharing.Add("a", build("", 1, 17).model).Add("b", build("b/", axis, opset).model);
-    const auto proposal = sharing.Share();
-    ASSERT_TRUE(proposal.ok()) << proposal.status();
-    EXPECT_THAT(proposal->modules, IsEmpty());
+    ExpectNothingShared(sharing);
   }
 }
 
@@ -281,9 +285,7 @@ TEST(ShareGraphsTest, AWeightThatStaysBehindOnAnotherWayIsNotSaved) {
     Sharing sharing;
     sharing.options.min_bytes = 1;
     sharing.Add("keeps", build("", true).model).Add("other", build("o/", false).model);
-    const auto proposal = sharing.Share();
-    ASSERT_TRUE(proposal.ok()) << proposal.status();
-    EXPECT_THAT(proposal->modules, IsEmpty());
+    ExpectNothingShared(sharing);
   }
 }
 
@@ -327,12 +329,37 @@ TEST(ShareGraphsTest, OpsOfOnnxRuntimeAreSharedAndUnknownOnesAreNot) {
     }
     strange.Add(prefix[0] == 'a' ? "a" : "b", model);
   }
-  // Nobody here can run it: it is proposed around it, and its FLOPs are not known.
-  proposal = strange.Propose();
+  // Nobody here can run it, so nothing of it can be compared, served or cut.
+  proposal = strange.Share();
   ASSERT_TRUE(proposal.ok()) << proposal.status();
-  EXPECT_THAT(proposal->modules, SizeIs(2));
-  EXPECT_FALSE(proposal->modules[0].flops.has_value());
-  EXPECT_THAT(proposal->notes, testing::Contains(testing::HasSubstr("FLOPs are not known")));
+  EXPECT_THAT(proposal->modules, IsEmpty());
+  EXPECT_THAT(proposal->notes, testing::Contains(testing::HasSubstr("product 'a': nothing of it is shared")));
+
+  // Others go on without it.
+  strange.Add("c", build("c/", "Neg").model).Add("d", build("d/", "Exp").model);
+  proposal = strange.Share();
+  ASSERT_TRUE(proposal.ok()) << proposal.status();
+  ASSERT_THAT(proposal->modules, SizeIs(1));
+  EXPECT_THAT(proposal->modules[0].uses, SizeIs(2));
+}
+
+TEST(ShareGraphsTest, SequencesStayWhereTheyAre) {
+  const auto build = [](const std::string& prefix, DType dtype, const char* end) {
+    Layers layers(prefix);
+    layers.model.Input(prefix + "x", dtype, {"N", 8});
+    const std::string cast = layers.Op("Cast", {prefix + "x"}, {Int("to", static_cast<int64_t>(DType::kFloat))});
+    const std::string parts = layers.Op("SplitToSequence", {cast}, {Int("axis", 1), Int("keepdims", 1)});
+    const std::string joined = layers.Op("ConcatFromSequence", {parts}, {Int("axis", 1)});
+    layers.Output(layers.Op(end, {layers.Dense(joined, 8, 8, 1)}), 8);
+    return layers;
+  };
+  // Before the sequence the two are not the same; the module begins behind it.
+  Sharing sharing;
+  sharing.Add("a", build("", DType::kInt32, "Neg").model).Add("b", build("b/", DType::kDouble, "Exp").model);
+  const auto proposal = sharing.Share();
+  ASSERT_TRUE(proposal.ok()) << proposal.status();
+  ASSERT_THAT(proposal->modules, SizeIs(1));
+  EXPECT_EQ(proposal->modules[0].saved_bytes, kDenseBytes);
 }
 
 /// 12 layers that are all alike, twice: every node has many of its structure.

@@ -368,13 +368,34 @@ TEST(SplitTest, RefusesToCutWhatIsNoDenseTensor) {
                     HasSubstr("want a dense tensor")));
 }
 
-TEST(SplitTest, RefusesModelsThatHavePortals) {
+TEST(SplitTest, PortalsGoToWhereTheyStand) {
   ModelBuilder builder;
   builder.Input("x", DType::kFloat, {"N", 2})
       .Output("y", DType::kFloat, {"N", 2})
       .Portal("Remote", "there", {"x"}, {"h"}, {DType::kFloat}, {"N,2"})
       .Node("Neg", {"h"}, {"y"});
-  EXPECT_THAT(ErrorOf(builder, {Part("part", {"h"}, {"y"})}), HasSubstr("split the original"));
+  Splitting split;
+  const auto before = split(builder, {Part("part", {}, {"h"})});
+  ASSERT_TRUE(before.ok()) << before.status();
+  EXPECT_THAT(OpTypes((*before)[0].model), ElementsAre("Remote", "Neg"));
+  EXPECT_THAT(OpTypes((*before)[1].model), ElementsAre("Remote"));
+  const auto behind = split(builder, {Part("part", {"h"}, {"y"})});
+  ASSERT_TRUE(behind.ok()) << behind.status();
+  EXPECT_THAT(OpTypes((*behind)[0].model), ElementsAre("Remote", "Remote"));
+  EXPECT_EQ(Attribute((*behind)[0].model.proto().graph().node(0), "target").s(), "there");
+  EXPECT_EQ((*GraphSignature((*behind)[1].model)).inputs[0].ToString(), "float32[N,2]");
+}
+
+TEST(SplitTest, RefusesPortalsInsideOfBodies) {
+  ModelBuilder portal;
+  portal.Output("b", DType::kFloat, {"N", 2}).Portal("Remote", "there", {"x"}, {"b"}, {DType::kFloat}, {"N,2"});
+  ModelBuilder builder;
+  builder.Input("x", DType::kFloat, {"N", 2})
+      .Input("c", DType::kBool, {})
+      .Output("y", DType::kFloat, {"N", 2})
+      .Node("If", {"c"}, {"h"}, {Body("then_branch", portal.BuildGraph()), Body("else_branch", portal.BuildGraph())})
+      .Node("Neg", {"h"}, {"y"});
+  EXPECT_THAT(ErrorOf(builder, {Part("part", {"h"}, {"y"})}), HasSubstr("want portals only in the graph itself"));
 }
 
 TEST(SplitTest, NamesTheOuterPartInErrorsOfNestedParts) {

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Exports pairs of models that share a trunk, by the exporters people use: the models that the tests beside read.
 
-Made with torch, onnxscript, tensorflow-cpu, tf2onnx, scikit-learn and skl2onnx from PyPI: export.py FOLDER. Each pair is
+Made with torch, onnxscript, tensorflow-cpu, tf2onnx, scikit-learn, skl2onnx, jax and jax2onnx from PyPI: export.py FOLDER
+[torch] [tensorflow] [sklearn] [jax]; none named: all. Each pair is
 FAMILY_a.onnx and FAMILY_b.onnx; FAMILY_again.onnx is the network of FAMILY_a exported a second time under other names,
 traced_again without folding constants, captured_raw without the exporter's optimiser.
 """
@@ -151,10 +152,44 @@ def from_sklearn(folder):
                                    options={id(model): given} if given else None))  # fmt: skip
 
 
+def from_jax(folder):
+    import jax
+    import jax.numpy as jnp
+    from jax2onnx import to_onnx
+
+    draw = np.random.default_rng(4)
+
+    def weight(*shape):
+        return jnp.asarray(draw.normal(scale=0.3, size=shape).astype(np.float32))
+
+    kernel, bias, dense, shift, gain = weight(3, 3, 1, 8), weight(8), weight(8, 16), weight(16), weight(16)
+    classes, score = weight(16, 10), weight(16, 1)
+
+    def trunk(image):
+        """A convolution, a layer with gelu, and a layer normalisation written out."""
+        layout = ("NHWC", "HWIO", "NHWC")
+        h = jax.lax.conv_general_dilated(image, kernel, (1, 1), "SAME", dimension_numbers=layout) + bias
+        h = jax.nn.gelu(jax.nn.relu(h).mean((1, 2)) @ dense + shift)
+        mean = h.mean(-1, keepdims=True)
+        spread = ((h - mean) ** 2).mean(-1, keepdims=True)
+        return (h - mean) * jax.lax.rsqrt(spread + 1e-5) * gain
+
+    def classifier(image):
+        return jax.nn.softmax(trunk(image) @ classes)
+
+    def scaled(extra, picture):
+        return jax.nn.sigmoid(trunk(picture / 255) @ score + extra.sum(-1, keepdims=True))
+
+    image = ("B", 8, 8, 1)
+    save(folder, "jax_a", to_onnx(classifier, [image], model_name="classifier"))
+    save(folder, "jax_b", to_onnx(scaled, [("B", 3), image], model_name="scaled"))
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
-    for export in (from_sklearn, from_torch, from_tensorflow):
-        export(folder)
+    exports = {"sklearn": from_sklearn, "torch": from_torch, "tensorflow": from_tensorflow, "jax": from_jax}
+    for name in sys.argv[2:] or exports:
+        exports[name](folder)
 
 
 if __name__ == "__main__":
