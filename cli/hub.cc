@@ -24,6 +24,7 @@
 #include "cli/terminal.h"
 #include "cli/terminal_text.h"
 #include "cli/version.h"
+#include "hub/nested_modules.h"
 #include "hub/publish.h"
 
 namespace portico {
@@ -53,6 +54,12 @@ absl::Status RunPublish(const HubFlags& flags, const std::string& handle, Public
                result->manifest.digest.Short(), ByteText(result->manifest.bytes()), result->folder);
   for (const std::string& line : result->unlisted) {
     std::fputs(absl::StrCat("not in the store's list: ", ForTerminal(line), "\n").c_str(), stderr);
+  }
+  for (const PortalTarget& target : result->missing) {
+    std::fputs(absl::StrCat("it calls '", ForTerminal(target.name), "' of digest ", target.digest.Short(),
+                            ", which is not in this store; publish that, too, or have it in the mesh by a path\n")
+                   .c_str(),
+               stderr);
   }
   return absl::OkStatus();
 }
@@ -90,6 +97,12 @@ void AddPublish(CLI::App& hub, int& exit_code) {
   });
 }
 
+void PrintPulled(const HubCache::Pulled& pulled) {
+  absl::PrintF("%s %s, digest %s, %s\n  at   %s\n", pulled.manifest.handle.ToString(),
+               pulled.was_there ? "is in the cache, all files as published" : "pulled and checked",
+               pulled.manifest.digest.Short(), ByteText(pulled.manifest.bytes()), pulled.folder);
+}
+
 absl::Status RunPull(const HubFlags& flags, const std::vector<std::string>& handles) {
   std::vector<Handle> wanted;
   for (const std::string& text : handles) {
@@ -99,9 +112,15 @@ absl::Status RunPull(const HubFlags& flags, const std::vector<std::string>& hand
   ASSIGN_OR_RETURN(HubCache cache, flags.OpenCache());
   for (const Handle& handle : wanted) {
     ASSIGN_OR_RETURN(const HubCache::Pulled pulled, cache.Pull(*store, handle));
-    absl::PrintF("%s %s, digest %s, %s\n  at   %s\n", handle.ToString(),
-                 pulled.was_there ? "is in the cache, all files as published" : "pulled and checked",
-                 pulled.manifest.digest.Short(), ByteText(pulled.manifest.bytes()), pulled.folder);
+    PrintPulled(pulled);
+    ASSIGN_OR_RETURN(const NestedModules called, PullNested(cache, *store, pulled.manifest));
+    for (const HubCache::Pulled& one : called.pulled) PrintPulled(one);
+    for (const std::string& missing : called.missing) {
+      std::fputs(absl::StrCat("not pulled: ", ForTerminal(missing), ": ", store->url(),
+                              " does not have it; publish it there, or have it in the mesh by a path\n")
+                     .c_str(),
+                 stderr);
+    }
   }
   return absl::OkStatus();
 }
@@ -112,7 +131,7 @@ void AddPull(CLI::App& hub, int& exit_code) {
     std::vector<std::string> handles;
   };
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = hub.add_subcommand("pull", "Download modules into the cache and check them");
+  CLI::App* command = hub.add_subcommand("pull", "Download modules, and what they call, into the cache and check them");
   command->add_option("handles", flags->handles, "PUBLISHER/NAME/VERSION")->required()->type_name("HANDLE...");
   flags->hub.AddStore(*command);
   flags->hub.AddCache(*command);

@@ -5,10 +5,12 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "hub/cache.h"
+#include "hub/nested_modules.h"
 #include "hub/store.h"
 
 namespace portico {
@@ -26,7 +28,15 @@ absl::StatusOr<std::string> Pull(const std::string& url, const Handle& handle,
   ASSIGN_OR_RETURN(HubCache cache, HubCache::Open(std::move(options)));
   ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStore(url));
   ASSIGN_OR_RETURN(HubCache::Pulled pulled, cache.Pull(*store, handle));
-  if (say && !pulled.was_there) say(absl::StrCat("pulled ", handle.ToString(), " from ", store->url()));
+  if (pulled.was_there) return std::move(pulled.folder);
+  if (say) say(absl::StrCat("pulled ", handle.ToString(), " from ", store->url()));
+  // What the mesh does not name and needs is said when its portals are checked: by a handle where it is here.
+  const absl::StatusOr<NestedModules> called = PullNested(cache, *store, pulled.manifest);
+  for (size_t i = 0; say && called.ok() && i < called->pulled.size(); ++i) {
+    say(absl::StrCat("pulled ", called->pulled[i].manifest.handle.ToString(), ", which ", handle.ToString(),
+                     " needs, from ", store->url()));
+  }
+  if (say && !called.ok()) say(absl::StrCat("what ", handle.ToString(), " calls: ", called.status().message()));
   return std::move(pulled.folder);
 }
 
@@ -44,6 +54,17 @@ FindModule PullModules(std::function<void(absl::string_view line)> say) {
     }
     return std::filesystem::path(folder).parent_path().string();
   };
+}
+
+std::optional<Handle> PulledModule(const PortalTarget& target) {
+  std::error_code error;
+  const absl::StatusOr<std::string> folder = HubCache::DefaultFolder();
+  if (target.digest.empty() || !folder.ok() || !std::filesystem::is_directory(*folder, error)) return std::nullopt;
+  const absl::StatusOr<HubCache> cache = HubCache::Open({});
+  if (!cache.ok()) return std::nullopt;
+  const absl::StatusOr<std::vector<ModuleEntry>> entries = ListCached(*cache);
+  const ModuleEntry* entry = entries.ok() ? FindCalled(target, *entries) : nullptr;
+  return entry == nullptr ? std::nullopt : std::optional<Handle>(entry->handle);
 }
 
 }  // namespace portico

@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "base/version_policy.h"
+#include "deploy/hub_modules.h"
 #include "deploy/mesh_tables.h"
 #include "embedding/shard_map.h"
 #include "hub/handle.h"
@@ -21,13 +22,25 @@
 namespace portico {
 namespace {
 
-/// What the check needs of a model: of its highest version.
+/// What the check needs of a model.
 struct ModelFacts {
   const Revision::Model* model;
-  std::shared_ptr<const PackageFacts> highest;
+  /// Those that are served, rising; at least one.
+  std::vector<std::shared_ptr<const PackageFacts>> versions;
+  /// What callers see of it.
+  const PackageFacts& highest() const { return *versions.back(); }
 };
 
 using Facts = std::map<std::string, ModelFacts>;
+
+/// Of all its versions: callers of an old one need what that calls.
+std::vector<const PortalSpec*> PortalsOf(const ModelFacts& facts) {
+  std::vector<const PortalSpec*> portals;
+  for (const auto& version : facts.versions) {
+    for (const PortalSpec& portal : version->portals) portals.push_back(&portal);
+  }
+  return portals;
+}
 
 }  // namespace
 
@@ -85,8 +98,11 @@ absl::Status Pin(Revision::Model* model, PackageReader& packages) {
 
 absl::StatusOr<ModelFacts> ReadFacts(const Revision::Model& model, PackageReader& packages) {
   ASSIGN_OR_RETURN(const std::vector<VersionFolder> folders, ServedFolders(model));
-  ASSIGN_OR_RETURN(auto highest, packages.Read(model.name, folders.back()));
-  return ModelFacts{&model, std::move(highest)};
+  ModelFacts facts{&model, {}};
+  for (const VersionFolder& folder : folders) {
+    ASSIGN_OR_RETURN(facts.versions.emplace_back(), packages.Read(model.name, folder));
+  }
+  return facts;
 }
 
 absl::Status ErrorAt(const Revision& revision, const MeshLines& lines, const std::string& model,
@@ -127,7 +143,7 @@ absl::Status CheckGroup(const Revision& revision, const Facts& facts, const Port
     return absl::InvalidArgumentError(absl::StrCat("got tables '", portal.target, "', want some of this mesh; add '",
                                                    portal.target, "' to 'tables' and to the 'serve' of a node"));
   }
-  return CheckTablesOf(portal, facts.at(ShardName(table->name, 0, table->shards)).highest->folder);
+  return CheckTablesOf(portal, facts.at(ShardName(table->name, 0, table->shards)).highest().folder);
 }
 
 /// What the mesh calls the model of this digest; empty where it has none.
@@ -151,6 +167,11 @@ absl::Status CheckTarget(const Revision& revision, const Facts& facts, const Por
                                                    "', as this mesh calls what has its digest ", target.digest.Short(),
                                                    "; name the part so in the plan and split the model again"));
   }
+  if (const auto module = found == facts.end() ? PulledModule(target) : std::nullopt; module.has_value()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "got target '", target.name, "', want a model of this mesh; it is the hub module '", module->ToString(),
+        "': add '", module->ToString(), ": {}' to 'models' and it to the 'serve' of a node"));
+  }
   if (found == facts.end()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "got target '", target.name, "', want a model of this mesh; add '", target.name,
@@ -164,14 +185,14 @@ absl::Status CheckTarget(const Revision& revision, const Facts& facts, const Por
   const auto has_digest = [&](const Revision::Pin& pin) { return pin.digest == target.digest; };
   if (!target.digest.empty() && absl::c_none_of(facts_of_target.model->pins, has_digest)) {
     return absl::InvalidArgumentError(absl::StrCat("got digest ", target.digest.Short(), " for target '", target.name,
-                                                   "', want ", facts_of_target.highest->digest.Short(),
-                                                   ", the digest of '", facts_of_target.highest->folder,
+                                                   "', want ", facts_of_target.highest().digest.Short(),
+                                                   ", the digest of '", facts_of_target.highest().folder,
                                                    "'; use the packages of one split, or split the model again"));
   }
-  if (FindSignature(*facts_of_target.highest, portal.signature) == nullptr) {
+  if (FindSignature(facts_of_target.highest(), portal.signature) == nullptr) {
     return absl::InvalidArgumentError(
         absl::StrCat("got signature '", portal.signature, "' of target '", target.name, "', want one of ",
-                     absl::StrJoin(facts_of_target.highest->signatures, ", ",
+                     absl::StrJoin(facts_of_target.highest().signatures, ", ",
                                    [](std::string* out, const Signature& one) { out->append(one.name); })));
   }
   return absl::OkStatus();
@@ -215,7 +236,7 @@ absl::Status CheckAlike(const Facts& facts, const PortalSpec& portal) {
   for (const PortalTarget& target : targets) {
     const auto found = facts.find(target.name);
     if (found == facts.end()) continue;  // External: its signature is not ours to know.
-    const Signature* signature = FindSignature(*found->second.highest, portal.signature);
+    const Signature* signature = FindSignature(found->second.highest(), portal.signature);
     if (first == nullptr) {
       first = &target;
       wanted = signature;
@@ -255,8 +276,8 @@ class CycleSearch {
     }
     if (!visited_.emplace(model, true).second) return "";
     path_.push_back(model);
-    for (const PortalSpec& portal : facts_.at(model).highest->portals) {
-      for (const PortalTarget& target : PortalTargets(portal)) {
+    for (const PortalSpec* portal : PortalsOf(facts_.at(model))) {
+      for (const PortalTarget& target : PortalTargets(*portal)) {
         if (!facts_.contains(target.name)) continue;  // External: what it calls is not ours to know.
         if (std::string cycle = From(target.name); !cycle.empty()) return cycle;
       }
@@ -289,10 +310,10 @@ absl::Status CheckPortals(const Revision& revision, const MeshLines& lines, Pack
     facts.emplace(model.name, *std::move(read));
   }
   for (const Revision::Model& model : revision.models) {
-    for (const PortalSpec& portal : facts.at(model.name).highest->portals) {
-      if (absl::Status status = CheckPortal(revision, facts, portal); !status.ok()) {
+    for (const PortalSpec* portal : PortalsOf(facts.at(model.name))) {
+      if (absl::Status status = CheckPortal(revision, facts, *portal); !status.ok()) {
         return ErrorAt(revision, lines, model.name,
-                       absl::StrCat("portal '", portal.node_name, "': ", status.message()));
+                       absl::StrCat("portal '", portal->node_name, "': ", status.message()));
       }
     }
   }

@@ -19,6 +19,7 @@
 #include "base/status_macros.h"
 #include "base/sync_folder.h"
 #include "hub/local_store.h"
+#include "hub/nested_modules.h"
 #include "hub/package_files.h"
 #include "hub/signature_difference.h"
 #include "hub/sweep.h"
@@ -176,6 +177,17 @@ absl::Status CheckFamily(const std::vector<Manifest>& modules, const Manifest& n
   return absl::OkStatus();
 }
 
+/// What `now` calls by digest and none of `modules` is.
+std::vector<PortalTarget> Missing(const Manifest& now, const std::vector<Manifest>& modules) {
+  std::vector<ModuleEntry> entries;
+  for (const Manifest& module : modules) entries.push_back(EntryOf(module));
+  std::vector<PortalTarget> missing;
+  for (const PortalTarget& target : now.portals) {
+    if (!target.digest.empty() && FindCalled(target, entries) == nullptr) missing.push_back(target);
+  }
+  return missing;
+}
+
 /// Renames `from` to the module's folder.
 absl::Status PutInPlace(const fs::path& from, const fs::path& to) {
   std::error_code error;
@@ -232,6 +244,7 @@ absl::StatusOr<PublishResult> Publish(const std::string& root, const Publication
   ASSIGN_OR_RETURN(const std::vector<Handle> handles, ListFolders(store->url()));
   ASSIGN_OR_RETURN(FolderModules listed, ReadModules(store->url()));
   for (const auto& [handle, why] : listed.unreadable) result.unlisted.emplace_back(why.message());
+  result.missing = Missing(manifest, listed.modules);
   if (std::find(handles.begin(), handles.end(), publication.handle) != handles.end()) {
     ASSIGN_OR_RETURN(const Manifest before, ReadManifest(*store, publication.handle));
     RETURN_IF_ERROR(CheckSame(before, manifest, handles));

@@ -32,6 +32,8 @@ struct PublishResult {
   bool was_there = false;
   /// Modules that the list leaves out, and why: their manifests cannot be read.
   std::vector<std::string> unlisted;
+  /// What its portals call by digest that this store does not have: whoever pulls it has to have that from elsewhere.
+  std::vector<PortalTarget> missing;
 };
 
 /// Is told how many bytes of how many have been copied; may be null.

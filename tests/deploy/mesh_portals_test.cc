@@ -123,6 +123,22 @@ TEST_F(MeshPortalsTest, TwoWaysToOneTargetAreNoCycle) {
   EXPECT_EQ(ErrorOf({"top", "left", "right", "leaf"}, {"top", "left", "right", "leaf"}), "");
 }
 
+TEST_F(MeshPortalsTest, PortalsOfAllVersionsThatAreServedAreChecked) {
+  folder_.WriteCaller("outer", "inner");
+  ModelBuilder second;
+  second.Input("x", DType::kFloat, {"N", 2}).Output("y", DType::kFloat, {"N", 2}).Node("Relu", {"x"}, {"y"});
+  second.WriteTo(folder_.File("packages/outer/2/model.onnx"));
+  const auto error_of = [&](const std::string& versions) {
+    return std::string(ReadMeshFile(folder_.WriteMesh(absl::StrCat(
+                                        "mesh: m\nmodels:\n  outer: {path: packages/outer, versions: ", versions,
+                                        "}\nnodes:\n  n: {serve: [outer]}\n")))
+                           .status()
+                           .message());
+  };
+  EXPECT_EQ(error_of("[2]"), "");
+  EXPECT_THAT(error_of("[1, 2]"), HasSubstr("mesh.yaml:3: model 'outer': portal 'portal_0': got target 'inner'"));
+}
+
 TEST_F(MeshPortalsTest, EachExpertIsATarget) {
   folder_.WritePlain("a");
   folder_.WritePlain("b", "Sigmoid");
