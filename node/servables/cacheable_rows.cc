@@ -39,6 +39,10 @@ absl::StatusOr<std::vector<bool>> CacheableRows(const Package& package, const Si
                     "no table; 'cache_mib' of the group keeps rows with their callers");
     }
   }
+  for (const TensorSpec& input : signature.inputs) {
+    if (input.axis != AxisKind::kRagged) continue;
+    return Refuse(signature, absl::StrCat("ragged input '", input.name, "'"), "inputs of axis rows or shared");
+  }
   RETURN_IF_ERROR(CheckDeterministic(package, signature));
   if (package.batching.pad_variable_length_inputs) {
     return Refuse(signature, "pad_variable_length_inputs", "answers that do not depend on the rows they ran with");
