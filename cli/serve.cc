@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "base/cpu_list.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mutex.h"
@@ -282,6 +283,12 @@ absl::Status Serve(const Flags& flags) {
   }
   ASSIGN_OR_RETURN(Node::Options options,
                    OptionsFrom(flags, revisions == nullptr ? flags.revision : revisions->current()));
+  if (!options.cpus.empty()) {
+    // Before there are threads, which run there too.
+    if (absl::Status status = RunOnCpus(options.cpus); !status.ok()) {
+      return WithContext(absl::StrCat("node '", options.name, "'"), status);
+    }
+  }
   StatusFile file(flags, options.name);
   options.revisions.on_change = [&file](const RevisionState& state) { file.OnRevisions(state); };
   ASSIGN_OR_RETURN(const std::unique_ptr<Node> node, Node::Start(std::move(options)));

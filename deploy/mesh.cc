@@ -25,6 +25,7 @@
 #include "hub/store.h"
 #include "router/revision_external.h"
 #include "router/revision_model.h"
+#include "router/revision_placement.h"
 #include "router/yaml_node.h"
 
 namespace portico {
@@ -167,8 +168,8 @@ class MeshReader {
     std::string store = hub_;
     Revision::Model model;
     if (from.kind() != YamlNode::Kind::kNothing) {
-      RETURN_IF_ERROR(
-          from.CheckMap(subject, {"hub", "resource_preserving", "on_demand", "result_cache_mib", "shares"}));
+      RETURN_IF_ERROR(from.CheckMap(
+          subject, {"hub", "resource_preserving", "on_demand", "result_cache_mib", "shares", "providers"}));
       RETURN_IF_ERROR(ReadServedVersions(from, subject, &model));
       if (const YamlNode* hub = from.Find("hub")) {
         ASSIGN_OR_RETURN(store, StoreOf(*hub, absl::StrCat(subject, ": hub")));
@@ -196,6 +197,12 @@ class MeshReader {
     for (Revision::Model& other : revision_.models) {
       if (other.name != model.name) continue;
       if (!modules_.contains(other.name)) return from.Error(ClashOf(name, other.name));
+      if (other.providers && model.providers && *other.providers != *model.providers) {
+        return from.Error(absl::StrCat(subject,
+                                       ": providers: got others than another version has, want the same: the "
+                                       "versions are one model"));
+      }
+      if (model.providers) other.providers = model.providers;
       other.versions.versions.push_back(handle->version);
       absl::c_sort(other.versions.versions);
       other.resource_preserving |= model.resource_preserving;
@@ -232,7 +239,7 @@ class MeshReader {
     }
     RETURN_IF_ERROR(
         from.CheckMap(subject, {"path", "versions", "labels", "resource_preserving", "on_demand", "result_cache_mib",
-                                "shares", "cascade", "experts", "sequence", "ensemble"}));
+                                "shares", "providers", "cascade", "experts", "sequence", "ensemble"}));
     const YamlNode* path = from.Find("path");
     if (IsComposition(from)) return ReadComposed(name, subject, from);
     if (path == nullptr) {
@@ -316,8 +323,9 @@ class MeshReader {
       return from.Error(absl::StrCat(
           subject, ": got a name that is no good, want letters, digits, _, - and ., at most 64; rename it"));
     }
-    RETURN_IF_ERROR(from.CheckMap(subject, {"serve", "replicas", "grpc", "http", "peer", "workers", "http_threads",
-                                            "huge_pages_mib", "zone", "security", "tls", "tenants"}));
+    RETURN_IF_ERROR(
+        from.CheckMap(subject, {"serve", "replicas", "grpc", "http", "peer", "workers", "http_threads",
+                                "huge_pages_mib", "cpus", "providers", "zone", "security", "tls", "tenants"}));
     Revision::Node node;
     node.name = name;
     RETURN_IF_ERROR(ReadServe(subject, from, &node));
@@ -335,6 +343,7 @@ class MeshReader {
       ASSIGN_OR_RETURN(node.huge_pages_mib,
                        value->Integer(absl::StrCat(subject, ": huge_pages_mib"), 0, Revision::Node::kMaxHugePagesMib));
     }
+    RETURN_IF_ERROR(ReadPlacement(from, subject, &node));
     RETURN_IF_ERROR(ReadNodeKeys(from, subject, folder_, &node.keys));
     if (const YamlNode* value = from.Find("zone")) {
       ASSIGN_OR_RETURN(node.zone, value->Text(absl::StrCat(subject, ": zone")));

@@ -55,7 +55,8 @@ bool HasNode(const Revision& revision, const std::string& id) {
 /// What a process is told once, when it starts, is the same.
 bool SameProcess(const Revision::Node& a, const Revision::Node& b) {
   return a.peer == b.peer && a.grpc == b.grpc && a.http == b.http && a.workers == b.workers && a.zone == b.zone &&
-         a.http_threads == b.http_threads && a.huge_pages_mib == b.huge_pages_mib && a.keys == b.keys;
+         a.http_threads == b.http_threads && a.huge_pages_mib == b.huge_pages_mib && a.cpus == b.cpus &&
+         a.providers == b.providers && a.keys == b.keys;
 }
 
 /// One thread that sleeps in poll() until a signal, a line of a node, a status file, news of the mesh file or a time

@@ -9,11 +9,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "base/allocator.h"
+#include "base/cpu_list.h"
 #include "base/executor.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/thread_schedule.h"
 #include "embedding/hot_pages.h"
+#include "models/runtime/provider_check.h"
 #include "node/frontend/admin.h"
 #include "node/frontend/grpc_health.h"
 #include "node/frontend/grpc_reflection.h"
@@ -74,6 +76,7 @@ class NodeImpl final : public Node {
   ~NodeImpl() override { Stop(); }
 
   absl::Status Start() {
+    RETURN_IF_ERROR(CheckProviders());
     RETURN_IF_ERROR(Assemble());
     RETURN_IF_ERROR(Bind());
     RETURN_IF_ERROR(LoadModels());
@@ -122,6 +125,20 @@ class NodeImpl final : public Node {
   }
 
  private:
+  /// Before anything serves: that what models are to run by is there.
+  absl::Status CheckProviders() const {
+    const auto check = [&](const std::vector<ExecutionProvider>& providers, absl::string_view of) {
+      absl::Status status = CheckProviderList(providers);
+      if (status.ok()) status = CheckProvidersStart(providers);
+      return status.ok() ? status : WithContext(absl::StrCat("node '", options_.name, "'", of), status);
+    };
+    RETURN_IF_ERROR(check(options_.providers, ""));
+    for (const ModelConfig& model : options_.models) {
+      if (model.providers) RETURN_IF_ERROR(check(*model.providers, absl::StrCat(", model '", model.name, "'")));
+    }
+    return absl::OkStatus();
+  }
+
   /// What HELLO says of this node now.
   PeerState Self() const {
     PeerState self;
@@ -172,7 +189,8 @@ class NodeImpl final : public Node {
     servables.on_change = [this] { Announce(); };
     if (!options_.revisions.pointer.empty()) servables.revisions = &revisions_;
     servables_ = std::make_unique<Servables>(
-        std::move(servables), Servable::Dependencies{workers_, workers_.size(), *router_, clock_, *metrics_, shards_});
+        std::move(servables),
+        Servable::Dependencies{workers_, workers_.size(), *router_, clock_, *metrics_, shards_, options_.providers});
     metrics_->AddSource([this] { return TableMetricsText(ReportShards(servables_->Available())); });
     modules_ = std::make_unique<ModuleCatalog>(*servables_);
     hub_pages_ = std::make_unique<HubPages>(
@@ -382,6 +400,10 @@ absl::StatusOr<Node::Options> Node::OptionsFor(const Revision& revision, const s
   options.workers = own->workers;
   options.http.threads = own->http_threads;
   options.huge_page_bytes = static_cast<uint64_t>(own->huge_pages_mib) << 20;
+  options.providers = own->providers;
+  if (!own->cpus.empty()) {
+    ASSIGN_OR_RETURN(options.cpus, ParseCpuList(own->cpus));
+  }
   options.keys = own->keys;
   options.zone = own->zone;
   options.default_policy = revision.default_policy;

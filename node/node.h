@@ -56,6 +56,10 @@ class Node {
     std::string peer;
     /// Worker threads; 0: one per core.
     int workers = 0;
+    /// Cores that whoever starts the node has its threads run on (base/cpu_list.h); empty: all.
+    std::vector<int> cpus;
+    /// What models run by that do not say (ModelConfig::providers); empty: cpu. Start() fails where one does not start.
+    std::vector<ExecutionProvider> providers;
     /// Memory of huge pages for the hottest rows of tables (HotPages); 0: none.
     uint64_t huge_page_bytes = 0;
     /// Who serves what elsewhere: target → peer endpoints.

@@ -32,6 +32,7 @@ ModelConfig ConfigOf(const Revision::Model& model) {
   config.on_demand = model.on_demand;
   config.result_cache_mib = model.result_cache_mib;
   config.shares = model.shares;
+  config.providers = model.providers;
   if (!model.pins.empty()) config.versions.versions.clear();
   AddPins(model, &config);
   return config;

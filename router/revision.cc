@@ -8,6 +8,7 @@
 #include "router/policies/policy.h"
 #include "router/revision_external.h"
 #include "router/revision_model.h"
+#include "router/revision_placement.h"
 #include "router/revision_table.h"
 #include "router/traffic_document.h"
 #include "router/yaml_node.h"
@@ -64,7 +65,7 @@ absl::Status ReadCount(const YamlNode& map, absl::string_view key, absl::string_
 
 absl::StatusOr<Revision::Model> ReadModel(const YamlNode& from) {
   RETURN_IF_ERROR(from.CheckMap("model", {"name", "path", "versions", "labels", "resource_preserving", "on_demand",
-                                          "result_cache_mib", "shares", "pins", "calls"}));
+                                          "result_cache_mib", "shares", "providers", "pins", "calls"}));
   Revision::Model model;
   ASSIGN_OR_RETURN(model.name, RequiredText(from, "name", "model"));
   const std::string subject = absl::StrCat("model '", model.name, "'");
@@ -80,7 +81,7 @@ absl::StatusOr<Revision::Model> ReadModel(const YamlNode& from) {
 
 absl::StatusOr<Revision::Node> ReadNode(const YamlNode& from) {
   RETURN_IF_ERROR(from.CheckMap("node", {"name", "replica", "serve", "peer", "grpc", "http", "workers", "http_threads",
-                                         "huge_pages_mib", "zone", "security", "tls", "tenants"}));
+                                         "huge_pages_mib", "cpus", "providers", "zone", "security", "tls", "tenants"}));
   Revision::Node node;
   ASSIGN_OR_RETURN(node.name, RequiredText(from, "name", "node"));
   const std::string subject = absl::StrCat("node '", node.name, "'");
@@ -92,6 +93,7 @@ absl::StatusOr<Revision::Node> ReadNode(const YamlNode& from) {
   }
   RETURN_IF_ERROR(ReadCount(from, "http_threads", subject, kMaxHttpThreads, &node.http_threads));
   RETURN_IF_ERROR(ReadCount(from, "huge_pages_mib", subject, Revision::Node::kMaxHugePagesMib, &node.huge_pages_mib));
+  RETURN_IF_ERROR(ReadPlacement(from, subject, &node));
   RETURN_IF_ERROR(ReadNodeKeys(from, subject, "/", &node.keys));
   if (const YamlNode* serve = from.Find("serve")) {
     RETURN_IF_ERROR(serve->CheckList(absl::StrCat(subject, ": serve")));
@@ -229,6 +231,7 @@ std::string FormatRevision(const Revision& revision) {
     if (node.workers != 0) out << YAML::Key << "workers" << YAML::Value << node.workers;
     if (node.http_threads != 0) out << YAML::Key << "http_threads" << YAML::Value << node.http_threads;
     if (node.huge_pages_mib != 0) out << YAML::Key << "huge_pages_mib" << YAML::Value << node.huge_pages_mib;
+    EmitPlacement(node, out);
     Emit(node.keys, out);
     out << YAML::EndMap;
   }

@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/digest.h"
+#include "base/execution_provider.h"
 #include "base/version_policy.h"
 #include "router/hedge_policy.h"
 #include "router/node_keys.h"
@@ -81,6 +82,8 @@ struct Revision {
     bool on_demand = false;
     /// MiB of answers that each node keeps of each of its versions; none: as its servable.yaml says.
     std::optional<int> result_cache_mib;
+    /// What it runs by, in place of what its nodes say.
+    std::optional<std::vector<ExecutionProvider>> providers;
     static constexpr int kMaxResultCacheMib = 16 << 20;
     /// Product → its share of the runs (BatchingOptions::shares), in place of what servable.yaml says; empty: as that.
     std::map<std::string, int64_t> shares;
@@ -123,6 +126,10 @@ struct Revision {
     int http_threads = 0;
     /// Memory of huge pages for the hottest rows of tables; 0: none.
     int huge_pages_mib = 0;
+    /// Cores that its process runs on, "0-3,8"; empty: all.
+    std::string cpus;
+    /// What its models run by that do not say; empty: cpu.
+    std::vector<ExecutionProvider> providers;
     NodeKeys keys;
     /// Where it stands, for `balance: locality`; empty: not known.
     std::string zone;

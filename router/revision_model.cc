@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
+#include "router/revision_placement.h"
 #include "router/yaml_node.h"
 #include "yaml-cpp/yaml.h"
 
@@ -100,6 +101,9 @@ absl::Status ReadServedVersions(const YamlNode& from, absl::string_view subject,
     ASSIGN_OR_RETURN(model->result_cache_mib,
                      mib->Integer(absl::StrCat(subject, ": result_cache_mib"), 0, Revision::Model::kMaxResultCacheMib));
   }
+  if (const YamlNode* providers = from.Find("providers")) {
+    ASSIGN_OR_RETURN(model->providers, ReadProviders(*providers, subject));
+  }
   const YamlNode* shares = from.Find("shares");
   return shares == nullptr ? absl::OkStatus() : ReadShares(*shares, absl::StrCat(subject, ": shares"), &model->shares);
 }
@@ -119,6 +123,10 @@ void EmitServedVersions(const Revision::Model& model, YAML::Emitter& out) {
   if (model.on_demand) out << YAML::Key << "on_demand" << YAML::Value << true;
   if (model.result_cache_mib) out << YAML::Key << "result_cache_mib" << YAML::Value << *model.result_cache_mib;
   if (!model.shares.empty()) out << YAML::Key << "shares" << YAML::Value << YAML::Flow << model.shares;
+  if (model.providers) {
+    out << YAML::Key << "providers" << YAML::Value;
+    EmitProviders(*model.providers, out);
+  }
 }
 
 absl::Status ReadPins(const YamlNode& from, absl::string_view subject, Revision::Model* model) {

@@ -14,8 +14,8 @@ class YamlNode;
 
 /// Keys of a model that say which versions are served and how; mesh.yaml and revisions share them.
 /// `versions: {latest: 2}`, `all` or `[1, 3]`; `labels: {stable: 3}`; `resource_preserving: true`; `on_demand: true`;
-/// `result_cache_mib: 256`, `shares: {digit: 2}`.
-/// INVALID_ARGUMENT with file and line; keys that are absent leave `model` as it is.
+/// `result_cache_mib: 256`; `shares: {digit: 2}`; `providers: [cuda, cpu]`. INVALID_ARGUMENT with file and line; keys
+/// that are absent leave `model` as it is.
 absl::Status ReadServedVersions(const YamlNode& from, absl::string_view subject, Revision::Model* model);
 
 /// As keys and values of a map that is being written; those that are at their defaults are left out.

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/digest.h"
+#include "base/execution_provider.h"
 #include "models/package/model.h"
 #include "models/package/signature.h"
 
@@ -70,6 +71,8 @@ struct Package {
   int max_workers = 0;
   /// MiB of answers that it keeps by row (result_cache/). 0: none.
   int64_t result_cache_mib = 0;
+  /// What its segments run by: for whoever loads it to say. Empty: cpu.
+  std::vector<ExecutionProvider> providers;
   /// ModelDigest; where servable.yaml leaves outputs of the graph out, that counts too.
   Digest digest;
   /// Signatures whose axis kinds servable.yaml declares (no inference needed).

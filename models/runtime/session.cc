@@ -15,6 +15,7 @@
 #include "base/status_macros.h"
 #include "base/wire.h"
 #include "models/runtime/empty_tensors.h"
+#include "models/runtime/ort_providers.h"
 #include "models/runtime/ort_status.h"
 #include "models/runtime/ort_value.h"
 
@@ -127,7 +128,8 @@ class OnnxSession final : public Session {
   const std::vector<TensorSpec>& outputs() const override { return outputs_; }
 
  private:
-  absl::Status AddWeights(std::vector<std::pair<std::string, Tensor>> weights, Ort::SessionOptions& options);
+  absl::Status AddWeights(std::vector<std::pair<std::string, Tensor>> weights, bool in_place,
+                          Ort::SessionOptions& options);
   absl::Status LearnSpecs(absl::string_view model);
   absl::Status CheckNotEmpty(absl::Span<const Tensor> inputs) const;
   absl::StatusOr<std::vector<Tensor>> TakeOutputs(absl::Span<const Tensor> inputs, absl::Span<OrtValue*> values);
@@ -143,7 +145,7 @@ class OnnxSession final : public Session {
   bool divides_by_rows_ = false;
 };
 
-absl::Status OnnxSession::AddWeights(std::vector<std::pair<std::string, Tensor>> weights,
+absl::Status OnnxSession::AddWeights(std::vector<std::pair<std::string, Tensor>> weights, bool in_place,
                                      Ort::SessionOptions& options) {
   std::vector<std::string> names;
   for (auto& [name, tensor] : weights) {
@@ -154,8 +156,9 @@ absl::Status OnnxSession::AddWeights(std::vector<std::pair<std::string, Tensor>>
   }
   if (names.empty()) return absl::OkStatus();
   // The first call makes ONNX Runtime use our memory at run time. The second lets it read the values while it prepares
-  // the graph; the copies that takes are dropped when the session is ready.
-  for (size_t i = 0; i < names.size(); ++i) options.AddInitializer(names[i].c_str(), core_->weight_values[i]);
+  // the graph; the copies that takes are dropped when the session is ready, or, without the first, are what it uses.
+  for (size_t i = 0; in_place && i < names.size(); ++i)
+    options.AddInitializer(names[i].c_str(), core_->weight_values[i]);
   options.AddExternalInitializers(names, core_->weight_values);
   return absl::OkStatus();
 }
@@ -175,9 +178,18 @@ absl::Status OnnxSession::Load(absl::string_view model, std::vector<std::pair<st
   // An arena of the session's own keeps its peak for ever and locks; malloc is quicker (0.2 us on a tiny segment) and
   // shares what is free with everything else.
   settings.DisableCpuMemArena();
-  RETURN_IF_ERROR(AddWeights(std::move(weights), settings));
+  RETURN_IF_ERROR(AppendProviders(options.providers, settings));
+  // What a list does not have at its end is not fallen back to.
+  const bool cpu_last = options.providers.empty() || options.providers.back().name == "cpu";
+  if (!cpu_last) settings.AddConfigEntry("session.disable_cpu_ep_fallback", "1");
+  const bool in_place = options.providers.empty() || options.providers.front().name == "cpu";
+  RETURN_IF_ERROR(AddWeights(std::move(weights), in_place, settings));
   divides_by_rows_ = DividesByRows(model);
   core_->session = Ort::Session(Environment(), model.data(), model.size(), settings);
+  if (!in_place) {
+    core_->weight_values.clear();
+    core_->weights.clear();
+  }
   return LearnSpecs(model);
 }
 

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "base/execution_provider.h"
 #include "base/tensor.h"
 #include "models/package/signature.h"
 
@@ -26,6 +27,10 @@ class Session {
     /// Lay the weights of matrix products and convolutions out anew for the kernels: about a third faster at 32 rows,
     /// for as much memory again as those weights take. Off, all weights are used where they are.
     bool prepack = true;
+    /// What nodes of the graph run by, the first that can (CheckProviderList). Empty: the processor. By others than
+    /// that weights are not used in place: ONNX Runtime has copies of its own, on the device where a node there reads
+    /// them.
+    std::vector<ExecutionProvider> providers;
     /// Shown in messages.
     std::string name;
   };

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "base/execution_provider.h"
 #include "base/version_policy.h"
 #include "models/package/package.h"
 
@@ -32,6 +33,8 @@ struct ModelConfig {
   /// Product → its share of the runs, in place of what servable.yaml says; empty: as that. Holds for what is loaded,
   /// too.
   std::map<std::string, int64_t> shares = {};
+  /// What it runs by, in place of the node's.
+  std::optional<std::vector<ExecutionProvider>> providers = std::nullopt;
   /// Share of its requests that the request log records, in place of the node's.
   std::optional<double> request_log_sample = std::nullopt;
 };

@@ -96,6 +96,7 @@ absl::StatusOr<std::unique_ptr<SegmentOp>> SegmentOp::Create(SegmentSpec spec, c
                                                              MetricRegistry& metrics) {
   Session::Options session_options;
   session_options.intra_op_threads = options.intra_op_threads;
+  session_options.providers = options.providers;
   session_options.name = options.name;
   ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
                    Session::Create(spec.model, std::move(spec.weights), session_options));

@@ -25,6 +25,8 @@ class SegmentOp : public AsyncOp {
     std::string name;
     BatchingOptions batching;
     int intra_op_threads = 1;
+    /// What the session runs by; empty: cpu.
+    std::vector<ExecutionProvider> providers;
     /// Workers of the node: the upper limit of runs at once.
     int workers = 1;
     /// What servable.yaml declares of rows; nothing: found out by running.

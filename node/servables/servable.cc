@@ -52,6 +52,15 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
     servable->share_ = std::make_unique<CappedExecutor>(package.max_workers, dependencies.workers);
     workers = servable->share_.get();
   }
+  if (!package.providers.empty()) {
+    servable->metrics_
+        ->NewGauge("portico_model_providers",
+                   "1: the execution providers that the version runs by, the first that can.",
+                   {{"model", package.name},
+                    {"version", absl::StrCat(package.version)},
+                    {"providers", ProviderNames(package.providers)}})
+        .Set(1);
+  }
   for (Signature& signature : servable->signatures_) {
     const std::string where = absl::StrCat(package.name, ":", package.version, "/", signature.name);
     ASSIGN_OR_RETURN(GraphPlan plan, Partition(package.model, signature));
@@ -80,6 +89,7 @@ absl::StatusOr<std::shared_ptr<const Servable>> Servable::Load(Package package, 
       options.name = absl::StrCat(where, "/", step.segment->name);
       options.batching = package.batching;
       options.intra_op_threads = package.intra_op_threads;
+      options.providers = package.providers;
       options.workers = dependencies.worker_count;
       options.labels = {{"model", package.name},
                         {"version", absl::StrCat(package.version)},

@@ -34,6 +34,8 @@ class Servable {
     const Clock& clock;
     MetricRegistry& metrics;
     ShardStore& shards;
+    /// What models run by that do not say; empty: cpu.
+    std::vector<ExecutionProvider> providers = {};
   };
 
   /// Makes sessions and checks which rows may be joined (runs the segments a few times). Contacts nobody.

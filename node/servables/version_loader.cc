@@ -38,6 +38,7 @@ absl::StatusOr<std::shared_ptr<const Servable>> VersionLoader::Read(const ModelC
     package.batching = *options_.batching;
   }
   package.result_cache_mib = config.result_cache_mib.value_or(package.result_cache_mib);
+  package.providers = config.providers.value_or(dependencies_.providers);
   ASSIGN_OR_RETURN(std::shared_ptr<const Servable> servable, Servable::Load(std::move(package), dependencies_));
   RETURN_IF_ERROR(
       WarmUp(servable, folder.folder, options_.warmup, dependencies_.clock, dependencies_.metrics, stopping_));

@@ -65,6 +65,7 @@ TEST_F(MeshTest, VersionsThatMakeNoSense) {
   EXPECT_THAT(error_of("versions: [1, 1]"), StartsWith("mesh.yaml:3: model 'a': versions: got 1 twice"));
   EXPECT_THAT(error_of("versions: [9]"), StartsWith("mesh.yaml:3: model 'a': versions: got none that is in "));
   EXPECT_THAT(error_of("labels: {stable: x}"), StartsWith("mesh.yaml:3: model 'a': labels: stable: got "));
+  EXPECT_THAT(error_of("result_cache_mib: -1"), StartsWith("mesh.yaml:3: model 'a': result_cache_mib: got "));
   EXPECT_THAT(error_of("on_demand: maybe"), StartsWith("mesh.yaml:3: model 'a': on_demand: got 'maybe'"));
 }
 
@@ -121,6 +122,43 @@ nodes:
   EXPECT_EQ(front.tls_client_ca, folder_.path() + "/ca.pem");
   EXPECT_EQ(front.tenants, folder_.path() + "/tenants.yaml");
   EXPECT_TRUE(mesh->revision.SaysTheSameAs(*revision));
+}
+
+TEST_F(MeshTest, WhatModelsKeepAndRunByReachesNodes) {
+  const auto mesh = ReadMeshFile(folder_.WriteMesh(R"(
+mesh: m
+models:
+  a: {path: packages/a, result_cache_mib: 256, providers: [{cuda: {device_id: 1, gpu_mem_limit: 2147483648}}]}
+nodes:
+  gpu: {serve: [a], cpus: "0-3,8", providers: [tensorrt, cuda, cpu]}
+)"));
+  ASSERT_TRUE(mesh.ok()) << mesh.status();
+  const auto revision = ParseRevision(FormatRevision(mesh->revision), "r.yaml");
+  ASSERT_TRUE(revision.ok()) << revision.status();
+  const Revision::Model& model = *revision->FindModel("a");
+  EXPECT_EQ(model.result_cache_mib, 256);
+  const std::vector<ExecutionProvider> on_device = {{"cuda", {{"device_id", "1"}, {"gpu_mem_limit", "2147483648"}}}};
+  EXPECT_EQ(model.providers, on_device);
+  const Revision::Node& node = *revision->FindNode("gpu", 0);
+  EXPECT_EQ(node.cpus, "0-3,8");
+  EXPECT_EQ(ProviderNames(node.providers), "tensorrt, cuda, cpu");
+  EXPECT_TRUE(mesh->revision.SaysTheSameAs(*revision));
+}
+
+TEST_F(MeshTest, PlacementsThatMakeNoSense) {
+  const auto error_of = [&](absl::string_view keys) {
+    return NodesErrorOf(absl::StrCat("  n:\n    serve: [a]\n    ", keys, "\n"));
+  };
+  EXPECT_THAT(error_of("providers: [cdua, cpu]"),
+              StartsWith("mesh.yaml:7: node 'n': execution provider 'cdua': got a name that is none, want one of "));
+  EXPECT_THAT(error_of("providers: [cpu, cuda]"),
+              StartsWith("mesh.yaml:7: node 'n': execution provider 'cpu': got others behind it, want it last"));
+  EXPECT_THAT(error_of("providers: cuda"), StartsWith("mesh.yaml:7: node 'n': providers: got "));
+  EXPECT_THAT(error_of("providers: []"), StartsWith("mesh.yaml:7: node 'n': providers: got none, want at least one"));
+  EXPECT_THAT(error_of("providers: [{cuda: {device_id: 1}, cpu: {}}]"),
+              StartsWith("mesh.yaml:7: node 'n': providers: got 2 keys, want one provider with its options"));
+  EXPECT_THAT(error_of("cpus: 3-1"),
+              StartsWith("mesh.yaml:7: node 'n': cpus: got '3-1', want numbers of cores, rising, such as 0-3,8"));
 }
 
 TEST_F(MeshTest, KeysThatWantOthersAreNamed) {
@@ -196,7 +234,7 @@ TEST_F(MeshTest, MissingSectionsAndUnknownKeysAreRefused) {
   EXPECT_EQ(ErrorOf("mesh: m\nmodels: [a]\nnodes: {}\n"), "mesh.yaml:2: models: got a list, want a map");
   EXPECT_EQ(NodesErrorOf("  n:\n    serve: [a]\n    replica: 2\n"),
             "mesh.yaml:7: node 'n': got unknown key 'replica', want one of serve, replicas, grpc, http, peer, workers, "
-            "http_threads, huge_pages_mib, zone, security, tls, tenants");
+            "http_threads, huge_pages_mib, cpus, providers, zone, security, tls, tenants");
 }
 
 TEST_F(MeshTest, NamesThatAreThereTwiceAreRefused) {

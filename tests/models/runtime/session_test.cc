@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "tests/models/runtime/external_weight.h"
 #include "tests/testing/model_builder.h"
 
 namespace portico {
@@ -26,18 +27,6 @@ ModelBuilder Identity(DType dtype, const ModelShape& shape) {
   ModelBuilder model;
   model.Input("x", dtype, shape).Output("y", dtype, shape).Node("Identity", {"x"}, {"y"});
   return model;
-}
-
-/// Declares `name` external, as a partitioned segment does.
-void AddExternal(ModelBuilder& model, const std::string& name, DType dtype, Shape shape) {
-  onnx::TensorProto* weight = model.graph().add_initializer();
-  weight->set_name(name);
-  weight->set_data_type(static_cast<int>(dtype));
-  for (const int64_t extent : shape) weight->add_dims(extent);
-  weight->set_data_location(onnx::TensorProto::EXTERNAL);
-  onnx::StringStringEntryProto* location = weight->add_external_data();
-  location->set_key("location");
-  location->set_value("weights");
 }
 
 TEST(SessionTest, NothingIsReportedToAnybody) {
