@@ -288,6 +288,7 @@ absl::Status Serve(const Flags& flags) {
     if (absl::Status status = RunOnCpus(options.cpus); !status.ok()) {
       return WithContext(absl::StrCat("node '", options.name, "'"), status);
     }
+    if (options.workers == 0) options.workers = static_cast<int>(options.cpus.size());
   }
   StatusFile file(flags, options.name);
   options.revisions.on_change = [&file](const RevisionState& state) { file.OnRevisions(state); };
