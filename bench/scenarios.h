@@ -19,6 +19,7 @@ std::vector<Scenario> CascadeScenarios();
 std::vector<Scenario> JsonScenarios();
 std::vector<Scenario> PredictRestScenarios();
 std::vector<Scenario> InferRestScenarios();
+std::vector<Scenario> HubScenarios();
 std::vector<Scenario> EmbeddingScenarios();
 std::vector<Scenario> EmbeddingWireScenarios();
 std::vector<Scenario> EmbeddingFirstAnswerScenarios();
