@@ -163,8 +163,8 @@ void Run(Report& report) {
       (kept ? unique_kept : unique_plain).Add(fresh);
     }
   }
-  AddFigures(report, "result_cache.zipf", zipf_kept, zipf_plain, 2, 0.5);
-  AddFigures(report, "result_cache.unique", unique_kept, unique_plain, 0.85, 1.2);
+  AddFigures(report, "result_cache.zipf", zipf_kept, zipf_plain, 2, 0.7);
+  AddFigures(report, "result_cache.unique", unique_kept, unique_plain, 0.85, 1.5);
 }
 
 }  // namespace
