@@ -12,7 +12,7 @@ namespace {
 /// Of a tensor's memory beside its bytes: what counts its owners, to the next multiple of its alignment.
 constexpr uint64_t kTensorHeaderBytes = 64;
 /// An aligned block is cut out of one that is larger by so much, which returns to the allocator in pieces.
-constexpr uint64_t kAlignmentBytes = 64;
+constexpr uint64_t kAlignmentBytes = 80;
 
 }  // namespace
 
