@@ -178,6 +178,8 @@ absl::Status OnnxSession::Load(absl::string_view model, std::vector<std::pair<st
   // An arena of the session's own keeps its peak for ever and locks; malloc is quicker (0.2 us on a tiny segment) and
   // shares what is free with everything else.
   settings.DisableCpuMemArena();
+  // Before providers are loaded, which log by it.
+  Ort::Env& environment = Environment();
   RETURN_IF_ERROR(AppendProviders(options.providers, settings));
   // What a list does not have at its end is not fallen back to.
   const bool cpu_last = options.providers.empty() || options.providers.back().name == "cpu";
@@ -185,7 +187,7 @@ absl::Status OnnxSession::Load(absl::string_view model, std::vector<std::pair<st
   const bool in_place = options.providers.empty() || options.providers.front().name == "cpu";
   RETURN_IF_ERROR(AddWeights(std::move(weights), in_place, settings));
   divides_by_rows_ = DividesByRows(model);
-  core_->session = Ort::Session(Environment(), model.data(), model.size(), settings);
+  core_->session = Ort::Session(environment, model.data(), model.size(), settings);
   if (!in_place) {
     core_->weight_values.clear();
     core_->weights.clear();
