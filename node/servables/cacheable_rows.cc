@@ -28,7 +28,7 @@ absl::Status CheckDeterministic(const Package& package, const Signature& signatu
 }  // namespace
 
 absl::StatusOr<std::vector<bool>> CacheableRows(const Package& package, const Signature& signature,
-                                                const GraphPlan& plan, const std::vector<const SegmentOp*>& ops) {
+                                                const GraphPlan& plan, absl::Span<SegmentOp* const> ops) {
   for (const PlanStep& step : plan.steps) {
     if (step.portal != nullptr) {
       return Refuse(signature, absl::StrCat("a portal to ", TargetNames(*step.portal)),

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "models/graph/graph_plan.h"
 #include "models/package/package.h"
 #include "models/package/signature.h"
@@ -16,6 +17,6 @@ namespace portico {
 /// this version stays; a random op; rows that are ragged, padded to others' lengths, or not counted at all. `plan`:
 /// the signature's, with the op of each of its steps that is a segment, else null.
 absl::StatusOr<std::vector<bool>> CacheableRows(const Package& package, const Signature& signature,
-                                                const GraphPlan& plan, const std::vector<const SegmentOp*>& ops);
+                                                const GraphPlan& plan, absl::Span<SegmentOp* const> ops);
 
 }  // namespace portico

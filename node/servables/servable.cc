@@ -25,13 +25,12 @@ void LogAxes(const std::string& segment, const RowAxes& axes) {
 
 struct Servable::Function {
   std::unique_ptr<Graph> graph;
-  /// By step of the graph; null where it is no segment.
-  std::vector<const SegmentOp*> segments;
+  /// By step of the graph, which owns them; null where it is no segment.
+  std::vector<SegmentOp*> segments;
   /// In front of the graph; null: nothing is kept.
   std::unique_ptr<ResultCache> results;
   /// Owned by the graph.
   std::vector<const Portal*> portals;
-  std::vector<SegmentOp*> segments;
   std::unique_ptr<RequestSeries> series;
 };
 
@@ -182,7 +181,9 @@ absl::Status Servable::AcceptsPolicies(const Revision& revision) const {
 
 void Servable::SetShares(const std::map<std::string, int64_t>& shares) const {
   for (const auto& function : functions_) {
-    for (SegmentOp* segment : function->segments) segment->SetShares(shares.empty() ? shares_ : shares);
+    for (SegmentOp* segment : function->segments) {
+      if (segment != nullptr) segment->SetShares(shares.empty() ? shares_ : shares);
+    }
   }
 }
 
