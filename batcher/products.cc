@@ -25,10 +25,10 @@ Products::Products(const Shares& shares, MetricLabels labels, MetricRegistry& me
   SetShares(shares);
 }
 
-Product& Products::Find(absl::string_view name) {
+Product& Products::Find(absl::string_view name, size_t most) {
   auto found = by_name_.find(name);
   if (found == by_name_.end()) {
-    if (by_name_.size() >= kMost) {
+    if (by_name_.size() >= most) {
       if (other_ == nullptr) other_ = &Add("other");
       return *other_;
     }
@@ -42,7 +42,8 @@ void Products::SetShares(const Shares& shares) {
   for (const auto& product : products_) product->share = 1;
   for (const auto& [name, share] : shares) {
     PORTICO_CHECK(share >= 1);
-    Product& product = Find(name);
+    // Places beside those that names of callers have taken.
+    Product& product = Find(name, 2 * kMost);
     if (&product != other_) product.share = share;
   }
 }

@@ -27,9 +27,9 @@ struct Product {
   Counter& refused;
 };
 
-/// The products of one batcher. The first kMost names have a product of their own, first of all those that have a share
-/// set; whatever comes after them is "other" together, so that names that callers make up take no memory. Not
-/// thread-safe: the batcher locks.
+/// The products of one batcher. The first kMost names have a product of their own, and those that have a share set have
+/// one also after them, while there are less than twice as many; whatever else comes is "other" together, so that names
+/// that callers make up take no memory. Not thread-safe: the batcher locks.
 class Products {
  public:
   static constexpr size_t kMost = 64;
@@ -42,13 +42,14 @@ class Products {
   /// The product of that name; it stays where it is.
   Product& Of(absl::string_view name) {
     if (last_ != nullptr && *last_name_ == name) return *last_;
-    return Find(name);
+    return Find(name, kMost);
   }
   /// Products that `shares` does not name have 1.
   void SetShares(const Shares& shares);
 
  private:
-  Product& Find(absl::string_view name);
+  /// `most`: names that may have a product for this one to get one.
+  Product& Find(absl::string_view name, size_t most);
   Product& Add(std::string name);
 
   const MetricLabels labels_;

@@ -45,6 +45,8 @@ void WaitingCalls::Push(WaitingCall call, int64_t max_batch_rows) {
   Account& account = AccountOf(*call.product);
   const size_t product = call.product->index;
   if (account.weight == 0) {
+    // Where nothing waited, nobody owes anything: what one had then kept nobody else waiting.
+    if (active_.empty()) virtual_now_ = std::max(virtual_now_, latest_due_);
     account.due = std::max(account.due, virtual_now_);
     active_.push_back(product);
   }
@@ -157,6 +159,7 @@ void WaitingCalls::Charge(size_t product, int64_t weight, int64_t max_batch_rows
   const double due = DueOf(product, max_batch_rows);
   virtual_now_ = std::max(virtual_now_, due);
   account.due = due + static_cast<double>(weight) / static_cast<double>(account.product->share);
+  latest_due_ = std::max(latest_due_, account.due);
 }
 
 std::optional<WaitingCall> WaitingCalls::Remove(uint64_t lane_id, uint64_t ticket) {

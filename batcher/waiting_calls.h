@@ -138,9 +138,11 @@ class WaitingCalls {
     return {first.since - queue.priority * kHeadStart, first.ticket};
   }
   Account& AccountOf(const Product& product);
-  /// A product's next call in virtual time: what it did not take while others could is gone, but for a run.
+  /// A product's next call in virtual time: what it did not take while others could is gone, but for a run of rows.
   double DueOf(size_t product, int64_t max_batch_rows) const {
-    return std::max(accounts_[product].due, virtual_now_ - static_cast<double>(max_batch_rows));
+    const Account& account = accounts_[product];
+    const double run = static_cast<double>(max_batch_rows) / static_cast<double>(account.product->share);
+    return std::max(account.due, virtual_now_ - run);
   }
   /// Whether the next call of one product goes before that of another. `urgent`: how urgent a call must be to take part
   /// beside the highest priority.
@@ -175,6 +177,8 @@ class WaitingCalls {
   std::vector<size_t> active_;
   /// Virtual time: of the call that was taken last.
   double virtual_now_ = 0;
+  /// The latest of all accounts' due.
+  double latest_due_ = 0;
   /// The lanes with calls by the oldest call (only where there is a delay).
   std::set<Place> by_age_;
   size_t full_lanes_ = 0;

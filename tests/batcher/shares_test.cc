@@ -119,6 +119,36 @@ TEST_F(SharesTest, WhoWasAwayHasSavedNothingUp) {
   EXPECT_GE(RowsIn(last - 1, 1) + RowsIn(last - 2, 1), 32) << "a run's worth at most";
 }
 
+TEST_F(SharesTest, WhatOneHadWhileNobodyWaitedIsNoDebt) {
+  Build();
+  Send(1, 1, 100'000);
+  executor_.RunAll();
+  ASSERT_EQ(runs_.size(), 1u);
+  Send(1, 200);
+  Send(2, 200);
+  executor_.RunAll();
+  EXPECT_EQ(RowsIn(1, 1), 32);
+  EXPECT_EQ(RowsIn(1, 2), 32);
+}
+
+TEST_F(SharesTest, ALargeShareThatWaitedIsOneRunAhead) {
+  options_.shares = {{"1", 100}};
+  Build();
+  Send(1, 64 * 64, 1, /*priority=*/-1);
+  Send(2, 64 * 64);
+  for (int run = 0; run < 40; ++run) executor_.RunOne();
+  EXPECT_EQ(RowsIn(39, 2), 64) << "a step of priority is ahead";
+  // From here on both count alike.
+  clock_.Advance(WaitingCalls::kHeadStart);
+  int64_t others = 0;
+  for (size_t run = 40; run < 44; ++run) {
+    executor_.RunOne();
+    others += RowsIn(run, 2);
+  }
+  EXPECT_GE(others, 1) << "has saved no hundred runs up";
+  EXPECT_LE(others, 3);
+}
+
 TEST_F(SharesTest, AOneRowClientWaitsForOneRunHoweverMuchOthersSend) {
   options_.max_batch_rows = 8;
   Build();
@@ -282,6 +312,17 @@ TEST_F(ProductMetricsTest, NamesThatCallersMakeUpAreOneProductBeyondSixtyFour) {
   EXPECT_EQ(Value("rows", "62"), 0);
   EXPECT_EQ(Value("rows", "other"), 500 - 63 + 2);
   EXPECT_EQ(runs_.size(), 8u) << "502 rows, 64 at a time";
+}
+
+TEST_F(ProductMetricsTest, SharesHaveAPlaceHoweverManyNamesCameBefore) {
+  BuildMeasured();
+  for (int product = 0; product < 100; ++product) Send(product, 1);
+  batcher_->SetShares({{"900", 3}});
+  Send(900, 1);
+  Send(901, 1);
+  executor_.RunAll();
+  EXPECT_EQ(Value("rows", "900"), 1);
+  EXPECT_EQ(Value("rows", "other"), 37);
 }
 
 TEST_F(ProductMetricsTest, NamesAreMadePrintable) {
