@@ -96,6 +96,18 @@ absl::Status NoRequests(const Product& product) {
                    "  PORTICO_REQUEST_LOG=requests PORTICO_REQUEST_LOG_SAMPLE=0.05 portico up mesh.yaml"));
 }
 
+/// `why` the product's portals could not be moved, with what of the store it calls.
+absl::Status NotMoved(const Product& product, const absl::Status& why, UpgradeTargets& targets) {
+  const std::string subject = absl::StrCat("product '", product.folder.string(), "'");
+  PackageReader reader;
+  const auto facts = reader.Read(product.name, {product.version, product.folder.string()});
+  if (!facts.ok()) return WithContext(subject, why);
+  ASSIGN_OR_RETURN(const std::vector<std::string> handles, targets.HandlesOf((*facts)->portals));
+  if (handles.empty()) return WithContext(subject, why);
+  return absl::Status(why.code(), absl::StrCat(subject, ": ", why.message(), "; of this store it calls ",
+                                               absl::StrJoin(handles, ", ")));
+}
+
 /// Puts the new version's files into `folder`.
 absl::Status WriteFiles(const Product& product, const Model& model, const fs::path& folder) {
   RETURN_IF_ERROR(model.Save(folder.string()));
@@ -132,17 +144,7 @@ absl::Status RunHubUpgrade(const HubUpgradeFlags& flags) {
   ASSIGN_OR_RETURN(const Package package, LoadPackage(product.name, product.folder.string(), weights));
   absl::StatusOr<RetargetedModel> moved = RetargetPortals(package.model, {from_handle.Model(), from.manifest.digest},
                                                           {to_handle.Model(), to.manifest.digest});
-  if (!moved.ok()) {
-    std::string also;
-    PackageReader reader;
-    const auto facts = reader.Read(product.name, {product.version, product.folder.string()});
-    if (facts.ok()) {
-      ASSIGN_OR_RETURN(const std::vector<std::string> handles, targets.HandlesOf((*facts)->portals));
-      if (!handles.empty()) also = absl::StrCat("; of this store it calls ", absl::StrJoin(handles, ", "));
-    }
-    return absl::Status(moved.status().code(),
-                        absl::StrCat("product '", flags.product, "': ", moved.status().message(), also));
-  }
+  if (!moved.ok()) return NotMoved(product, moved.status(), targets);
   Provenance provenance;
   provenance.source = package.digest;
   provenance.plan = absl::StrCat("hub upgrade: {from: ", flags.from, ", to: ", flags.to, "}\n");
@@ -232,6 +234,7 @@ void AddHubUpgrade(CLI::App& hub, int& exit_code) {
       "      --requests /var/log/portico --out packages/digit/2");
   command->callback([flags, &exit_code] {
     SetLogLevel("off");
+    while (flags->out.size() > 1 && flags->out.back() == '/') flags->out.pop_back();
     exit_code = ReportError("hub upgrade", RunHubUpgrade(*flags));
   });
 }

@@ -22,11 +22,13 @@ struct Known {
 };
 
 absl::StatusOr<std::string> Pull(const std::string& url, const Handle& handle,
-                                 const std::function<void(absl::string_view)>& say) {
+                                 const std::function<void(absl::string_view)>& say,
+                                 const std::function<bool()>& cancelled) {
   HubCache::Options options;
   options.say = say;
+  options.cancelled = cancelled;
   ASSIGN_OR_RETURN(HubCache cache, HubCache::Open(std::move(options)));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStore(url));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStore(url, {.cancelled = cancelled}));
   ASSIGN_OR_RETURN(HubCache::Pulled pulled, cache.Pull(*store, handle));
   if (pulled.was_there) return std::move(pulled.folder);
   if (say) say(absl::StrCat("pulled ", handle.ToString(), " from ", store->url()));
@@ -42,13 +44,13 @@ absl::StatusOr<std::string> Pull(const std::string& url, const Handle& handle,
 
 }  // namespace
 
-FindModule PullModules(std::function<void(absl::string_view line)> say) {
-  return [say = std::move(say), known = std::make_shared<Known>()](
+FindModule PullModules(std::function<void(absl::string_view line)> say, std::function<bool()> cancelled) {
+  return [say = std::move(say), cancelled = std::move(cancelled), known = std::make_shared<Known>()](
              const std::string& store, const Handle& handle) -> absl::StatusOr<std::string> {
     std::string& folder = known->folders[{store, handle}];
     std::error_code error;
     if (folder.empty() || !std::filesystem::is_directory(folder, error)) {
-      absl::StatusOr<std::string> pulled = Pull(store, handle, say);
+      absl::StatusOr<std::string> pulled = Pull(store, handle, say, cancelled);
       if (!pulled.ok()) return pulled.status();
       folder = *std::move(pulled);
     }

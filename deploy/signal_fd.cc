@@ -40,4 +40,13 @@ int SignalFd::Wait(absl::Duration timeout) {
   }
 }
 
+bool SignalPending(std::initializer_list<int> signals) {
+  sigset_t pending;
+  if (sigpending(&pending) != 0) return false;
+  for (const int signal : signals) {
+    if (sigismember(&pending, signal) == 1) return true;
+  }
+  return false;
+}
+
 }  // namespace portico

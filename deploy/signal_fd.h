@@ -28,4 +28,7 @@ class SignalFd {
   sigset_t old_mask_;
 };
 
+/// Whether one of `signals`, which are blocked, has come and nobody has taken it yet. From any thread.
+bool SignalPending(std::initializer_list<int> signals);
+
 }  // namespace portico

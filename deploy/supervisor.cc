@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "absl/algorithm/container.h"
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/clock.h"
@@ -368,12 +370,24 @@ absl::Status RunSupervisor(const SupervisorOptions& options) {
   SignalFd signals({SIGINT, SIGTERM, SIGHUP, SIGCHLD});
   PackageReader packages;
   ASSIGN_OR_RETURN(const std::unique_ptr<RunFolder> folder, RunFolder::Open(options.run_folder));
-  const FindModule find_module = PullModules([](absl::string_view line) {
+  const auto say = [](absl::string_view line) {
     absl::PrintF("%s\n", line);
     std::fflush(stdout);
-  });
-  ASSIGN_OR_RETURN(const MeshFile mesh,
-                   ReadMeshFile(options.mesh_file, &packages, folder->composed_folder(), find_module));
+  };
+  const auto asked_to_stop = [] { return SignalPending({SIGINT, SIGTERM}); };
+  const auto stopped = std::make_shared<std::atomic<bool>>(false);
+  const FindModule find_module = PullModules(say, [=] { return *stopped || asked_to_stop(); });
+  const absl::StatusOr<MeshFile> read =
+      ReadMeshFile(options.mesh_file, &packages, folder->composed_folder(), find_module);
+  if (!read.ok() && asked_to_stop()) {
+    // Taken, or it would end the process once it is let through again.
+    while (signals.Next() != 0) {
+    }
+    say("interrupted; what has been pulled stays, and the next start goes on from there");
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(read.status());
+  const MeshFile& mesh = *read;
   std::string binary = options.binary;
   if (binary.empty()) {
     ASSIGN_OR_RETURN(binary, OwnBinary());
@@ -392,6 +406,8 @@ absl::Status RunSupervisor(const SupervisorOptions& options) {
   follow.composed_folder = folder->composed_folder();
   follow.find_module = find_module;
   MeshFollower follower(follow, mesh, packages);
+  // It may be pulling.
+  const absl::Cleanup stop = [stopped] { *stopped = true; };
   return Supervisor(options, std::move(revision), {*folder, *status_files, *requests, signals, follower}, binary).Run();
 }
 

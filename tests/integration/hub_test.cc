@@ -82,6 +82,28 @@ TEST_F(HubTest, PullsFromAPlainWebServer) {
   EXPECT_THAT(Fails({"hub", "pull", "acme/encoder/2", "--store", url}), HasSubstr("connect"));
 }
 
+TEST_F(HubTest, AMeshThatWaitsForAServerIsStoppedAtOnce) {
+  // It takes connections and says nothing.
+  const std::string port = absl::StrCat(FreePort());
+  auto server =
+      Process::Start({"/usr/bin/env", "python3", "-c",
+                      absl::StrCat("import socket,time\nl=socket.create_server(('127.0.0.1',", port,
+                                   "))\nkept=[]\nwhile True: kept.append(l.accept()); print('taken', flush=True)")});
+  ASSERT_TRUE(server.ok()) << server.status();
+  const std::string mesh = folder_.Write(
+      "mesh.yaml", absl::StrCat("mesh: m\nhub: http://127.0.0.1:", port,
+                                "/store\nmodels: {acme/encoder/1: {}}\nnodes: {hub: {serve: [acme/encoder/1]}}\n"));
+  PorticoCommand up({"up", mesh});
+  absl::SleepFor(absl::Seconds(1));
+  const absl::Time begin = absl::Now();
+  up.process().Signal(SIGTERM);
+  EXPECT_EQ(up.WaitForEnd(), "exit status 0") << up.output();
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(5));
+  EXPECT_THAT(up.output(), HasSubstr("interrupted; what has been pulled stays"));
+  (*server)->Signal(SIGKILL);
+  (*server)->Wait();
+}
+
 TEST_F(HubTest, AMeshPinsAModuleAndNewVersionsMoveNobody) {
   Split("digit", -0.5f, 1);
   Publish(1);
