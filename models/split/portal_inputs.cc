@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
+#include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "models/graph/dataflow.h"
 #include "models/graph/graph_plan.h"
@@ -17,6 +18,23 @@ namespace portico {
 namespace {
 
 bool IsPortal(const onnx::NodeProto& node) { return node.domain() == kPorticoDomain; }
+
+/// ONNX Runtime takes no graph without nodes and outputs: where portals computed everything, an input is one, too.
+/// REQUIRES: there is an input.
+void AddOutput(onnx::GraphProto& graph) {
+  absl::flat_hash_set<absl::string_view> taken;
+  for (const auto& input : graph.input()) taken.insert(input.name());
+  for (const auto& weight : graph.initializer()) taken.insert(weight.name());
+  for (const auto& node : graph.node()) taken.insert(node.output().begin(), node.output().end());
+  std::string name = "output";
+  while (taken.contains(name)) name += "_";
+  const std::string input = graph.input(graph.input_size() - 1).name();
+  onnx::NodeProto* node = graph.add_node();
+  node->set_op_type("Identity");
+  node->add_input(input);
+  node->add_output(name);
+  graph.add_output()->set_name(name);
+}
 
 }  // namespace
 
@@ -49,6 +67,7 @@ absl::StatusOr<std::optional<Model>> PortalsAsInputs(const Model& model) {
   drop(*graph.mutable_output(), is_computed);
   drop(*graph.mutable_value_info(), is_computed);
   drop(*proto->mutable_opset_import(), [](const auto& opset) { return opset.domain() == kPorticoDomain; });
+  if (graph.output().empty()) AddOutput(graph);
   ASSIGN_OR_RETURN(Model rest, Model::WithWeightsOf(model, std::move(proto)));
   return std::optional<Model>(std::move(rest));
 }

@@ -15,9 +15,9 @@ namespace portico {
 namespace {
 
 using ::testing::AllOf;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::Pair;
 using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
@@ -150,6 +150,20 @@ TEST_F(SharePortalsTest, NothingButAPortalIsNoModule) {
   for (const SharedModule& module : proposal->modules) {
     EXPECT_THAT(module.uses[0].portals, IsEmpty()) << module.name;
   }
+}
+
+TEST_F(SharePortalsTest, AProductOfPortalsAloneHasNothingToShareAndIsNoError) {
+  const std::string digest = WriteDense("acme/inner", 3).Hex();
+  for (const char* prefix : {"a/", "b/"}) {
+    Layers layers(prefix);
+    const std::string y = absl::StrCat(prefix, "y");
+    layers.Output(Call(layers, layers.Input("x", 8), "acme/inner", digest, y, "N,8"), 8);
+    sharing_.Add(std::string(prefix, 1), layers.model);
+  }
+  const auto proposal = sharing_.Propose();
+  ASSERT_TRUE(proposal.ok()) << proposal.status();
+  EXPECT_THAT(proposal->modules, IsEmpty());
+  EXPECT_THAT(proposal->notes, Not(testing::Contains(HasSubstr("cannot be run"))));
 }
 
 TEST_F(SharePortalsTest, NoModuleIsCalledAsWhatAPortalCalls) {
