@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "batcher/waiting_calls.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/batcher/batcher_fixture.h"
