@@ -84,7 +84,9 @@ absl::Status ShardWriter::Append(absl::string_view bytes) {
 absl::Status ShardWriter::WriteBlocks(size_t bytes) {
   const absl::string_view whole = absl::string_view(buffer_).substr(0, bytes);
   for (size_t at = 0; at < bytes; at += kBlock) checksums_.push_back(Crc32c(whole.substr(at, kBlock)));
-  RETURN_IF_ERROR(file_.Append(whole));
+  const size_t had = std::min(in_file_, bytes);
+  RETURN_IF_ERROR(file_.Append(whole.substr(had)));
+  in_file_ -= had;
   buffer_.erase(0, bytes);
   return absl::OkStatus();
 }
@@ -160,10 +162,11 @@ uint32_t ShardWriter::RowsChecksum() const {
 absl::StatusOr<ShardWriter::Saved> ShardWriter::Save() {
   PORTICO_CHECK(!options_.keep.empty() && table_.has_value() && layout_.tables.empty());
   RETURN_IF_ERROR(WriteBlocks(buffer_.size() / kBlock * kBlock));
-  // In front of the first row there is a hole.
-  if (file_.size() == table_->rows.offset) RETURN_IF_ERROR(file_.Cut(file_.size()));
-  // The block that is not full yet is written over by what follows.
-  RETURN_IF_ERROR(file_.WriteAt(file_.size(), buffer_));
+  // Of a block that is not full yet the rest comes behind it: what a checkpoint counts is never cut off.
+  RETURN_IF_ERROR(file_.Append(absl::string_view(buffer_).substr(in_file_)));
+  in_file_ = buffer_.size();
+  // In front of the first row there is a hole, which counts.
+  if (table_->row_count == 0) RETURN_IF_ERROR(file_.Cut(file_.size()));
   if (strings_fd_ >= 0) {
     RETURN_IF_ERROR(FlushStrings());
     if (fsync(strings_fd_) != 0) return ErrnoStatus(errno, "fsync", StringsFile(options_));
@@ -204,7 +207,8 @@ absl::Status ShardWriter::ReadBack(const Saved& saved) {
   if (strings_fd_ >= 0 && (ftruncate(strings_fd_, static_cast<off_t>(strings_bytes_)) != 0 ||
                            lseek(strings_fd_, static_cast<off_t>(strings_bytes_), SEEK_SET) < 0))
     return ErrnoStatus(errno, "cut", StringsFile(options_));
-  return file_.Cut(file_.size() - buffer_.size());
+  in_file_ = buffer_.size();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<size_t> ShardWriter::TakeHeads(absl::string_view rows, uint64_t strings) {

@@ -70,7 +70,7 @@ class ShardWriter {
   /// Puts the file in place. REQUIRES: no table is open.
   absl::Status Commit();
 
-  uint64_t bytes() const { return file_.size() + buffer_.size(); }
+  uint64_t bytes() const { return file_.size() + buffer_.size() - in_file_; }
 
  private:
   ShardWriter(AtomicFile file, const Options& options);
@@ -109,7 +109,9 @@ class ShardWriter {
   ShardLayout layout_;
   /// CRC-32C of each block so far.
   std::vector<uint32_t> checksums_;
+  /// What has no checksum yet; the first bytes of it, less than a block, may be in the file.
   std::string buffer_;
+  size_t in_file_ = 0;
   uint64_t section_bytes_ = 0;
 
   // Of the open table:

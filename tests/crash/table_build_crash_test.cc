@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/table_build.h"
+#include "embedding/build_checkpoint.h"
 #include "gtest/gtest.h"
 #include "tests/cli/resumed_build.h"
 #include "tests/crash/fault_injection.h"
@@ -70,14 +71,21 @@ class TableBuildCrashTest : public ::testing::Test {
       if (!build.package || left.size() == want.size()) {
         ASSERT_TRUE(left.empty() || left == want);
       }
+      const bool had_checkpoint = fs::exists(absl::StrCat(Unfinished(build), "/", kCheckpointFile));
       std::string note;
       const absl::Status again = RunBuild(build, &note);
       ASSERT_TRUE(again.ok() || absl::IsAlreadyExists(again)) << again;
+      // Of what is on the disk nothing is lost, whenever that was.
+      ASSERT_TRUE(!had_checkpoint || note.find("beginning anew") == std::string::npos) << note;
       if (absl::IsAlreadyExists(again)) ++done;
       if (note.find("going on") != std::string::npos) ++resumed;
       ASSERT_TRUE(FilesAt(build.out) == want);
       ASSERT_EQ(Leftovers(build), std::vector<std::string>());
     }
+  }
+  static std::string Unfinished(const TableBuild& build) {
+    return build.package ? absl::StrCat(build.out, "/.unfinished-", build.shards, "-", build.version)
+                         : build.out + ".unfinished";
   }
   static std::vector<std::string> Leftovers(const TableBuild& build) {
     std::vector<std::string> left;
@@ -99,6 +107,19 @@ class TableBuildCrashTest : public ::testing::Test {
 TEST_F(TableBuildCrashTest, AFile) {
   Enumerate(FaultPlan::Kind::kDie, inputs_.string(), Nothing);
   Enumerate(FaultPlan::Kind::kDiskFull, inputs_.sparse(), Nothing);
+}
+
+TEST_F(TableBuildCrashTest, AFileThatWasInterruptedBefore) {
+  Enumerate(FaultPlan::Kind::kDie, inputs_.string(), [](const TableBuild& of) {
+    // With a checkpoint and rows behind it.
+    long calls = 0;
+    ASSERT_EQ(RunWithFaults(
+                  {}, [&] { return ExitCode(of); }, &calls),
+              kDone);
+    fs::remove_all(of.out);
+    ASSERT_EQ(RunWithFaults({FaultPlan::Kind::kDie, calls / 2}, [&] { return ExitCode(of); }), kDiedByPlan);
+    ASSERT_TRUE(fs::exists(absl::StrCat(Unfinished(of), "/", kCheckpointFile)));
+  });
 }
 
 TEST_F(TableBuildCrashTest, AGroup) {

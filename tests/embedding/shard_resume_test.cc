@@ -90,6 +90,22 @@ TEST_P(ShardResumeTest, TheFileIsTheSameHoweverOftenItWasInterrupted) {
   }
 }
 
+TEST_P(ShardResumeTest, WhoIsKilledAgainBeforeTheNextCheckpointLosesNothing) {
+  for (const size_t stop : {1, 100, 3'000, 9'000}) {
+    SCOPED_TRACE(absl::StrCat(stop, " rows"));
+    const auto saved = Write(nullptr, stop, 0);
+    ASSERT_TRUE(saved.ok()) << saved.status();
+    for (const size_t more : {0, 0, 1, 200}) {
+      const auto writer = ShardWriter::Continue(path_, options_, spec_, *saved);
+      ASSERT_TRUE(writer.ok()) << writer.status();
+      ASSERT_TRUE(AddRows(**writer, stop, stop + more).ok());
+    }
+    ASSERT_EQ(Finish(*saved, 9'500), absl::OkStatus());
+    ASSERT_TRUE(*ReadFile(path_, uint64_t{1} << 30) == Whole(9'500));
+    fs::remove(path_);
+  }
+}
+
 TEST_P(ShardResumeTest, IdsThatComeTwiceAreFoundAcrossAStop) {
   if (spec_.id_kind == IdKind::kDense) return;
   auto saved = Write(nullptr, 100, 0);
