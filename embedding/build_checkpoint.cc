@@ -130,8 +130,11 @@ absl::Status BuildCheckpoint::Write(const std::string& folder) const {
 }
 
 absl::StatusOr<BuildCheckpoint> BuildCheckpoint::Read(const std::string& folder) {
-  ASSIGN_OR_RETURN(const std::string bytes, ReadFile(PathIn(folder), kMaxBytes));
-  absl::StatusOr<BuildCheckpoint> checkpoint = Decode(bytes);
+  const absl::StatusOr<std::string> bytes = ReadFile(PathIn(folder), kMaxBytes);
+  // Too long, or no plain file.
+  if (absl::IsInvalidArgument(bytes.status())) return absl::DataLossError(bytes.status().message());
+  RETURN_IF_ERROR(bytes.status());
+  absl::StatusOr<BuildCheckpoint> checkpoint = Decode(*bytes);
   if (!checkpoint.ok()) return WithContext(absl::StrCat("file '", PathIn(folder), "'"), checkpoint.status());
   return checkpoint;
 }

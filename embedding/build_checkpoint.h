@@ -51,7 +51,7 @@ struct BuildCheckpoint {
 
   /// Puts it into the folder in place of the one before, on the disk when this returns.
   absl::Status Write(const std::string& folder) const;
-  /// NOT_FOUND where the folder has none.
+  /// NOT_FOUND where the folder has none; DATA_LOSS for what Write() did not write, more than kMaxBytes too.
   static absl::StatusOr<BuildCheckpoint> Read(const std::string& folder);
   /// What was built so far is not to be used any more: the folder goes with who has it open.
   static absl::Status Remove(const std::string& folder);

@@ -85,9 +85,9 @@ absl::Status IndexBuilder::Finish(const Sink& sink, const SameHash& same_hash) {
         RETURN_IF_ERROR(same_hash(static_cast<uint32_t>(part.pairs[j - 1].row), static_cast<uint32_t>(pair.row)));
       }
       if (!InsertRow(absl::MakeSpan(open), first, count, pair.hash, static_cast<uint32_t>(pair.row))) {
-        return absl::ResourceExhaustedError(absl::StrCat("index: got more than ",
-                                                         BucketIndex::kGroup * IndexBucket::kSlots,
-                                                         " ids for one group of buckets; take another seed"));
+        return absl::InvalidArgumentError(absl::StrCat("index: got more than ",
+                                                       BucketIndex::kGroup * IndexBucket::kSlots,
+                                                       " ids for one group of buckets; take another seed"));
       }
     }
     part = Part();

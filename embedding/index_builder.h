@@ -32,8 +32,8 @@ class IndexBuilder {
   IndexBuilder& operator=(const IndexBuilder&) = delete;
 
   absl::Status Add(uint64_t hash, uint32_t row);
-  /// Hands BucketIndex::CountFor() of all pairs to `sink`, in pieces; last. RESOURCE_EXHAUSTED when too many ids share
-  /// a group, which another seed of the hash would part.
+  /// Hands BucketIndex::CountFor() of all pairs to `sink`, in pieces; last. INVALID_ARGUMENT when too many ids share a
+  /// group, which another seed of the hash would part.
   absl::Status Finish(const Sink& sink, const SameHash& same_hash);
 
  private:

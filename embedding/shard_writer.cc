@@ -314,8 +314,8 @@ absl::Status ShardWriter::AddRow(const Rows& rows, size_t i) {
 
 absl::Status ShardWriter::AppendString(absl::string_view id) {
   if (id.size() > kMaxStringBytes - strings_bytes_) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("table '", table_->spec.name, "': got more than ", kMaxStringBytes, " bytes of ids"));
+    return absl::InvalidArgumentError(absl::StrCat("table '", table_->spec.name, "': got more than ", kMaxStringBytes,
+                                                   " bytes of ids, want them in more shards"));
   }
   strings_bytes_ += id.size();
   strings_buffer_.append(id.data(), id.size());

@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "cli/table_build.h"
+#include "embedding/bucket_index.h"
 #include "embedding/build_checkpoint.h"
+#include "embedding/id_hash.h"
 #include "embedding/staging_folder.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -129,6 +131,13 @@ TEST_F(TableBuildResumeTest, AnotherBuildBeginsAnewAndSaysWhy) {
                        ASSERT_TRUE(WriteFileAtomically(Unfinished(build) + "/checkpoint", "PORTCKPTxxxxxxxx").ok());
                      }),
               HasSubstr("checkpoint': checkpoint: got CRC-32C"));
+  EXPECT_THAT(change("long",
+                     [](TableBuild& build) {
+                       ASSERT_TRUE(WriteFileAtomically(Unfinished(build) + "/checkpoint",
+                                                       std::string(BuildCheckpoint::kMaxBytes + 1, 'x'))
+                                       .ok());
+                     }),
+              HasSubstr("beginning anew: "));
 }
 
 TEST_F(TableBuildResumeTest, AGroupThatIsDamagedBeginsAnew) {
@@ -164,6 +173,33 @@ TEST_F(TableBuildResumeTest, InputsAtFaultLeaveNothing) {
     EXPECT_FALSE(fs::exists(Unfinished(build)));
     EXPECT_FALSE(fs::exists(build.out));
   }
+}
+
+TEST_F(TableBuildResumeTest, IdsThatNoIndexHoldsLeaveNothing) {
+  // Their hashes are 0, 1, ...: all in the first group of buckets.
+  const auto id_of_hash = [](uint64_t hash) {
+    const auto inverse = [](uint64_t odd) {
+      uint64_t result = odd;
+      for (int i = 0; i < 6; ++i) result *= 2 - odd * result;
+      return result;
+    };
+    hash = (hash ^ hash >> 33) * inverse(0xc4ceb9fe1a85ec53ull);
+    hash = (hash ^ hash >> 33) * inverse(0xff51afd7ed558ccdull);
+    return static_cast<int64_t>(hash ^ hash >> 33);
+  };
+  std::vector<int64_t> ids;
+  for (uint64_t hash = 0; hash <= BucketIndex::kGroup * IndexBucket::kSlots; ++hash) ids.push_back(id_of_hash(hash));
+  ASSERT_EQ(HashId(static_cast<uint64_t>(ids[77]), 0), 77u);
+  TableBuild build = At(inputs_.sparse(), "file", false);
+  build.rows = folder_.Write(
+      "one.npy", Npy<float>("<f4", absl::StrCat("(", ids.size(), ", 1)"), std::vector<float>(ids.size(), 1)));
+  build.dim = 1;
+  build.ids = folder_.Write("full.npy", Npy<int64_t>("<i8", absl::StrCat("(", ids.size(), ",)"), ids));
+  build.checkpoint_bytes = 40'000;
+  const absl::Status status = Build(build);
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()), ::testing::Not(HasSubstr("goes on from here")));
+  EXPECT_FALSE(fs::exists(Unfinished(build)));
 }
 
 TEST_F(TableBuildResumeTest, TwoBuildsOfTheSameDoNotMeet) {

@@ -51,6 +51,13 @@ TEST(BuildCheckpointTest, EachChangedOrMissingByteIsNoticed) {
   }
 }
 
+TEST(BuildCheckpointTest, AFileThatIsTooLongIsNoCheckpoint) {
+  const TempFolder folder;
+  folder.Write(kCheckpointFile, std::string(BuildCheckpoint::kMaxBytes + 1, 'x'));
+  const absl::Status status = BuildCheckpoint::Read(folder.path()).status();
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+}
+
 TEST(BuildCheckpointTest, WhatNoBuildWritesIsRefused) {
   BuildCheckpoint checkpoint = Example();
   checkpoint.shards.clear();
