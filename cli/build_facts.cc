@@ -27,8 +27,10 @@ absl::StatusOr<std::string> LookOf(const std::string& path) {
   std::string head(kHeadBytes, '\0');
   head.resize(std::fread(head.data(), 1, head.size(), file.get()));
   if (std::ferror(file.get()) != 0) return ErrnoStatus(errno, "read", path);
-  return absl::StrCat(info.st_size, " bytes, changed ", absl::FormatTime(absl::TimeFromTimespec(info.st_mtim)),
-                      ", beginning ", Sha256(head).Short());
+  // A time of change may be set to what it was; the system's own, and the number of the file, may not.
+  return absl::StrCat(info.st_size, " bytes, changed ", absl::FormatTime(absl::TimeFromTimespec(info.st_mtim)), " (",
+                      absl::FormatTime(absl::TimeFromTimespec(info.st_ctim)), "), inode ", info.st_ino, ", beginning ",
+                      Sha256(head).Short());
 }
 
 }  // namespace

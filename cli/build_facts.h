@@ -10,7 +10,7 @@
 namespace portico {
 
 /// What a build's result depends on: this version of Portico, its options, and of each input file its size, when it was
-/// changed, and the digest of its beginning.
+/// changed and when the system noticed, its inode, and the digest of its beginning.
 absl::StatusOr<std::vector<BuildCheckpoint::Fact>> FactsOf(const TableBuild& build);
 
 /// The first that is not as it was: "--type: got int8, was float32"; empty where all are.

@@ -44,8 +44,8 @@ using BuildNote = std::function<void(const std::string&)>;
 /// Writes all of it, or nothing; reads its inputs piece by piece. The number of rows.
 ///
 /// A build that was killed, or ended for want of room, goes on from its last checkpoint where all options are the same
-/// and all input files have the size, time and beginning they had; otherwise it begins anew. Until then OUT.unfinished,
-/// of a group OUT/.unfinished-SHARDS-VERSION, has what there is.
+/// and all input files are those they were, by size, times, inode and beginning; otherwise it begins anew. Until then
+/// OUT.unfinished, of a group OUT/.unfinished-SHARDS-VERSION, has what there is.
 absl::StatusOr<uint64_t> BuildTable(
     const TableBuild& build, const BuildProgress& progress, const BuildNote& note = [](const std::string&) {});
 
