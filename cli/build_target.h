@@ -16,8 +16,8 @@ class BuildTarget {
  public:
   virtual ~BuildTarget() = default;
 
-  /// From the first row on; or, with `saved`, from where Save() was called: DATA_LOSS where what lies in folder() is
-  /// something else; it may begin anew then.
+  /// From the first row on; or, with `saved`, from where Save() was called, even where all but the end of Finish() was
+  /// done: DATA_LOSS where what lies in folder() is something else; it may begin anew then.
   virtual absl::Status Begin(const TableSpec& spec, const std::vector<ShardWriter::Saved>* saved) = 0;
   virtual absl::Status Add(const ShardWriter::Rows& rows) = 0;
   /// All rows so far are on the disk.

@@ -2,6 +2,8 @@
 // one after the other, and lets the disk be full from each such call on. Until the last one nothing is there; the same
 // command given again, or again and again, ends with the very bytes of a build that nobody disturbed.
 
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -62,6 +64,7 @@ class TableBuildCrashTest : public ::testing::Test {
       if (calls < at) {
         EXPECT_EQ(code, kDone);
         EXPECT_GT(resumed, 10);
+        EXPECT_GT(done, 0);
         std::printf("%ld calls; %d times it went on, %d times it was done\n", at - 1, resumed, done);
         return;
       }
@@ -72,16 +75,26 @@ class TableBuildCrashTest : public ::testing::Test {
         ASSERT_TRUE(left.empty() || left == want);
       }
       const bool had_checkpoint = fs::exists(absl::StrCat(Unfinished(build), "/", kCheckpointFile));
+      const uint64_t in_place = InodeOf(build.out);
       std::string note;
       const absl::Status again = RunBuild(build, &note);
       ASSERT_TRUE(again.ok() || absl::IsAlreadyExists(again)) << again;
       // Of what is on the disk nothing is lost, whenever that was.
       ASSERT_TRUE(!had_checkpoint || note.find("beginning anew") == std::string::npos) << note;
+      if (had_checkpoint && !build.package && in_place != 0) {
+        ASSERT_EQ(InodeOf(build.out), in_place) << "what was whole was built again";
+        ++done;
+      }
       if (absl::IsAlreadyExists(again)) ++done;
       if (note.find("going on") != std::string::npos) ++resumed;
       ASSERT_TRUE(FilesAt(build.out) == want);
       ASSERT_EQ(Leftovers(build), std::vector<std::string>());
     }
+  }
+  /// 0 where there is nothing.
+  static uint64_t InodeOf(const std::string& path) {
+    struct stat info {};
+    return stat(path.c_str(), &info) == 0 ? info.st_ino : 0;
   }
   static std::string Unfinished(const TableBuild& build) {
     return build.package ? absl::StrCat(build.out, "/.unfinished-", build.shards, "-", build.version)
