@@ -19,14 +19,6 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kMaxCurrentBytes = 64;
 
-/// Reads "2of4"; false for any other name.
-bool IsShardFolder(absl::string_view name, uint32_t* shard, uint32_t* shards) {
-  const size_t of = name.find("of");
-  return of != absl::string_view::npos && absl::SimpleAtoi(name.substr(0, of), shard) &&
-         absl::SimpleAtoi(name.substr(of + 2), shards) && *shard < *shards && *shards <= ShardMap::kMaxShards &&
-         name == ShardFolder(*shard, *shards);
-}
-
 std::string CurrentFile(const std::string& group) { return absl::StrCat(group, "/", kCurrentShardsFile); }
 
 /// The number in `current`; 0 where there is no such file.
@@ -45,6 +37,13 @@ absl::StatusOr<uint32_t> ReadCurrent(const std::string& group) {
 }  // namespace
 
 std::string ShardFolder(uint32_t shard, uint32_t shards) { return absl::StrCat(shard, "of", shards); }
+
+bool IsShardFolder(absl::string_view name, uint32_t* shard, uint32_t* shards) {
+  const size_t of = name.find("of");
+  return of != absl::string_view::npos && absl::SimpleAtoi(name.substr(0, of), shard) &&
+         absl::SimpleAtoi(name.substr(of + 2), shards) && *shard < *shards && *shards <= ShardMap::kMaxShards &&
+         name == ShardFolder(*shard, *shards);
+}
 
 std::string ShardPathOf(const std::string& group, uint32_t shard, uint32_t shards) {
   return (fs::path(group) / ShardFolder(shard, shards)).string();

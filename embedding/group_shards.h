@@ -30,6 +30,8 @@ absl::Status SetServingShards(const std::string& group, uint32_t shards);
 
 /// The folder of a group's shard, below the group's own: "0of2".
 std::string ShardFolder(uint32_t shard, uint32_t shards);
+/// Reads "0of2"; false for any other name.
+bool IsShardFolder(absl::string_view name, uint32_t* shard, uint32_t* shards);
 /// The folder of one shard's versions: GROUP/KofN.
 std::string ShardPathOf(const std::string& group, uint32_t shard, uint32_t shards);
 

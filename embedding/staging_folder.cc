@@ -5,14 +5,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <system_error>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "embedding/build_checkpoint.h"
+#include "embedding/group_shards.h"
 
 namespace portico {
 namespace {
@@ -21,6 +25,43 @@ namespace fs = std::filesystem;
 
 /// How often a folder is made where another process takes it away before it is locked.
 constexpr int kTries = 3;
+
+/// "N.rows" and the like.
+bool IsPartFile(absl::string_view name) {
+  const size_t dot = name.find('.');
+  if (dot == 0 || dot == absl::string_view::npos) return false;
+  const absl::string_view what = name.substr(dot + 1);
+  return std::all_of(name.begin(), name.begin() + dot, absl::ascii_isdigit) &&
+         (what == "rows" || what == "strings" || what == "whole");
+}
+
+/// Whether a build writes something of that name and kind.
+bool IsOfABuild(const fs::directory_entry& entry) {
+  const std::string name = entry.path().filename().string();
+  std::error_code error;
+  const fs::file_status status = entry.symlink_status(error);
+  if (fs::is_regular_file(status)) {
+    return name == kCheckpointFile || absl::StartsWith(name, absl::StrCat(kCheckpointFile, ".tmp.")) ||
+           IsPartFile(name);
+  }
+  uint32_t shard = 0, shards = 0;
+  if (!fs::is_directory(status) || !IsShardFolder(name, &shard, &shards)) return false;
+  for (fs::directory_iterator inner(entry.path(), error), end; !error && inner != end; inner.increment(error)) {
+    if (inner->is_directory(error)) return false;
+  }
+  return !error;
+}
+
+absl::Status CheckOfBuilds(const fs::path& folder) {
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    if (IsOfABuild(*entry)) continue;
+    return absl::FailedPreconditionError(absl::StrCat("folder '", folder.string(), "': got '",
+                                                      entry->path().filename().string(),
+                                                      "' in it, want what builds write alone; move it elsewhere"));
+  }
+  return error ? ErrnoStatus(error.value(), "list folder", folder.string()) : absl::OkStatus();
+}
 
 }  // namespace
 
@@ -52,7 +93,10 @@ absl::StatusOr<StagingFolder> StagingFolder::Open(const std::string& path) {
     std::error_code error;
     fs::create_directory(path, error);
     if (error) return ErrnoStatus(error.value(), "folder", path);
-    if (std::optional<StagingFolder> locked = TryLock(path)) return *std::move(locked);
+    std::optional<StagingFolder> locked = TryLock(path);
+    if (!locked.has_value()) continue;
+    RETURN_IF_ERROR(CheckOfBuilds(path));
+    return *std::move(locked);
   }
   return absl::FailedPreconditionError(
       absl::StrCat("folder '", path, "': got another build at work in it, want it to end first"));
@@ -61,7 +105,8 @@ absl::StatusOr<StagingFolder> StagingFolder::Open(const std::string& path) {
 StagingFolder::~StagingFolder() {
   if (fd_ < 0) return;
   std::error_code ignored;
-  if (!stays_ && !fs::exists(path_ / std::string(kCheckpointFile), ignored)) fs::remove_all(path_, ignored);
+  if (!stays_ && !fs::exists(path_ / std::string(kCheckpointFile), ignored) && CheckOfBuilds(path_).ok())
+    fs::remove_all(path_, ignored);
   close(fd_);
 }
 

@@ -11,13 +11,15 @@
 namespace portico {
 
 /// A folder that one process at a time writes into: locked as long as the object is there, and removed with it, unless
-/// it has a checkpoint (embedding/build_checkpoint.h). The system lets go of the lock where a process is killed. For
-/// one thread.
+/// it has a checkpoint (embedding/build_checkpoint.h), or anything that builds do not write: they write files
+/// `checkpoint`, N.rows, N.strings and N.whole, and folders KofN of files. The system lets go of the lock where a
+/// process is killed. For one thread.
 class StagingFolder {
  public:
   /// A new one: `prefix` and six more characters.
   static absl::StatusOr<StagingFolder> Create(const std::string& prefix);
-  /// That of this name, with what is in it; made where it is missing. FAILED_PRECONDITION where another process has it.
+  /// That of this name, with what is in it; made where it is missing. FAILED_PRECONDITION where another process has it,
+  /// or where something is in it that builds do not write.
   static absl::StatusOr<StagingFolder> Open(const std::string& path);
   /// One that is there; nothing where another process has it, or it has gone.
   static std::optional<StagingFolder> TryLock(const std::filesystem::path& path);
