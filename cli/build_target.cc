@@ -113,7 +113,8 @@ class GroupTarget final : public BuildTarget {
 
 absl::StatusOr<std::unique_ptr<BuildTarget>> OpenTarget(const TableBuild& build) {
   if (!build.package) {
-    ASSIGN_OR_RETURN(StagingFolder folder, StagingFolder::Open(absl::StrCat(build.out, ".unfinished")));
+    ASSIGN_OR_RETURN(StagingFolder folder,
+                     StagingFolder::Open(absl::StrCat(build.out, ".unfinished"), build.lock_wait));
     return std::make_unique<FileTarget>(build.out, std::move(folder), build.memory_bytes);
   }
   GroupWriter::Options options;
@@ -121,6 +122,7 @@ absl::StatusOr<std::unique_ptr<BuildTarget>> OpenTarget(const TableBuild& build)
   options.version = build.version;
   options.memory_bytes = build.memory_bytes;
   options.resumable = true;
+  options.lock_wait = build.lock_wait;
   ASSIGN_OR_RETURN(auto writer, GroupWriter::Create(build.out, options));
   return std::make_unique<GroupTarget>(std::move(writer), build.shards);
 }

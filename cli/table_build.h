@@ -5,6 +5,8 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "embedding/staging_folder.h"
 
 namespace portico {
 
@@ -33,6 +35,8 @@ struct TableBuild {
   uint64_t memory_bytes = uint64_t{256} << 20;
   /// Of rows, from one checkpoint to the next. 0: none, a build that is killed begins anew.
   uint64_t checkpoint_bytes = uint64_t{1} << 30;
+  /// For another process that has the folder of unfinished rows: one that cleans up, or another build of the same.
+  absl::Duration lock_wait = StagingFolder::kLockWait;
 };
 
 /// What was read of what there is, rows or bytes; called now and then.

@@ -95,11 +95,11 @@ absl::StatusOr<std::unique_ptr<GroupStaging>> GroupStaging::Create(const std::st
 }
 
 absl::StatusOr<std::unique_ptr<GroupStaging>> GroupStaging::Continue(const std::string& group, uint32_t shards,
-                                                                     int64_t version) {
+                                                                     int64_t version, absl::Duration wait) {
   auto staging = std::unique_ptr<GroupStaging>(new GroupStaging(group, shards));
   RETURN_IF_ERROR(staging->MakeGroup());
   ASSIGN_OR_RETURN(StagingFolder folder,
-                   StagingFolder::Open(absl::StrCat(group, "/", kUnfinished, shards, "-", version)));
+                   StagingFolder::Open(absl::StrCat(group, "/", kUnfinished, shards, "-", version), wait));
   staging->staging_.emplace(std::move(folder));
   RETURN_IF_ERROR(staging->MakeFolders());
   return staging;

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "embedding/staging_folder.h"
 
 namespace portico {
@@ -25,9 +26,9 @@ class GroupStaging {
   /// Makes the group's folder where it is missing, and cleans up first.
   static absl::StatusOr<std::unique_ptr<GroupStaging>> Create(const std::string& group, uint32_t shards);
   /// The same for a build of that version that may go on where one was killed: what that left is there.
-  /// FAILED_PRECONDITION where another process builds it.
+  /// FAILED_PRECONDITION where another process builds it all the `wait` long.
   static absl::StatusOr<std::unique_ptr<GroupStaging>> Continue(const std::string& group, uint32_t shards,
-                                                                int64_t version);
+                                                                int64_t version, absl::Duration wait);
   /// Removes all that was not put in place, unless there is a checkpoint.
   ~GroupStaging();
   GroupStaging(const GroupStaging&) = delete;

@@ -28,8 +28,9 @@ absl::StatusOr<uint32_t> ServingNow(const std::string& group) {
 absl::StatusOr<std::unique_ptr<GroupWriter>> GroupWriter::Create(const std::string& group, const Options& options) {
   if (options.version < 1)
     return absl::InvalidArgumentError(absl::StrCat("version: got ", options.version, ", want at least 1"));
-  ASSIGN_OR_RETURN(auto staging, options.resumable ? GroupStaging::Continue(group, options.shards, options.version)
-                                                   : GroupStaging::Create(group, options.shards));
+  ASSIGN_OR_RETURN(auto staging, options.resumable
+                                     ? GroupStaging::Continue(group, options.shards, options.version, options.lock_wait)
+                                     : GroupStaging::Create(group, options.shards));
   RETURN_IF_ERROR(staging->CheckFree(options.version));
   RETURN_IF_ERROR(ServingNow(group).status());
   auto writer = std::unique_ptr<GroupWriter>(new GroupWriter(group, std::move(staging), options));

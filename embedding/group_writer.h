@@ -9,9 +9,11 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "embedding/group_staging.h"
 #include "embedding/shard_map.h"
 #include "embedding/shard_writer.h"
+#include "embedding/staging_folder.h"
 
 namespace portico {
 
@@ -40,6 +42,8 @@ class GroupWriter {
     size_t memory_bytes = size_t{256} << 20;
     /// Folder() has what a build of that version left that did not come to its end; it stays there with a checkpoint.
     bool resumable = false;
+    /// Resumable: how long to wait for another process that has the folder.
+    absl::Duration lock_wait = StagingFolder::kLockWait;
     const RowKernels* kernels = &RowKernels::Best();
   };
 

@@ -13,6 +13,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "embedding/build_checkpoint.h"
@@ -25,6 +26,8 @@ namespace fs = std::filesystem;
 
 /// How often a folder is made where another process takes it away before it is locked.
 constexpr int kTries = 3;
+/// Between two tries of a lock that another process has.
+constexpr absl::Duration kPause = absl::Milliseconds(20);
 
 /// "N.rows" and the like.
 bool IsPartFile(absl::string_view name) {
@@ -88,15 +91,18 @@ absl::StatusOr<StagingFolder> StagingFolder::Create(const std::string& prefix) {
       absl::StrCat("folder '", prefix, "...': got ", kTries, " cleaned up before they were locked; try again"));
 }
 
-absl::StatusOr<StagingFolder> StagingFolder::Open(const std::string& path) {
-  for (int i = 0; i < kTries; ++i) {
+absl::StatusOr<StagingFolder> StagingFolder::Open(const std::string& path, absl::Duration wait) {
+  const absl::Time end = absl::Now() + wait;
+  while (true) {
     std::error_code error;
     fs::create_directory(path, error);
     if (error) return ErrnoStatus(error.value(), "folder", path);
-    std::optional<StagingFolder> locked = TryLock(path);
-    if (!locked.has_value()) continue;
-    RETURN_IF_ERROR(CheckOfBuilds(path));
-    return *std::move(locked);
+    if (std::optional<StagingFolder> locked = TryLock(path)) {
+      RETURN_IF_ERROR(CheckOfBuilds(path));
+      return *std::move(locked);
+    }
+    if (absl::Now() >= end) break;
+    absl::SleepFor(kPause);
   }
   return absl::FailedPreconditionError(
       absl::StrCat("folder '", path, "': got another build at work in it, want it to end first"));

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace portico {
 
@@ -16,11 +17,14 @@ namespace portico {
 /// process is killed. For one thread.
 class StagingFolder {
  public:
+  /// Whoever cleans up has a folder's lock for as long as it takes to remove it.
+  static constexpr absl::Duration kLockWait = absl::Seconds(5);
+
   /// A new one: `prefix` and six more characters.
   static absl::StatusOr<StagingFolder> Create(const std::string& prefix);
-  /// That of this name, with what is in it; made where it is missing. FAILED_PRECONDITION where another process has it,
-  /// or where something is in it that builds do not write.
-  static absl::StatusOr<StagingFolder> Open(const std::string& path);
+  /// That of this name, with what is in it; made where it is missing. FAILED_PRECONDITION where another process has it
+  /// all the `wait` long, or where something is in it that builds do not write.
+  static absl::StatusOr<StagingFolder> Open(const std::string& path, absl::Duration wait = kLockWait);
   /// One that is there; nothing where another process has it, or it has gone.
   static std::optional<StagingFolder> TryLock(const std::filesystem::path& path);
   StagingFolder(StagingFolder&& other) noexcept

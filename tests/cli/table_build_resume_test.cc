@@ -3,9 +3,13 @@
 
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "cli/table_build.h"
 #include "embedding/bucket_index.h"
 #include "embedding/build_checkpoint.h"
@@ -204,13 +208,30 @@ TEST_F(TableBuildResumeTest, IdsThatNoIndexHoldsLeaveNothing) {
 
 TEST_F(TableBuildResumeTest, TwoBuildsOfTheSameDoNotMeet) {
   for (const bool group : {false, true}) {
-    const TableBuild build = At(inputs_.sparse(), group ? "group" : "file", group);
+    TableBuild build = At(inputs_.sparse(), group ? "group" : "file", group);
+    build.lock_wait = absl::ZeroDuration();
     if (group) fs::create_directory(build.out);
     const auto other = StagingFolder::Open(Unfinished(build));
     ASSERT_TRUE(other.ok()) << other.status();
     const absl::Status status = Build(build);
     EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr("another build at work"));
+  }
+}
+
+TEST_F(TableBuildResumeTest, ABuildWaitsForWhoCleansUpJustThen) {
+  for (const bool group : {false, true}) {
+    const TableBuild build = At(inputs_.sparse(), group ? "group" : "file", group);
+    BuildAndDie(build, 4);
+    std::optional<StagingFolder> other = StagingFolder::TryLock(Unfinished(build));
+    ASSERT_TRUE(other.has_value());
+    std::thread lets_go([&other] {
+      absl::SleepFor(absl::Milliseconds(50));
+      other.reset();
+    });
+    EXPECT_EQ(Build(build), absl::OkStatus());
+    EXPECT_THAT(note_, StartsWith("going on at "));
+    lets_go.join();
   }
 }
 

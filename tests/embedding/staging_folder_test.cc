@@ -1,8 +1,12 @@
 #include "embedding/staging_folder.h"
 
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <thread>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/testing/temp_folder.h"
@@ -26,6 +30,23 @@ TEST_F(StagingFolderTest, WhatBuildsWriteIsTakenOverAndRemoved) {
   folder_.Folder("users.unfinished/0of2");
   ASSERT_EQ(StagingFolder::Open(path_).status(), absl::OkStatus());
   EXPECT_FALSE(fs::exists(path_));
+}
+
+TEST_F(StagingFolderTest, WhoHasItIsWaitedForAndNamedInTheEnd) {
+  std::optional<StagingFolder> other = StagingFolder::TryLock(folder_.Folder("users.unfinished"));
+  ASSERT_TRUE(other.has_value());
+  const absl::Status refused = StagingFolder::Open(path_, absl::ZeroDuration()).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("another build at work"));
+  std::thread lets_go([&other] {
+    absl::SleepFor(absl::Milliseconds(50));
+    // The folder goes, too.
+    other.reset();
+  });
+  const auto open = StagingFolder::Open(path_, absl::Seconds(60));
+  EXPECT_EQ(open.status(), absl::OkStatus());
+  EXPECT_TRUE(fs::exists(path_));
+  lets_go.join();
 }
 
 TEST_F(StagingFolderTest, ACheckpointKeepsIt) {
