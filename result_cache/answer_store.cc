@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "result_cache/heap_bytes.h"
+#include "result_cache/zeroed_table.h"
 
 namespace portico {
 namespace {
@@ -44,16 +45,17 @@ class AnswerStore::Shard {
   explicit Shard(uint64_t max_bytes)
       : chains_(std::bit_floor(max_bytes / kBytesPerChain)),
         gone_(chains_.size()),
-        overhead_(HeapBytes(sizeof(Shard)) + HeapBytes(chains_.size() * sizeof(chains_[0])) +
-                  HeapBytes(gone_.size() * sizeof(gone_[0]))),
+        overhead_(HeapBytes(sizeof(Shard)) + chains_.bytes() + gone_.bytes()),
         max_bytes_(max_bytes),
         bytes_(overhead_) {}
   ~Shard() {
     MutexLock lock(&mutex_);
-    for (Entry* chain : chains_) {
-      while (chain != nullptr) delete std::exchange(chain, chain->next_in_chain);
+    for (Queue* queue : {&small_, &main_}) {
+      for (Entry* entry = queue->first; entry != nullptr;) delete std::exchange(entry, entry->next_in_queue);
     }
   }
+
+  bool MayKeep(uint64_t entry_bytes) const { return entry_bytes <= (max_bytes_ - overhead_) / kLargestShare; }
 
   Ref<const RowAnswer> Get(const Digest& row) {
     MutexLock lock(&mutex_);
@@ -65,7 +67,7 @@ class AnswerStore::Shard {
 
   void Put(const Digest& row, Ref<const RowAnswer> answer) {
     const uint64_t bytes = HeapBytes(sizeof(Entry)) + answer->bytes();
-    if (bytes > (max_bytes_ - overhead_) / kLargestShare) return;
+    if (!MayKeep(bytes)) return;
     auto entry = std::make_unique<Entry>();
     entry->row = row;
     entry->answer = std::move(answer);
@@ -166,8 +168,9 @@ class AnswerStore::Shard {
   }
 
   Mutex mutex_;
-  std::vector<Entry*> chains_ ABSL_GUARDED_BY(mutex_);
-  std::vector<Gone> gone_ ABSL_GUARDED_BY(mutex_);
+  /// Sized by the budget; their pages come with use.
+  ZeroedTable<Entry*> chains_ ABSL_GUARDED_BY(mutex_);
+  ZeroedTable<Gone> gone_ ABSL_GUARDED_BY(mutex_);
   uint32_t next_gone_ ABSL_GUARDED_BY(mutex_) = 0;
   Queue small_ ABSL_GUARDED_BY(mutex_);
   Queue main_ ABSL_GUARDED_BY(mutex_);
@@ -191,6 +194,8 @@ AnswerStore::~AnswerStore() = default;
 AnswerStore::Shard& AnswerStore::ShardOf(const Digest& row) const {
   return *shards_[PartOf(row, 3) & (shards_.size() - 1)];
 }
+
+bool AnswerStore::MayKeep(uint64_t bytes) const { return shards_[0]->MayKeep(HeapBytes(sizeof(Entry)) + bytes); }
 
 Ref<const RowAnswer> AnswerStore::Get(const Digest& row) { return ShardOf(row).Get(row); }
 

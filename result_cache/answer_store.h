@@ -34,11 +34,13 @@ class AnswerStore {
 
   /// Null where it is not kept. Counts as asked for.
   Ref<const RowAnswer> Get(const Digest& row);
+  /// Whether an answer of so many bytes is not too large to be kept.
+  bool MayKeep(uint64_t bytes) const;
   /// Keeps `answer`, in place of nothing: what is there under that digest stays.
   void Put(const Digest& row, Ref<const RowAnswer> answer);
 
   uint64_t max_bytes() const { return max_bytes_; }
-  /// Memory taken now; never more than max_bytes().
+  /// Memory taken now; never more than max_bytes(). Tables count in full, though their pages come with use.
   uint64_t bytes() const;
   /// Answers that have made room for others since this was asked last.
   uint64_t TakeEvictions();

@@ -14,7 +14,7 @@ class ParkedCall : public CancelHook {
   enum class Outcome {
     /// There is an answer.
     kAnswered,
-    /// Who computed it was cancelled, or ran out of time: that says nothing of the row.
+    /// Who computed it was cancelled, ran out of time or was refused for overload: that says nothing of the row.
     kLeaderLeft,
     /// It failed, or its answer is for its own request alone.
     kFailed,

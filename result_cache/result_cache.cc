@@ -6,6 +6,7 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/hash/hash.h"
 #include "base/check.h"
 #include "base/mutex.h"
 #include "base/rows.h"
@@ -30,6 +31,16 @@ size_t BytesOf(absl::Span<const Tensor> tensors) {
   return bytes;
 }
 
+size_t FirstOf(const std::vector<bool>& row_inputs) {
+  return static_cast<size_t>(absl::c_find(row_inputs, true) - row_inputs.begin());
+}
+
+/// Whether a call ended so for what it was or when it came: it went, or was refused for overload.
+bool SaysNothingOfRows(const absl::Status& status) {
+  return absl::IsCancelled(status) || absl::IsDeadlineExceeded(status) || absl::IsResourceExhausted(status) ||
+         absl::IsUnavailable(status);
+}
+
 }  // namespace
 
 /// One call of Run(): Start, Lookup (again for rows whose leader left), RunMisses, OnRan, GoOn, Finish. What it has of
@@ -40,8 +51,7 @@ class ResultCache::Call final : public ParkedCall {
       : cache_(cache), context_(std::move(context)), inputs_(std::move(inputs)), done_(std::move(done)) {}
   /// An executor that stops drops what it has not run.
   ~Call() override {
-    MutexLock lock(&mutex_);
-    if (done_) done_(absl::UnavailableError("result cache: the node is shutting down"));
+    if (Done done = TakeDone()) done(absl::UnavailableError("result cache: the node is shutting down"));
   }
 
   void Start();
@@ -78,12 +88,14 @@ class ResultCache::Call final : public ParkedCall {
   void RunMisses(std::vector<Miss> misses);
   void RunWhole();
   void OnRan(const std::vector<Miss>& misses, bool whole, Result result);
-  std::vector<Landing> Keep(const std::vector<Miss>& misses, const Result& result);
+  std::vector<Landing> Keep(const std::vector<Miss>& misses, bool whole, const Result& result);
   void GoOn();
   /// Ends it before its rows are there. What of it runs is waited for: the function may go with `done`.
   void End(absl::Status status);
   std::optional<std::vector<Tensor>> Join() const;
   void Finish(Result result);
+  Done TakeDone();
+  void LeaveFlights();
   void Account();
 
   ResultCache& cache_;
@@ -95,6 +107,8 @@ class ResultCache::Call final : public ParkedCall {
   std::vector<int64_t> first_;
   /// Of each row of the call, which distinct one it is.
   std::vector<size_t> distinct_;
+  /// Distinct rows that it waits for, or did before they came.
+  std::vector<size_t> waits_for_;
   /// How often it has waited for leaders.
   int waits_ = 0;
   /// Of distinct rows; written by one thread each, read once all are there.
@@ -140,7 +154,7 @@ class ResultCache::Call::Ran {
 };
 
 void ResultCache::Call::Start() {
-  if (context_->MayRecord()) start_ = cache_.clock_.Now();
+  if (cache_.on_looked_ || context_->MayRecord()) start_ = cache_.clock_.Now();
   FindDistinct();
   answers_.resize(digests_.size());
   sources_.resize(digests_.size(), Source::kRun);
@@ -181,15 +195,17 @@ void ResultCache::Call::Lookup(const std::vector<size_t>& rows, bool alone) {
     MutexLock lock(&mutex_);
     awaited_ = rows.size();
   }
-  size_t waits = 0;
+  const bool is_first = waits_ == 0;
+  const RowFlights::Standing standing{context_->priority, absl::HashOf(context_->product), rows.size()};
+  waits_for_.clear();
   for (const size_t row : rows) {
     const Digest& digest = digests_[row];
     Ref<const RowAnswer> answer = cache_.store_->Get(digest);
     if (!answer) {
       const RowFlights::Role role =
-          alone ? RowFlights::Role::kAlone : cache_.flights_.Join(digest, context_->priority, self, row);
+          alone ? RowFlights::Role::kAlone : cache_.flights_.Join(digest, standing, self, row);
       if (role == RowFlights::Role::kWait) {
-        ++waits;
+        waits_for_.push_back(row);
         continue;
       }
       const bool leads = role == RowFlights::Role::kLead;
@@ -204,11 +220,14 @@ void ResultCache::Call::Lookup(const std::vector<size_t>& rows, bool alone) {
     sources_[row] = Source::kMemory;
     answers_[row] = std::move(answer);
   }
+  if (is_first && cache_.on_looked_) {
+    cache_.on_looked_(misses.empty() && waits_for_.empty(), cache_.clock_.Now() - start_);
+  }
   for (const Landing& landing : landings) landing.Tell();
-  if (waits > 0) Park();
+  if (!waits_for_.empty()) Park();
   {
     MutexLock lock(&mutex_);
-    awaited_ -= rows.size() - waits;
+    awaited_ -= rows.size() - waits_for_.size();
     if (misses.empty()) busy_ = false;
   }
   if (misses.empty()) return GoOn();
@@ -246,22 +265,27 @@ void ResultCache::Call::RunWhole() {
   cache_.function_(context_, std::move(inputs_), Ran(Ref<Call>(this), {}, true));
 }
 
-/// Keeps the answers of a run. Returns who waits for them, or for what failed.
-std::vector<ResultCache::Call::Landing> ResultCache::Call::Keep(const std::vector<Miss>& misses, const Result& result) {
+/// Keeps the answers of a run. Returns who waits for them, or for what failed. Rows of a `whole` run, whose outputs are
+/// the call's answer as they are, are copied for the store and for those who wait.
+std::vector<ResultCache::Call::Landing> ResultCache::Call::Keep(const std::vector<Miss>& misses, bool whole,
+                                                                const Result& result) {
   const bool kept = result.ok() && RowAnswer::HasRows(*result, static_cast<int64_t>(misses.size())) &&
                     context_->fallbacks.empty() && context_->row_notes.empty();
-  const bool left = absl::IsCancelled(result.status()) || absl::IsDeadlineExceeded(result.status());
+  const bool left = SaysNothingOfRows(result.status());
   std::vector<Landing> landings;
   for (size_t i = 0; i < misses.size(); ++i) {
     const auto [row, leads] = misses[i];
-    if (kept) {
-      answers_[row] = RowAnswer::Of(*result, static_cast<int64_t>(i));
-      cache_.store_->Put(digests_[row], answers_[row]);
-    }
+    const auto ran_row = static_cast<int64_t>(i);
+    const bool may_keep = kept && cache_.store_->MayKeep(RowAnswer::LeastBytes(*result, ran_row));
+    if (may_keep || (kept && !whole)) answers_[row] = RowAnswer::Of(*result, ran_row);
+    if (may_keep) cache_.store_->Put(digests_[row], answers_[row]);
     // After it can be found: who asks from now on need not wait.
     if (!leads) continue;
     const Outcome outcome = kept ? Outcome::kAnswered : left ? Outcome::kLeaderLeft : Outcome::kFailed;
-    landings.push_back({cache_.flights_.Land(digests_[row]), outcome, answers_[row]});
+    std::vector<RowFlights::Waiting> waiting = cache_.flights_.Land(digests_[row]);
+    if (waiting.empty()) continue;
+    if (kept && !answers_[row]) answers_[row] = RowAnswer::Of(*result, ran_row);
+    landings.push_back({std::move(waiting), outcome, answers_[row]});
   }
   if (kept) {
     cache_.bytes_.Set(static_cast<double>(cache_.store_->bytes()));
@@ -273,7 +297,7 @@ std::vector<ResultCache::Call::Landing> ResultCache::Call::Keep(const std::vecto
 }
 
 void ResultCache::Call::OnRan(const std::vector<Miss>& misses, bool whole, Result result) {
-  const std::vector<Landing> landings = Keep(misses, result);
+  const std::vector<Landing> landings = Keep(misses, whole, result);
   const absl::Status ran = result.status();
   if (ran.ok() && whole) whole_ = *std::move(result);
   {
@@ -349,12 +373,30 @@ void ResultCache::Call::Finish(Result result) {
     context_->cancel_waiters.Remove(*this);
   }
   if (result.ok()) Account();
-  Done done;
+  Done done = TakeDone();
+  LeaveFlights();
+  done(std::move(result));
+}
+
+/// From now on it is told nothing: lets go of what it holds.
+ResultCache::Done ResultCache::Call::TakeDone() {
+  std::vector<Tensor> inputs;
+  std::vector<Ref<const RowAnswer>> answers;
+  std::optional<std::vector<Tensor>> whole;  // All freed outside the lock.
+  MutexLock lock(&mutex_);
+  inputs.swap(inputs_);
+  answers.swap(answers_);
+  whole.swap(whole_);
+  return std::exchange(done_, nullptr);
+}
+
+/// Ended before others have answered: gives its places up.
+void ResultCache::Call::LeaveFlights() {
   {
     MutexLock lock(&mutex_);
-    done = std::exchange(done_, nullptr);
+    if (awaited_ == 0) return;
   }
-  done(std::move(result));
+  for (const size_t row : waits_for_) cache_.flights_.Leave(digests_[row], *this);
 }
 
 /// Counts its rows, and says so in its trace.
@@ -388,8 +430,11 @@ ResultCache::ResultCache(Options options, std::shared_ptr<AnswerStore> store, Fu
     : digests_(options.model, options.signature, std::move(options.row_inputs)),
       store_(std::move(store)),
       function_(std::move(function)),
+      on_looked_(std::move(options.on_looked)),
       workers_(workers),
       clock_(clock),
+      first_row_input_(FirstOf(digests_.row_inputs())),
+      flights_(options.batch_rows),
       deadlines_(timer, workers, clock),
       hits_(RowsCounter(metrics, options.labels, "hit")),
       misses_(RowsCounter(metrics, options.labels, "miss")),
@@ -407,10 +452,10 @@ ResultCache::~ResultCache() = default;
 void ResultCache::Run(Ref<const RequestContext> context, std::vector<Tensor> inputs, Done done) {
   const std::optional<int64_t> rows = digests_.RowsOf(inputs);
   if (rows.value_or(0) == 0) {
-    passed_.Add(static_cast<double>(inputs[0].rows()));
+    passed_.Add(static_cast<double>(inputs[first_row_input_].rows()));
     return function_(std::move(context), std::move(inputs), std::move(done));
   }
-  const bool is_large = BytesOf(inputs) > kInlineBytes;
+  const bool is_large = *rows > kInlineRows || BytesOf(inputs) > kInlineBytes;
   const auto call = MakeRef<Call>(*this, std::move(context), std::move(inputs), std::move(done));
   if (!is_large) return call->Start();
   workers_.Schedule([call] { call->Start(); });

@@ -28,10 +28,12 @@ namespace portico {
 /// copy and run as one call of the function; a call of which nothing is there passes through as it is. Rows that
 /// another call is computing are waited for, without a thread; its own deadline and cancellation end the wait. Where
 /// the one that computes fails, nobody else fails for that: those that wait compute their rows themselves, or, where it
-/// only ran out of time or was cancelled, one of them does for the others.
+/// ran out of time, was cancelled or refused for overload, one of them does for the others. Nobody waits for a call of
+/// a lower priority, of another product, or of far more rows.
 ///
-/// Kept is what was answered without an error, a fallback or a row note. Inputs of more than kInlineBytes are hashed on
-/// a worker. Calls without rows, and outputs that cannot be taken apart, pass through.
+/// Kept is what was answered without an error, a fallback or a row note. Inputs of more than kInlineBytes or
+/// kInlineRows are hashed on a worker. Calls without rows or with more than RowDigests::kMaxRows, and outputs that
+/// cannot be taken apart, pass through.
 ///
 /// Thread-safe. Outlives its calls: whoever calls keeps it until `done` has been called, and it is not used after that.
 class ResultCache {
@@ -41,6 +43,7 @@ class ResultCache {
   using Function = std::function<void(Ref<const RequestContext>, std::vector<Tensor>, Done)>;
 
   static constexpr size_t kInlineBytes = 64 << 10;
+  static constexpr int64_t kInlineRows = 64;
   /// How often a row is waited for whose leader leaves, before it is run anyway.
   static constexpr int kMaxWaits = 3;
 
@@ -50,6 +53,11 @@ class ResultCache {
     std::string signature;
     /// Per input whether dim 0 counts rows; one does.
     std::vector<bool> row_inputs;
+    /// Rows that one run of the function holds: a call waits for rows of another that has no more of them.
+    size_t batch_rows = 64;
+    /// Of each call that was looked for: whether all of its rows were there, and how long hashing and looking took.
+    /// Must not block; may be null.
+    std::function<void(bool all, absl::Duration took)> on_looked = nullptr;
     /// Of its metrics: model, version, signature.
     MetricLabels labels;
     /// Of those of the store: model, version.
@@ -72,8 +80,11 @@ class ResultCache {
   const RowDigests digests_;
   const std::shared_ptr<AnswerStore> store_;
   const Function function_;
+  const std::function<void(bool all, absl::Duration took)> on_looked_;
   Executor& workers_;
   const Clock& clock_;
+  /// Whose dim 0 is the rows of calls that pass.
+  const size_t first_row_input_;
   RowFlights flights_;
   WaitDeadlines deadlines_;
   Counter& hits_;

@@ -24,6 +24,21 @@ RowAnswer::RowAnswer(std::vector<Tensor> outputs) : outputs_(std::move(outputs))
   }
 }
 
+uint64_t RowAnswer::LeastBytes(absl::Span<const Tensor> outputs, int64_t row) {
+  uint64_t bytes = 0;
+  for (const Tensor& output : outputs) {
+    const auto rows = static_cast<uint64_t>(output.rows());
+    if (output.dtype() != DType::kString) {
+      bytes += output.bytes().size() / rows;
+      continue;
+    }
+    const uint64_t elements = output.num_elements() / rows;
+    const uint64_t first = static_cast<uint64_t>(row) * elements;
+    for (uint64_t element = first; element < first + elements; ++element) bytes += output.StringAt(element).size();
+  }
+  return bytes;
+}
+
 Ref<const RowAnswer> RowAnswer::Of(absl::Span<const Tensor> outputs, int64_t row) {
   std::vector<Tensor> own;
   own.reserve(outputs.size());

@@ -13,6 +13,8 @@ namespace portico {
 /// The outputs of one row, in memory of their own. Immutable, shared by who keeps it and who answers with it.
 class RowAnswer final : public RefCounted {
  public:
+  /// What a copy of row `row` takes at least, without making it. REQUIRES: as Of().
+  static uint64_t LeastBytes(absl::Span<const Tensor> outputs, int64_t row);
   /// A copy of row `row`. REQUIRES: HasRows(outputs, more than `row`).
   static Ref<const RowAnswer> Of(absl::Span<const Tensor> outputs, int64_t row);
   /// Whether each output has `rows` rows that can be taken apart.

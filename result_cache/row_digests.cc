@@ -23,11 +23,15 @@ RowDigests::RowDigests(const Digest& model, absl::string_view signature, std::ve
 std::optional<int64_t> RowDigests::RowsOf(absl::Span<const Tensor> inputs) const {
   PORTICO_CHECK(inputs.size() == row_inputs_.size());
   std::optional<int64_t> rows;
+  bool has_elements = false;
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (!row_inputs_[i]) continue;
     if (!HasWholeRows(inputs[i]) || (rows.has_value() && *rows != inputs[i].rows())) return std::nullopt;
     rows = inputs[i].rows();
+    has_elements |= inputs[i].num_elements() > 0;
   }
+  // A shape can say any number of rows that take no bytes.
+  if (rows.value_or(0) > 0 && (!has_elements || *rows > kMaxRows)) return std::nullopt;
   return rows;
 }
 

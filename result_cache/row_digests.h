@@ -17,11 +17,14 @@ namespace portico {
 /// rows that could have different answers are known to have one digest, whoever chose them. Immutable.
 class RowDigests {
  public:
+  /// Rows of a request that are told apart: each costs some hundred bytes and a microsecond, however short it is.
+  static constexpr int64_t kMaxRows = 4096;
+
   /// `row_inputs`: per input whether dim 0 counts rows; the others are shared by all rows. REQUIRES: one counts rows.
   RowDigests(const Digest& model, absl::string_view signature, std::vector<bool> row_inputs);
 
-  /// Rows of a request; nothing where they cannot be told apart: inputs disagree about their number, or a row does not
-  /// fill whole bytes. REQUIRES: as many inputs as row_inputs.
+  /// Rows of a request; nothing where they are not to be told apart: inputs disagree about their number, a row does not
+  /// fill whole bytes or takes none, or there are more than kMaxRows. REQUIRES: as many inputs as row_inputs.
   std::optional<int64_t> RowsOf(absl::Span<const Tensor> inputs) const;
   /// One for each row. REQUIRES: RowsOf(inputs) says `rows`.
   std::vector<Digest> Of(absl::Span<const Tensor> inputs, int64_t rows) const;

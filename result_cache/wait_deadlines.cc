@@ -33,6 +33,12 @@ class WaitDeadlines::State : public std::enable_shared_from_this<State> {
     calls_.erase(found);
   }
 
+  /// Returns when nothing is being handed to the workers, and nothing will be.
+  void Stop() {
+    MutexLock lock(&mutex_);
+    stopped_ = true;
+  }
+
   size_t size() const {
     MutexLock lock(&mutex_);
     return calls_.size();
@@ -46,12 +52,12 @@ class WaitDeadlines::State : public std::enable_shared_from_this<State> {
   }
 
   void OnTimer(absl::Time at) {
-    std::vector<Ref<ParkedCall>> late;
+    std::vector<Ref<ParkedCall>> late;  // The last to hold one lets go outside the lock.
     absl::Time next = absl::InfiniteFuture();
     {
       MutexLock lock(&mutex_);
       // One that was set for a later time, before a sooner one was.
-      if (at != armed_for_) return;
+      if (stopped_ || at != armed_for_) return;
       const absl::Time now = clock_.Now();
       while (!calls_.empty() && calls_.begin()->first.first <= now) {
         late.push_back(std::move(calls_.begin()->second));
@@ -59,9 +65,9 @@ class WaitDeadlines::State : public std::enable_shared_from_this<State> {
       }
       if (!calls_.empty()) next = calls_.begin()->first.first;
       armed_for_ = next;
+      for (const Ref<ParkedCall>& call : late) workers_.Schedule([call] { call->OnDeadline(); });
     }
     if (next != absl::InfiniteFuture()) Arm(next);
-    for (Ref<ParkedCall>& call : late) workers_.Schedule([call = std::move(call)] { call->OnDeadline(); });
   }
 
   Timer& timer_;
@@ -70,6 +76,7 @@ class WaitDeadlines::State : public std::enable_shared_from_this<State> {
   mutable Mutex mutex_;
   std::map<Ticket, Ref<ParkedCall>> calls_ ABSL_GUARDED_BY(mutex_);
   uint64_t next_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   /// When the timer that counts goes off.
   absl::Time armed_for_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
 };
@@ -77,7 +84,7 @@ class WaitDeadlines::State : public std::enable_shared_from_this<State> {
 WaitDeadlines::WaitDeadlines(Timer& timer, Executor& workers, const Clock& clock)
     : state_(std::make_shared<State>(timer, workers, clock)) {}
 
-WaitDeadlines::~WaitDeadlines() = default;
+WaitDeadlines::~WaitDeadlines() { state_->Stop(); }
 
 WaitDeadlines::Ticket WaitDeadlines::Add(absl::Time deadline, Ref<ParkedCall> call) {
   return state_->Add(deadline, std::move(call));

@@ -20,7 +20,7 @@ class WaitDeadlines {
   /// Names a deadline that was set.
   using Ticket = std::pair<absl::Time, uint64_t>;
 
-  /// Not owned, must outlive it and what it has scheduled.
+  /// Not owned. `timer` outlives what it has scheduled; the others need not: neither is touched once this is gone.
   WaitDeadlines(Timer& timer, Executor& workers, const Clock& clock);
   ~WaitDeadlines();
 

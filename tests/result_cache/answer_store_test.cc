@@ -1,9 +1,12 @@
 #include "result_cache/answer_store.h"
 
 #include <malloc.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <fstream>
 #include <random>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -91,6 +94,36 @@ TEST(AnswerStoreTest, RowsThatComeOnceWashNothingOut) {
     const auto answer = store.Get(Row(row));
     EXPECT_EQ(answer ? ValueOf(answer) : static_cast<float>(row), static_cast<float>(row));
   }
+}
+
+TEST(AnswerStoreTest, ALargeBudgetTakesNoMemoryUntilItIsUsed) {
+  const auto resident = [] {
+    uint64_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages >> pages;
+    return pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  };
+  const uint64_t before = resident();
+  AnswerStore store(uint64_t{16} << 30);
+  store.Put(Row(1), Answer(3));
+  EXPECT_EQ(ValueOf(store.Get(Row(1))), 3);
+  EXPECT_LT(resident(), before + (uint64_t{8} << 20));
+}
+
+TEST(AnswerStoreTest, SaysWhatIsTooLargeBeforeItIsCopied) {
+  AnswerStore store(AnswerStore::kMinBytes);
+  for (const int64_t floats : {1, 1000, 60'000, 70'000, 1'000'000}) {
+    const Tensor rows = Tensor::Allocate(DType::kFloat, {2, floats});
+    const auto answer = RowAnswer::Of({rows}, 1);
+    EXPECT_LE(RowAnswer::LeastBytes({rows}, 1), answer->bytes());
+    EXPECT_GE(RowAnswer::LeastBytes({rows}, 1), static_cast<uint64_t>(floats) * sizeof(float));
+    const Digest row = Row(static_cast<uint64_t>(floats));
+    store.Put(row, answer);
+    EXPECT_EQ(store.MayKeep(answer->bytes()), bool{store.Get(row)}) << floats;
+  }
+  const std::vector<std::string> texts = {"a", "bc", std::string(1000, 'x'), ""};
+  const Tensor strings = Tensor::OfStrings({2, 2}, absl::MakeConstSpan(texts));
+  EXPECT_EQ(RowAnswer::LeastBytes({strings}, 0), 3);
+  EXPECT_EQ(RowAnswer::LeastBytes({strings}, 1), 1000);
 }
 
 TEST(AnswerStoreTest, ManyThreads) {

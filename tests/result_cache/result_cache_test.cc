@@ -4,6 +4,7 @@
 #include <cmath>
 #include <deque>
 #include <map>
+#include <numeric>
 #include <random>
 #include <string>
 #include <thread>
@@ -64,6 +65,8 @@ class ResultCacheTest : public testing::Test {
     ResultCache::Options options;
     options.signature = "serving_default";
     options.row_inputs = std::move(row_inputs);
+    options.batch_rows = 2;
+    options.on_looked = [this](bool all, absl::Duration) { looked_.push_back(all); };
     cache_ = std::make_unique<ResultCache>(
         std::move(options), std::make_shared<AnswerStore>(AnswerStore::kMinBytes),
         [this](Ref<const RequestContext> context, std::vector<Tensor> inputs, ResultCache::Done done) {
@@ -123,6 +126,7 @@ class ResultCacheTest : public testing::Test {
   ManualExecutor workers_;
   CountingMetrics metrics_;
   std::unique_ptr<ResultCache> cache_;
+  std::vector<bool> looked_;
   bool hold_ = false;
   std::vector<int64_t> runs_;
   std::deque<Held> held_;
@@ -150,6 +154,22 @@ TEST_F(ResultCacheTest, NoRowsPassThrough) {
   EXPECT_THAT(Values(Submit({Tensor::Of<float>({0, 1}, std::initializer_list<float>{})})), IsEmpty());
   EXPECT_THAT(Values(Submit({Tensor::Of<float>({0, 1}, std::initializer_list<float>{})})), IsEmpty());
   EXPECT_THAT(runs_, ElementsAre(0, 0));
+}
+
+TEST_F(ResultCacheTest, WhatIsNotToldApartPassesThrough) {
+  Build({false, true});
+  // A shape can say any number of rows that take no bytes.
+  const int64_t many = int64_t{1} << 40;
+  const Tensor shared = Tensor::Of<float>({2, 1}, {5, 6});
+  const size_t empty = Submit({shared, Tensor::Of<float>({many, 0}, std::initializer_list<float>{})});
+  EXPECT_THAT(Values(empty), ElementsAre(10, 12));
+  EXPECT_EQ(metrics_.rows("passed"), static_cast<double>(many));
+  const size_t long_one = Submit({shared, Tensor::Allocate(DType::kUint8, {RowDigests::kMaxRows + 1, 1})});
+  EXPECT_THAT(Values(long_one), ElementsAre(10, 12));
+  EXPECT_EQ(metrics_.rows("passed"), static_cast<double>(many + RowDigests::kMaxRows + 1));
+  EXPECT_EQ(metrics_.rows("miss"), 0);
+  EXPECT_EQ(workers_.queued(), 0);
+  EXPECT_THAT(looked_, IsEmpty());
 }
 
 TEST_F(ResultCacheTest, ExtentsCount) {
@@ -265,6 +285,143 @@ TEST_F(ResultCacheTest, OneOfThoseWhoWaitComputesForTheOthersWhereTheLeaderLeft)
   EXPECT_THAT(runs_, ElementsAre(1, 1, 1));
   CompleteNext();
   EXPECT_THAT(Values(third), ElementsAre(2));
+}
+
+TEST_F(ResultCacheTest, ALeaderThatIsRefusedForOverloadLetsOneOfThoseWhoWaitTry) {
+  hold_ = true;
+  for (int i = 0; i < 20; ++i) SubmitRows({1});
+  FailNext(absl::ResourceExhaustedError("the queue is full"));
+  EXPECT_THAT(runs_, ElementsAre(1, 1));
+  FailNext(absl::UnavailableError("no replica"));
+  EXPECT_THAT(runs_, ElementsAre(1, 1, 1));
+  CompleteNext();
+  EXPECT_EQ(Code(0), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(Code(1), absl::StatusCode::kUnavailable);
+  for (size_t i = 2; i < 20; ++i) EXPECT_THAT(Values(i), ElementsAre(2));
+}
+
+TEST_F(ResultCacheTest, ASmallCallDoesNotWaitForALargeOne) {
+  hold_ = true;
+  std::vector<float> many(9);
+  std::iota(many.begin(), many.end(), 1.0f);
+  const size_t large = SubmitRows(many);
+  const size_t small = SubmitRows({1});
+  const size_t wide = SubmitRows({1, 2, 3});
+  EXPECT_THAT(runs_, ElementsAre(9, 1));
+  std::swap(held_[0], held_[1]);
+  CompleteNext();
+  EXPECT_THAT(Values(small), ElementsAre(2));
+  EXPECT_FALSE(results_[wide].has_value());
+  CompleteNext();
+  EXPECT_EQ(Values(large).size(), 9);
+  EXPECT_THAT(Values(wide), ElementsAre(2, 4, 6));
+}
+
+TEST_F(ResultCacheTest, AProductDoesNotWaitForAnother) {
+  const auto of = [](const std::string& product) {
+    auto context = MakeRef<RequestContext>();
+    context->product = product;
+    return context;
+  };
+  hold_ = true;
+  SubmitRows({1}, of("digit"));
+  const size_t other = SubmitRows({1}, of("parity"));
+  const size_t same = SubmitRows({1}, of("digit"));
+  EXPECT_THAT(runs_, ElementsAre(1, 1));
+  std::swap(held_[0], held_[1]);
+  CompleteNext();
+  EXPECT_THAT(Values(other), ElementsAre(2));
+  EXPECT_FALSE(results_[same].has_value());
+  CompleteNext();
+  EXPECT_THAT(Values(same), ElementsAre(2));
+}
+
+TEST_F(ResultCacheTest, ACallThatHasEndedHoldsNothing) {
+  class Block final : public TensorOrigin {
+   public:
+    explicit Block(int* alive) : TensorOrigin(sizeof(float)), alive_(alive) { ++*alive_; }
+    ~Block() override { --*alive_; }
+
+   private:
+    int* const alive_;
+  };
+  int alive = 0;
+  alignas(8) const float value = 1;
+  hold_ = true;
+  const size_t first = SubmitRows({1});
+  for (size_t i = 0; i < RowFlights::kMaxWaiting; ++i) {
+    const auto context = MakeRef<RequestContext>();
+    const absl::string_view bytes(reinterpret_cast<const char*>(&value), sizeof(value));
+    Submit({*Tensor::View(DType::kFloat, {1, 1}, bytes, MakeRef<Block>(&alive))}, context);
+    EXPECT_EQ(alive, 1);
+    context->Cancel();
+    EXPECT_EQ(alive, 0);
+  }
+  EXPECT_THAT(runs_, ElementsAre(1));
+  // Nor a place among those who wait.
+  const size_t last = SubmitRows({1});
+  EXPECT_THAT(runs_, ElementsAre(1));
+  CompleteNext();
+  EXPECT_THAT(Values(first), ElementsAre(2));
+  EXPECT_THAT(Values(last), ElementsAre(2));
+}
+
+TEST_F(ResultCacheTest, TheCacheMayGoWithTheLastOfThoseWhoWait) {
+  hold_ = true;
+  const auto context = MakeRef<RequestContext>();
+  context->deadline = Deadline::In(absl::Seconds(1), clock_);
+  // As a version: each request holds it until it is answered.
+  std::shared_ptr<ResultCache> version = std::move(cache_);
+  const std::weak_ptr<ResultCache> seen = version;
+  int answered = 0;
+  const auto submit = [&](std::shared_ptr<ResultCache> held, const Ref<RequestContext>& of) {
+    ResultCache& cache = *held;
+    cache.Run(of, {Column({1})}, [held = std::move(held), &answered](Result) { ++answered; });
+  };
+  submit(version, MakeRef<RequestContext>());
+  submit(version, context);
+  submit(version, context);
+  version.reset();
+  EXPECT_FALSE(seen.expired());
+  CompleteNext();
+  EXPECT_EQ(answered, 3);
+  EXPECT_TRUE(seen.expired());
+  clock_.Advance(absl::Seconds(2));
+  timer_.RunDue();
+  context->Cancel();
+  EXPECT_EQ(workers_.RunAll(), 0);
+}
+
+TEST_F(ResultCacheTest, AnswersTooLargeToKeepReachThoseWhoWait) {
+  hold_ = true;
+  Tensor row = Tensor::Allocate(DType::kFloat, {1, 100'000});
+  std::fill_n(reinterpret_cast<float*>(row.mutable_bytes()), 100'000, 1.5f);
+  const size_t first = Submit({row});
+  const size_t second = Submit({row});
+  workers_.RunAll();
+  EXPECT_THAT(runs_, ElementsAre(1));
+  CompleteNext();
+  for (const size_t call : {first, second}) {
+    ASSERT_EQ(Code(call), absl::StatusCode::kOk);
+    EXPECT_EQ((**results_[call])[0].data<float>()[99'999], 3);
+  }
+  Submit({row});
+  workers_.RunAll();
+  EXPECT_THAT(runs_, ElementsAre(1, 1));
+  CompleteNext();
+}
+
+TEST_F(ResultCacheTest, TellsWhetherAllRowsWereThere) {
+  SubmitRows({1, 2});
+  SubmitRows({2, 1});
+  SubmitRows({1, 3});
+  hold_ = true;
+  SubmitRows({4});
+  SubmitRows({4});
+  EXPECT_THAT(looked_, ElementsAre(false, true, false, false, false));
+  FailNext(absl::CancelledError("gone"));
+  CompleteNext();
+  EXPECT_EQ(looked_.size(), 5);
 }
 
 TEST_F(ResultCacheTest, WaitsForSoManyLeadersAndNoMore) {
@@ -412,13 +569,14 @@ TEST_F(ResultCacheTest, OutputsThatDoNotFitTogetherAreRunWhole) {
 }
 
 TEST_F(ResultCacheTest, LargeInputsAreHashedByAWorker) {
-  std::vector<float> values(ResultCache::kInlineBytes / sizeof(float) + 1, 3);
+  std::vector<float> values(ResultCache::kInlineRows + 1, 3);
   const size_t call = SubmitRows(values);
   EXPECT_FALSE(results_[call].has_value());
   EXPECT_EQ(workers_.RunAll(), 1);
   EXPECT_EQ(Values(call).size(), values.size());
   EXPECT_THAT(runs_, ElementsAre(1));
-  const size_t dropped = SubmitRows(values);
+  const Tensor wide = Tensor::Allocate(DType::kFloat, {1, ResultCache::kInlineBytes / sizeof(float) + 1});
+  const size_t dropped = Submit({wide});
   workers_.DropAll();
   EXPECT_EQ(Code(dropped), absl::StatusCode::kUnavailable);
 }

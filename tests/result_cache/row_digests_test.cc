@@ -87,5 +87,22 @@ TEST(RowDigestsTest, RowsThatCannotBeToldApart) {
   EXPECT_THAT(one.RowsOf({Tensor::Of<float>({0, 4}, std::initializer_list<float>{})}), Optional(0));
 }
 
+TEST(RowDigestsTest, RowsOfNoBytesAreNotCounted) {
+  const auto empty = [](int64_t rows) { return Tensor::Of<float>({rows, 0}, std::initializer_list<float>{}); };
+  const RowDigests one(Model(1), "s", {true});
+  EXPECT_EQ(one.RowsOf({empty(int64_t{1} << 40)}), std::nullopt);
+  EXPECT_EQ(one.RowsOf({empty(1)}), std::nullopt);
+  EXPECT_EQ(one.RowsOf({Texts({5, 0}, {})}), std::nullopt);
+  const RowDigests two(Model(1), "s", {true, true});
+  EXPECT_THAT(two.RowsOf({empty(2), Tensor::Of<float>({2}, {1, 2})}), Optional(2));
+}
+
+TEST(RowDigestsTest, SoManyRowsAndNoMore) {
+  const RowDigests one(Model(1), "s", {true});
+  const auto rows = [](int64_t count) { return Tensor::Allocate(DType::kUint8, {count, 1}); };
+  EXPECT_THAT(one.RowsOf({rows(RowDigests::kMaxRows)}), Optional(RowDigests::kMaxRows));
+  EXPECT_EQ(one.RowsOf({rows(RowDigests::kMaxRows + 1)}), std::nullopt);
+}
+
 }  // namespace
 }  // namespace portico
