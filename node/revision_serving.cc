@@ -7,10 +7,14 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "models/package/package.h"
 #include "router/revision_external.h"
 
 namespace portico {
 namespace {
+
+// router/ and models/ know nothing of each other: both read the key.
+static_assert(Revision::Model::kMaxResultCacheMib == kMaxResultCacheMib);
 
 /// Adds the versions that `model` pins.
 void AddPins(const Revision::Model& model, ModelConfig* config) {

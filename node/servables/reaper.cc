@@ -39,7 +39,7 @@ class Reaper::Core {
   void Destroy(std::shared_ptr<const Servable> servable) {
     const std::string name = servable->name();
     const int64_t version = servable->version();
-    freed_bytes_ += servable->weight_bytes() + kServableBytes;
+    freed_bytes_ += servable->weight_bytes() + servable->result_cache_bytes() + kServableBytes;
     servable.reset();
     if (freed_bytes_ >= kTrimBytes) {
       // The allocator is tuned to keep what is freed (base/allocator.h); a model's weights are not for keeping.

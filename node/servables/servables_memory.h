@@ -15,7 +15,8 @@ struct ServablesMemory {
     int64_t version = 0;
     /// kAvailable, or kUnloading while requests still hold it.
     VersionState state = VersionState::kAvailable;
-    /// As counted against the budget: weights, or the folder's files where these are more.
+    /// As counted against the budget: weights, or the folder's files where these are more, and the most that its kept
+    /// answers may take.
     uint64_t bytes = 0;
   };
   std::vector<Version> versions;

@@ -130,7 +130,7 @@ void ServedModels::Loaded(const std::string& name, int64_t version, VersionLoade
     std::shared_ptr<const Servable>& servable = *loaded.servable;
     LogInfo(absl::StrCat("model '", name, "' version ", version, " is available (", servable->digest().Short(), ", ",
                          servable->weight_bytes(), " bytes of weights)"));
-    const uint64_t bytes = std::max(loaded.folder.bytes, servable->weight_bytes());
+    const uint64_t bytes = std::max(loaded.folder.bytes, servable->weight_bytes()) + servable->max_result_cache_bytes();
     servable->SetShares(entry.versions().config().shares);
     entry.Add(version, std::move(servable), bytes);
     after->changed = true;
@@ -204,8 +204,10 @@ std::vector<VersionFolder> ServedModels::ToMeasure(const std::string& name) cons
 }
 
 void ServedModels::Measured(const std::string& name, uint64_t bytes, Aftermath* after) {
-  if (entries_.Find(name) == nullptr || !demands_.Has(name)) return;
-  demands_.Measured(name, bytes);
+  const ModelEntry* entry = entries_.Find(name);
+  if (entry == nullptr || !demands_.Has(name)) return;
+  const auto cache = static_cast<uint64_t>(entry->versions().config().result_cache_mib.value_or(0)) << 20;
+  demands_.Measured(name, bytes + entry->versions().ToLoad().size() * cache);
   ServeDemands(after);
 }
 

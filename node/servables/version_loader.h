@@ -22,6 +22,8 @@ class VersionLoader {
     /// In place of what servable.yaml says, for models whose configuration does not say.
     std::optional<BatchingOptions> batching;
     WarmupOptions warmup;
+    /// What `result_cache_mib` of a version may not exceed, beside the machine's memory; 0: that alone.
+    uint64_t memory_budget_bytes = 0;
   };
   struct Loaded {
     /// Its error names model and version.
@@ -40,6 +42,7 @@ class VersionLoader {
   uint64_t weight_bytes() const { return weights_.bytes(); }
 
  private:
+  absl::Status CheckResultCache(const Package& package) const;
   absl::StatusOr<std::shared_ptr<const Servable>> Read(const ModelConfig& config, const VersionFolder& folder);
 
   const Options options_;

@@ -128,6 +128,31 @@ TEST_F(OnDemandTest, AModelBeyondTheBudgetIsRefused) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("want at most 1048576 in all"));
 }
 
+TEST_F(OnDemandTest, KeptAnswersCountAgainstTheBudget) {
+  for (const char* name : {"told", "packaged"}) Publish(name, 1);
+  folder_.Write("packaged/1/servable.yaml", "result_cache_mib: 8\n");
+  options_.memory_budget_bytes = uint64_t{12} << 20;
+  ModelConfig told = Model("told");
+  told.result_cache_mib = 8;
+  ASSERT_TRUE(Configure({told, Model("packaged")}).ok());
+  ASSERT_TRUE(Acquire({.name = "packaged"}).ok());
+  EXPECT_GE(servables_->Memory().versions[0].bytes, uint64_t{8} << 20);
+  absl::SleepFor(absl::Milliseconds(3));
+  // What was loaded makes room for what is known to take more than is left.
+  ASSERT_TRUE(Acquire({.name = "told"}).ok());
+  EXPECT_EQ(VersionOf({.name = "told"}), 1);
+  EXPECT_EQ(VersionOf({.name = "packaged"}), -1);
+}
+
+TEST_F(OnDemandTest, KeptAnswersBeyondTheBudgetAreRefused) {
+  Publish("m", 1);
+  folder_.Write("m/1/servable.yaml", "result_cache_mib: 13\n");
+  options_.memory_budget_bytes = uint64_t{12} << 20;
+  ASSERT_TRUE(Configure({Model("m")}).ok());
+  EXPECT_THAT(std::string(Acquire({.name = "m"}).status().message()),
+              HasSubstr("result_cache_mib: got 13, want at most 12 (the memory budget)"));
+}
+
 TEST_F(OnDemandTest, WaitingRequestsAreBounded) {
   for (const char* name : {"a", "b"}) Publish(name, 1, 16384);
   options_.memory_budget_bytes = uint64_t{6} << 20;

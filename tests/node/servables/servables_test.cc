@@ -137,6 +137,21 @@ TEST_F(ServablesTest, ABadVersionIsToldAndDisturbsNoGoodOne) {
   EXPECT_TRUE(servables_->Ready().ok());
 }
 
+TEST_F(ServablesTest, APackageMayNotAskForMoreMemoryThanThereIs) {
+  Publish("m", 1);
+  folder_.Write("m/1/servable.yaml", "result_cache_mib: 16777216\n");
+  options_.load_retries = 0;
+  const absl::Status refused = Configure({Model("m")});
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("result_cache_mib: got 16777216, want at most "));
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("(the memory that this process may take)"));
+  // The node's word stands in for the package's.
+  ModelConfig less = Model("m");
+  less.result_cache_mib = 1;
+  EXPECT_TRUE(Configure({less}).ok());
+  EXPECT_EQ(VersionOf({.name = "m"}), 1);
+}
+
 TEST_F(ServablesTest, FailedLoadsAreRetriedWithoutAChange) {
   options_.load_retries = 1000;
   options_.load_retry_delay = absl::Milliseconds(10);
