@@ -197,28 +197,32 @@ class MeshReader {
     for (Revision::Model& other : revision_.models) {
       if (other.name != model.name) continue;
       if (!modules_.contains(other.name)) return from.Error(ClashOf(name, other.name));
-      if (other.providers && model.providers && *other.providers != *model.providers) {
-        return from.Error(absl::StrCat(subject,
-                                       ": providers: got others than another version has, want the same: the "
-                                       "versions are one model"));
-      }
-      if (model.providers) other.providers = model.providers;
+      RETURN_IF_ERROR(TakeSame(from, subject, "providers", model.providers, &other.providers));
+      RETURN_IF_ERROR(TakeSame(from, subject, "result_cache_mib", model.result_cache_mib, &other.result_cache_mib));
+      RETURN_IF_ERROR(TakeSame(from, subject, "shares", model.shares, &other.shares));
       other.versions.versions.push_back(handle->version);
       absl::c_sort(other.versions.versions);
       other.resource_preserving |= model.resource_preserving;
       other.on_demand |= model.on_demand;
-      if (model.result_cache_mib) {
-        other.result_cache_mib = std::max(other.result_cache_mib.value_or(0), *model.result_cache_mib);
-      }
-      if (!model.shares.empty() && !other.shares.empty() && model.shares != other.shares) {
-        return from.Error(absl::StrCat(subject, ": shares: got others than another version of '", model.name,
-                                       "' has, want the same or none; versions of one module share its queue's rules"));
-      }
-      if (!model.shares.empty()) other.shares = model.shares;
       return absl::OkStatus();
     }
     modules_.insert(model.name);
     revision_.models.push_back(std::move(model));
+    return absl::OkStatus();
+  }
+
+  /// Into `other` what one version of a module says: it holds for the model, which is all of them. Unset where it is
+  /// T().
+  template <typename T>
+  static absl::Status TakeSame(const YamlNode& from, absl::string_view subject, absl::string_view key, const T& one,
+                               T* other) {
+    if (one == T()) return absl::OkStatus();
+    if (*other != T() && *other != one) {
+      return from.Error(absl::StrCat(subject, ": ", key,
+                                     ": got another than another version of the module has, want the same or none; the "
+                                     "versions are one model"));
+    }
+    *other = one;
     return absl::OkStatus();
   }
 

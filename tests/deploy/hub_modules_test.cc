@@ -1,6 +1,8 @@
 #include "deploy/hub_modules.h"
 
+#include <array>
 #include <atomic>
+#include <filesystem>
 #include <optional>
 
 #include "absl/time/clock.h"
@@ -80,6 +82,25 @@ TEST_F(HubModulesTest, MistakesAreSaidWithTheLine) {
   error_ = absl::NotFoundError("not in the store");
   EXPECT_THAT(ErrorOf("hub: x\nmodels:\n  acme/encoder/1: {}\n"),
               AllOf(HasSubstr("mesh.yaml:4:"), HasSubstr("not in the store")));
+}
+
+TEST_F(HubModulesTest, WhatOneVersionSaysHoldsForAllAndTwoSayTheSame) {
+  const auto with = [&](const std::string& one, const std::string& two) {
+    return absl::StrCat("hub: x\nmodels:\n  a: {path: packages/a}\n  acme/encoder/1: {", one, "}\n  acme/encoder/2: {",
+                        two, "}\n");
+  };
+  std::filesystem::copy(folder_.path() + "/packages/acme/encoder/1", folder_.path() + "/packages/acme/encoder/2");
+  for (const auto& [key, one, two] : std::vector<std::array<std::string, 3>>{
+           {"result_cache_mib", "256", "16"}, {"shares", "{a: 2}", "{a: 3}"}, {"providers", "[cpu]", "[cuda, cpu]"}}) {
+    EXPECT_THAT(ErrorOf(with(key + ": " + one, key + ": " + two)),
+                AllOf(HasSubstr("mesh.yaml:6:"), HasSubstr("model 'acme/encoder/2': " + key + ": got another than")));
+  }
+  for (const auto& text : {with("result_cache_mib: 16", ""), with("", "result_cache_mib: 16"),
+                           with("result_cache_mib: 16", "result_cache_mib: 16")}) {
+    const auto mesh = Read(text);
+    ASSERT_TRUE(mesh.ok()) << mesh.status();
+    EXPECT_EQ(mesh->revision.FindModel("acme/encoder")->result_cache_mib, 16);
+  }
 }
 
 TEST_F(HubModulesTest, AStoreThatDoesNotAnswerIsNoMistakeInTheFile) {
