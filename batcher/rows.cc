@@ -8,20 +8,13 @@
 #include "absl/hash/hash.h"
 #include "absl/strings/string_view.h"
 #include "base/check.h"
+#include "base/rows.h"
 #include "batcher/ragged_rows.h"
 
 namespace portico {
 namespace {
 
 absl::Span<const int64_t> InnerShape(const Tensor& tensor) { return absl::MakeConstSpan(tensor.shape()).subspan(1); }
-
-/// Whether rows of `tensor` begin at whole bytes.
-bool HasWholeRows(const Tensor& tensor) {
-  if (tensor.shape().empty()) return false;
-  uint64_t elements = 1;
-  for (const int64_t extent : InnerShape(tensor)) elements *= static_cast<uint64_t>(extent);
-  return elements * static_cast<uint64_t>(BitsPerElement(tensor.dtype())) % 8 == 0;
-}
 
 /// Whether a tensor with rows can be made larger by PadInner().
 bool CanPad(const Tensor& tensor) {
