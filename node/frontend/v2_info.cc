@@ -131,6 +131,8 @@ absl::Status FillV2Statistics(const Servables& servables, const std::string& nam
     set(stats.failed, out.mutable_inference_stats()->mutable_fail());
     set(stats.queued, out.mutable_inference_stats()->mutable_queue());
     set(stats.computed, out.mutable_inference_stats()->mutable_compute_infer());
+    set(stats.cache_hits, out.mutable_inference_stats()->mutable_cache_hit());
+    set(stats.cache_misses, out.mutable_inference_stats()->mutable_cache_miss());
     for (const ServableStats::BatchSize& size : stats.batch_sizes) {
       inference::InferBatchStatistics& batch = *out.add_batch_stats();
       batch.set_batch_size(static_cast<uint64_t>(size.rows));

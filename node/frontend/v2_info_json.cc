@@ -117,6 +117,8 @@ std::string V2Json(const inference::ModelStatisticsResponse& statistics) {
     AppendDuration("compute_input", model.inference_stats().compute_input(), &out);
     AppendDuration("compute_infer", model.inference_stats().compute_infer(), &out);
     AppendDuration("compute_output", model.inference_stats().compute_output(), &out);
+    AppendDuration("cache_hit", model.inference_stats().cache_hit(), &out);
+    AppendDuration("cache_miss", model.inference_stats().cache_miss(), &out);
     out.push_back('}');
     AppendList("batch_stats", model.batch_stats(), &out, [&](const inference::InferBatchStatistics& batch) {
       absl::StrAppend(&out, "{\"batch_size\":", batch.batch_size());

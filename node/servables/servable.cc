@@ -134,6 +134,10 @@ absl::Status Servable::KeepResults(const Package& package, const Signature& sign
   ASSIGN_OR_RETURN(options.row_inputs, CacheableRows(package, signature, function->graph->plan(), function->segments));
   options.model = digest_;
   options.signature = signature.name;
+  const BatchingOptions& batching = package.batching;
+  options.batch_rows = static_cast<size_t>(batching.allowed_batch_sizes.empty() ? batching.max_batch_size
+                                                                                : batching.allowed_batch_sizes.back());
+  options.on_looked = [this](bool all, absl::Duration took) { stats_.LookedInCache(all, took); };
   options.store_labels = {{"model", name_}, {"version", absl::StrCat(version_)}};
   options.labels = options.store_labels;
   options.labels.emplace_back("signature", signature.name);

@@ -34,6 +34,8 @@ ServableStats::Snapshot ServableStats::Read() const {
   snapshot.failed = failed_.Read();
   snapshot.queued = queued_.Read();
   snapshot.computed = computed_.Read();
+  snapshot.cache_hits = cache_hits_.Read();
+  snapshot.cache_misses = cache_misses_.Read();
   snapshot.rows = rows_.load(std::memory_order_relaxed);
   snapshot.runs = runs_.load(std::memory_order_relaxed);
   snapshot.last_request = absl::FromUnixNanos(last_request_ns_.load(std::memory_order_relaxed));

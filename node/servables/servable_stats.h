@@ -31,6 +31,10 @@ class ServableStats final : public BatchObserver {
     /// Calls of segments: the time they waited, and the time of the runs they shared.
     Total queued;
     Total computed;
+    /// Requests that were looked for among kept answers (result_cache/), all of whose rows were there, or not; the time
+    /// that looking took.
+    Total cache_hits;
+    Total cache_misses;
     /// Rows of requests that succeeded, and runs of segments.
     uint64_t rows = 0;
     uint64_t runs = 0;
@@ -42,6 +46,7 @@ class ServableStats final : public BatchObserver {
 
   void RequestDone(bool ok, absl::Duration latency, int64_t rows, absl::Time now);
   void OnRun(const Run& run) override;
+  void LookedInCache(bool hit, absl::Duration took) { (hit ? cache_hits_ : cache_misses_).Add(1, took); }
   Snapshot Read() const;
 
  private:
@@ -62,7 +67,7 @@ class ServableStats final : public BatchObserver {
   static size_t SizeIndex(int64_t rows);
   static int64_t RowsOfIndex(size_t index);
 
-  Sum succeeded_, failed_, queued_, computed_;
+  Sum succeeded_, failed_, queued_, computed_, cache_hits_, cache_misses_;
   std::atomic<uint64_t> rows_{0};
   std::atomic<uint64_t> runs_{0};
   std::atomic<int64_t> last_request_ns_{0};

@@ -98,11 +98,34 @@ TEST_F(ResultCacheNodeTest, ClientsAndPortalsShareWhatIsKept) {
   EXPECT_EQ(v2.code, 200) << v2.body;
   EXPECT_EQ(Rows(*hub, "hit"), 7);
   EXPECT_EQ(Rows(*hub, "miss"), 4);
+  // Three requests had all of their rows there, two had not.
+  const std::string stats = Http(hub->http_address(), "/v2/models/encoder/stats").body;
+  EXPECT_THAT(stats, HasSubstr("\"cache_hit\":{\"count\":3,\"ns\":"));
+  EXPECT_THAT(stats, HasSubstr("\"cache_miss\":{\"count\":2,\"ns\":"));
 
   EXPECT_GT(Metric(*hub, "portico_result_cache_bytes", "model=\"encoder\""), empty);
   EXPECT_EQ(Metric(*hub, "portico_memory_bytes", "of=\"result_cache\""),
             Metric(*hub, "portico_result_cache_bytes", "model=\"encoder\""));
   EXPECT_THAT(Http(hub->http_address(), "/debug/memory").body, HasSubstr("\"max_bytes\":4194304"));
+}
+
+TEST_F(ResultCacheNodeTest, AnyNumberOfRowsOfNoBytesIsAnswered) {
+  ModelBuilder()
+      .Input("x", DType::kFloat, {"N", "D"})
+      .Output("y", DType::kFloat, {"N", "D"})
+      .Node("Neg", {"x"}, {"y"})
+      .WriteTo(folder_.File("wide/1/model.onnx"));
+  Node::Options options = LocalNode("n", {{"wide", folder_.File("wide")}});
+  options.models[0].result_cache_mib = 1;
+  const std::unique_ptr<Node> node = StartNode(std::move(options));
+  for (const char* rows : {"1099511627776", "5"}) {
+    Http(node->http_address(), "/v2/models/wide/infer",
+         absl::StrCat(R"({"inputs":[{"name":"x","shape":[)", rows, R"(,0],"datatype":"FP32","data":[]}]})"));
+  }
+  const HttpAnswer after = Http(node->http_address(), "/v2/models/wide/infer",
+                                R"({"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[2,-2]}]})");
+  EXPECT_EQ(after.code, 200) << after.body;
+  EXPECT_EQ(Rows(*node, "miss"), 1);
 }
 
 TEST_F(ResultCacheNodeTest, ServableYamlAsksForItToo) {
