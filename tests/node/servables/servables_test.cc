@@ -147,9 +147,10 @@ TEST_F(ServablesTest, APackageMayNotAskForMoreMemoryThanThereIs) {
   EXPECT_THAT(std::string(refused.message()), HasSubstr("(the memory that this process may take)"));
   // The node's word stands in for the package's.
   ModelConfig less = Model("m");
+  less.name = "less";
   less.result_cache_mib = 1;
   EXPECT_TRUE(Configure({less}).ok());
-  EXPECT_EQ(VersionOf({.name = "m"}), 1);
+  EXPECT_EQ(VersionOf({.name = "less"}), 1);
 }
 
 TEST_F(ServablesTest, FailedLoadsAreRetriedWithoutAChange) {
