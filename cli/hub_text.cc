@@ -3,7 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "cli/byte_text.h"
+#include "base/byte_text.h"
 #include "cli/json_writer.h"
 #include "cli/signature_lines.h"
 #include "cli/terminal_text.h"

@@ -11,7 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "cli/byte_text.h"
+#include "base/byte_text.h"
 #include "cli/text_table.h"
 
 namespace portico {

@@ -7,11 +7,11 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "base/byte_text.h"
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/status_macros.h"
-#include "cli/byte_text.h"
 #include "cli/commands.h"
 #include "cli/cut_flags.h"
 #include "cli/report_error.h"

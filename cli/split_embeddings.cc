@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/byte_text.h"
 #include "base/status_macros.h"
-#include "cli/byte_text.h"
 #include "cli/progress_line.h"
 #include "cli/terminal.h"
 #include "cli/text_table.h"

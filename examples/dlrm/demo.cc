@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/byte_text.h"
 #include "base/status_macros.h"
-#include "cli/byte_text.h"
 #include "examples/demo.h"
 #include "examples/dlrm/clicks.h"
 #include "examples/mesh_child.h"

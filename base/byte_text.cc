@@ -1,4 +1,4 @@
-#include "cli/byte_text.h"
+#include "base/byte_text.h"
 
 #include <cstdio>
 
