@@ -84,6 +84,7 @@ class MeshReader {
       RETURN_IF_ERROR(ReadTrafficSplits(*traffic, packages_, &revision_));
     }
     RETURN_IF_ERROR(CheckPortals(revision_, {*root.Find("models"), tables}, packages_));
+    LimitCalls(&revision_);
     return std::move(revision_);
   }
 

@@ -3,6 +3,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "router/policies/policy.h"
@@ -219,7 +220,9 @@ std::string FormatRevision(const Revision& revision) {
     EmitCalls(model, out);
     out << YAML::EndMap;
   }
-  out << YAML::EndSeq << YAML::Key << "nodes" << YAML::Value << YAML::BeginSeq;
+  out << YAML::EndSeq;
+  if (revision.calls_left_out) out << YAML::Key << "calls_left_out" << YAML::Value << true;
+  out << YAML::Key << "nodes" << YAML::Value << YAML::BeginSeq;
   for (const Revision::Node& node : revision.nodes) {
     out << YAML::BeginMap << YAML::Key << "name" << YAML::Value << node.name;
     out << YAML::Key << "replica" << YAML::Value << node.replica;
@@ -264,6 +267,14 @@ std::string FormatRevision(const Revision& revision) {
   return absl::StrCat(out.c_str(), "\n");
 }
 
+void LimitCalls(Revision* revision, size_t max_bytes) {
+  const bool has_calls =
+      absl::c_any_of(revision->models, [](const Revision::Model& one) { return !one.calls.empty(); });
+  if (!has_calls || FormatRevision(*revision).size() <= max_bytes) return;
+  for (Revision::Model& model : revision->models) model.calls.clear();
+  revision->calls_left_out = true;
+}
+
 absl::StatusOr<Revision> ReadRevision(const std::string& path) {
   ASSIGN_OR_RETURN(const YamlNode root, ReadYaml(path));
   return RevisionOf(root);
@@ -276,7 +287,7 @@ absl::StatusOr<Revision> ParseRevision(const std::string& text, const std::strin
 
 static absl::StatusOr<Revision> RevisionOf(const YamlNode& root) {
   RETURN_IF_ERROR(root.CheckMap("revision", {"revision", "mesh", "reason", "models", "nodes", "external", "tables",
-                                             "default_policy", "policies", "traffic"}));
+                                             "default_policy", "policies", "traffic", "calls_left_out"}));
   Revision revision;
   const YamlNode* number = root.Find("revision");
   const YamlNode* models = root.Find("models");
@@ -287,6 +298,11 @@ static absl::StatusOr<Revision> RevisionOf(const YamlNode& root) {
   ASSIGN_OR_RETURN(revision.number, number->Integer("revision", 0, INT64_MAX));
   ASSIGN_OR_RETURN(revision.mesh, OptionalText(root, "mesh", "revision"));
   ASSIGN_OR_RETURN(revision.reason, OptionalText(root, "reason", "revision"));
+  if (const YamlNode* left_out = root.Find("calls_left_out")) {
+    ASSIGN_OR_RETURN(const std::string text, left_out->Text("calls_left_out"));
+    if (text != "true") return left_out->Error(absl::StrCat("calls_left_out: got '", text, "', want true"));
+    revision.calls_left_out = true;
+  }
   RETURN_IF_ERROR(models->CheckList("models"));
   for (const YamlNode& item : models->items()) {
     ASSIGN_OR_RETURN(Revision::Model model, ReadModel(item));

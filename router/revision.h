@@ -151,6 +151,8 @@ struct Revision {
   std::map<std::string, RoutePolicy> policies;
   /// By the model that is asked for.
   std::map<std::string, TrafficSplit> traffic;
+  /// No model has calls, whatever its portals call: LimitCalls().
+  bool calls_left_out = false;
 
   const Model* FindModel(absl::string_view name) const;
   const Node* FindNode(absl::string_view name, int replica) const;
@@ -169,6 +171,9 @@ absl::StatusOr<RoutePolicy> ReadRoutePolicy(const YamlNode& from, absl::string_v
 
 /// As YAML, for people to read and ReadRevision() to read back.
 std::string FormatRevision(const Revision& revision);
+/// Leaves all calls out where the text is longer than `max_bytes` with them: they are for people, and no mesh is
+/// refused for their sake. What they call is pinned.
+void LimitCalls(Revision* revision, size_t max_bytes = size_t{512} << 10);
 /// INVALID_ARGUMENT with file and line for what FormatRevision() would not have written.
 absl::StatusOr<Revision> ReadRevision(const std::string& path);
 /// The same of its text; `name` is what messages call it.

@@ -43,6 +43,20 @@ TEST_F(MeshPortalsTest, PortalToTheDigestThatTheMeshHasIsFine) {
   EXPECT_EQ(ErrorOf({"digit", "hub/enc"}, {"digit", "hub/enc"}), "");
 }
 
+TEST_F(MeshPortalsTest, CallsAreLeftOutOfALargeMesh) {
+  folder_.WritePlain("hub/enc");
+  folder_.WriteCaller("digit", "hub/enc", {String("digest", DigestOf("hub/enc").Hex())});
+  for (const bool large : {false, true}) {
+    const auto mesh = ReadMeshFile(folder_.WriteMesh(
+        absl::StrCat("mesh: m\nmodels:\n  hub/enc: {path: packages/hub/enc}\n  digit: {path: packages/digit}\n"
+                     "nodes:\n  all: {serve: [hub/enc, digit], zone: ",
+                     std::string(large ? size_t{600} << 10 : 1, 'z'), "}\n")));
+    ASSERT_TRUE(mesh.ok()) << mesh.status();
+    EXPECT_EQ(mesh->revision.FindModel("digit")->calls.size(), large ? 0u : 1u);
+    EXPECT_EQ(mesh->revision.calls_left_out, large);
+  }
+}
+
 TEST_F(MeshPortalsTest, TargetThatIsNoModelIsRefused) {
   folder_.WritePlain("a");
   folder_.WriteCaller("digit", "hub/enc");

@@ -55,6 +55,28 @@ TEST(RevisionTest, CallsOfPortalsAreReadBack) {
   EXPECT_THAT(Read(absl::StrFormat(kWrong, "12 enc")).status().message(), HasSubstr("calls: 1"));
 }
 
+TEST(RevisionTest, NoDocumentIsTooLargeForItsCalls) {
+  Revision revision = SampleRevision();
+  revision.models[0].calls = {{1, "hub/enc", Sha256("enc")}};
+  LimitCalls(&revision);
+  EXPECT_EQ(revision.models[0].calls.size(), 1u);
+  EXPECT_FALSE(revision.calls_left_out);
+  const size_t before = FormatRevision(SampleRevision()).size();
+  for (int i = 0; i < 10000; ++i) {
+    revision.models[1].calls.push_back({1, absl::StrCat("acme/encoder", i), Sha256(absl::StrCat(i))});
+  }
+  EXPECT_GT(FormatRevision(revision).size(), size_t{900} << 10);
+  LimitCalls(&revision);
+  EXPECT_LT(FormatRevision(revision).size(), before + 100);
+  const auto read = Read(FormatRevision(revision));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_TRUE(read->calls_left_out);
+  EXPECT_TRUE(read->models[0].calls.empty());
+  EXPECT_TRUE(read->SaysTheSameAs(revision));
+  EXPECT_THAT(Read("revision: 1\nmodels: []\nnodes: []\ncalls_left_out: no\n").status().message(),
+              HasSubstr("calls_left_out: got 'no', want true"));
+}
+
 TEST(RevisionTest, WhatIsWrittenIsReadBack) {
   const Revision written = SampleRevision();
   const auto read = Read(FormatRevision(written));
