@@ -88,7 +88,7 @@ class Connection final : public HttpLoop::Peer, public std::enable_shared_from_t
     const ContentCoding coding = ChooseContentCoding(parser_.Header("accept-encoding"));
     if (coding == ContentCoding::kIdentity) return SendReply(std::move(reply));
     // Packs about 100 bytes in a microsecond: neither the I/O thread nor a worker should for long.
-    if (reply.body.size() <= options.inline_body_bytes / 4 || options.executor == nullptr) {
+    if (reply.pack_here || reply.body.size() <= options.inline_body_bytes / 4 || options.executor == nullptr) {
       return Pack(coding, std::move(reply));
     }
     loop_->Offload(

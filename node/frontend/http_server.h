@@ -45,6 +45,8 @@ struct HttpReply {
   std::string content_type = "application/json";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
+  /// However large, it is packed by the thread that responds, which has time for it, and not by Options::executor.
+  bool pack_here = false;
 };
 
 /// HTTP/1.1 over Boost.Beast, plain or in TLS: few I/O threads, bounded headers, bodies, connections and idle time. A

@@ -211,6 +211,28 @@ TEST(HttpServerTest, PackedAnswersKeepTheOrderOfPipelinedRequests) {
   }
 }
 
+TEST(HttpServerTest, WhoRespondsMayPackItself) {
+  /// Busy for ever.
+  class Busy final : public Executor {
+   public:
+    void Schedule(Task task) override {}
+  } busy;
+  HttpServer::Options options;
+  options.executor = &busy;
+  const auto server = Serve(
+      [](const HttpRequest&, HttpServer::Respond respond) {
+        HttpReply reply = Text(std::string(1'000'000, 'x'));
+        reply.pack_here = true;
+        respond(std::move(reply));
+      },
+      options);
+  RawHttp client(server->address());
+  client.Send("GET / HTTP/1.1\r\nAccept-Encoding: gzip\r\n\r\n");
+  const RawResponse response = client.Receive();
+  ASSERT_EQ(response.code, 200);
+  EXPECT_EQ(Gunzip(response.body, 2'000'000)->size(), size_t{1'000'000});
+}
+
 TEST(HttpServerTest, PackedAnswerAfterStopIsHarmless) {
   auto pool = std::make_unique<ThreadPool>(ThreadPool::Options{.threads = 1});
   Holder holder;
