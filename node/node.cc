@@ -113,6 +113,7 @@ class NodeImpl final : public Node {
     if (grpc_ != nullptr) grpc_->Stop(absl::Seconds(2));
     if (http_ != nullptr) http_->Stop(absl::Seconds(2));
     http_parsers_.Stop();
+    page_makers_.Stop();
     listeners_.clear();
     shadows_->Stop();
     // What workers still have to do may go on to another portal: the router refuses its calls, and goes once they are
@@ -194,7 +195,7 @@ class NodeImpl final : public Node {
     metrics_->AddSource([this] { return TableMetricsText(ReportShards(servables_->Available())); });
     modules_ = std::make_unique<ModuleCatalog>(*servables_);
     hub_pages_ = std::make_unique<HubPages>(
-        HubPages::Options{options_.http.tls.enabled() ? "https" : "http", &http_parsers_}, *modules_);
+        HubPages::Options{options_.http.tls.enabled() ? "https" : "http", &page_makers_}, *modules_);
     shadows_ = std::make_unique<Shadows>(*router_, clock_);
     Inference::Options inference = options_.inference;
     inference.shadows = shadows_.get();
@@ -375,6 +376,8 @@ class NodeImpl final : public Node {
   std::string peer_endpoint_;
   /// Unpacks and parses large HTTP bodies, so that neither the I/O thread nor a worker does.
   ThreadPool http_parsers_{{.threads = 1, .name = "http-parse"}};
+  /// Makes pages that read files, one after the other: no request that is served waits for them.
+  ThreadPool page_makers_{{.threads = 1, .name = "hub-pages", .nice = 10}};
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<GrpcServer> grpc_;
   FileFollower tls_files_{options_.tls_files.files,

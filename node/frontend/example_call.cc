@@ -22,24 +22,10 @@ absl::Status No(absl::string_view why) { return absl::FailedPreconditionError(ab
 absl::Status TooMany() { return No(absl::StrCat("inputs of more than ", kMaxExampleElements, " elements")); }
 
 /// One row of each input.
-absl::StatusOr<std::vector<Tensor>> ExampleInputs(const Signature& signature) {
+std::vector<Tensor> ExampleInputs(const Signature& signature) {
   std::vector<TensorSpec> specs = signature.inputs;
-  uint64_t elements = 0;
   for (TensorSpec& spec : specs) {
-    const std::string input = absl::StrCat("input '", spec.name, "'");
-    if (!spec.has_rank) return No(absl::StrCat("the rank of ", input, " is not known"));
-    if (spec.axis == AxisKind::kRagged) return No(absl::StrCat(input, " is ragged"));
-    if (spec.dtype == DType::kInvalid) return No(absl::StrCat("the dtype of ", input, " is not known"));
-    uint64_t own = 1;
-    for (Dim& dim : spec.dims) {
-      if (dim.extent < 0) dim.extent = 1;
-      const auto extent = static_cast<uint64_t>(dim.extent);
-      // Also where a later extent is 0: shapes of such a size are nobody's example.
-      if (extent != 0 && own > kMaxExampleElements / extent) return TooMany();
-      own *= extent;
-    }
-    elements += own;
-    if (elements > kMaxExampleElements) return TooMany();
+    for (Dim& dim : spec.dims) dim.extent = dim.extent < 0 ? 1 : dim.extent;
   }
   return GenerateInputs(specs, {}, /*seed=*/1);
 }
@@ -78,10 +64,6 @@ absl::StatusOr<std::string> V2Body(const Signature& signature, const std::vector
   body.append("\"inputs\":[");
   for (size_t i = 0; i < inputs.size(); ++i) {
     const std::string& name = signature.inputs[i].name;
-    const DType dtype = inputs[i].dtype();
-    if (V2TypeName(dtype).empty() || dtype == DType::kFloat16 || dtype == DType::kBfloat16) {
-      return No(absl::StrCat("input '", name, "' is ", DTypeName(dtype), ", for which this API has no JSON"));
-    }
     if (i != 0) body.push_back(',');
     RETURN_IF_ERROR(AppendV2JsonTensor("input", name, inputs[i], /*binary=*/false, "", &body));
   }
@@ -115,16 +97,40 @@ std::string ExamplePath(RestApi api, absl::string_view model, int64_t version) {
   return absl::StrCat("/v2/models/", name, "/versions/", version, "/infer");
 }
 
+absl::StatusOr<uint64_t> ExampleElements(RestApi api, const Signature& signature) {
+  uint64_t elements = 0;
+  for (const TensorSpec& spec : signature.inputs) {
+    const std::string input = absl::StrCat("input '", spec.name, "'");
+    if (!spec.has_rank) return No(absl::StrCat("the rank of ", input, " is not known"));
+    if (spec.axis == AxisKind::kRagged) return No(absl::StrCat(input, " is ragged"));
+    if (spec.dtype == DType::kInvalid) return No(absl::StrCat("the dtype of ", input, " is not known"));
+    if (api == RestApi::kV2 &&
+        (V2TypeName(spec.dtype).empty() || spec.dtype == DType::kFloat16 || spec.dtype == DType::kBfloat16)) {
+      return No(absl::StrCat(input, " is ", DTypeName(spec.dtype), ", for which this API has no JSON"));
+    }
+    uint64_t own = 1;
+    for (const Dim& dim : spec.dims) {
+      const auto extent = static_cast<uint64_t>(dim.extent < 0 ? 1 : dim.extent);
+      // Also where a later extent is 0: shapes of such a size are nobody's example.
+      if (extent != 0 && own > kMaxExampleElements / extent) return TooMany();
+      own *= extent;
+    }
+    elements += own;
+    if (elements > kMaxExampleElements) return TooMany();
+  }
+  return elements;
+}
+
 absl::StatusOr<std::string> ExampleBody(RestApi api, const Signature& signature) {
-  ASSIGN_OR_RETURN(const std::vector<Tensor> inputs, ExampleInputs(signature));
+  RETURN_IF_ERROR(ExampleElements(api, signature).status());
+  const std::vector<Tensor> inputs = ExampleInputs(signature);
   return api == RestApi::kTfs ? TfsBody(signature, inputs) : V2Body(signature, inputs);
 }
 
-std::string CurlCommand(absl::string_view url, absl::string_view body, absl::string_view body_url, bool with_token,
-                        size_t max_inline) {
+std::string CurlCommand(absl::string_view url, absl::string_view body, absl::string_view body_url, bool with_token) {
   const absl::string_view token = with_token ? " -H \"Authorization: Bearer $PORTICO_TOKEN\"" : "";
   constexpr absl::string_view kType = " -H 'Content-Type: application/json'";
-  if (body.size() <= max_inline) {
+  if (!body.empty()) {
     return absl::StrCat("curl -s ", ShellQuoted(url), token, kType, " -d ", ShellQuoted(body));
   }
   return absl::StrCat("curl -s ", ShellQuoted(body_url), token, " | curl -s ", ShellQuoted(url), token, kType,

@@ -1,5 +1,6 @@
 #include "node/frontend/hub_pages.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,25 +20,29 @@ namespace {
 
 constexpr absl::string_view kRoot = "/hub";
 
-/// What the query may say; anything else is refused.
-struct Query {
-  std::string format;
-  std::string example;
-};
-
-absl::StatusOr<Query> ReadQuery(absl::string_view text) {
-  Query query;
-  for (absl::string_view part : absl::StrSplit(text, '&', absl::SkipEmpty())) {
-    if (absl::ConsumePrefix(&part, "format=") && (part == "json" || part == "html")) {
-      query.format = std::string(part);
-    } else if (absl::ConsumePrefix(&part, "example=") && (part == "tfs" || part == "v2")) {
-      query.example = std::string(part);
-    } else {
+/// The API whose example is asked for, if any. What else the query may say is WantsHtml()'s; anything else is refused.
+absl::StatusOr<std::optional<RestApi>> ReadExample(absl::string_view query) {
+  std::optional<RestApi> example;
+  for (const absl::string_view part : absl::StrSplit(query, '&', absl::SkipEmpty())) {
+    if (part == "example=tfs") {
+      example = RestApi::kTfs;
+    } else if (part == "example=v2") {
+      example = RestApi::kV2;
+    } else if (part != "format=html" && part != "format=json") {
       return absl::InvalidArgumentError(
           absl::StrCat("query: got '", part, "', want format=json, format=html, example=tfs or example=v2"));
     }
   }
-  return query;
+  return example;
+}
+
+/// Whether the client wants HTML, whatever else is wrong with what it asks.
+bool WantsHtml(const HttpRequest& request) {
+  bool html = !absl::EndsWith(request.path, ".json") && absl::StrContains(request.header("accept"), "text/html");
+  for (const absl::string_view part : absl::StrSplit(request.query, '&', absl::SkipEmpty())) {
+    if (part == "format=html" || part == "format=json") html = part == "format=html";
+  }
+  return html;
 }
 
 /// HOST or HOST:PORT as a client sent it, where it can be nothing else.
@@ -68,9 +73,9 @@ HttpReply Json(std::string text) {
 HttpReply Failure(const absl::Status& status, bool html) {
   HttpReply reply = ErrorReply(status);
   if (!html) return reply;
-  HttpReply page = Page(HtmlPage(
-      "Not found", absl::StrCat("<h1>", HtmlText(absl::StatusCodeToString(status.code())), "</h1>\n<p>",
-                                HtmlText(status.message()), "</p>\n<p><a href=\"/hub\">all modules</a></p>\n")));
+  const std::string code = absl::StatusCodeToString(status.code());
+  HttpReply page = Page(HtmlPage(code, absl::StrCat("<h1>", HtmlText(code), "</h1>\n<p>", HtmlText(status.message()),
+                                                    "</p>\n<p><a href=\"/hub\">all modules</a></p>\n")));
   page.code = reply.code;
   return page;
 }
@@ -87,20 +92,19 @@ void HubPages::Handle(const HttpRequest& request, HttpServer::Respond respond) c
   }
   auto answer = [this, &request, respond = std::move(respond)]() mutable {
     absl::StatusOr<HttpReply> reply = Answer(request);
-    const bool html = absl::StrContains(request.header("accept"), "text/html");
-    respond(reply.ok() ? *std::move(reply) : Failure(reply.status(), html));
+    if (!reply.ok()) reply = Failure(reply.status(), WantsHtml(request));
+    reply->pack_here = options_.executor != nullptr;
+    respond(*std::move(reply));
   };
   if (options_.executor == nullptr) return std::move(answer)();
   options_.executor->Schedule(std::move(answer));
 }
 
 absl::StatusOr<HttpReply> HubPages::Answer(const HttpRequest& request) const {
-  ASSIGN_OR_RETURN(const Query query, ReadQuery(request.query));
+  ASSIGN_OR_RETURN(const std::optional<RestApi> example, ReadExample(request.query));
+  const bool html = WantsHtml(request);
   absl::string_view path = request.path;
-  std::string format = query.format;
-  if (absl::ConsumeSuffix(&path, ".json") && format.empty()) format = "json";
-  if (format.empty()) format = absl::StrContains(request.header("accept"), "text/html") ? "html" : "json";
-  const bool html = format == "html";
+  absl::ConsumeSuffix(&path, ".json");
   absl::ConsumePrefix(&path, kRoot);
   absl::ConsumePrefix(&path, "/");
   if (path.empty()) {
@@ -109,9 +113,8 @@ absl::StatusOr<HttpReply> HubPages::Answer(const HttpRequest& request) const {
   }
   ASSIGN_OR_RETURN(const portico::Handle handle, ParseHandle(path));
   ASSIGN_OR_RETURN(const ModuleView module, catalog_.Find(handle));
-  if (!query.example.empty()) {
-    ASSIGN_OR_RETURN(std::string body,
-                     ExampleBody(query.example == "tfs" ? RestApi::kTfs : RestApi::kV2, module.signatures().front()));
+  if (example.has_value()) {
+    ASSIGN_OR_RETURN(std::string body, ExampleBody(*example, module.signatures().front()));
     return Json(std::move(body));
   }
   const absl::string_view host = request.header("host");

@@ -15,7 +15,8 @@ class HubPages {
   struct Options {
     /// "http" or "https".
     std::string scheme = "http";
-    /// Where files are read, so that the I/O thread does not; not owned, must outlive it. Null: in place.
+    /// Where files are read and pages are made and packed: not where requests are served, which are not to wait for a
+    /// slow disk; not owned, must outlive it. Null: in place.
     Executor* executor = nullptr;
   };
   /// `catalog` is not owned and must outlive it.

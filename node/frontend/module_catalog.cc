@@ -1,9 +1,9 @@
 #include "node/frontend/module_catalog.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
-#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/file.h"
@@ -31,49 +31,82 @@ std::string ModuleCatalog::mesh() const {
   return revision_ == nullptr ? "" : revision_->mesh;
 }
 
-/// The mesh's revision or, without one, one of what this node serves.
-std::shared_ptr<const Revision> ModuleCatalog::Picture() const {
+/// What views are made of, looked up once for all of a request's.
+struct ModuleCatalog::Glance {
+  /// The mesh's revision or, without one, one of what this node serves.
+  std::shared_ptr<const Revision> picture;
+  /// By name and version.
+  std::map<std::pair<std::string, int64_t>, std::shared_ptr<const Servable>> available;
+  /// Who calls what, by digest and, of portals that ask for none, by name.
+  std::map<Digest, std::vector<ModuleView::User>> callers_of_digest;
+  std::map<std::string, std::vector<ModuleView::User>> callers_of_name;
+  /// Model → nodes.
+  std::map<std::string, std::vector<std::string>> served_by;
+};
+
+ModuleCatalog::Glance ModuleCatalog::Look() const {
+  Glance glance;
+  for (const std::shared_ptr<const Servable>& servable : servables_.Available()) {
+    glance.available[{servable->name(), servable->version()}] = servable;
+  }
   std::vector<ModelConfig> models;
   {
     MutexLock lock(&mutex_);
-    if (revision_ != nullptr) return revision_;
-    models = models_;
+    glance.picture = revision_;
+    if (revision_ == nullptr) models = models_;
   }
-  auto picture = std::make_shared<Revision>();
-  const std::vector<std::shared_ptr<const Servable>> available = servables_.Available();
-  for (const ModelConfig& config : models) {
-    Revision::Model& model = picture->models.emplace_back();
-    model.name = config.name;
-    model.path = config.base_path;
-    for (const std::shared_ptr<const Servable>& servable : available) {
-      if (servable->name() == model.name) model.pins.push_back({servable->version(), servable->digest()});
+  if (glance.picture == nullptr) {
+    auto own = std::make_shared<Revision>();
+    for (const ModelConfig& config : models) {
+      Revision::Model& model = own->models.emplace_back();
+      model.name = config.name;
+      model.path = config.base_path;
+      for (auto it = glance.available.lower_bound({model.name, 0});
+           it != glance.available.end() && it->first.first == model.name; ++it) {
+        model.pins.push_back({it->second->version(), it->second->digest()});
+      }
+    }
+    glance.picture = std::move(own);
+  }
+  for (const Revision::Model& model : glance.picture->models) {
+    for (const Revision::Call& call : model.calls) {
+      (call.digest.empty() ? glance.callers_of_name[call.target] : glance.callers_of_digest[call.digest])
+          .push_back({model.name, call.version});
     }
   }
-  return picture;
+  for (const Revision::Node& node : glance.picture->nodes) {
+    for (const std::string& model : node.serve) glance.served_by[model].push_back(node.id());
+  }
+  return glance;
 }
 
-std::optional<ModuleView> ModuleCatalog::View(const Revision& picture, const Revision::Model& model,
+std::optional<ModuleView> ModuleCatalog::View(const Glance& glance, const Revision::Model& model,
                                               const Revision::Pin& pin) const {
   const absl::StatusOr<std::string> text =
       ReadFile(absl::StrCat(model.path, "/", pin.version, "/", kManifestFile), Manifest::kMaxBytes);
   if (!text.ok()) return std::nullopt;
   absl::StatusOr<Manifest> manifest = ParseManifest(*text);
   // A manifest that is not this one's says nothing of it.
-  if (!manifest.ok() || manifest->digest != pin.digest || manifest->handle.version != pin.version) return std::nullopt;
+  if (!manifest.ok() || manifest->digest != pin.digest || manifest->handle.version != pin.version ||
+      manifest->handle.Model() != model.name) {
+    return std::nullopt;
+  }
   ModuleView view;
   view.manifest = *std::move(manifest);
-  view.model = model.name;
-  for (const Revision::Model& other : picture.models) {
-    for (const Revision::Call& call : other.calls) {
-      const bool called = call.digest.empty() ? call.target == model.name : call.digest == pin.digest;
-      const auto same = [&](const ModuleView::User& user) {
-        return user.model == other.name && user.version == call.version;
-      };
-      if (called && absl::c_none_of(view.used_by, same)) view.used_by.push_back({other.name, call.version});
-    }
+  if (!glance.picture->calls_left_out) {
+    std::vector<ModuleView::User>& users = view.used_by.emplace();
+    const auto add = [&users](const auto& callers, const auto& key) {
+      if (const auto found = callers.find(key); found != callers.end()) {
+        users.insert(users.end(), found->second.begin(), found->second.end());
+      }
+    };
+    add(glance.callers_of_digest, pin.digest);
+    add(glance.callers_of_name, model.name);
+    std::sort(users.begin(), users.end());
+    users.erase(std::unique(users.begin(), users.end()), users.end());
   }
-  for (const Revision::Node& node : picture.nodes) {
-    if (absl::c_linear_search(node.serve, model.name)) view.served_by.push_back(node.id());
+  if (const auto nodes = glance.served_by.find(model.name); nodes != glance.served_by.end()) {
+    view.served_by = nodes->second;
   }
   ServableRef ref;
   ref.name = model.name;
@@ -83,24 +116,24 @@ std::optional<ModuleView> ModuleCatalog::View(const Revision& picture, const Rev
   ModuleView::Here& here = view.here.emplace();
   here.state = status->front().state;
   here.error = std::string(status->front().status.message());
-  for (const std::shared_ptr<const Servable>& servable : servables_.Available()) {
-    if (servable->name() != model.name || servable->version() != pin.version) continue;
-    const ServableStats::Snapshot stats = servable->stats().Read();
-    here.succeeded = stats.succeeded.count;
-    here.failed = stats.failed.count;
-    here.rows = stats.rows;
-    here.last_request = stats.last_request;
-    here.servable = servable;
-  }
+  const auto servable = glance.available.find({model.name, pin.version});
+  if (servable == glance.available.end()) return view;
+  here.servable = servable->second;
+  const ServableStats::Snapshot stats = here.servable->stats().Read();
+  here.succeeded = stats.succeeded.count;
+  here.failed = stats.failed.count;
+  here.rows = stats.rows;
+  here.last_request = stats.last_request;
   return view;
 }
 
-std::vector<ModuleView> ModuleCatalog::List() const {
-  const std::shared_ptr<const Revision> picture = Picture();
+std::vector<ModuleView> ModuleCatalog::List() const { return List(Look()); }
+
+std::vector<ModuleView> ModuleCatalog::List(const Glance& glance) const {
   std::vector<ModuleView> views;
-  for (const Revision::Model& model : picture->models) {
+  for (const Revision::Model& model : glance.picture->models) {
     for (const Revision::Pin& pin : model.pins) {
-      if (std::optional<ModuleView> view = View(*picture, model, pin)) views.push_back(*std::move(view));
+      if (std::optional<ModuleView> view = View(glance, model, pin)) views.push_back(*std::move(view));
     }
   }
   std::sort(views.begin(), views.end(),
@@ -109,11 +142,15 @@ std::vector<ModuleView> ModuleCatalog::List() const {
 }
 
 absl::StatusOr<ModuleView> ModuleCatalog::Find(const Handle& handle) const {
-  std::vector<std::string> known;
-  for (ModuleView& view : List()) {
-    if (view.manifest.handle == handle) return std::move(view);
-    known.push_back(view.manifest.handle.ToString());
+  const Glance glance = Look();
+  if (const Revision::Model* model = glance.picture->FindModel(handle.Model())) {
+    for (const Revision::Pin& pin : model->pins) {
+      if (pin.version != handle.version) continue;
+      if (std::optional<ModuleView> view = View(glance, *model, pin)) return *std::move(view);
+    }
   }
+  std::vector<std::string> known;
+  for (const ModuleView& view : List(glance)) known.push_back(view.manifest.handle.ToString());
   return absl::NotFoundError(absl::StrCat(
       "handle '", handle.ToString(), "': this mesh has no such module, ",
       known.empty() ? "nor any other" : absl::StrCat("it has ", absl::StrJoin(known, ", ")), "; see /hub"));

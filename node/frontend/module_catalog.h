@@ -1,5 +1,6 @@
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -21,6 +22,7 @@ struct ModuleView {
   struct User {
     std::string model;
     int64_t version = 0;
+    friend auto operator<=>(const User&, const User&) = default;
   };
   /// This node serves it, or is meant to.
   struct Here {
@@ -36,10 +38,8 @@ struct ModuleView {
   };
 
   Manifest manifest;
-  /// What the mesh calls it: nearly always the handle's publisher/name.
-  std::string model;
-  /// Models of the mesh whose portals call it, by name and version.
-  std::vector<User> used_by;
+  /// Models of the mesh whose portals call it, rising by name and version; none where the revision does not say.
+  std::optional<std::vector<User>> used_by;
   /// Nodes that are to serve it, "hub/0".
   std::vector<std::string> served_by;
   std::optional<Here> here;
@@ -49,7 +49,7 @@ struct ModuleView {
 };
 
 /// The hub modules of a node's mesh, or, without one, of the node: models whose version folders have manifests that are
-/// theirs. Thread-safe; reads files.
+/// theirs, by handle and digest. Thread-safe; reads files.
 class ModuleCatalog {
  public:
   /// Not owned, must outlive it.
@@ -60,16 +60,19 @@ class ModuleCatalog {
   /// What the mesh is, each time that it changes.
   void SetRevision(const Revision& revision);
 
-  /// Rising by handle.
+  /// Rising by handle. Reads the manifests of all models.
   std::vector<ModuleView> List() const;
-  /// NOT_FOUND, with the modules that there are.
+  /// Reads that module's manifest alone, unless it is NOT_FOUND, with the modules that there are.
   absl::StatusOr<ModuleView> Find(const Handle& handle) const;
   /// Of the mesh; empty without one.
   std::string mesh() const;
 
  private:
-  std::shared_ptr<const Revision> Picture() const;
-  std::optional<ModuleView> View(const Revision& picture, const Revision::Model& model, const Revision::Pin& pin) const;
+  struct Glance;
+
+  Glance Look() const;
+  std::optional<ModuleView> View(const Glance& glance, const Revision::Model& model, const Revision::Pin& pin) const;
+  std::vector<ModuleView> List(const Glance& glance) const;
 
   const Servables& servables_;
   mutable Mutex mutex_;

@@ -3,23 +3,16 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "base/byte_text.h"
 #include "base/json_string.h"
+#include "base/status_macros.h"
 #include "node/observe/html.h"
 
 namespace portico {
 namespace {
 
 std::string TimeText(absl::Time time) { return absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", time, absl::UTCTimeZone()); }
-
-std::string ByteText(uint64_t bytes) {
-  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  auto value = static_cast<double>(bytes);
-  size_t unit = 0;
-  for (; value >= 1024 && unit + 1 < std::size(kUnits); ++unit) value /= 1024;
-  return unit == 0 ? absl::StrCat(bytes, " B") : absl::StrFormat("%.1f %s", value, kUnits[unit]);
-}
 
 std::string ShapeText(const TensorSpec& spec) {
   if (!spec.has_rank) return "[...]";
@@ -39,10 +32,21 @@ std::string ShapeText(const TensorSpec& spec) {
 struct Example {
   RestApi api;
   std::string url;
+  /// Where the body is.
+  std::string body_url;
+  /// Empty where it is larger than what stands in a command.
   std::string body;
   std::string curl;
   std::string why_not;
 };
+
+/// The body; empty where it does not fit into a command, which is not found out by making it.
+absl::StatusOr<std::string> SmallBody(RestApi api, const Signature& signature) {
+  ASSIGN_OR_RETURN(const uint64_t elements, ExampleElements(api, signature));
+  if (elements > kMaxInlineBody / 2) return std::string();
+  ASSIGN_OR_RETURN(std::string body, ExampleBody(api, signature));
+  return body.size() <= kMaxInlineBody ? std::move(body) : std::string();
+}
 
 std::vector<Example> ExamplesOf(const ModuleView& module, const PageReader& reader) {
   std::vector<Example> examples;
@@ -56,16 +60,16 @@ std::vector<Example> ExamplesOf(const ModuleView& module, const PageReader& read
                                            absl::StrJoin(module.served_by, ", "), ", where this page has one");
       continue;
     }
-    const absl::StatusOr<std::string> body = ExampleBody(api, module.signatures().front());
+    absl::StatusOr<std::string> body = SmallBody(api, module.signatures().front());
     if (!body.ok()) {
       example.why_not = std::string(body.status().message());
       continue;
     }
-    example.url = absl::StrCat(reader.base_url, ExamplePath(api, module.model, module.manifest.handle.version));
-    const std::string body_url =
-        absl::StrCat(reader.base_url, ModulePath(module.manifest.handle), "?example=", RestApiName(api));
-    example.body = *body;
-    example.curl = CurlCommand(example.url, *body, body_url, reader.with_token);
+    const Handle& handle = module.manifest.handle;
+    example.url = absl::StrCat(reader.base_url, ExamplePath(api, handle.Model(), handle.version));
+    example.body_url = absl::StrCat(reader.base_url, ModulePath(handle), "?example=", RestApiName(api));
+    example.body = *std::move(body);
+    example.curl = CurlCommand(example.url, example.body, example.body_url, reader.with_token);
   }
   return examples;
 }
@@ -137,11 +141,14 @@ void AddSummary(const ModuleView& module, Json& json) {
   json.Text("handle", manifest.handle.ToString()).Text("digest", manifest.digest.Hex());
   json.Text("family", manifest.family).Text("description", manifest.description);
   json.Number("bytes", manifest.bytes()).Text("page", ModulePath(manifest.handle));
-  json.Open('[', "used_by");
-  for (const ModuleView::User& user : module.used_by) {
-    json.Open('{').Text("model", user.model).Number("version", static_cast<uint64_t>(user.version)).Close('}');
+  if (module.used_by.has_value()) {
+    json.Open('[', "used_by");
+    for (const ModuleView::User& user : *module.used_by) {
+      json.Open('{').Text("model", user.model).Number("version", static_cast<uint64_t>(user.version)).Close('}');
+    }
+    json.Close(']');
   }
-  json.Close(']').Open('[', "served_by");
+  json.Open('[', "served_by");
   for (const std::string& node : module.served_by) json.Text("", node);
   json.Close(']');
   if (!module.here.has_value()) return;
@@ -176,8 +183,9 @@ std::string StateHtml(const ModuleView& module) {
 }
 
 std::string UsersText(const ModuleView& module) {
-  if (module.used_by.empty()) return "nobody";
-  return absl::StrJoin(module.used_by, ", ", [](std::string* out, const ModuleView::User& user) {
+  if (!module.used_by.has_value()) return "not known: this mesh has more calls than its revision tells";
+  if (module.used_by->empty()) return "nobody";
+  return absl::StrJoin(*module.used_by, ", ", [](std::string* out, const ModuleView::User& user) {
     absl::StrAppend(out, user.model, " version ", user.version);
   });
 }
@@ -258,7 +266,8 @@ std::string ModuleJson(const ModuleView& module, const PageReader& reader) {
   for (const Example& example : ExamplesOf(module, reader)) {
     json.Open('{').Text("api", RestApiName(example.api));
     if (example.why_not.empty()) {
-      json.Text("url", example.url).Text("body", example.body).Text("curl", example.curl);
+      json.Text("url", example.url).Text("body_url", example.body_url).Text("curl", example.curl);
+      if (!example.body.empty()) json.Text("body", example.body);
     } else {
       json.Text("why_not", example.why_not);
     }

@@ -1,9 +1,16 @@
 #include "node/frontend/hub_pages.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <filesystem>
+#include <future>
 #include <map>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "hub/publish.h"
@@ -11,6 +18,7 @@
 #include "node/frontend/module_page.h"
 #include "node/node.h"
 #include "node/observe/html.h"
+#include "tests/node/frontend/raw_http.h"
 #include "tests/testing/model_builder.h"
 #include "tests/testing/temp_folder.h"
 
@@ -138,6 +146,20 @@ TEST_F(HubPagesTest, TheFormatFollowsTheClient) {
   }
 }
 
+TEST_F(HubPagesTest, ErrorsHaveTheFormatThatPagesHave) {
+  const std::map<std::string, std::string> browser = {{"accept", "text/html"}};
+  for (const auto& [reply, html] :
+       {std::pair(Get("/hub/acme/none/1", "", browser), true), std::pair(Get("/hub/acme/none/1"), false),
+        std::pair(Get("/hub/acme/none/1", "format=html"), true),
+        std::pair(Get("/hub/acme/none/1", "format=json", browser), false),
+        std::pair(Get("/hub/acme/none/1.json", "", browser), false),
+        std::pair(Get("/hub/acme/none/1", "format=html&wrong=1"), true)}) {
+    EXPECT_GE(reply.code, 400);
+    EXPECT_EQ(reply.content_type, html ? "text/html; charset=utf-8" : "application/json");
+    EXPECT_EQ(reply.body.starts_with("<!DOCTYPE html>"), html);
+  }
+}
+
 TEST_F(HubPagesTest, PagesRunNothingAndLoadNothing) {
   const HttpReply reply = Get("/hub/acme/encoder/1", "format=html");
   EXPECT_THAT(reply.body, AllOf(HasSubstr("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;"),
@@ -158,7 +180,10 @@ TEST_F(HubPagesTest, ErrorsSayWhatThereIs) {
   EXPECT_EQ(Get("/hub/../../etc/passwd").code, 400);
   EXPECT_EQ(Get("/hub", "format=xml").code, 400);
   EXPECT_EQ(Get("/hub", "", {}, "POST").code, 405);
+  const HttpReply none_page = Get("/hub/acme/encoder/2", "format=html");
+  EXPECT_THAT(none_page.body, HasSubstr("<title>NOT_FOUND</title>"));
   const HttpReply page = Get("/hub/<script>", "", {{"accept", "text/html"}});
+  EXPECT_THAT(page.body, HasSubstr("<title>INVALID_ARGUMENT</title>"));
   EXPECT_EQ(page.code, 400);
   EXPECT_THAT(page.body, AllOf(StartsWith("<!DOCTYPE html>"), Not(HasSubstr("<script"))));
 }
@@ -178,6 +203,121 @@ TEST_F(HubPagesTest, AManifestOfAnotherModelSaysNothing) {
       {.name = "acme/encoder", .path = folder_.path() + "/store/acme/encoder", .pins = {{1, Sha256("other")}}});
   catalog_->SetRevision(revision);
   EXPECT_EQ(Get("/hub/acme/encoder/1").code, 404);
+}
+
+TEST_F(HubPagesTest, ACopyUnderAnotherNameIsNotTheModule) {
+  const std::string path = folder_.path() + "/store/acme/encoder";
+  Revision revision;
+  revision.models.push_back({.name = "acme/copy", .path = path, .pins = {{1, digest_}}});
+  revision.models.push_back({.name = "acme/encoder", .path = path, .pins = {{1, digest_}}});
+  catalog_->SetRevision(revision);
+  ASSERT_EQ(catalog_->List().size(), 1u);
+  EXPECT_TRUE(catalog_->Find(*ParseHandle("acme/encoder/1")).ok());
+  revision.models.pop_back();
+  catalog_->SetRevision(revision);
+  EXPECT_EQ(Get("/hub/acme/encoder/1").code, 404);
+}
+
+TEST_F(HubPagesTest, UsersAreNotKnownWhereTheRevisionDoesNotSay) {
+  SetMesh();
+  EXPECT_THAT(Get("/hub/acme/encoder/1", "format=html").body, HasSubstr("digit version 3, mail version 1"));
+  Revision revision;
+  revision.models.push_back(
+      {.name = "acme/encoder", .path = folder_.path() + "/store/acme/encoder", .pins = {{1, digest_}}});
+  revision.calls_left_out = true;
+  catalog_->SetRevision(revision);
+  EXPECT_THAT(Get("/hub/acme/encoder/1").body, Not(HasSubstr("used_by")));
+  EXPECT_THAT(Get("/hub/acme/encoder/1", "format=html").body, HasSubstr("not known: "));
+}
+
+/// A file that keeps who opens it until it is released.
+class SlowFile {
+ public:
+  explicit SlowFile(std::string path) : path_(std::move(path)) {
+    std::filesystem::remove(path_);
+    EXPECT_EQ(mkfifo(path_.c_str(), 0600), 0);
+  }
+  ~SlowFile() { Release(); }
+  /// For good.
+  void Release() {
+    if (fd_ < 0) fd_ = open(path_.c_str(), O_RDWR | O_CLOEXEC);
+  }
+
+ private:
+  const std::string path_;
+  int fd_ = -1;
+};
+
+TEST_F(HubPagesTest, AModulesPageReadsNoOtherManifest) {
+  std::filesystem::create_directories(folder_.path() + "/slow/1");
+  Revision revision;
+  revision.models.push_back({.name = "acme/a", .path = folder_.path() + "/slow", .pins = {{1, digest_}}});
+  revision.models.push_back(
+      {.name = "acme/encoder", .path = folder_.path() + "/store/acme/encoder", .pins = {{1, digest_}}});
+  catalog_->SetRevision(revision);
+  SlowFile slow(folder_.path() + "/slow/1/manifest.json");
+  auto page = std::async(std::launch::async, [&] { return Get("/hub/acme/encoder/1").code; });
+  EXPECT_EQ(page.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  slow.Release();
+  EXPECT_EQ(page.get(), 200);
+}
+
+TEST_F(HubPagesTest, LargeRequestsDoNotWaitForPages) {
+  Node::Options options;
+  options.models = {{"acme/encoder", folder_.path() + "/store/acme/encoder"}};
+  options.http.address = "127.0.0.1:0";
+  const auto node = Node::Start(std::move(options));
+  ASSERT_TRUE(node.ok()) << node.status();
+  SlowFile slow(folder_.path() + "/store/acme/encoder/1/manifest.json");
+  RawHttp reader((*node)->http_address()), client((*node)->http_address());
+  reader.Send("GET /hub HTTP/1.1\r\nHost: x\r\n\r\n");
+  absl::SleepFor(absl::Milliseconds(50));
+  std::string rows;
+  for (int i = 0; i < 20000; ++i) absl::StrAppend(&rows, i == 0 ? "" : ",", "[1,2]");
+  const std::string body = absl::StrCat("{\"instances\":[", rows, "]}");
+  ASSERT_GT(body.size(), size_t{64} << 10);
+  client.Send(absl::StrCat("POST /v1/models/acme--encoder:predict HTTP/1.1\r\nHost: x\r\nContent-Length: ", body.size(),
+                           "\r\n\r\n", body));
+  EXPECT_EQ(client.Receive().code, 200);
+  slow.Release();
+  EXPECT_EQ(reader.Receive().code, 200);
+}
+
+TEST(ExampleCallTest, ElementsAreCountedWithoutMakingThem) {
+  Signature signature;
+  signature.name = std::string(kDefaultSignature);
+  for (const char* name : {"x", "y"}) {
+    TensorSpec& input = signature.inputs.emplace_back();
+    input.name = name;
+    input.dtype = DType::kFloat16;
+    input.dims = {{-1, "N"}, {700, ""}};
+  }
+  EXPECT_EQ(*ExampleElements(RestApi::kTfs, signature), 1400u);
+  EXPECT_THAT(ExampleElements(RestApi::kV2, signature).status().message(), HasSubstr("no JSON"));
+}
+
+TEST_F(HubPagesTest, LargeBodiesAreNotOnPages) {
+  EXPECT_THAT(Get("/hub/acme/encoder/1").body, AllOf(HasSubstr("\"body\":"), HasSubstr("\"body_url\":")));
+  ModelBuilder model;
+  model.Input("image", DType::kFloat, {"N", 2000}).Output("y", DType::kFloat, {"N", 2000});
+  model.Node("Relu", {"image"}, {"y"}).WriteTo(folder_.File("wide/1/model.onnx"));
+  Publication publication;
+  publication.handle = *ParseHandle("acme/wide/1");
+  publication.source = folder_.path() + "/wide/1";
+  const auto published = Publish(folder_.path() + "/store", publication, Clock::Real());
+  ASSERT_TRUE(published.ok()) << published.status();
+  Node::Options options;
+  options.models = {{"acme/wide", folder_.path() + "/store/acme/wide"}};
+  auto node = Node::Start(std::move(options));
+  ASSERT_TRUE(node.ok()) << node.status();
+  ModuleCatalog catalog((*node)->inference().servables());
+  catalog.SetModels({{"acme/wide", folder_.path() + "/store/acme/wide"}});
+  pages_ = std::make_unique<HubPages>(HubPages::Options(), catalog);
+  const std::string page = Get("/hub/acme/wide/1").body;
+  EXPECT_THAT(page, AllOf(Not(HasSubstr("\"body\":")), HasSubstr("\"body_url\":"), HasSubstr("--data-binary @-")));
+  EXPECT_LT(page.size(), 4096u);
+  EXPECT_GT(Get("/hub/acme/wide/1", "example=tfs").body.size(), 4000u);
+  pages_.reset();
 }
 
 TEST(ExampleCallTest, SaysWhyThereIsNone) {
@@ -202,7 +342,7 @@ TEST(ExampleCallTest, SaysWhyThereIsNone) {
 TEST(ExampleCallTest, LargeBodiesAreFetched) {
   EXPECT_EQ(CurlCommand("http://h/p", "{'a'}", "http://h/b", false),
             "curl -s 'http://h/p' -H 'Content-Type: application/json' -d '{'\\''a'\\''}'");
-  EXPECT_THAT(CurlCommand("http://h/p", std::string(5000, ' '), "http://h/b", true),
+  EXPECT_THAT(CurlCommand("http://h/p", "", "http://h/b", true),
               AllOf(StartsWith("curl -s 'http://h/b' -H \"Authorization"), HasSubstr("| curl -s 'http://h/p'"),
                     HasSubstr("--data-binary @-")));
 }
