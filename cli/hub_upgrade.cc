@@ -108,7 +108,7 @@ absl::Status NotMoved(const Product& product, const absl::Status& why, UpgradeTa
                                                absl::StrJoin(handles, ", ")));
 }
 
-/// Puts the new version's files into `folder`.
+/// Puts the files of a version whose model is `model` into `folder`; the others are those of `product`.
 absl::Status WriteFiles(const Product& product, const Model& model, const fs::path& folder) {
   RETURN_IF_ERROR(model.Save(folder.string()));
   ASSIGN_OR_RETURN(std::vector<PackageFile> files, ListPackageFiles(product.folder));
@@ -137,13 +137,16 @@ absl::Status RunHubUpgrade(const HubUpgradeFlags& flags) {
   ASSIGN_OR_RETURN(const HubCache::Pulled to, cache.Pull(*store, to_handle));
   RETURN_IF_ERROR(CheckStandsIn(from.manifest, to.manifest));
   UpgradeTargets targets(*store, cache, flags.mesh);
+  const absl::Status served = targets.CheckServed(to);
+  if (!served.ok() && !flags.dry_run) return served;
   targets.Add(from);
   targets.Add(to);
 
   WeightStore weights;
   ASSIGN_OR_RETURN(const Package package, LoadPackage(product.name, product.folder.string(), weights));
-  absl::StatusOr<RetargetedModel> moved = RetargetPortals(package.model, {from_handle.Model(), from.manifest.digest},
-                                                          {to_handle.Model(), to.manifest.digest});
+  const PortalTarget old_target = {from_handle.Model(), from.manifest.digest};
+  absl::StatusOr<RetargetedModel> moved =
+      RetargetPortals(package.model, old_target, {to_handle.Model(), to.manifest.digest});
   if (!moved.ok()) return NotMoved(product, moved.status(), targets);
   Provenance provenance;
   provenance.source = package.digest;
@@ -154,6 +157,14 @@ absl::Status RunHubUpgrade(const HubUpgradeFlags& flags) {
   FolderTransaction transaction;
   ASSIGN_OR_RETURN(const fs::path staged, transaction.Begin(flags.out));
   RETURN_IF_ERROR(WriteFiles(product, model, staged));
+  // By its name alone the old version would call what the new one does: the highest version that is there.
+  FolderTransaction with_digests;
+  fs::path before = product.folder;
+  if (moved->by_name) {
+    ASSIGN_OR_RETURN(const RetargetedModel same, RetargetPortals(package.model, old_target, old_target));
+    ASSIGN_OR_RETURN(before, with_digests.Begin(flags.out));
+    RETURN_IF_ERROR(WriteFiles(product, same.model, before));
+  }
   std::optional<Tolerance> tolerance;
   if (flags.absolute.has_value() || flags.relative.has_value()) {
     tolerance = Tolerance{flags.relative.value_or(0), flags.absolute.value_or(0)};
@@ -162,7 +173,7 @@ absl::Status RunHubUpgrade(const HubUpgradeFlags& flags) {
   Digest digest;
   {
     ASSIGN_OR_RETURN(const std::unique_ptr<ProductTrial> trial,
-                     ProductTrial::Start(product.name, {product.folder.string(), staged.string()},
+                     ProductTrial::Start(product.name, {before.string(), staged.string()},
                                          [&](const PortalTarget& target) { return targets.Find(target); }));
     RETURN_IF_ERROR(comparison.Run(std::move(requests), *trial));
     digest = trial->digest(1);
@@ -179,14 +190,20 @@ absl::Status RunHubUpgrade(const HubUpgradeFlags& flags) {
   }
   if (flags.dry_run) {
     absl::PrintF("would write %s, digest %s\n", flags.out, digest.Short());
+    if (!served.ok()) absl::PrintF("not yet: %s\n", ForTerminal(served.message()));
     return absl::OkStatus();
   }
   RETURN_IF_ERROR(transaction.Commit());
   absl::PrintF(
       "written %s, digest %s\n"
-      "In the mesh file name %s among 'models' and in what a node serves, beside %s as long as anybody calls that;\n"
-      "then %s answers with it.\n",
-      flags.out, digest.Short(), flags.to, flags.from, ForTerminal(product.name));
+      "%s answers with it in every mesh that serves %s, beside %s as long as anybody calls that.\n",
+      flags.out, digest.Short(), ForTerminal(product.name), flags.to, flags.from);
+  if (flags.mesh.empty()) {
+    absl::PrintF(
+        "A mesh that does not takes no other change and does not start again: name %s now among 'models' and in the\n"
+        "'serve' of a node, or remove %s until it is there. --mesh FILE checks that before anything is written.\n",
+        flags.to, flags.out);
+  }
   return absl::OkStatus();
 }
 
@@ -207,7 +224,9 @@ void AddHubUpgrade(CLI::App& hub, int& exit_code) {
   command
       ->add_option("--model", flags->model, "Whose recorded requests count; default: the name of the product's folder")
       ->type_name("NAME");
-  command->add_option("--mesh", flags->mesh, "A mesh file with what else the product calls and the store does not have")
+  command
+      ->add_option("--mesh", flags->mesh,
+                   "The mesh file that the product is in: what it calls and the store does not have; must serve --to")
       ->type_name("MESH.YAML");
   command
       ->add_option(
@@ -226,12 +245,12 @@ void AddHubUpgrade(CLI::App& hub, int& exit_code) {
   flags->hub.AddStore(*command);
   flags->hub.AddCache(*command);
   command->footer(
-      "Both versions answer the recorded requests in this process, with all that they call. Only this product moves, "
-      "and\n"
-      "only once a mesh serves the new version and its module.\n"
+      "Both versions answer the recorded requests in this process, with all that they call. Only this product moves.\n"
+      "First name the new module in the mesh file, among 'models' and in the 'serve' of a node (it needs no caller);\n"
+      "then upgrade: a mesh that has the product and not the module takes no change and does not start again.\n"
       "Example:\n"
       "  portico hub upgrade packages/digit/1 --from acme/encoder/1 --to acme/encoder/2 --store /srv/hub \\\n"
-      "      --requests /var/log/portico --out packages/digit/2");
+      "      --requests /var/log/portico --out packages/digit/2 --mesh mesh.yaml");
   command->callback([flags, &exit_code] {
     SetLogLevel("off");
     while (flags->out.size() > 1 && flags->out.back() == '/') flags->out.pop_back();

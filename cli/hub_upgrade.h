@@ -26,7 +26,7 @@ struct HubUpgradeFlags {
   std::string out;
   /// Whose requests count; empty: those of the model that the product's folder is named after.
   std::string model;
-  /// Where targets are that the store does not have.
+  /// Where targets are that the store does not have; serves `to`. Empty: nobody looks.
   std::string mesh;
   std::optional<double> absolute, relative;
   double max_changed = 0.01;

@@ -56,12 +56,39 @@ absl::StatusOr<const std::vector<ModuleEntry>*> UpgradeTargets::Entries() {
   return &*entries_;
 }
 
-absl::StatusOr<std::string> UpgradeTargets::FindInMesh(const PortalTarget& target) {
+absl::StatusOr<const Revision*> UpgradeTargets::Mesh() {
   if (!revision_.has_value()) {
     ASSIGN_OR_RETURN(MeshFile file, ReadMeshFile(mesh_, nullptr, "", PullModules()));
     revision_ = std::move(file.revision);
   }
-  const Revision::Model* const model = revision_->FindModel(target.name);
+  return &*revision_;
+}
+
+absl::Status UpgradeTargets::CheckServed(const HubCache::Pulled& module) {
+  if (mesh_.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const Revision* const mesh, Mesh());
+  const std::string handle = module.manifest.handle.ToString(), name = module.manifest.handle.Model();
+  const auto refused = [&](absl::string_view got, absl::string_view remedy) {
+    return absl::FailedPreconditionError(absl::StrCat("mesh '", mesh_, "': got ", got, ", want '", handle,
+                                                      "' served before a product calls it; ", remedy,
+                                                      ", let the mesh take that, then upgrade"));
+  };
+  const Revision::Model* const model = mesh->FindModel(name);
+  if (model == nullptr ||
+      absl::c_none_of(model->pins, [&](const Revision::Pin& pin) { return pin.digest == module.manifest.digest; })) {
+    return refused(absl::StrCat("no model '", handle, "' of digest ", module.manifest.digest.Short()),
+                   absl::StrCat("add '", handle, ": {}' to 'models' and it to the 'serve' of a node"));
+  }
+  if (absl::c_any_of(mesh->nodes,
+                     [&](const Revision::Node& node) { return absl::c_linear_search(node.serve, name); })) {
+    return absl::OkStatus();
+  }
+  return refused(absl::StrCat("'", handle, "', which no node serves"), "add it to the 'serve' of a node");
+}
+
+absl::StatusOr<std::string> UpgradeTargets::FindInMesh(const PortalTarget& target) {
+  ASSIGN_OR_RETURN(const Revision* const mesh, Mesh());
+  const Revision::Model* const model = mesh->FindModel(target.name);
   if (model == nullptr) return "";
   ASSIGN_OR_RETURN(const std::vector<VersionFolder> versions, ListVersions(model->path));
   std::string folder;

@@ -29,11 +29,17 @@ class UpgradeTargets {
   /// NOT_FOUND, with where it was looked for.
   absl::StatusOr<std::string> Find(const PortalTarget& target);
 
+  /// OK without a mesh file. FAILED_PRECONDITION unless a node of the mesh file serves the module: a mesh that has the
+  /// product takes no change then, and does not start again.
+  absl::Status CheckServed(const HubCache::Pulled& module);
+
   /// The handles, in quotes, of what the store has of the portals' targets.
   absl::StatusOr<std::vector<std::string>> HandlesOf(const std::vector<PortalSpec>& portals);
 
  private:
   absl::StatusOr<const std::vector<ModuleEntry>*> Entries();
+  /// REQUIRES: there is a mesh file.
+  absl::StatusOr<const Revision*> Mesh();
   /// Empty: it has none.
   absl::StatusOr<std::string> FindInMesh(const PortalTarget& target);
 

@@ -27,9 +27,9 @@ bool Calls(const PortalTarget& target, const PortalTarget& wanted) {
   return target.digest.empty() ? target.name == wanted.name : target.digest == wanted.digest;
 }
 
-/// Whether the node called `from`; then it calls `to`.
+/// Whether the node called `from`; then it calls `to`. `by_name` is set where it had no digest.
 absl::StatusOr<bool> Retarget(const PortalTarget& from, const PortalTarget& to, onnx::NodeProto* node,
-                              std::set<std::string>* called) {
+                              std::set<std::string>* called, bool* by_name) {
   ASSIGN_OR_RETURN(const PortalSpec spec, ReadPortalSpec(*node));
   if (spec.op_type == "EmbeddingBag") return false;  // It calls a group of tables.
   const std::vector<PortalTarget> targets = PortalTargets(spec);
@@ -40,6 +40,7 @@ absl::StatusOr<bool> Retarget(const PortalTarget& from, const PortalTarget& to, 
                        : absl::StrCat("'", targets[i].name, "' digest ", targets[i].digest.Short()));
     if (!Calls(targets[i], from)) continue;
     moved = true;
+    *by_name |= targets[i].digest.empty();
     if (!spec.experts.has_value()) {
       FindOrAdd(node, "target", onnx::AttributeProto::STRING)->set_s(to.name);
       FindOrAdd(node, "digest", onnx::AttributeProto::STRING)->set_s(to.digest.Hex());
@@ -60,9 +61,10 @@ absl::StatusOr<RetargetedModel> RetargetPortals(const Model& model, const Portal
   auto proto = std::make_unique<onnx::ModelProto>(model.proto());
   std::vector<std::string> portals;
   std::set<std::string> called;
+  bool by_name = false;
   for (onnx::NodeProto& node : *proto->mutable_graph()->mutable_node()) {
     if (node.domain() != kPorticoDomain || node.op_type() == "TableLookup") continue;
-    ASSIGN_OR_RETURN(const bool moved, Retarget(from, to, &node, &called));
+    ASSIGN_OR_RETURN(const bool moved, Retarget(from, to, &node, &called, &by_name));
     if (moved) portals.push_back(node.name().empty() && node.output_size() > 0 ? node.output(0) : node.name());
   }
   if (portals.empty()) {
@@ -71,7 +73,7 @@ absl::StatusOr<RetargetedModel> RetargetPortals(const Model& model, const Portal
         called.empty() ? "it has no portals" : absl::StrCat("its portals call ", absl::StrJoin(called, ", "))));
   }
   ASSIGN_OR_RETURN(Model moved, Model::WithWeightsOf(model, std::move(proto)));
-  return RetargetedModel{std::move(moved), std::move(portals)};
+  return RetargetedModel{std::move(moved), std::move(portals), by_name};
 }
 
 }  // namespace portico

@@ -13,6 +13,8 @@ struct RetargetedModel {
   Model model;
   /// The portals that were moved, by their nodes' names.
   std::vector<std::string> portals;
+  /// One of them called `from` by its name alone, which now has a digest.
+  bool by_name = false;
 };
 
 /// `model`, weights shared, in which portals that called `from` call `to`; nothing else changes. A portal calls `from`

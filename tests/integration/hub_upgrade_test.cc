@@ -6,6 +6,7 @@
 #include <atomic>
 #include <csignal>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -16,6 +17,9 @@
 #include "deploy/node_status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "models/graph/portal_spec.h"
+#include "models/package/package.h"
+#include "onnx/onnx_pb.h"
 #include "tests/integration/hub_fixture.h"
 
 namespace portico {
@@ -117,6 +121,7 @@ TEST_F(HubUpgradeTest, MovesOneProductUnderLoadAndNobodyElse) {
   EXPECT_THAT(upgraded, AllOf(HasSubstr("digit: acme/encoder/1 → acme/encoder/2 at portal acme/encoder"),
                               HasSubstr("40 recorded requests answered by both versions"), HasSubstr("probabilities"),
                               HasSubstr("requests are of other models"), HasSubstr("written " + out()),
+                              HasSubstr("does not start again: name acme/encoder/2 now"),
                               Not(HasSubstr("are not what the old version answers"))));
   EXPECT_TRUE(fs::exists(out() + "/assets/words.txt"));
   EXPECT_THAT(Run({"inspect", out()}), HasSubstr("hub upgrade: {from: acme/encoder/1, to: acme/encoder/2}"));
@@ -146,6 +151,77 @@ TEST_F(HubUpgradeTest, MovesOneProductUnderLoadAndNobodyElse) {
   EXPECT_EQ(*parity_after, *parity_before);
   // The mesh answers as the model that encoder 2 was cut from: the comparison was of what now serves.
   EXPECT_THAT(Fails({"hub", "gc", "acme/encoder/2", "--store", store(), "--mesh", mesh}), HasSubstr("model 'digit'"));
+}
+
+TEST_F(HubUpgradeTest, TheModuleFirstAndThenTheProduct) {
+  Record(40);
+  const std::string mesh = mesh_of_one();
+  const std::vector<std::string> upgrade = {"--requests", log(), "--out", out(), "--mesh", mesh};
+  EXPECT_THAT(Fails(Upgrade(upgrade)),
+              AllOf(HasSubstr("got no model 'acme/encoder/2' of digest "), HasSubstr("add 'acme/encoder/2: {}' to")));
+  EXPECT_FALSE(fs::exists(out()));
+  std::vector<std::string> dry = upgrade;
+  dry.push_back("--dry-run");
+  EXPECT_THAT(Run(Upgrade(dry)), AllOf(HasSubstr("would write"), HasSubstr("not yet: mesh '")));
+  WriteMesh("  acme/encoder/1: {}\n  acme/encoder/2: {}\n", "acme/encoder/1, acme/encoder/2");
+  {
+    PorticoCommand up(UpArguments(mesh));
+    ASSERT_TRUE(up.WaitForOutput("mesh 'm' is ready")) << up.output();
+    EXPECT_THAT(Run(Upgrade(upgrade)), AllOf(HasSubstr("written " + out()), Not(HasSubstr("does not start again"))));
+    ASSERT_TRUE(up.WaitForOutput("revision 2 is current")) << up.output();
+    up.process().Signal(SIGTERM);
+    EXPECT_EQ(up.WaitForEnd(), "exit status 0") << up.output();
+  }
+  PorticoCommand again(UpArguments(mesh, "again"));
+  EXPECT_TRUE(again.WaitForOutput("mesh 'm' is ready")) << again.output();
+}
+
+TEST_F(HubUpgradeTest, PortalsByNameAreComparedByTheVersionsThatAreNamed) {
+  Record(40);
+  // digit/3 calls what digit/1 calls, by its name alone; the store's highest version is 3.
+  WeightStore weights;
+  const auto package = LoadPackage("digit", packages() + "/digit/1", weights);
+  ASSERT_TRUE(package.ok()) << package.status();
+  auto proto = std::make_unique<onnx::ModelProto>(package->model.proto());
+  int portals = 0;
+  for (onnx::NodeProto& node : *proto->mutable_graph()->mutable_node()) {
+    for (int i = node.attribute_size() - 1; i >= 0; --i) {
+      if (node.domain() != kPorticoDomain || node.attribute(i).name() != "digest") continue;
+      node.mutable_attribute()->DeleteSubrange(i, 1);
+      ++portals;
+    }
+  }
+  ASSERT_EQ(portals, 1);
+  const auto by_name = Model::WithWeightsOf(package->model, std::move(proto));
+  ASSERT_TRUE(by_name.ok()) << by_name.status();
+  const std::string product = packages() + "/digit/3";
+  fs::create_directories(product);
+  ASSERT_TRUE(by_name->Save(product).ok());
+  const auto upgrade = [&](const std::string& from, const std::string& to) {
+    return std::vector<std::string>{"hub",
+                                    "upgrade",
+                                    product,
+                                    "--from",
+                                    from,
+                                    "--to",
+                                    to,
+                                    "--store",
+                                    store(),
+                                    "--requests",
+                                    log(),
+                                    "--out",
+                                    packages() + "/digit/4",
+                                    "--atol",
+                                    "1e-9"};
+  };
+  // 3 answers otherwise than 1, and so does 1 than 3, whichever of them is the highest in the store.
+  EXPECT_THAT(Fails(upgrade("acme/encoder/1", "acme/encoder/3")), HasSubstr("output 'probabilities': got other"));
+  EXPECT_THAT(Fails(upgrade("acme/encoder/1", "acme/encoder/2")), HasSubstr("output 'probabilities': got other"));
+  EXPECT_THAT(Fails(upgrade("acme/encoder/3", "acme/encoder/1")), HasSubstr("output 'probabilities': got other"));
+  // Nothing is left of the version that was compared with.
+  size_t entries = 0;
+  for (const auto& entry : fs::directory_iterator(packages() + "/digit")) entries += entry.exists() ? 1 : 0;
+  EXPECT_EQ(entries, 2u);
 }
 
 TEST_F(HubUpgradeTest, WhatNodesStillServeIsNotRemoved) {
@@ -260,10 +336,10 @@ TEST_F(HubUpgradeTest, FindsWhatElseTheProductCallsInTheMesh) {
     return all;
   };
   EXPECT_THAT(Fails(arguments({})), AllOf(HasSubstr("portal to 'head' digest "), HasSubstr("with --mesh")));
-  const std::string mesh =
-      folder_.Write("two_mesh.yaml",
-                    "mesh: m\nhub: store\nmodels: {acme/encoder/1: {}, head: {path: packages/head}, two: {path: "
-                    "packages/two}}\nnodes: {all: {serve: [acme/encoder/1, head, two]}}\n");
+  const std::string mesh = folder_.Write(
+      "two_mesh.yaml",
+      "mesh: m\nhub: store\nmodels: {acme/encoder/1: {}, acme/encoder/2: {}, head: {path: packages/head}, "
+      "two: {path: packages/two}}\nnodes: {all: {serve: [acme/encoder/1, acme/encoder/2, head, two]}}\n");
   EXPECT_THAT(Run(arguments({"--mesh", mesh})), HasSubstr("written "));
 }
 

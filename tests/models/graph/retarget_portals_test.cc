@@ -70,6 +70,8 @@ TEST_F(RetargetPortalsTest, ADigestCountsMoreThanANameAndANameAloneIsPinned) {
   EXPECT_THAT(Targets(by_digest->model), ElementsAre("acme/encoder#" + kOne.Short(), "acme/x#" + kTwo.Short()));
   const auto by_name = RetargetPortals(Chain("acme/x", ""), {"acme/x", kOther}, {"acme/x", kTwo});
   ASSERT_TRUE(by_name.ok()) << by_name.status();
+  EXPECT_TRUE(by_name->by_name);
+  EXPECT_FALSE(by_digest->by_name);
   EXPECT_THAT(Targets(by_name->model), ElementsAre("acme/encoder#" + kOne.Short(), "acme/x#" + kTwo.Short()));
 }
 
