@@ -117,6 +117,16 @@ bool IsServed(const Revision& revision, const std::string& model) {
                         [&](const Revision::Node& node) { return absl::c_linear_search(node.serve, model); });
 }
 
+/// What a target of this digest is answered by: the highest version that has it, of all where it names none. Null where
+/// no version that is served has it.
+const PackageFacts* FindVersion(const ModelFacts& model, const Digest& digest) {
+  if (digest.empty()) return &model.highest();
+  for (auto version = model.versions.rbegin(); version != model.versions.rend(); ++version) {
+    if ((*version)->digest == digest) return version->get();
+  }
+  return nullptr;
+}
+
 /// The signature of that name; null where there is none.
 const Signature* FindSignature(const PackageFacts& package, const std::string& name) {
   const auto found = absl::c_find_if(package.signatures, [&](const Signature& one) { return one.name == name; });
@@ -181,18 +191,17 @@ absl::Status CheckTarget(const Revision& revision, const Facts& facts, const Por
     return absl::InvalidArgumentError(
         absl::StrCat("got target '", target.name, "', which no node serves; add it to the 'serve' of a node"));
   }
-  const ModelFacts& facts_of_target = found->second;
-  const auto has_digest = [&](const Revision::Pin& pin) { return pin.digest == target.digest; };
-  if (!target.digest.empty() && absl::c_none_of(facts_of_target.model->pins, has_digest)) {
-    return absl::InvalidArgumentError(absl::StrCat("got digest ", target.digest.Short(), " for target '", target.name,
-                                                   "', want ", facts_of_target.highest().digest.Short(),
-                                                   ", the digest of '", facts_of_target.highest().folder,
-                                                   "'; use the packages of one split, or split the model again"));
+  const PackageFacts* called = FindVersion(found->second, target.digest);
+  if (called == nullptr) {
+    const PackageFacts& highest = found->second.highest();
+    return absl::InvalidArgumentError(absl::StrCat(
+        "got digest ", target.digest.Short(), " for target '", target.name, "', want ", highest.digest.Short(),
+        ", the digest of '", highest.folder, "'; use the packages of one split, or split the model again"));
   }
-  if (FindSignature(facts_of_target.highest(), portal.signature) == nullptr) {
+  if (FindSignature(*called, portal.signature) == nullptr) {
     return absl::InvalidArgumentError(
         absl::StrCat("got signature '", portal.signature, "' of target '", target.name, "', want one of ",
-                     absl::StrJoin(facts_of_target.highest().signatures, ", ",
+                     absl::StrJoin(called->signatures, ", ",
                                    [](std::string* out, const Signature& one) { out->append(one.name); })));
   }
   return absl::OkStatus();
@@ -236,7 +245,9 @@ absl::Status CheckAlike(const Facts& facts, const PortalSpec& portal) {
   for (const PortalTarget& target : targets) {
     const auto found = facts.find(target.name);
     if (found == facts.end()) continue;  // External: its signature is not ours to know.
-    const Signature* signature = FindSignature(found->second.highest(), portal.signature);
+    const PackageFacts* called = FindVersion(found->second, target.digest);
+    const Signature* signature = called == nullptr ? nullptr : FindSignature(*called, portal.signature);
+    if (signature == nullptr) continue;  // CheckTarget() says what is wrong with it.
     if (first == nullptr) {
       first = &target;
       wanted = signature;

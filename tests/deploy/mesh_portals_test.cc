@@ -1,5 +1,8 @@
 #include "deploy/mesh_portals.h"
 
+#include <filesystem>
+#include <fstream>
+
 #include "deploy/mesh.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -91,6 +94,57 @@ TEST_F(MeshPortalsTest, SignatureThatTheTargetHasNotIsRefused) {
   EXPECT_EQ(ErrorOf({"digit", "hub/enc"}, {"digit", "hub/enc"}),
             "mesh.yaml:3: model 'digit': portal 'portal_0': got signature 'other' of target 'hub/enc', want one of "
             "serving_default");
+}
+
+TEST_F(MeshPortalsTest, TheVersionOfTheDigestHasTheSignature) {
+  folder_.WritePlain("enc");
+  const Digest first = DigestOf("enc");
+  std::filesystem::create_directories(folder_.path() + "/packages/enc/2");
+  std::filesystem::copy_file(folder_.ModelFile("enc"), folder_.path() + "/packages/enc/2/model.onnx");
+  std::ofstream(folder_.path() + "/packages/enc/2/servable.yaml")
+      << "signatures:\n  renamed: {inputs: {x: {tensor: x}}, outputs: {y: {tensor: y}}}\n";
+  WeightStore store;
+  const auto package = LoadPackage("enc", folder_.path() + "/packages/enc/2", store);
+  ASSERT_TRUE(package.ok()) << package.status();
+  const Digest second = package->digest;
+  ASSERT_NE(first, second);
+  const auto error_of = [&](const std::string& versions) {
+    return std::string(
+        ReadMeshFile(folder_.WriteMesh(absl::StrCat("mesh: m\nmodels:\n  digit: {path: packages/digit}\n  enc: {path: "
+                                                    "packages/enc, versions: ",
+                                                    versions, "}\nnodes:\n  n: {serve: [digit, enc]}\n")))
+            .status()
+            .message());
+  };
+  const auto call = [&](const Digest& digest, const std::string& signature) {
+    Attrs attrs = {String("signature", signature)};
+    if (!digest.empty()) attrs.push_back(String("digest", digest.Hex()));
+    folder_.WriteCaller("digit", "enc", std::move(attrs));
+  };
+  call(first, "serving_default");
+  EXPECT_EQ(error_of("[1, 2]"), "");
+  call(second, "renamed");
+  EXPECT_EQ(error_of("[1, 2]"), "");
+  call(first, "renamed");
+  EXPECT_THAT(error_of("[1, 2]"), HasSubstr("got signature 'renamed' of target 'enc', want one of serving_default"));
+  call(second, "serving_default");
+  EXPECT_THAT(error_of("[1, 2]"), HasSubstr("got signature 'serving_default' of target 'enc', want one of renamed"));
+  // Without a digest the highest one answers.
+  call(Digest(), "renamed");
+  EXPECT_EQ(error_of("[1, 2]"), "");
+  EXPECT_THAT(error_of("[1]"), HasSubstr("want one of serving_default"));
+  // Experts are compared as what they are called as.
+  folder_.WritePlain("other");
+  const auto experts_error = [&](const Digest& digest) {
+    folder_.WriteExperts("moe", {"enc", "other"}, {Strings("digests", {digest.Hex(), ""})});
+    return std::string(ReadMeshFile(folder_.WriteMesh("mesh: m\nmodels:\n  moe: {path: packages/moe}\n  other: {path: "
+                                                      "packages/other}\n  enc: {path: packages/enc, versions: [1, "
+                                                      "2]}\nnodes:\n  n: {serve: [moe, other, enc]}\n"))
+                           .status()
+                           .message());
+  };
+  EXPECT_EQ(experts_error(first), "");
+  EXPECT_THAT(experts_error(second), HasSubstr("want one of renamed"));
 }
 
 TEST_F(MeshPortalsTest, PortalsToExternalTargetsAreCheckedAgainstThem) {
