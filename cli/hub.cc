@@ -116,10 +116,7 @@ absl::Status RunPull(const HubFlags& flags, const std::vector<std::string>& hand
     ASSIGN_OR_RETURN(const NestedModules called, PullNested(cache, *store, pulled.manifest));
     for (const HubCache::Pulled& one : called.pulled) PrintPulled(one);
     for (const std::string& missing : called.missing) {
-      std::fputs(absl::StrCat("not pulled: ", ForTerminal(missing), ": ", store->url(),
-                              " does not have it; publish it there, or have it in the mesh by a path\n")
-                     .c_str(),
-                 stderr);
+      std::fputs(absl::StrCat("not pulled: ", ForTerminal(missing), "\n").c_str(), stderr);
     }
   }
   return absl::OkStatus();

@@ -30,11 +30,13 @@ absl::StatusOr<std::string> Pull(const std::string& url, const Handle& handle,
   ASSIGN_OR_RETURN(HubCache cache, HubCache::Open(std::move(options)));
   ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStore(url, {.cancelled = cancelled}));
   ASSIGN_OR_RETURN(HubCache::Pulled pulled, cache.Pull(*store, handle));
-  if (pulled.was_there) return std::move(pulled.folder);
-  if (say) say(absl::StrCat("pulled ", handle.ToString(), " from ", store->url()));
+  if (say && !pulled.was_there) say(absl::StrCat("pulled ", handle.ToString(), " from ", store->url()));
+  // A pull before this one may have ended between the two.
+  if (pulled.was_there && HasNested(cache, pulled.manifest).value_or(false)) return std::move(pulled.folder);
   // What the mesh does not name and needs is said when its portals are checked: by a handle where it is here.
   const absl::StatusOr<NestedModules> called = PullNested(cache, *store, pulled.manifest);
   for (size_t i = 0; say && called.ok() && i < called->pulled.size(); ++i) {
+    if (called->pulled[i].was_there) continue;
     say(absl::StrCat("pulled ", called->pulled[i].manifest.handle.ToString(), ", which ", handle.ToString(),
                      " needs, from ", store->url()));
   }

@@ -24,7 +24,6 @@ namespace {
 
 /// What the check needs of a model.
 struct ModelFacts {
-  const Revision::Model* model;
   /// Those that are served, rising; at least one.
   std::vector<std::shared_ptr<const PackageFacts>> versions;
   /// What callers see of it.
@@ -98,7 +97,7 @@ absl::Status Pin(Revision::Model* model, PackageReader& packages) {
 
 absl::StatusOr<ModelFacts> ReadFacts(const Revision::Model& model, PackageReader& packages) {
   ASSIGN_OR_RETURN(const std::vector<VersionFolder> folders, ServedFolders(model));
-  ModelFacts facts{&model, {}};
+  ModelFacts facts;
   for (const VersionFolder& folder : folders) {
     ASSIGN_OR_RETURN(facts.versions.emplace_back(), packages.Read(model.name, folder));
   }

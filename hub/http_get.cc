@@ -127,13 +127,14 @@ class Get {
       RunStep();
       if (error && error != http::error::need_buffer) return Failed("read", error);
       const absl::string_view bytes(piece.data(), piece.size() - response.get().body().size);
+      if (Cancelled()) return Interrupted();
+      if (absl::Now() > options_.end) return TooSlow(code);
       if (!good) {
         absl::StrAppend(&reason, bytes.substr(0, kMaxReasonBytes - reason.size()));
         if (reason.size() >= kMaxReasonBytes) break;
         continue;
       }
       if (bytes.empty()) continue;
-      if (Cancelled()) return Interrupted();
       RETURN_IF_ERROR(sink(at, bytes));
       at += bytes.size();
     }
@@ -168,6 +169,12 @@ class Get {
   absl::Status Interrupted() const {
     return absl::CancelledError(absl::StrCat("GET '", url_.ToString(), "': interrupted"));
   }
+  absl::Status TooSlow(unsigned code) const {
+    return absl::DeadlineExceededError(
+        absl::StrCat("GET '", url_.ToString(), "': got ", code, " and not all of it in ",
+                     absl::FormatDuration(absl::Trunc(absl::Now() - began_, absl::Milliseconds(1))),
+                     ", want it sooner; the server is too slow"));
+  }
 
   http::request<http::empty_body> Request() const {
     http::request<http::empty_body> request(http::verb::get, url_.target, 11);
@@ -200,6 +207,7 @@ class Get {
   const uint64_t offset_;
   asio::io_context io_{1};
   beast::tcp_stream stream_{io_};
+  const absl::Time began_ = absl::Now();
   bool cancelled_ = false;
 };
 
@@ -229,13 +237,9 @@ absl::Status HttpGet(const Url& url, const HttpGetOptions& options, uint64_t off
 
 absl::StatusOr<std::string> HttpGetText(const Url& url, const HttpGetOptions& options, uint64_t max_bytes) {
   std::string text;
-  const absl::Time end = absl::Now() + options.text_timeout;
-  RETURN_IF_ERROR(HttpGet(url, options, 0, [&](uint64_t, absl::string_view bytes) {
-    if (absl::Now() > end) {
-      return absl::DeadlineExceededError(absl::StrCat("GET '", url.ToString(), "': got ", text.size(), " bytes in ",
-                                                      absl::FormatDuration(options.text_timeout),
-                                                      ", want all of it by then; the server is too slow"));
-    }
+  HttpGetOptions limited = options;
+  limited.end = std::min(options.end, absl::Now() + options.text_timeout);
+  RETURN_IF_ERROR(HttpGet(url, limited, 0, [&](uint64_t, absl::string_view bytes) {
     if (bytes.size() > max_bytes - text.size()) {
       return absl::InvalidArgumentError(
           absl::StrCat("GET '", url.ToString(), "': got more than ", max_bytes, " bytes, want at most that"));

@@ -24,6 +24,8 @@ struct HttpGetOptions {
   absl::Duration idle_timeout = absl::Seconds(30);
   /// Of HttpGetText(): for all of it, also where it comes, but drop by drop.
   absl::Duration text_timeout = absl::Seconds(60);
+  /// When all of it has to be there, errors with what they say, too: DEADLINE_EXCEEDED.
+  absl::Time end = absl::InfiniteFuture();
   int max_redirects = 5;
   /// Asked ten times a second while it waits: true ends it with CANCELLED. May be null.
   std::function<bool()> cancelled;

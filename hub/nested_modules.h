@@ -24,13 +24,18 @@ absl::StatusOr<std::vector<ModuleEntry>> ListCached(const HubCache& cache);
 struct NestedModules {
   /// In the order in which they were found, each once.
   std::vector<HubCache::Pulled> pulled;
-  /// Targets that neither the cache nor the store has, and who calls them: "'acme/inner' of digest …, which
-  /// acme/encoder/1 calls". They may be models of a mesh that nobody published. Such without a digest are not listed.
+  /// Targets that were not pulled, who calls them and why not: "'acme/inner' of digest …, which acme/encoder/1 calls:
+  /// /srv/hub does not have it; …", or that it cannot be listed, or that what it lists as this is not. They may be
+  /// models of a mesh that nobody published. Such without a digest are not listed.
   std::vector<std::string> missing;
 };
 
+/// Whether the cache has all that `module` calls by digest, and so on, as far as its manifests say: files are not
+/// looked at.
+absl::StatusOr<bool> HasNested(const HubCache& cache, const Manifest& module);
+
 /// Pulls what `module` calls by digest, and so on; what is in the cache comes from there. Errors as of
-/// HubCache::Pull() and Store::List(), which is asked only where something is not in the cache.
+/// HubCache::Pull(); CANCELLED also of Store::List(), which is asked only where something is not in the cache.
 absl::StatusOr<NestedModules> PullNested(HubCache& cache, Store& store, const Manifest& module);
 
 }  // namespace portico

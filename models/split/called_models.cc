@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "models/package/package.h"
+#include "models/split/plan.h"
 
 namespace portico {
 namespace {
@@ -51,6 +52,10 @@ std::vector<std::string> CalledModels::Candidates(const std::string& name) const
 }
 
 absl::StatusOr<const CalledModels::Called*> CalledModels::Find(const PortalSpec& portal) {
+  // A name is a path in the places.
+  if (const absl::Status name = CheckServableName(portal.target); !name.ok()) {
+    return absl::FailedPreconditionError(absl::StrCat("portal '", portal.node_name, "': target: ", name.message()));
+  }
   for (const std::unique_ptr<Called>& called : found_) {
     if (called->name == portal.target && (portal.digest.empty() || called->digest == portal.digest))
       return called.get();

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 
@@ -11,6 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/deploy/mesh_fixture.h"
+#include "tests/hub/hub_folder.h"
 
 namespace portico {
 namespace {
@@ -146,6 +148,32 @@ TEST_F(HubModulesTest, APortalThatCallsAModuleByAnotherNameIsToldTheName) {
   EXPECT_THAT(
       ErrorOf("hub: x\nmodels:\n  acme/encoder/1: {}\n  caller: {path: packages/caller}\n", "[acme/encoder/1, caller]"),
       AllOf(HasSubstr("got target 'hub/part', want 'acme/encoder'"), HasSubstr("name the part so in the plan")));
+}
+
+TEST_F(HubModulesTest, WhatACachedModuleCallsIsPulledWhereItIsMissing) {
+  const HubFolder hub;
+  const Digest inner = hub.Put("acme/inner/1", 1).manifest.digest;
+  folder_.WriteCaller("caller", "acme/inner", {String("digest", inner.Hex())});
+  ASSERT_TRUE(hub.Publish("acme/caller/1", folder_.ModelFile("caller")).ok());
+  const std::string published = hub.root() + "/acme/inner";
+  const char* before = getenv("XDG_CACHE_HOME");
+  const std::optional<std::string> old = before == nullptr ? std::nullopt : std::optional<std::string>(before);
+  setenv("XDG_CACHE_HOME", hub.cache().c_str(), 1);
+  std::vector<std::string> said;
+  const auto pull = [&] {
+    said.clear();
+    return PullModules([&](absl::string_view line) { said.emplace_back(line); })(hub.root(),
+                                                                                 *ParseHandle("acme/caller/1"));
+  };
+  std::filesystem::rename(published, published + "-away");
+  EXPECT_TRUE(pull().ok());
+  EXPECT_THAT(said, ElementsAre(HasSubstr("pulled acme/caller/1 from ")));
+  std::filesystem::rename(published + "-away", published);
+  EXPECT_TRUE(pull().ok());
+  EXPECT_THAT(said, ElementsAre(HasSubstr("pulled acme/inner/1, which acme/caller/1 needs")));
+  EXPECT_TRUE(pull().ok());
+  EXPECT_TRUE(said.empty());
+  old.has_value() ? setenv("XDG_CACHE_HOME", old->c_str(), 1) : unsetenv("XDG_CACHE_HOME");
 }
 
 TEST_F(HubModulesTest, WithoutAFinderModulesAreRefused) {

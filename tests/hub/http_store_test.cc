@@ -115,6 +115,11 @@ TEST(HttpGetTest, ATextThatTakesTooLongAndOneThatNobodyWaitsForEnd) {
   EXPECT_EQ(slow.code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_THAT(std::string(slow.message()), HasSubstr("the server is too slow"));
 
+  // Errors with what they say are no exception.
+  server.handler = [](const FileServer::Request&) { return FileServer::Reply{503, "why", {}}; };
+  EXPECT_EQ(GetText(server.url() + "/x", options).status().code(), absl::StatusCode::kDeadlineExceeded);
+  server.handler = [](const FileServer::Request&) { return FileServer::Reply{200, "text", {}}; };
+
   options.text_timeout = absl::Seconds(60);
   std::atomic<bool> cancelled = false, asked = false;
   options.cancelled = [&] { return cancelled.load(); };

@@ -102,6 +102,13 @@ TEST_F(LocalMeshTest, WhatCannotBeReadIsNamed) {
   folder_.Write("broken/1/model.onnx", "not ONNX");
   EXPECT_THAT(ErrorOf(Caller("broken", {Strings("input_names", {"a", "b"})})),
               AllOf(HasSubstr("broken/1', which cannot be read"), HasSubstr("model.onnx")));
+  // Names do not lead out of the places.
+  WriteMinus("minus", 1, 1);
+  const Attrs names = {Strings("input_names", {"p", "q"}), Strings("output_names", {"out"})};
+  EXPECT_EQ(Ask(Caller("minus", names)).value(), 3);
+  for (const std::string& target : {folder_.path() + "/minus", std::string("minus/../minus")}) {
+    EXPECT_THAT(ErrorOf(Caller(target, names)), HasSubstr("want segments of letters"));
+  }
   EXPECT_THAT(ErrorOf(Caller("nowhere", {Strings("input_names", {"a", "b"})})), HasSubstr("got no such package"));
 }
 
