@@ -1,9 +1,13 @@
 #include "base/cpu_list.h"
 
 #include <sched.h>
+#include <sys/types.h>
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <set>
+#include <system_error>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -37,6 +41,28 @@ std::string Text(const CpuSet& set) {
   return text;
 }
 
+/// Has all threads of this process run there.
+absl::Status MoveThreads(const CpuSet& cpus) {
+  // A thread that was not moved yet may have started another one: until nothing is new.
+  std::set<pid_t> moved;
+  for (bool is_new = true; is_new;) {
+    is_new = false;
+    std::error_code error;
+    std::filesystem::directory_iterator task("/proc/self/task", error);
+    for (; !error && task != std::filesystem::directory_iterator(); task.increment(error)) {
+      pid_t thread = 0;
+      if (!absl::SimpleAtoi(task->path().filename().native(), &thread) || !moved.insert(thread).second) continue;
+      is_new = true;
+      // ESRCH: it has ended.
+      if (sched_setaffinity(thread, BytesOf(cpus), cpus.data()) != 0 && errno != ESRCH) {
+        return absl::InternalError(absl::StrCat("cpus: sched_setaffinity: ", std::strerror(errno)));
+      }
+    }
+    if (error) return absl::InternalError(absl::StrCat("cpus: /proc/self/task: ", error.message()));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<int>> ParseCpuList(absl::string_view text) {
@@ -67,10 +93,7 @@ absl::Status RunOnCpus(const std::vector<int>& cpus) {
     }
     CPU_SET_S(cpu, BytesOf(wanted), wanted.data());
   }
-  if (sched_setaffinity(0, BytesOf(wanted), wanted.data()) != 0) {
-    return absl::InternalError(absl::StrCat("cpus: sched_setaffinity: ", std::strerror(errno)));
-  }
-  return absl::OkStatus();
+  return MoveThreads(wanted);
 }
 
 }  // namespace portico

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -284,11 +285,13 @@ absl::Status Serve(const Flags& flags) {
   ASSIGN_OR_RETURN(Node::Options options,
                    OptionsFrom(flags, revisions == nullptr ? flags.revision : revisions->current()));
   if (!options.cpus.empty()) {
-    // Before there are threads, which run there too.
+    // Those of the models and listeners start later, and run there, too.
     if (absl::Status status = RunOnCpus(options.cpus); !status.ok()) {
       return WithContext(absl::StrCat("node '", options.name, "'"), status);
     }
-    if (options.workers == 0) options.workers = static_cast<int>(options.cpus.size());
+    const auto cores = static_cast<int>(options.cpus.size());
+    if (options.workers == 0) options.workers = cores;
+    if (options.http.threads == 0) options.http.threads = std::clamp(cores / 4, 1, 16);
   }
   StatusFile file(flags, options.name);
   options.revisions.on_change = [&file](const RevisionState& state) { file.OnRevisions(state); };

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 
+#include <future>
 #include <thread>
 
 #include "gmock/gmock.h"
@@ -23,13 +24,21 @@ TEST(CpuListTest, NumbersAndRanges) {
   }
 }
 
-TEST(CpuListTest, AThreadAndThoseItStartsRunThere) {
-  std::thread([] {
-    cpu_set_t before;
-    ASSERT_EQ(sched_getaffinity(0, sizeof(before), &before), 0);
+TEST(CpuListTest, AllThreadsAndThoseTheyStartRunThere) {
+  cpu_set_t before;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(before), &before), 0);
+  std::promise<void> moved;
+  std::thread other([&] {
+    moved.get_future().wait();
+    cpu_set_t own;
+    ASSERT_EQ(sched_getaffinity(0, sizeof(own), &own), 0);
+    EXPECT_EQ(CPU_COUNT(&own), 1);
+  });
+  std::thread([&] {
     int first = 0;
     while (!CPU_ISSET(first, &before)) ++first;
-    ASSERT_TRUE(RunOnCpus({first}).ok());
+    EXPECT_TRUE(RunOnCpus({first}).ok());
+    moved.set_value();
     std::thread([first] {
       cpu_set_t own;
       ASSERT_EQ(sched_getaffinity(0, sizeof(own), &own), 0);
@@ -41,6 +50,9 @@ TEST(CpuListTest, AThreadAndThoseItStartsRunThere) {
                 "cpus: got 4000, want some of " + std::to_string(first) + ", on which this process may run");
     }).join();
   }).join();
+  other.join();
+  // The thread of the tests goes back to where it was.
+  ASSERT_EQ(sched_setaffinity(0, sizeof(before), &before), 0);
 }
 
 }  // namespace
