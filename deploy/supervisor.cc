@@ -32,6 +32,7 @@
 #include "deploy/ramps.h"
 #include "deploy/rollout.h"
 #include "deploy/run_folder.h"
+#include "deploy/same_process.h"
 #include "deploy/signal_fd.h"
 #include "router/revision_pointers.h"
 
@@ -52,13 +53,6 @@ absl::StatusOr<std::string> OwnBinary() {
 
 bool HasNode(const Revision& revision, const std::string& id) {
   return absl::c_any_of(revision.nodes, [&](const Revision::Node& node) { return node.id() == id; });
-}
-
-/// What a process is told once, when it starts, is the same.
-bool SameProcess(const Revision::Node& a, const Revision::Node& b) {
-  return a.peer == b.peer && a.grpc == b.grpc && a.http == b.http && a.workers == b.workers && a.zone == b.zone &&
-         a.http_threads == b.http_threads && a.huge_pages_mib == b.huge_pages_mib && a.cpus == b.cpus &&
-         a.providers == b.providers && a.keys == b.keys;
 }
 
 /// One thread that sleeps in poll() until a signal, a line of a node, a status file, news of the mesh file or a time
@@ -217,7 +211,7 @@ class Supervisor {
       const SupervisedNode* have = processes_.Find(node.id());
       if (have == nullptr) processes_.Add(node);
       if (have != nullptr && !have->running()) options.down.insert(node.id());
-      if (have != nullptr && !SameProcess(have->node(), node)) options.leaving.insert(node.id());
+      if (have != nullptr && !SameProcess(revision_, have->node(), next, node)) options.leaving.insert(node.id());
     }
     for (const auto& node : processes_.nodes()) {
       if (!options.nodes.contains(node->id())) options.leaving.insert(node->id());
