@@ -128,9 +128,15 @@ class NodeImpl final : public Node {
  private:
   /// Before anything serves: that what models are to run by is there.
   absl::Status CheckProviders() const {
+    std::vector<ExecutionProvider> started;
     const auto check = [&](const std::vector<ExecutionProvider>& providers, absl::string_view of) {
       absl::Status status = CheckProviderList(providers);
-      if (status.ok()) status = CheckProvidersStart(providers);
+      for (const ExecutionProvider& provider : providers) {
+        if (!status.ok()) break;
+        if (std::find(started.begin(), started.end(), provider) != started.end()) continue;
+        status = CheckProvidersStart({provider});
+        started.push_back(provider);
+      }
       return status.ok() ? status : WithContext(absl::StrCat("node '", options_.name, "'", of), status);
     };
     RETURN_IF_ERROR(check(options_.providers, ""));
