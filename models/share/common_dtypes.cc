@@ -27,7 +27,8 @@ class Divider {
         graphs_(graphs),
         common_(common),
         dtypes_(products.size()),
-        refused_(products.size()) {}
+        refused_(products.size()),
+        unknown_(products.size()) {}
 
   void Run(std::vector<std::string>& notes) {
     // What nodes of one class compute from equal dtypes is of equal dtypes: mostly it is enough to look at what comes
@@ -97,13 +98,14 @@ class Divider {
         dtypes_[p][input.name()] = static_cast<DType>(input.type().tensor_type().elem_type());
       }
       if (!IsCommon(p)) continue;
-      const absl::StatusOr<std::vector<TensorSpec>> specs = InferDenseSpecs(model, indexes_[p], wanted[p]);
+      const absl::StatusOr<DenseSpecs> dense = InferDenseSpecs(model, indexes_[p], wanted[p]);
       for (const std::string& tensor : wanted[p]) dtypes_[p].emplace(tensor, DType::kInvalid);
-      if (!specs.ok()) {
-        refused_[p] = specs.status();
+      if (!dense.ok()) {
+        refused_[p] = dense.status();
         continue;
       }
-      for (const TensorSpec& spec : *specs) dtypes_[p][spec.name] = spec.dtype;
+      unknown_[p] = dense->unknown;
+      for (const TensorSpec& spec : dense->specs) dtypes_[p][spec.name] = spec.dtype;
     }
   }
 
@@ -121,6 +123,11 @@ class Divider {
       notes.push_back(absl::StrCat("product '", products_[p].name,
                                    "': nothing of it is shared, as it cannot be run here: ", refused_[p].message()));
       for (size_t cls = 0; cls < common_.classes.size(); ++cls) Remove(cls, p);
+    }
+    for (size_t p = 0; p < graphs_.size(); ++p) {
+      if (unknown_[p] == 0) continue;
+      notes.push_back(absl::StrCat("product '", products_[p].name, "': nodes that read ", unknown_[p],
+                                   " of its tensors are not shared, as it was not found out whether these are dense"));
     }
     for (size_t cls = 0; cls < common_.classes.size(); ++cls) {
       for (const size_t p : Members(cls)) {
@@ -214,6 +221,8 @@ class Divider {
   std::vector<absl::flat_hash_map<std::string, DType>> dtypes_;
   /// [product]: why ONNX Runtime does not take it.
   std::vector<absl::Status> refused_;
+  /// [product]: tensors that were asked for and of which nothing is known.
+  std::vector<size_t> unknown_;
   std::string note_;
   bool noted_ = false;
 };

@@ -78,13 +78,19 @@ absl::StatusOr<std::vector<TensorSpec>> InferSpecs(const Model& model, const Gra
   return SpecsOf(runnable);
 }
 
-absl::StatusOr<std::vector<TensorSpec>> InferDenseSpecs(const Model& model, const GraphIndex& index,
-                                                        const absl::flat_hash_set<std::string>& tensors) {
+absl::StatusOr<DenseSpecs> InferDenseSpecs(const Model& model, const GraphIndex& index,
+                                           const absl::flat_hash_set<std::string>& tensors) {
   absl::StatusOr<std::vector<TensorSpec>> specs = InferSpecs(model, index, tensors);
-  if (specs.ok()) return specs;
+  if (specs.ok()) return DenseSpecs{*std::move(specs)};
   specs = InferSpecs(model, index, {});
-  // Kernels that want to see their weights are no reason to think that it cannot be run.
-  if (!specs.ok()) return InferWithWeights(model);
+  if (!specs.ok()) {
+    // Kernels that want to see their weights are no reason to think that it cannot be run.
+    ASSIGN_OR_RETURN(std::vector<TensorSpec> outer, InferWithWeights(model));
+    absl::flat_hash_set<std::string> unknown = tensors;
+    for (const TensorSpec& spec : outer) unknown.erase(spec.name);
+    return DenseSpecs{std::move(outer), unknown.size()};
+  }
+  DenseSpecs dense{*std::move(specs)};
   // One that is no dense tensor spoils it for all: they are asked for in ever smaller groups.
   std::deque<std::vector<std::string>> open = {{tensors.begin(), tensors.end()}};
   std::sort(open.front().begin(), open.front().end());
@@ -93,14 +99,15 @@ absl::StatusOr<std::vector<TensorSpec>> InferDenseSpecs(const Model& model, cons
     open.pop_front();
     const auto learnt = InferSpecs(model, index, {group.begin(), group.end()});
     if (learnt.ok()) {
-      specs->insert(specs->end(), learnt->begin(), learnt->end());
+      dense.specs.insert(dense.specs.end(), learnt->begin(), learnt->end());
     } else if (group.size() > 1) {
       const auto middle = group.begin() + static_cast<std::ptrdiff_t>(group.size() / 2);
       open.emplace_back(group.begin(), middle);
       open.emplace_back(middle, group.end());
     }
   }
-  return specs;
+  for (const std::vector<std::string>& group : open) dense.unknown += group.size();
+  return dense;
 }
 
 }  // namespace portico

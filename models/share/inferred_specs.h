@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -17,9 +18,14 @@ namespace portico {
 absl::StatusOr<std::vector<TensorSpec>> InferSpecs(const Model& model, const GraphIndex& index,
                                                    const absl::flat_hash_set<std::string>& tensors);
 
-/// The same of those of `tensors` that are dense: sequences and the like are left out, and, where there are very many
-/// of them, others too.
-absl::StatusOr<std::vector<TensorSpec>> InferDenseSpecs(const Model& model, const GraphIndex& index,
-                                                        const absl::flat_hash_set<std::string>& tensors);
+struct DenseSpecs {
+  std::vector<TensorSpec> specs;
+  /// Tensors that are not looked into any more, as there are very many that are not dense among them.
+  size_t unknown = 0;
+};
+
+/// The same of those of `tensors` that are dense: sequences and the like are left out.
+absl::StatusOr<DenseSpecs> InferDenseSpecs(const Model& model, const GraphIndex& index,
+                                           const absl::flat_hash_set<std::string>& tensors);
 
 }  // namespace portico
