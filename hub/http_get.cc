@@ -128,7 +128,9 @@ class Get {
       if (error && error != http::error::need_buffer) return Failed("read", error);
       const absl::string_view bytes(piece.data(), piece.size() - response.get().body().size);
       if (Cancelled()) return Interrupted();
-      if (absl::Now() > options_.end) return TooSlow(code);
+      if (absl::Now() > (good ? options_.end : std::min(options_.end, began_ + options_.text_timeout))) {
+        return TooSlow(code);
+      }
       if (!good) {
         absl::StrAppend(&reason, bytes.substr(0, kMaxReasonBytes - reason.size()));
         if (reason.size() >= kMaxReasonBytes) break;

@@ -22,9 +22,9 @@ struct HttpGetOptions {
   absl::Duration connect_timeout = absl::Seconds(10);
   /// Nothing comes for so long: DEADLINE_EXCEEDED.
   absl::Duration idle_timeout = absl::Seconds(30);
-  /// Of HttpGetText(): for all of it, also where it comes, but drop by drop.
+  /// Of HttpGetText() and of errors with what they say: for all of it, also where it comes, but drop by drop.
   absl::Duration text_timeout = absl::Seconds(60);
-  /// When all of it has to be there, errors with what they say, too: DEADLINE_EXCEEDED.
+  /// When all of it has to be there: DEADLINE_EXCEEDED.
   absl::Time end = absl::InfiniteFuture();
   int max_redirects = 5;
   /// Asked ten times a second while it waits: true ends it with CANCELLED. May be null.

@@ -5,8 +5,10 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "hub/http_get.h"
+#include "hub/manifest.h"
 #include "hub/store_index.h"
 
 namespace portico {
@@ -33,7 +35,9 @@ class HttpStore final : public Store {
   }
 
   absl::Status Read(const Handle& handle, const std::string& file, uint64_t offset, Sink sink) override {
-    return HttpGet(UrlOf(absl::StrCat(handle.ToString(), "/", file)), options_, offset, sink);
+    HttpGetOptions options = options_;
+    if (file == kManifestFile) options.end = absl::Now() + options.text_timeout;
+    return HttpGet(UrlOf(absl::StrCat(handle.ToString(), "/", file)), options, offset, sink);
   }
 
  private:

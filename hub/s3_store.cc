@@ -9,10 +9,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "base/clock.h"
 #include "base/status_macros.h"
 #include "hub/http_get.h"
 #include "hub/local_store.h"
+#include "hub/manifest.h"
 #include "hub/s3_list.h"
 #include "hub/s3_signature.h"
 
@@ -52,7 +54,9 @@ class S3Store final : public Store {
     Url url = bucket_;
     absl::StrAppend(&url.target, "/",
                     PercentEncode(absl::StrCat(prefix_, handle.ToString(), "/", file), /*keep_slashes=*/true));
-    return WithRemedy(HttpGet(url, options_, offset, sink));
+    HttpGetOptions options = options_;
+    if (file == kManifestFile) options.end = absl::Now() + options.text_timeout;
+    return WithRemedy(HttpGet(url, options, offset, sink));
   }
 
  private:

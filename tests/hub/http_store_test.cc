@@ -118,7 +118,14 @@ TEST(HttpGetTest, ATextThatTakesTooLongAndOneThatNobodyWaitsForEnd) {
   // Errors with what they say are no exception.
   server.handler = [](const FileServer::Request&) { return FileServer::Reply{503, "why", {}}; };
   EXPECT_EQ(GetText(server.url() + "/x", options).status().code(), absl::StatusCode::kDeadlineExceeded);
+  const auto take = [](uint64_t, absl::string_view) { return absl::OkStatus(); };
+  EXPECT_EQ(HttpGet(*ParseUrl(server.url()), options, 0, take).code(), absl::StatusCode::kDeadlineExceeded);
+  // Files take as long as they take, unless it is said when they have to be there.
   server.handler = [](const FileServer::Request&) { return FileServer::Reply{200, "text", {}}; };
+  EXPECT_TRUE(HttpGet(*ParseUrl(server.url()), options, 0, take).ok());
+  options.end = absl::Now();
+  EXPECT_EQ(HttpGet(*ParseUrl(server.url()), options, 0, take).code(), absl::StatusCode::kDeadlineExceeded);
+  options.end = absl::InfiniteFuture();
 
   options.text_timeout = absl::Seconds(60);
   std::atomic<bool> cancelled = false, asked = false;
