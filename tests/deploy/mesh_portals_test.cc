@@ -97,10 +97,11 @@ TEST_F(MeshPortalsTest, SignatureThatTheTargetHasNotIsRefused) {
 }
 
 TEST_F(MeshPortalsTest, TheVersionOfTheDigestHasTheSignature) {
-  folder_.WritePlain("enc");
-  const Digest first = DigestOf("enc");
+  folder_.WritePlain("enc", "Neg");
   std::filesystem::create_directories(folder_.path() + "/packages/enc/2");
   std::filesystem::copy_file(folder_.ModelFile("enc"), folder_.path() + "/packages/enc/2/model.onnx");
+  folder_.WritePlain("enc");
+  const Digest first = DigestOf("enc");
   std::ofstream(folder_.path() + "/packages/enc/2/servable.yaml")
       << "signatures:\n  renamed: {inputs: {x: {tensor: x}}, outputs: {y: {tensor: y}}}\n";
   WeightStore store;
