@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "cli/http_client.h"
@@ -170,12 +171,17 @@ TEST_F(NestedModulesTest, AnswersAreThoseOfTheModelsAndDeadlinesAndTracesGoThrou
   brief.target = "/v2/models/a/infer";
   brief.body = R"({"parameters": {"timeout": 300000}, "inputs": [{"name": "a/x", "datatype": "FP32", "shape": [1, 8],
                    "data": [1, 2, 3, 4, 5, 6, 7, 8]}]})";
-  const auto late = CallHttp(apps.http, brief);
+  // Both hops give up at the same moment: the inner one's word does not always arrive before the outer one's.
+  std::string said;
+  for (int i = 0; i < 20 && !absl::StrContains(said, "portal to 'acme/inner'"); ++i) {
+    const auto late = CallHttp(apps.http, brief);
+    ASSERT_TRUE(late.ok()) << late.status();
+    EXPECT_EQ(late->code, 504);
+    EXPECT_THAT(late->body, AllOf(HasSubstr("portal to 'acme/outer'"), HasSubstr("within the call's deadline")));
+    said = late->body;
+  }
   kill(static_cast<pid_t>(inner.pid), SIGCONT);
-  ASSERT_TRUE(late.ok()) << late.status();
-  EXPECT_EQ(late->code, 504);
-  EXPECT_THAT(late->body, AllOf(HasSubstr("portal to 'acme/outer'"), HasSubstr("portal to 'acme/inner'"),
-                                HasSubstr("within the call's deadline")));
+  EXPECT_THAT(said, HasSubstr("portal to 'acme/inner'"));
 }
 
 TEST_F(NestedModulesTest, PullsWhatAModuleCalls) {
