@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -112,6 +113,16 @@ void Outline(const TraceDocument& trace, size_t of, const std::string& indent, s
   for (const size_t child : span.caused) Outline(trace, child, indent + "  ", lines);
 }
 
+/// A signal reaches one thread after the other.
+void WaitUntilStopped(int64_t pid) {
+  for (const auto& task : std::filesystem::directory_iterator(absl::StrCat("/proc/", pid, "/task"))) {
+    std::string stat;
+    do {
+      std::getline(std::ifstream(task.path() / "stat"), stat);
+    } while (!stat.empty() && stat.find(") T ") == std::string::npos);
+  }
+}
+
 TEST_F(NestedModulesTest, AnswersAreThoseOfTheModelsAndDeadlinesAndTracesGoThroughBothHops) {
   EXPECT_THAT(PublishOuter(), AllOf(HasSubstr("it calls 'acme/inner' of digest "), HasSubstr("not in this store")));
   EXPECT_THAT(PublishInner(), Not(HasSubstr("it calls")));
@@ -166,6 +177,7 @@ TEST_F(NestedModulesTest, AnswersAreThoseOfTheModelsAndDeadlinesAndTracesGoThrou
 
   // The innermost hangs: both hops give up at the same moment, so either's word may be the first.
   ASSERT_EQ(kill(static_cast<pid_t>(inner.pid), SIGSTOP), 0);
+  WaitUntilStopped(inner.pid);
   HttpCall brief;
   brief.target = "/v2/models/a/infer";
   brief.body = R"({"parameters": {"timeout": 300000}, "inputs": [{"name": "a/x", "datatype": "FP32", "shape": [1, 8],
