@@ -58,7 +58,7 @@ absl::StatusOr<const std::vector<ModuleEntry>*> UpgradeTargets::Entries() {
 
 absl::StatusOr<const Revision*> UpgradeTargets::Mesh() {
   if (!revision_.has_value()) {
-    ASSIGN_OR_RETURN(MeshFile file, ReadMeshFile(mesh_, nullptr, "", PullModules()));
+    ASSIGN_OR_RETURN(MeshFile file, ReadMeshFile(mesh_, nullptr, "", PullModules(), PulledModule));
     revision_ = std::move(file.revision);
   }
   return &*revision_;

@@ -166,7 +166,8 @@ class Controller {
 
   absl::StatusOr<Revision> Wanted() {
     if (options_.rollback == 0) {
-      ASSIGN_OR_RETURN(MeshFile mesh, ReadMeshFile(options_.mesh_file, nullptr, "", PullModules(options_.say)));
+      ASSIGN_OR_RETURN(MeshFile mesh,
+                       ReadMeshFile(options_.mesh_file, nullptr, "", PullModules(options_.say), PulledModule));
       mesh.revision.reason = "the mesh file was applied";
       return std::move(mesh.revision);
     }

@@ -11,9 +11,9 @@
 namespace portico {
 
 /// Finds hub modules in the user's cache, where they are pulled into first; `say` gets lines for people and may be
-/// null. `cancelled` ends a pull (HubCache::Options), and may be null. A module is checked once, and then as long as its
-/// folder is there; where it was pulled just now, so is what it calls, as far as the store has it. Copies share that;
-/// for one thread at a time.
+/// null. `cancelled` ends a pull (HubCache::Options), and may be null. A module is checked once, and then as long as
+/// its folder is there; where it was pulled just now, so is what it calls, as far as the store has it. Copies share
+/// that; for one thread at a time.
 FindModule PullModules(std::function<void(absl::string_view line)> say = nullptr,
                        std::function<bool()> cancelled = nullptr);
 

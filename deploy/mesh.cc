@@ -59,7 +59,7 @@ class MeshReader {
         find_module_(std::move(find_module)),
         composer_(path, packages) {}
 
-  absl::StatusOr<Revision> Read(const YamlNode& root) {
+  absl::StatusOr<Revision> Read(const YamlNode& root, const FindPulled& find_pulled) {
     RETURN_IF_ERROR(
         root.CheckMap("mesh file", {"mesh", "hub", "models", "external", "tables", "nodes", "policies", "traffic"}));
     for (const absl::string_view key : {"mesh", "models", "nodes"}) {
@@ -83,7 +83,7 @@ class MeshReader {
     if (const YamlNode* traffic = root.Find("traffic")) {
       RETURN_IF_ERROR(ReadTrafficSplits(*traffic, packages_, &revision_));
     }
-    RETURN_IF_ERROR(CheckPortals(revision_, {*root.Find("models"), tables}, packages_));
+    RETURN_IF_ERROR(CheckPortals(revision_, {*root.Find("models"), tables}, packages_, find_pulled));
     LimitCalls(&revision_);
     return std::move(revision_);
   }
@@ -513,13 +513,15 @@ class MeshReader {
 }  // namespace
 
 absl::StatusOr<MeshFile> ReadMeshFile(const std::string& path, PackageReader* packages,
-                                      const std::string& composed_folder, const FindModule& find_module) {
+                                      const std::string& composed_folder, const FindModule& find_module,
+                                      const FindPulled& find_pulled) {
   PackageReader own;
   ASSIGN_OR_RETURN(const YamlNode root, ReadYaml(path));
   MeshFile mesh;
   mesh.path = path;
-  ASSIGN_OR_RETURN(mesh.revision,
-                   MeshReader(path, packages == nullptr ? own : *packages, composed_folder, find_module).Read(root));
+  ASSIGN_OR_RETURN(
+      mesh.revision,
+      MeshReader(path, packages == nullptr ? own : *packages, composed_folder, find_module).Read(root, find_pulled));
   return mesh;
 }
 

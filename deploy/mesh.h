@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "deploy/package_reader.h"
 #include "hub/handle.h"
 #include "models/compose/compose.h"
+#include "models/graph/portal_target.h"
 #include "router/revision.h"
 
 namespace portico {
@@ -28,11 +30,16 @@ struct MeshFile {
 /// Finds a hub module that a mesh file names by its handle: the folder of its versions, among which is the handle's.
 using FindModule = std::function<absl::StatusOr<std::string>(const std::string& store, const Handle& handle)>;
 
+/// The hub module on this machine that has the digest of a portal's target: what a mesh file may have left out.
+using FindPulled = std::function<std::optional<Handle>(const PortalTarget& target)>;
+
 /// `packages` remembers what was read of model folders; null: nobody does. `composed_folder`: where models that are
 /// made of others (`cascade:`, …) are written, each in a folder of its name; empty: such models are refused.
-/// `find_module`: null: hub modules are refused.
+/// `find_module`: null: hub modules are refused. `find_pulled`: for what to say of a portal's target that is missing;
+/// may be null.
 absl::StatusOr<MeshFile> ReadMeshFile(const std::string& path, PackageReader* packages = nullptr,
-                                      const std::string& composed_folder = "", const FindModule& find_module = nullptr);
+                                      const std::string& composed_folder = "", const FindModule& find_module = nullptr,
+                                      const FindPulled& find_pulled = nullptr);
 
 /// Makes models of the mesh file that are made of others: `model`, or all where it is empty. Looks at `models` alone.
 absl::StatusOr<std::vector<std::shared_ptr<const ComposedModel>>> ComposeModels(

@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/file.h"
+#include "deploy/hub_modules.h"
 #include "deploy/mesh_tables.h"
 #include "hub/store.h"
 #include "models/package/package.h"
@@ -147,7 +148,7 @@ void MeshFollower::Run() {
     // What is there is what was read: until nothing has changed in between. Packages are read once.
     for (std::string before; before != now;) {
       before = std::move(now);
-      mesh = ReadMeshFile(options_.mesh_file, &packages_, options_.composed_folder, options_.find_module);
+      mesh = ReadMeshFile(options_.mesh_file, &packages_, options_.composed_folder, options_.find_module, PulledModule);
       if (mesh.ok()) known_ = mesh->revision;
       now = LookAtMesh();
     }

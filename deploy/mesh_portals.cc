@@ -12,7 +12,6 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "base/version_policy.h"
-#include "deploy/hub_modules.h"
 #include "deploy/mesh_tables.h"
 #include "embedding/shard_map.h"
 #include "hub/handle.h"
@@ -166,7 +165,7 @@ std::string NameOf(const Revision& revision, const Digest& digest) {
 
 /// The message of what is wrong with one target of a portal; OK when nothing is.
 absl::Status CheckTarget(const Revision& revision, const Facts& facts, const PortalSpec& portal,
-                         const PortalTarget& target) {
+                         const PortalTarget& target, const FindPulled& find_pulled) {
   if (const Revision::External* external = revision.FindExternal(target.name)) {
     return CheckExternal(*external, portal, target);
   }
@@ -176,7 +175,8 @@ absl::Status CheckTarget(const Revision& revision, const Facts& facts, const Por
                                                    "', as this mesh calls what has its digest ", target.digest.Short(),
                                                    "; name the part so in the plan and split the model again"));
   }
-  if (const auto module = found == facts.end() ? PulledModule(target) : std::nullopt; module.has_value()) {
+  const auto module = found == facts.end() && find_pulled != nullptr ? find_pulled(target) : std::nullopt;
+  if (module.has_value()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "got target '", target.name, "', want a model of this mesh; it is the hub module '", module->ToString(),
         "': add '", module->ToString(), ": {}' to 'models' and it to the 'serve' of a node"));
@@ -263,10 +263,11 @@ absl::Status CheckAlike(const Facts& facts, const PortalSpec& portal) {
 }
 
 /// The message of what is wrong with one portal; OK when nothing is.
-absl::Status CheckPortal(const Revision& revision, const Facts& facts, const PortalSpec& portal) {
+absl::Status CheckPortal(const Revision& revision, const Facts& facts, const PortalSpec& portal,
+                         const FindPulled& find_pulled) {
   if (portal.embedding.has_value()) return CheckGroup(revision, facts, portal);
   for (const PortalTarget& target : PortalTargets(portal)) {
-    RETURN_IF_ERROR(CheckTarget(revision, facts, portal, target));
+    RETURN_IF_ERROR(CheckTarget(revision, facts, portal, target, find_pulled));
   }
   return CheckAlike(facts, portal);
 }
@@ -312,7 +313,8 @@ absl::Status PinVersions(Revision* revision, const MeshLines& lines, PackageRead
   return absl::OkStatus();
 }
 
-absl::Status CheckPortals(const Revision& revision, const MeshLines& lines, PackageReader& packages) {
+absl::Status CheckPortals(const Revision& revision, const MeshLines& lines, PackageReader& packages,
+                          const FindPulled& find_pulled) {
   Facts facts;
   for (const Revision::Model& model : revision.models) {
     absl::StatusOr<ModelFacts> read = ReadFacts(model, packages);
@@ -321,7 +323,7 @@ absl::Status CheckPortals(const Revision& revision, const MeshLines& lines, Pack
   }
   for (const Revision::Model& model : revision.models) {
     for (const PortalSpec* portal : PortalsOf(facts.at(model.name))) {
-      if (absl::Status status = CheckPortal(revision, facts, *portal); !status.ok()) {
+      if (absl::Status status = CheckPortal(revision, facts, *portal, find_pulled); !status.ok()) {
         return ErrorAt(revision, lines, model.name,
                        absl::StrCat("portal '", portal->node_name, "': ", status.message()));
       }

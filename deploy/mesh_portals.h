@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "deploy/mesh.h"
 #include "deploy/package_reader.h"
 #include "models/package/package.h"
 #include "router/revision.h"
@@ -32,6 +33,8 @@ absl::Status PinVersions(Revision* revision, const MeshLines& lines, PackageRead
 /// model of this mesh that a node serves, has the digest and the signature that the portal asks for, experts of one
 /// portal have signatures that agree, tables that a portal looks up in are in its group as it declares them, and no
 /// chain of portals comes back to where it began. INVALID_ARGUMENT at the line of the model.
-absl::Status CheckPortals(const Revision& revision, const MeshLines& lines, PackageReader& packages);
+/// `find_pulled`: for what to say of a target that is missing; may be null.
+absl::Status CheckPortals(const Revision& revision, const MeshLines& lines, PackageReader& packages,
+                          const FindPulled& find_pulled = nullptr);
 
 }  // namespace portico

@@ -372,7 +372,7 @@ absl::Status RunSupervisor(const SupervisorOptions& options) {
   const auto stopped = std::make_shared<std::atomic<bool>>(false);
   const FindModule find_module = PullModules(say, [=] { return *stopped || asked_to_stop(); });
   const absl::StatusOr<MeshFile> read =
-      ReadMeshFile(options.mesh_file, &packages, folder->composed_folder(), find_module);
+      ReadMeshFile(options.mesh_file, &packages, folder->composed_folder(), find_module, PulledModule);
   if (!read.ok() && asked_to_stop()) {
     // Taken, or it would end the process once it is let through again.
     while (signals.Next() != 0) {

@@ -113,7 +113,8 @@ std::optional<ModuleView> ModuleCatalog::View(const Glance& glance, const Revisi
   ref.version = pin.version;
   const absl::StatusOr<std::vector<VersionStatus>> status = servables_.Status(ref);
   if (!status.ok() || status->empty()) return view;
-  ModuleView::Here& here = view.here.emplace();
+  view.here = ModuleView::Here();
+  ModuleView::Here& here = *view.here;
   here.state = status->front().state;
   here.error = std::string(status->front().status.message());
   const auto servable = glance.available.find({model.name, pin.version});

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 build=$1
 root=$(deploy/install.sh --print-onnxruntime-root)
 # A source is concerned when it or its own header names a guarded thing; generated headers come from the build.
-mapfile -t sources < <(git ls-files --cached --others --exclude-standard '*.cc' | grep -E '^(base|embedding|transport|batcher|models|router|hub|remote_op|node|deploy|cli)/' |
+mapfile -t sources < <(git ls-files --cached --others --exclude-standard '*.cc' | grep -E '^(base|embedding|transport|batcher|result_cache|models|router|hub|remote_op|node|deploy|cli)/' |
   while read -r source; do
     if grep -qsE 'Mutex|GUARDED_BY' "$source" "${source%.cc}.h"; then printf '%s\n' "$source"; fi
   done)
