@@ -3,6 +3,7 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <thread>
@@ -12,6 +13,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
+#include "models/package/package.h"
 #include "tests/integration/chaos_mesh.h"
 #include "tests/integration/node_fixture.h"
 #include "tests/integration/serving_process.h"
@@ -57,18 +59,50 @@ INSTANTIATE_TEST_SUITE_P(Schemes, ChaosSilenceTest,
                            return absl::StrReplaceAll(info.param, {{"+", "_"}});
                          });
 
-TEST(ChaosBusyTest, AReplicaThatComputesForLongOnAllItsCoresIsLeftAlone) {
+/// Products of a model that only computes: rows of `kWidth` times a matrix, `products` times.
+constexpr int64_t kWidth = 1024;
+
+void WriteBusyModel(int products, const std::string& path) {
+  ModelBuilder busy;
+  busy.Input("x", DType::kFloat, {"N", 1}).Output("y", DType::kFloat, {"N", 1});
+  busy.Initializer("row", Tensor::Of<float>({1, kWidth}, std::vector<float>(kWidth, 1)));
+  busy.Initializer("column", Tensor::Of<float>({kWidth, 1}, std::vector<float>(kWidth, 0)));
+  busy.Initializer("w", Tensor::Of<float>({kWidth, kWidth}, std::vector<float>(kWidth * kWidth, 0.001F)));
+  busy.Node("MatMul", {"x", "row"}, {"h0"});
+  for (int i = 0; i < products; ++i) busy.Node("MatMul", {absl::StrCat("h", i), "w"}, {absl::StrCat("h", i + 1)});
+  busy.Node("MatMul", {absl::StrCat("h", products), "column"}, {"y"}).WriteTo(path);
+}
+
+absl::Status CallWithRows(const ServingProcess& node, const std::string& model, int64_t rows) {
+  PredictClient client(node.Address("grpc"));
+  const std::vector<NamedTensor> inputs = {
+      {"x", Tensor::Of<float>({rows, 1}, std::vector<float>(static_cast<size_t>(rows), 1))}};
+  return client.Predict(model, inputs, absl::Minutes(2)).status();
+}
+
+/// How many products of `rows` rows one core of this machine does in `time`.
+int ProductsIn(absl::Duration time, int64_t rows) {
+  constexpr int kProducts = 4;
   const TempFolder folder;
-  constexpr int64_t kWidth = 1024;
-  ModelBuilder slow;
-  slow.Input("x", DType::kFloat, {"N", 1}).Output("y", DType::kFloat, {"N", 1});
-  slow.Initializer("row", Tensor::Of<float>({1, kWidth}, std::vector<float>(kWidth, 1)));
-  slow.Initializer("column", Tensor::Of<float>({kWidth, 1}, std::vector<float>(kWidth, 0)));
-  slow.Initializer("w", Tensor::Of<float>({kWidth, kWidth}, std::vector<float>(kWidth * kWidth, 0.001F)));
-  slow.Node("MatMul", {"x", "row"}, {"h0"});
-  constexpr int kProducts = 20;
-  for (int i = 0; i < kProducts; ++i) slow.Node("MatMul", {absl::StrCat("h", i), "w"}, {absl::StrCat("h", i + 1)});
-  slow.Node("MatMul", {absl::StrCat("h", kProducts), "column"}, {"y"}).WriteTo(folder.File("slow/1/model.onnx"));
+  WriteBusyModel(kProducts, folder.File("probe/1/model.onnx"));
+  const ServingProcess node({"--model=probe=" + folder.path() + "/probe", "--grpc=127.0.0.1:0"});
+  absl::Duration fastest = absl::InfiniteDuration();
+  for (int i = 0; i < 5; ++i) {
+    const absl::Time start = absl::Now();
+    EXPECT_TRUE(CallWithRows(node, "probe", rows).ok());
+    fastest = std::min(fastest, absl::Now() - start);
+  }
+  return static_cast<int>(kProducts * absl::FDivDuration(time, fastest)) + 1;
+}
+
+TEST(ChaosBusyTest, AReplicaThatComputesForLongOnAllItsCoresIsLeftAlone) {
+  // Far more than the cores can do at once; each is longer than a silent peer would be waited for. All of them fit into
+  // the replica's queue.
+  const int calls = 2 * static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 2U, 64U));
+  const int64_t rows = BatchingOptions().max_queue_rows / calls;
+  const int products = ProductsIn(absl::Seconds(2.5), rows);
+  const TempFolder folder;
+  WriteBusyModel(products, folder.File("slow/1/model.onnx"));
   ModelBuilder through;
   through.Input("x", DType::kFloat, {"N", 1}).Output("y", DType::kFloat, {"N", 1});
   through.Portal("Remote", "slow", {"x"}, {"y"}, {DType::kFloat}, {"N,1"}, {Strings("output_names", {"y"})});
@@ -76,23 +110,15 @@ TEST(ChaosBusyTest, AReplicaThatComputesForLongOnAllItsCoresIsLeftAlone) {
   ServingProcess replica({"--model=slow=" + folder.path() + "/slow", "--peer=tcp://127.0.0.1:0"});
   ServingProcess front({"--model=through=" + folder.path() + "/through", "--grpc=127.0.0.1:0",
                         "--remote=slow=" + replica.Address("peer")});
-  // Far more than the cores can do at once; each is far longer than a silent peer would be waited for. All of them fit
-  // into the replica's queue.
-  constexpr int kCalls = 4;
-  constexpr int64_t kRows = 4096;
   std::vector<std::thread> callers;
-  std::vector<absl::Status> statuses(kCalls);
+  std::vector<absl::Status> statuses(static_cast<size_t>(calls));
   const absl::Time start = absl::Now();
   for (absl::Status& status : statuses) {
-    callers.emplace_back([&status, &front] {
-      PredictClient client(front.Address("grpc"));
-      const std::vector<NamedTensor> inputs = {
-          {"x", Tensor::Of<float>({kRows, 1}, std::vector<float>(static_cast<size_t>(kRows), 1))}};
-      status = client.Predict("through", inputs, absl::Minutes(2)).status();
-    });
+    callers.emplace_back([&status, &front, rows] { status = CallWithRows(front, "through", rows); });
   }
   for (std::thread& caller : callers) caller.join();
-  std::printf("[busy] %d calls took %s\n", kCalls, absl::FormatDuration(absl::Now() - start).c_str());
+  std::printf("[busy] %d calls of %d products took %s\n", calls, products,
+              absl::FormatDuration(absl::Now() - start).c_str());
   EXPECT_GT(absl::Now() - start, absl::Seconds(3)) << "else the test shows nothing";
   for (const absl::Status& status : statuses) EXPECT_TRUE(status.ok()) << status;
 }
