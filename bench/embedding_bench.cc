@@ -7,28 +7,23 @@
 // PORTICO_BENCH_ROWS: rows of a table (default 4 million, of which the other stores get a quarter: that favours them).
 
 #include <algorithm>
-#include <cmath>
-#include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <memory>
 #include <mutex>
-#include <random>
 #include <string>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "base/check.h"
 #include "bench/scenarios.h"
+#include "bench/table_lookups.h"
 #include "embedding/delta_writer.h"
 #include "embedding/id_hash.h"
 #include "embedding/shard_file.h"
 #include "embedding/shard_versions.h"
-#include "embedding/shard_writer.h"
 #include "tests/testing/temp_folder.h"
 #ifdef PORTICO_BENCH_ROCKSDB
 #include "rocksdb/cache.h"
@@ -42,102 +37,6 @@ namespace portico::bench {
 namespace {
 
 constexpr int kRounds = 7;
-constexpr absl::Duration kRound = absl::Milliseconds(150);
-constexpr size_t kBatches = 64;
-constexpr size_t kBatchIds = 16384;
-
-size_t TableRows() {
-  const char* const text = std::getenv("PORTICO_BENCH_ROWS");
-  uint64_t rows = 4'000'000;
-  if (text != nullptr) PORTICO_CHECK(absl::SimpleAtoi(text, &rows) && rows >= 1000 && rows < kMaxTableRows);
-  return rows;
-}
-
-int64_t IdOf(IdKind kind, size_t row) {
-  return kind == IdKind::kDense ? static_cast<int64_t>(row) : static_cast<int64_t>(row * 0x9e3779b97f4a7c15ull);
-}
-
-/// Rows by rank: `alpha` 0 is uniform, otherwise the share of rank r is about r^-alpha.
-class RowChoice {
- public:
-  RowChoice(size_t rows, double alpha) : rows_(rows), alpha_(alpha) {}
-  size_t Next() {
-    const double u = std::uniform_real_distribution<double>(0, 1)(random_);
-    if (alpha_ == 0) return static_cast<size_t>(u * static_cast<double>(rows_)) % rows_;
-    const double power = 1 - alpha_;
-    const double top = std::pow(static_cast<double>(rows_), power) - 1;
-    const auto rank = static_cast<uint64_t>(std::pow(top * u + 1, 1 / power)) - 1;
-    // Neighbours in rank are none in memory.
-    return rank * 0x9e3779b97f4a7c15ull % rows_;
-  }
-
- private:
-  const size_t rows_;
-  const double alpha_;
-  std::mt19937_64 random_{7};
-};
-
-struct Workload {
-  std::string name;
-  TableSpec spec;
-  size_t pooling;
-  double alpha;
-};
-
-/// What is looked up, the same for all.
-struct Requests {
-  /// kBatches times kBatchIds.
-  std::vector<size_t> rows;
-  std::vector<int64_t> ids;
-};
-
-Requests MakeRequests(const Workload& load, size_t rows) {
-  Requests requests;
-  RowChoice choice(rows, load.alpha);
-  for (size_t i = 0; i < kBatches * kBatchIds; ++i) {
-    requests.rows.push_back(choice.Next());
-    requests.ids.push_back(IdOf(load.spec.id_kind, requests.rows.back()));
-  }
-  return requests;
-}
-
-void Build(const std::string& path, const TableSpec& spec, size_t rows) {
-  auto writer = ShardWriter::Create(path, {});
-  PORTICO_CHECK(writer.ok() && (*writer)->BeginTable(spec).ok());
-  constexpr size_t kPiece = 4096;
-  std::vector<float> values(kPiece * spec.dim);
-  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 1009) / 500 - 1;
-  std::vector<int64_t> ids;
-  for (size_t first = 0; first < rows; first += kPiece) {
-    const size_t count = std::min(kPiece, rows - first);
-    ids.clear();
-    for (size_t row = first; spec.id_kind == IdKind::kSparse && row < first + count; ++row)
-      ids.push_back(IdOf(IdKind::kSparse, row));
-    PORTICO_CHECK((*writer)->Add({.ids = ids, .values = absl::MakeConstSpan(values).first(count * spec.dim)}).ok());
-  }
-  PORTICO_CHECK((*writer)->EndTable().ok() && (*writer)->Commit().ok());
-}
-
-absl::Duration ThreadTime() {
-  timespec time{};
-  PORTICO_CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0);
-  return absl::DurationFromTimespec(time);
-}
-
-/// Calls `batch(first id)` for whole batches in turn until the round is over: ids a second of this thread's own time,
-/// so that what else the machine does takes less away.
-template <typename Batch>
-double Measure(const Batch& batch, size_t batch_ids = kBatchIds) {
-  size_t done = 0;
-  const absl::Duration start = ThreadTime();
-  absl::Duration took;
-  do {
-    batch(done % (kBatches * kBatchIds));
-    done += batch_ids;
-    took = ThreadTime() - start;
-  } while (took < kRound);
-  return static_cast<double>(done) / absl::ToDoubleSeconds(took);
-}
 
 /// Reads, and keeps the compiler from leaving it out.
 inline void Touch(const char* line) {
@@ -149,7 +48,7 @@ inline void Touch(const char* line) {
 /// The ceiling: every line that a lookup must read, fetched `ahead` ids before.
 class Gather {
  public:
-  Gather(const EmbeddingTable& table, const Requests& requests) {
+  Gather(const EmbeddingTable& table, const TableLookups& requests) {
     const TableMemory& memory = table.memory();
     bytes_ = RowHeadBytes(table.spec().id_kind) + EncodedBytes(table.spec().row_type, table.spec().dim);
     for (size_t i = 0; i < requests.ids.size(); ++i) {
@@ -183,24 +82,19 @@ class Gather {
   size_t bytes_;
 };
 
-void RunTable(Report& report, const Workload& load, const std::string& path, const Requests& requests, bool in_memory) {
+void RunTable(Report& report, const TableLoad& load, const std::string& path, const TableLookups& requests,
+              bool in_memory) {
   const auto file = ShardFile::Open(path, {.in_memory = in_memory});
   PORTICO_CHECK(file.ok() && (*file)->Verify([](uint64_t) { return true; }).ok());
   const EmbeddingTable& table = *(*file)->tables()[0];
   const Gather gather(table, requests);
-  std::vector<int64_t> offsets;
-  for (size_t at = 0; at <= kBatchIds; at += load.pooling) offsets.push_back(static_cast<int64_t>(at));
-  std::vector<float> out((offsets.size() - 1) * load.spec.dim);
   std::vector<double> ours, ceiling;
   for (int round = 0; round < kRounds; ++round) {
-    ours.push_back(Measure([&](size_t first) {
-      const IdBags bags{.ids = absl::MakeConstSpan(requests.ids).subspan(first, kBatchIds), .offsets = offsets};
-      PORTICO_CHECK(table.Lookup(bags, Pooling::kSum, absl::MakeSpan(out)).ok());
-    }));
+    ours.push_back(SumRate(table, requests));
     double best = 0;
     for (const size_t ahead : {8, 16, 32}) {
-      best = std::max(best, Measure([&](size_t first) { gather.Run<3>(first, ahead); }));
-      best = std::max(best, Measure([&](size_t first) { gather.Run<2>(first, ahead); }));
+      best = std::max(best, LookupRate([&](size_t first) { gather.Run<3>(first, ahead); }));
+      best = std::max(best, LookupRate([&](size_t first) { gather.Run<2>(first, ahead); }));
     }
     ceiling.push_back(best);
   }
@@ -214,7 +108,7 @@ void RunTable(Report& report, const Workload& load, const std::string& path, con
 }
 
 /// The same rows behind one lock, each in memory of its own.
-double MapRate(const Workload& load, const Requests& requests, size_t rows) {
+double MapRate(const TableLoad& load, const TableLookups& requests, size_t rows) {
   std::unordered_map<int64_t, std::vector<float>> map;
   for (size_t row = 0; row < rows; ++row)
     map.emplace(IdOf(load.spec.id_kind, row), std::vector<float>(load.spec.dim, 0.5f));
@@ -222,7 +116,7 @@ double MapRate(const Workload& load, const Requests& requests, size_t rows) {
   std::vector<float> out(load.spec.dim);
   std::vector<double> rates;
   for (int round = 0; round < 3; ++round) {
-    rates.push_back(Measure([&](size_t first) {
+    rates.push_back(LookupRate([&](size_t first) {
       for (size_t i = first; i < first + kBatchIds; ++i) {
         const std::lock_guard<std::mutex> lock(mutex);
         const auto found = map.find(requests.ids[i]);
@@ -235,7 +129,7 @@ double MapRate(const Workload& load, const Requests& requests, size_t rows) {
 }
 
 #ifdef PORTICO_BENCH_ROCKSDB
-double RocksDbRate(const Workload& load, const Requests& requests, size_t rows) {
+double RocksDbRate(const TableLoad& load, const TableLookups& requests, size_t rows) {
   const TempFolder folder;
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(size_t{8} << 30);
@@ -271,25 +165,19 @@ double RocksDbRate(const Workload& load, const Requests& requests, size_t rows) 
   // Everything into the cache.
   for (size_t first = 0; first < requests.ids.size(); first += kKeys) batch(first);
   std::vector<double> rates;
-  for (int round = 0; round < 3; ++round) rates.push_back(Measure(batch, kKeys));
+  for (int round = 0; round < 3; ++round) rates.push_back(LookupRate(batch, kKeys));
   return Median(rates);
 }
 #endif
 
-void RunStores(Report& report, const Workload& load, const std::string& path, size_t rows) {
+void RunStores(Report& report, const TableLoad& load, const std::string& path, size_t rows) {
   const size_t few = rows / 4;
-  const Requests requests = MakeRequests(load, few);
+  const TableLookups requests = DrawLookups(load, few);
   const auto file = ShardFile::Open(path);
   PORTICO_CHECK(file.ok() && (*file)->Verify([](uint64_t) { return true; }).ok());
-  std::vector<int64_t> offsets;
-  for (size_t at = 0; at <= kBatchIds; at += load.pooling) offsets.push_back(static_cast<int64_t>(at));
-  std::vector<float> out((offsets.size() - 1) * load.spec.dim);
   std::vector<double> ours;
   for (int round = 0; round < 3; ++round) {
-    ours.push_back(Measure([&](size_t first) {
-      const IdBags bags{.ids = absl::MakeConstSpan(requests.ids).subspan(first, kBatchIds), .offsets = offsets};
-      PORTICO_CHECK((*file)->tables()[0]->Lookup(bags, Pooling::kSum, absl::MakeSpan(out)).ok());
-    }));
+    ours.push_back(SumRate(*(*file)->tables()[0], requests));
   }
   Figure figure;
   figure.unit = "rows/s";
@@ -308,7 +196,7 @@ void RunStores(Report& report, const Workload& load, const std::string& path, si
 
 void Run(Report& report) {
   const size_t rows = TableRows();
-  const Workload loads[] = {
+  const TableLoad loads[] = {
       {"sparse.int8.128.sum32",
        {.name = "t", .dim = 128, .row_type = RowType::kInt8, .id_kind = IdKind::kSparse},
        32,
@@ -325,11 +213,11 @@ void Run(Report& report) {
       {"dense.float32.64.sum32", {.name = "t", .dim = 64}, 32, 0},
   };
   for (size_t i = 0; i < std::size(loads); ++i) {
-    const Workload& load = loads[i];
+    const TableLoad& load = loads[i];
     const TempFolder folder;
     const std::string path = folder.File("shard");
-    Build(path, load.spec, rows);
-    const Requests requests = MakeRequests(load, rows);
+    BuildTable(path, load.spec, rows);
+    const TableLookups requests = DrawLookups(load, rows);
     RunTable(report, load, path, requests, false);
     RunTable(report, load, path, requests, true);
     if (i == 0) RunStores(report, load, path, rows);
@@ -361,17 +249,17 @@ std::shared_ptr<const ShardVersion> OpenVersion(ShardStore& store, const ShardPa
 /// Lookups in a table of which no id, one, a hundredth, and all were updated; and what the next version costs whoever
 /// makes it, alone and beside a reader.
 void RunUpdates(Report& report) {
-  const Workload load{"sparse.int8.128.sum32",
-                      {.name = "t", .dim = 128, .row_type = RowType::kInt8, .id_kind = IdKind::kSparse},
-                      32,
-                      0};
+  const TableLoad load{"sparse.int8.128.sum32",
+                       {.name = "t", .dim = 128, .row_type = RowType::kInt8, .id_kind = IdKind::kSparse},
+                       32,
+                       0};
   const size_t rows = TableRows();
   const TempFolder folder;
   ShardParts base;
   base.base_path = folder.File("shard");
-  Build(base.base_path, load.spec, rows);
+  BuildTable(base.base_path, load.spec, rows);
   base.content = (*ShardFile::Open(base.base_path))->layout().content;
-  const Requests requests = MakeRequests(load, rows);
+  const TableLookups requests = DrawLookups(load, rows);
   ShardStore store;
   struct Case {
     std::string name;
@@ -387,15 +275,7 @@ void RunUpdates(Report& report) {
     if (updated > 0) AddDelta(parts[i], folder.File(cases[i].name), load.spec, updated, rows / updated, 0.5f);
     cases[i].version = OpenVersion(store, parts[i]);
   }
-  std::vector<int64_t> offsets;
-  for (size_t at = 0; at <= kBatchIds; at += load.pooling) offsets.push_back(static_cast<int64_t>(at));
-  std::vector<float> out((offsets.size() - 1) * load.spec.dim);
-  const auto rate = [&](const ShardVersion& version) {
-    return Measure([&](size_t first) {
-      const IdBags bags{.ids = absl::MakeConstSpan(requests.ids).subspan(first, kBatchIds), .offsets = offsets};
-      PORTICO_CHECK(version.tables()[0]->Lookup(bags, Pooling::kSum, absl::MakeSpan(out)).ok());
-    });
-  };
+  const auto rate = [&](const ShardVersion& version) { return SumRate(*version.tables()[0], requests); };
   for (int round = 0; round < kRounds; ++round) {
     for (Case& one : cases) one.rates.push_back(rate(*one.version));
   }

@@ -39,7 +39,8 @@ int main(int argc, char** argv) {
         portico::bench::InferGrpcScenarios, portico::bench::ExecutorScenarios, portico::bench::IsolationScenarios,
         portico::bench::BatchScenarios, portico::bench::CascadeScenarios, portico::bench::ExpertsScenarios,
         portico::bench::HubScenarios, portico::bench::JsonScenarios, portico::bench::PredictRestScenarios,
-        portico::bench::InferRestScenarios, portico::bench::EmbeddingScenarios, portico::bench::EmbeddingWireScenarios,
+        portico::bench::InferRestScenarios, portico::bench::EmbeddingScenarios,
+        portico::bench::EmbeddingHotPagesScenarios, portico::bench::EmbeddingWireScenarios,
         portico::bench::EmbeddingFirstAnswerScenarios, portico::bench::ResultCacheScenarios}) {
     for (Scenario& scenario : make()) {
       if (scenario.name.starts_with(prefix)) scenarios.push_back(std::move(scenario));

@@ -21,6 +21,7 @@ std::vector<Scenario> PredictRestScenarios();
 std::vector<Scenario> InferRestScenarios();
 std::vector<Scenario> HubScenarios();
 std::vector<Scenario> EmbeddingScenarios();
+std::vector<Scenario> EmbeddingHotPagesScenarios();
 std::vector<Scenario> EmbeddingWireScenarios();
 std::vector<Scenario> EmbeddingFirstAnswerScenarios();
 std::vector<Scenario> ResultCacheScenarios();
