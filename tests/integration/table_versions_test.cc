@@ -496,6 +496,11 @@ TEST_P(TableVersionsSoak, UpdatesReshardingAndTheWayBackUnderLoadFailNoRequestAn
       // Now and then the next one follows at once.
       if (rounds % 3 != 0) WaitForGeneration(generation_);
     }
+    if (rounds % 50 == 0) {
+      std::printf("%lld of %lld requests, %zu versions\n", static_cast<long long>(answers_.load()),
+                  static_cast<long long>(requests), generation_of_.size());
+      std::fflush(stdout);
+    }
     int64_t& most = answers_ < requests / 3 ? warm : peak;
     most = std::max(most, LargestMemory());
   }
