@@ -152,7 +152,7 @@ class NodeImpl final : public Node {
     self.connected = true;
     self.node = options_.name;
     self.incarnation = incarnation_;
-    if (servables_ != nullptr) self.served = ServedList(*servables_);
+    if (servables_ != nullptr) SayServed(*servables_, &self);
     return self;
   }
 

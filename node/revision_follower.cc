@@ -50,6 +50,10 @@ absl::Status RevisionFollower::Begin() {
                                             options_.pointer, "' leads to"));
   }
   HoldAll(pointers);
+  // Peers ask for what is loaded as soon as they are told that it is, while the rest is still on its way.
+  for (auto& [number, held] : held_) {
+    if (number <= pointers.current) Answer(*held);
+  }
   return absl::OkStatus();
 }
 
@@ -60,7 +64,7 @@ void RevisionFollower::Start() {
   Held* current = pointers.ok() ? Current(*pointers) : nullptr;
   if (current == nullptr) current = held_.begin()->second.get();
   for (auto& [number, held] : held_) {
-    if (number <= current->revision.number) Answer(*held);
+    if (number <= current->revision.number && !held->prepared) Answer(*held);
   }
   Flip(*current);
   Tell();

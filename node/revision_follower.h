@@ -68,7 +68,8 @@ class RevisionFollower {
   /// Stops.
   ~RevisionFollower();
 
-  /// Reads what is there now and has the user hold it. Then, once that has loaded or failed, Start().
+  /// Reads what is there now and has the user hold it; calls of it are answered as far as it is loaded. Then, once all
+  /// of it has loaded or failed, Start().
   absl::Status Begin();
   /// Requests are stamped from now on, and pointers followed.
   void Start();

@@ -1,6 +1,8 @@
 #include "node/served_list.h"
 
-#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace portico {
 namespace {
@@ -12,7 +14,7 @@ constexpr size_t kEntryBytes = 56;
 
 }  // namespace
 
-std::vector<PeerState::Served> ServedList(const Servables& servables) {
+void SayServed(const Servables& servables, PeerState* self) {
   std::vector<PeerState::Served> served;
   for (const auto& servable : servables.Available()) {
     served.push_back({servable->name(), servable->version(), servable->digest()});
@@ -20,8 +22,9 @@ std::vector<PeerState::Served> ServedList(const Servables& servables) {
   for (std::string& name : servables.OnDemand()) served.push_back({std::move(name), 0, Digest()});
   size_t bytes = 0;
   for (const PeerState::Served& one : served) bytes += one.name.size() + kEntryBytes;
-  if (bytes > kMaxBytes) served.clear();
-  return served;
+  self->lists_all = bytes <= kMaxBytes;
+  if (!self->lists_all) served.clear();
+  self->served = std::move(served);
 }
 
 }  // namespace portico

@@ -27,7 +27,7 @@ void Endpoint::OnState(const PeerState& state) {
 }
 
 bool Endpoint::MayHold(const PeerState& state, const ServableRef& wanted) {
-  if (state.served.empty()) return true;
+  if (state.served.empty()) return !state.lists_all;
   return std::any_of(state.served.begin(), state.served.end(), [&](const PeerState::Served& served) {
     return served.name == wanted.name &&
            (wanted.digest.empty() || served.digest.empty() || served.digest == wanted.digest);
@@ -53,6 +53,7 @@ std::string Endpoint::Describe(const ServableRef& wanted) const {
   if (!was_connected_) return absl::StrCat(url_, heard_ ? " (no connection)" : " (not connected yet)");
   if (!state_.connected) return absl::StrCat(url_, " (", node, "lost or going away)");
   if (MayHold(state_, wanted)) return absl::StrCat(url_, " (", node, "connected)");
+  if (state_.served.empty()) return absl::StrCat(url_, " (", node, "connected, serves nothing yet)");
   return absl::StrCat(url_, " (", node, "serves ",
                       absl::StrJoin(state_.served, ", ",
                                     [](std::string* out, const PeerState::Served& served) {

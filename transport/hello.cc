@@ -8,6 +8,7 @@ std::string HelloHeader(const PeerState& self, uint32_t pace_ms) {
   header.incarnation = self.incarnation;
   header.node = self.node;
   header.pace_ms = pace_ms;
+  header.lists_all = self.lists_all;
   for (const PeerState::Served& served : self.served) {
     header.served.push_back(
         {served.name, served.version, served.digest.empty() ? absl::string_view() : served.digest.View()});
@@ -22,6 +23,7 @@ PeerState StateOfHello(const PeerHeader& hello) {
   state.connected = true;
   state.incarnation = hello.incarnation;
   state.node = std::string(hello.node);
+  state.lists_all = hello.lists_all;
   state.served.reserve(hello.served.size());
   for (const ServedEntry& entry : hello.served) {
     // DecodeHeader() let only digests of the right length pass.

@@ -121,6 +121,7 @@ void PutAfterTensors(WireWriter& out, const PeerHeader& header) {
   PutFixed64(out, 30, header.key);
   PutFixed64(out, 31, header.draw);
   PutVarint(out, 32, header.shadow ? 1 : 0);
+  PutVarint(out, 33, header.lists_all ? 1 : 0);
   PutVarint(out, 40, header.pace_ms);
 }
 
@@ -493,6 +494,9 @@ absl::Status DecodeHeader(absl::string_view bytes, const PeerLimits& limits, Pee
         break;
       case Tag(32, kVarint):
         header->shadow = in.Bool();
+        break;
+      case Tag(33, kVarint):
+        header->lists_all = in.Bool();
         break;
       default:
         RETURN_IF_ERROR(DecodeRepeated(in, limits, header));

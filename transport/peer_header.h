@@ -104,6 +104,7 @@ struct PeerHeader {
   /// 0: no promise.
   uint32_t pace_ms = 0;
   absl::InlinedVector<ServedEntry, 1> served;
+  bool lists_all = false;
 };
 
 /// Limits on what a peer may say; checked before memory is taken.

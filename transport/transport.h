@@ -38,6 +38,8 @@ struct PeerState {
     Digest digest;
   };
   std::vector<Served> served;
+  /// What is not in `served` is not there, be it that nothing is loaded yet. False: a list of none says nothing.
+  bool lists_all = false;
 };
 
 /// The calling side: one endpoint. Thread-safe. Any number of calls may be in flight.

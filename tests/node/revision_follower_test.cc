@@ -126,6 +126,21 @@ TEST_F(RevisionFollowerTest, PreparesFlipsAndLetsGoAsThePointersSay) {
   EXPECT_TRUE(absl::IsNotFound(live_.Narrow({.name = "m"}, 1).status()));
 }
 
+TEST_F(RevisionFollowerTest, AnswersWhatIsCurrentAsFarAsItIsLoadedBeforeItStarts) {
+  RevisionFollower::Options options;
+  options.pointer = folder_.path() + "/current";
+  options.node = "n";
+  follower_.emplace(options, live_, user_, Clock::Real());
+  Point("next", 2);
+  ASSERT_TRUE(follower_->Begin().ok());
+  EXPECT_TRUE(live_.Narrow({.name = "m"}, 1).ok());
+  EXPECT_TRUE(absl::IsNotFound(live_.Narrow({.name = "m"}, 2).status()));
+  EXPECT_EQ(live_.current(), 0u);
+  follower_->Start();
+  EXPECT_EQ(live_.current(), 1u);
+  follower_->Stop();
+}
+
 TEST_F(RevisionFollowerTest, OneThatCannotBePreparedIsToldAndForgotten) {
   Start();
   user_.Say(2, absl::FailedPreconditionError("no such op"));

@@ -16,10 +16,15 @@ class ServedListTest : public ServablesFixture {
   ServedListTest() {
     options_.on_change = [this] { ++changes_; };
   }
+  PeerState State() const {
+    PeerState state;
+    SayServed(*servables_, &state);
+    return state;
+  }
   /// "m#digest" or, without one, "m#".
   std::vector<std::string> List() const {
     std::vector<std::string> list;
-    for (const PeerState::Served& served : ServedList(*servables_)) {
+    for (const PeerState::Served& served : State().served) {
       list.push_back(absl::StrCat(served.name, ":", served.version, served.digest.empty() ? "" : "#"));
     }
     return list;
@@ -52,6 +57,7 @@ TEST_F(ServedListTest, PeersAreToldWhenAModelOnDemandComesOrGoes) {
   ASSERT_TRUE(Configure({}).ok());
   EXPECT_EQ(changes_, 3);
   EXPECT_THAT(List(), IsEmpty());
+  EXPECT_TRUE(State().lists_all) << "there is nothing";
 }
 
 TEST_F(ServedListTest, AListThatIsTooLongSaysNothing) {
@@ -65,6 +71,7 @@ TEST_F(ServedListTest, AListThatIsTooLongSaysNothing) {
   }
   ASSERT_TRUE(Configure(models).ok());
   EXPECT_THAT(List(), IsEmpty());
+  EXPECT_FALSE(State().lists_all);
 }
 
 }  // namespace

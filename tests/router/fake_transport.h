@@ -121,8 +121,9 @@ class FakeTransport final : public Transport {
     return absl::UnimplementedError("the test is the peer");
   }
 
-  void Connected(const std::string& endpoint, std::vector<PeerState::Served> served = {}) {
+  void Connected(const std::string& endpoint, std::vector<PeerState::Served> served = {}, bool lists_all = false) {
     PeerState state;
+    state.lists_all = lists_all;
     state.connected = true;
     state.node = absl::StrCat("node-of-", endpoint);
     state.served = std::move(served);

@@ -252,6 +252,21 @@ TEST_F(RouterTest, ReplicaThatHasNotSaidWhatItHoldsIsTried) {
   EXPECT_EQ(transport_.calls.size(), 1u);
 }
 
+TEST_F(RouterTest, ReplicaThatHoldsNothingYetIsLeftAlone) {
+  Make({"x://a", "x://b"});
+  router_->Warm(target_);
+  transport_.Connected("x://a", {}, true);
+  EXPECT_THAT(StatusOfCall(target_).message(), HasSubstr("x://a (node 'node-of-x://a' connected, serves nothing yet)"));
+  transport_.Connected("x://b", {{"hub/enc", 1, DigestOf('1')}}, true);
+  for (int i = 0; i < 20; ++i) Call(target_);
+  for (const auto& call : transport_.calls) EXPECT_EQ(call.endpoint, "x://b");
+  transport_.calls.clear();
+  transport_.Lost("x://b");
+  transport_.Connected("x://a", {{"hub/enc", 1, DigestOf('1')}}, true);
+  Call(target_);
+  EXPECT_EQ(transport_.calls.back().endpoint, "x://a");
+}
+
 TEST_F(RouterTest, ReplicaIsTakenInAsSoonAsItAnnouncesTheDigest) {
   Make({"x://a"});
   target_.servable.digest = DigestOf('1');

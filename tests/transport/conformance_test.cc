@@ -384,6 +384,7 @@ TEST_P(TransportConformanceTest, HelloSaysWhoServesWhatAndAnnouncementsFollow) {
   Digest digest;
   digest.bytes[0] = 9;
   options.self.served.push_back({"hub/encoder", 1, digest});
+  options.self.lists_all = true;
   const auto listener = Listen(handler, options);
   const auto channel = Connect(listener->endpoint());
   ASSERT_TRUE(AwaitState([&](const PeerState& state) {
@@ -393,7 +394,11 @@ TEST_P(TransportConformanceTest, HelloSaysWhoServesWhatAndAnnouncementsFollow) {
   PeerState more = options.self;
   more.served.push_back({"digit", 2, Digest()});
   listener->Announce(more);
-  EXPECT_TRUE(AwaitState([](const PeerState& state) { return state.connected && state.served.size() == 2; }));
+  EXPECT_TRUE(AwaitState(
+      [](const PeerState& state) { return state.connected && state.served.size() == 2 && state.lists_all; }));
+  more.lists_all = false;
+  listener->Announce(more);
+  EXPECT_TRUE(AwaitState([](const PeerState& state) { return state.connected && !state.lists_all; }));
 }
 
 TEST_P(TransportConformanceTest, GoAwayRefusesNewCallsAndFinishesOldOnes) {
