@@ -145,6 +145,15 @@ absl::Status CheckServed(const Revision& revision, const YamlNode& tables) {
 
 absl::Status CheckTablesOf(const PortalSpec& portal, const std::string& folder) {
   ASSIGN_OR_RETURN(const TableLookupSpec package, ReadShardPackage(folder));
+  const Digest& source = portal.embedding->source;
+  if (!source.empty() && !package.source.empty() && source != package.source) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "got tables '", portal.target, "' in version ", std::filesystem::path(folder).filename().string(),
+        ", which were taken out of model ", package.source.Short(), ", want those of model ", source.Short(),
+        ", as this version's are: its answers would be wrong; serve the versions of one split (a 'portico split' that "
+        "was killed goes on when it is run again; 'versions' of models and tables say which), or split models into "
+        "groups of their own"));
+  }
   ASSIGN_OR_RETURN(const std::string path, ShardPath(folder, package));
   ASSIGN_OR_RETURN(const std::unique_ptr<ShardFile> file, ShardFile::Open(path));
   for (const EmbeddingSpec::Lookup& lookup : portal.embedding->lookups) {

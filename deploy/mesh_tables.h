@@ -30,7 +30,8 @@ void SpreadPolicies(Revision* revision);
 /// INVALID_ARGUMENT at the line in `tables`, the map of mesh.yaml, where a shard is served by no node.
 absl::Status CheckServed(const Revision& revision, const YamlNode& tables);
 
-/// Whether the tables that an `EmbeddingBag` looks up in are there as it declares them. `folder`: of the version of the
+/// Whether the tables that an `EmbeddingBag` looks up in are there as it declares them, and are those of its model:
+/// FAILED_PRECONDITION where they were taken out of another. `folder`: of the version of the
 /// group's first shard that serves; its shard file's directory is read.
 absl::Status CheckTablesOf(const PortalSpec& portal, const std::string& folder);
 

@@ -81,6 +81,12 @@ absl::StatusOr<EmbeddingSpec> ReadEmbeddingSpec(const onnx::NodeProto& node) {
   if (paddings.empty()) paddings.resize(static_cast<size_t>(count));
   RETURN_IF_ERROR(CheckCount("paddings", paddings.size(), count, "output"));
   ASSIGN_OR_RETURN(spec.include_last_offset, BoolAttribute(node, "include_last_offset"));
+  ASSIGN_OR_RETURN(const std::string source, StringAttribute(node, "source", ""));
+  if (!source.empty()) {
+    absl::StatusOr<Digest> digest = Digest::FromHex(source);
+    if (!digest.ok()) return WithContext("attribute 'source'", digest.status());
+    spec.source = *digest;
+  }
   for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
     EmbeddingSpec::Lookup lookup;
     const auto at = [i](absl::string_view attribute, const absl::Status& why) {

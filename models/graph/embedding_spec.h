@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "base/digest.h"
 #include "embedding/id_bags.h"
 #include "models/package/signature.h"
 
@@ -28,6 +29,8 @@ namespace portico {
 ///   id_kinds             strings: "dense" (0 to rows - 1), "sparse" (any number) or "string"
 ///   weighted             ints, 0 or 1; or absent: none is. Not with mean
 ///   paddings             strings: the id that is left out, "" for none, of strings "-", the empty string; or absent
+///   source               64 hex digits, or absent: the digest of the model that the tables were taken out of; a mesh
+///                        refuses tables of another (TableLookupSpec)
 ///   include_last_offset  0 or 1, default 0: offsets are [N+1], the last being T
 struct EmbeddingSpec {
   struct Lookup {
@@ -48,6 +51,8 @@ struct EmbeddingSpec {
   };
   std::vector<Lookup> lookups;
   bool include_last_offset = false;
+  /// Empty: not said.
+  Digest source;
   /// Of all lookups together.
   int inputs = 0;
 };

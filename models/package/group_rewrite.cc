@@ -171,7 +171,7 @@ class GroupRewriter {
 
   absl::Status WritePackages(const GroupStaging& staging) const {
     for (uint32_t shard = 0; shard < map_.shards(); ++shard)
-      RETURN_IF_ERROR(WriteShardPackage(staging.Folder(shard), kShardFile, packaged_[shard]));
+      RETURN_IF_ERROR(WriteShardPackage(staging.Folder(shard), kShardFile, packaged_[shard], from_.specs[0].source));
     return absl::OkStatus();
   }
 

@@ -124,7 +124,7 @@ absl::Status GroupUpdate::WriteShard(uint32_t shard) {
     deltas.push_back({name, delta.digest});
   }
   deltas_[shard] = nullptr;
-  return WriteShardPackage(folder, spec.file, deltas);
+  return WriteShardPackage(folder, spec.file, deltas, spec.source);
 }
 
 absl::StatusOr<int64_t> GroupUpdate::Commit() {

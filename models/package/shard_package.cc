@@ -22,6 +22,7 @@ constexpr absl::string_view kFileAttribute = "file";
 constexpr absl::string_view kContentAttribute = "content";
 constexpr absl::string_view kDeltasAttribute = "deltas";
 constexpr absl::string_view kDeltaContentsAttribute = "delta_contents";
+constexpr absl::string_view kSourceAttribute = "source";
 
 /// "N": an extent of that name; a number: that.
 struct Extent {
@@ -58,7 +59,7 @@ void SetAttribute(onnx::NodeProto& node, absl::string_view name, const std::vect
 }
 
 std::unique_ptr<onnx::ModelProto> MakeModel(absl::string_view file, const Digest& content,
-                                            const std::vector<TableLookupSpec::Delta>& deltas) {
+                                            const std::vector<TableLookupSpec::Delta>& deltas, const Digest& source) {
   auto model = std::make_unique<onnx::ModelProto>();
   model->set_ir_version(8);
   model->set_producer_name("portico");
@@ -88,6 +89,7 @@ std::unique_ptr<onnx::ModelProto> MakeModel(absl::string_view file, const Digest
     SetAttribute(node, kDeltasAttribute, files);
     SetAttribute(node, kDeltaContentsAttribute, contents);
   }
+  if (!source.empty()) SetAttribute(node, kSourceAttribute, source.Hex());
 
   const auto input = [&](LookupCall::Input which, DType dtype, std::initializer_list<Extent> shape) {
     Declare(*graph.add_input(), LookupCall::kInputNames[which], dtype, shape);
@@ -168,6 +170,9 @@ absl::StatusOr<TableLookupSpec> Read(const onnx::NodeProto& node) {
   RETURN_IF_ERROR(CheckFileName(spec.file));
   ASSIGN_OR_RETURN(spec.content, ReadContent(kContentAttribute, Attribute(node, kContentAttribute)));
   RETURN_IF_ERROR(ReadDeltas(node, spec));
+  if (const absl::string_view source = Attribute(node, kSourceAttribute); !source.empty()) {
+    ASSIGN_OR_RETURN(spec.source, ReadContent(kSourceAttribute, source));
+  }
   if (node.input_size() != LookupCall::kInputs || node.output_size() != LookupCall::kOutputs) {
     return absl::InvalidArgumentError(absl::StrCat("got ", node.input_size(), " inputs and ", node.output_size(),
                                                    " outputs, want ", int{LookupCall::kInputs}, " and ",
@@ -201,11 +206,12 @@ absl::StatusOr<TableLookupSpec> ReadTableLookup(const onnx::NodeProto& node) {
 }
 
 absl::Status WriteShardPackage(const std::string& folder, absl::string_view file,
-                               const std::vector<TableLookupSpec::Delta>& deltas) {
+                               const std::vector<TableLookupSpec::Delta>& deltas, const Digest& source) {
   RETURN_IF_ERROR(CheckFileName(file));
   ASSIGN_OR_RETURN(const std::unique_ptr<ShardFile> shard, ShardFile::Open(absl::StrCat(folder, "/", file)));
   WeightStore none;
-  ASSIGN_OR_RETURN(const Model model, Model::FromProto(MakeModel(file, shard->layout().content, deltas), "", none));
+  ASSIGN_OR_RETURN(const Model model,
+                   Model::FromProto(MakeModel(file, shard->layout().content, deltas, source), "", none));
   RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/servable.yaml"),
                                       absl::StrCat("signatures: {", LookupCall::kSignature, ": {}}\n")));
   return model.Save(folder);

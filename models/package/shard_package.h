@@ -24,6 +24,8 @@ namespace portico {
 ///   content         64 hex digits, ShardLayout::content of that file: the package's digest is another when any row is
 ///   deltas          names of the delta files on top of it, in their order; missing: none
 ///   delta_contents  64 hex digits for each of those: SHA-256 of the file
+///   source          64 hex digits, the digest of the model that the tables were taken out of; missing: not known. It
+///                   stays with all versions that updates make of them; what another model's portals say differs
 struct TableLookupSpec {
   std::string node_name;
   std::string file;
@@ -33,6 +35,8 @@ struct TableLookupSpec {
     Digest content;
   };
   std::vector<Delta> deltas;
+  /// Empty: not known.
+  Digest source;
   /// One for each of the node's, in order.
   std::vector<TensorSpec> outputs;
 };
@@ -51,7 +55,7 @@ absl::StatusOr<TableLookupSpec> ReadTableLookup(const onnx::NodeProto& node);
 ///   RETURN_IF_ERROR(WriteShardPackage(folder.string()));
 ///   RETURN_IF_ERROR(transaction.Commit());
 absl::Status WriteShardPackage(const std::string& folder, absl::string_view file = kShardFile,
-                               const std::vector<TableLookupSpec::Delta>& deltas = {});
+                               const std::vector<TableLookupSpec::Delta>& deltas = {}, const Digest& source = {});
 
 /// What WriteShardPackage() wrote: INVALID_ARGUMENT for a package of anything else, NOT_FOUND where there is none.
 absl::StatusOr<TableLookupSpec> ReadShardPackage(const std::string& folder);

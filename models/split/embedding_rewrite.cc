@@ -38,8 +38,9 @@ absl::string_view PoolingName(Pooling pooling) {
 
 class Rewriter {
  public:
-  Rewriter(const Model& model, const GraphIndex& index, const LookupGraph& lookups, absl::string_view group)
-      : model_(model), index_(index), lookups_(lookups), group_(group), opset_(OpsetOf(model)) {}
+  Rewriter(const Model& model, const GraphIndex& index, const LookupGraph& lookups, absl::string_view group,
+           const Digest& source)
+      : model_(model), index_(index), lookups_(lookups), group_(group), source_(source), opset_(OpsetOf(model)) {}
 
   absl::StatusOr<Model> Run() {
     const onnx::ModelProto& source = model_.proto();
@@ -117,6 +118,7 @@ class Rewriter {
     AddStrings("paddings", paddings, &portal);
     AddStrings("id_kinds", id_kinds, &portal);
     if (with_end) AddInt("include_last_offset", 1, &portal);
+    AddString("source", source_.Hex(), &portal);
     AddOutputTypes(outputs, &portal);
     *graph.add_node() = std::move(portal);
   }
@@ -219,6 +221,7 @@ class Rewriter {
   const GraphIndex& index_;
   const LookupGraph& lookups_;
   const absl::string_view group_;
+  const Digest source_;
   const int64_t opset_;
   /// Of nodes and tensors.
   absl::flat_hash_set<std::string> names_;
@@ -227,8 +230,8 @@ class Rewriter {
 }  // namespace
 
 absl::StatusOr<Model> RewriteLookups(const Model& model, const GraphIndex& index, const LookupGraph& lookups,
-                                     absl::string_view group) {
-  return Rewriter(model, index, lookups, group).Run();
+                                     absl::string_view group, const Digest& source) {
+  return Rewriter(model, index, lookups, group, source).Run();
 }
 
 }  // namespace portico

@@ -65,14 +65,15 @@ absl::StatusOr<std::vector<std::string>> FoldersLeft(const std::string& group, u
 
 /// Whether those are what this split writes, as far as can be told without reading rows.
 absl::Status CheckLeft(const std::vector<std::string>& folders, const std::vector<TableWeight>& weights,
-                       const EmbeddingOptions& options) {
+                       const EmbeddingOptions& options, const Digest& source) {
   for (const std::string& folder : folders) {
     const auto other = [&folder](const auto&... what) {
       return absl::AlreadyExistsError(absl::StrCat("folder '", folder, "': got ", what...,
                                                    ", want what this split writes, or nothing; choose another "
-                                                   "--version, or remove it"));
+                                                   "group (group=NAME) or --version, or remove it"));
     };
     ASSIGN_OR_RETURN(const TableLookupSpec package, ReadShardPackage(folder));
+    if (package.source != source) return other("tables of another model");
     if (!package.deltas.empty()) return other("a version with updates");
     ASSIGN_OR_RETURN(const auto file, ShardFile::Open(absl::StrCat(folder, "/", kShardFile)));
     if (file->tables().size() != weights.size()) return other(file->tables().size(), " tables");
@@ -112,8 +113,12 @@ absl::StatusOr<EmbeddingSplitReport> SplitEmbeddings(const Model& model, const E
                                                    "them out of its parts"));
   }
   ASSIGN_OR_RETURN(const GraphIndex index, GraphIndex::Create(model.proto()));
+  Digest source = split.provenance.source;
+  if (source.empty()) {
+    ASSIGN_OR_RETURN(source, ModelDigest(model));
+  }
   ASSIGN_OR_RETURN(const LookupGraph lookups, FindLookups(model, index, split.options.min_bytes));
-  ASSIGN_OR_RETURN(const Model rewritten, RewriteLookups(model, index, lookups, report.group));
+  ASSIGN_OR_RETURN(const Model rewritten, RewriteLookups(model, index, lookups, report.group, source));
   ASSIGN_OR_RETURN(const auto verifier, EmbeddingVerifier::Create(model, lookups, split.verify));
   RETURN_IF_ERROR(verifier->CheckRewriting(rewritten));
   report.rounds = verifier->rounds();
@@ -127,7 +132,7 @@ absl::StatusOr<EmbeddingSplitReport> SplitEmbeddings(const Model& model, const E
 
   ASSIGN_OR_RETURN(std::vector<std::string> folders,
                    FoldersLeft(report.group_folder, split.options.shards, split.version));
-  RETURN_IF_ERROR(CheckLeft(folders, lookups.tables, split.options));
+  RETURN_IF_ERROR(CheckLeft(folders, lookups.tables, split.options, source));
   // Null where the group is there and the product alone is missing.
   std::unique_ptr<GroupWriter> writer;
   if (folders.empty()) {
@@ -140,7 +145,7 @@ absl::StatusOr<EmbeddingSplitReport> SplitEmbeddings(const Model& model, const E
     RETURN_IF_ERROR(writer->Finish());
     for (uint32_t shard = 0; shard < options.shards; ++shard) {
       folders.push_back(writer->StagedFolder(shard));
-      RETURN_IF_ERROR(WriteShardPackage(folders.back()));
+      RETURN_IF_ERROR(WriteShardPackage(folders.back(), kShardFile, {}, source));
     }
   }
   {
@@ -160,6 +165,12 @@ absl::StatusOr<EmbeddingSplitReport> SplitEmbeddings(const Model& model, const E
   RETURN_IF_ERROR(transaction.Add(recorded, product));
   if (writer != nullptr) RETURN_IF_ERROR(writer->Commit());
   RETURN_IF_ERROR(transaction.Commit());
+  if (const auto serving = ServingShards(report.group_folder); serving.ok() && *serving != split.options.shards) {
+    report.notes.push_back(absl::StrCat("tables '", report.group, "' are served in ", *serving,
+                                        " shards, as the group's file 'current' says, and not in the ",
+                                        split.options.shards, " of this version: write ", split.options.shards,
+                                        " there once every model that calls them is of this version"));
+  }
   const fs::path mesh = fs::path(split.out) / "mesh.yaml";
   if (!fs::exists(mesh, error)) {
     RETURN_IF_ERROR(WriteFileAtomically(mesh.string(), MeshText(split, report.group)));

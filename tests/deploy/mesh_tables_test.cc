@@ -26,7 +26,7 @@ class MeshTablesTest : public ::testing::Test {
   }
 
   /// A group `clicks` of one table, users.
-  void WriteTables(int64_t version, uint32_t shards) const {
+  void WriteTables(int64_t version, uint32_t shards, const Digest& source = {}) const {
     const auto writer = GroupWriter::Create(folder_.path() + "/clicks", {.shards = shards, .version = version});
     ASSERT_TRUE(writer.ok()) << writer.status();
     ASSERT_EQ((*writer)->BeginTable({.name = "users", .dim = 2}), absl::OkStatus());
@@ -35,19 +35,20 @@ class MeshTablesTest : public ::testing::Test {
     ASSERT_EQ((*writer)->EndTable(), absl::OkStatus());
     ASSERT_EQ((*writer)->Finish(), absl::OkStatus());
     for (uint32_t shard = 0; shard < shards; ++shard) {
-      ASSERT_EQ(WriteShardPackage((*writer)->StagedFolder(shard)), absl::OkStatus());
+      ASSERT_EQ(WriteShardPackage((*writer)->StagedFolder(shard), kShardFile, {}, source), absl::OkStatus());
     }
     ASSERT_EQ((*writer)->Commit(), absl::OkStatus());
   }
   void WriteRanker(const std::string& table, int64_t dim, const std::string& id_kind,
-                   const std::string& group = "clicks") const {
+                   const std::string& group = "clicks", const Digest& source = {}, int version = 1) const {
     ModelBuilder model;
     const bool strings = id_kind == "string";
     model.Input("u", strings ? DType::kString : DType::kInt64, {"N", 3}).Output("y", DType::kFloat, {"N", dim});
-    model.Portal("EmbeddingBag", group, {"u"}, {"y"}, {DType::kFloat}, {absl::StrCat("N,", dim)},
-                 {Strings("tables", {table}), Ints("dims", {dim}), Strings("poolings", {"sum"}),
-                  Strings("forms", {"padded"}), Strings("id_kinds", {id_kind})});
-    model.WriteTo(folder_.ModelFile("ranker"));
+    model.Portal(
+        "EmbeddingBag", group, {"u"}, {"y"}, {DType::kFloat}, {absl::StrCat("N,", dim)},
+        {Strings("tables", {table}), Ints("dims", {dim}), Strings("poolings", {"sum"}), Strings("forms", {"padded"}),
+         Strings("id_kinds", {id_kind}), String("source", source.empty() ? "" : source.Hex())});
+    model.WriteTo(folder_.path() + absl::StrCat("/packages/ranker/", version, "/model.onnx"));
   }
   std::string Mesh(const std::string& nodes = "  rows: {serve: [clicks], replicas: 2}\n  apps: {serve: [ranker]}\n",
                    const std::string& tables = "  clicks: {path: clicks}\n", const std::string& more = "") const {
@@ -108,6 +109,28 @@ TEST_F(MeshTablesTest, VersionsAreThoseThatAllShardsHave) {
   std::filesystem::remove_all(folder_.path() + "/clicks/0of2/1");
   std::filesystem::remove_all(folder_.path() + "/clicks/1of2/2");
   EXPECT_THAT(ErrorOf(Mesh()), HasSubstr("without a version that all 2 shards have"));
+}
+
+TEST_F(MeshTablesTest, TablesOfAnotherModelAreRefused) {
+  const Digest first = Sha256("first"), second = Sha256("second");
+  WriteRanker("users", 2, "dense", "clicks", first);
+  EXPECT_TRUE(ReadMeshFile(Mesh()).ok()) << "the tables do not say of which model they are";
+  WriteTables(2, 2, first);
+  EXPECT_TRUE(ReadMeshFile(Mesh()).ok());
+  // What is left of a split that was killed, or what a split of another model wrote into the same group.
+  WriteTables(3, 2, second);
+  const std::string error = ErrorOf(Mesh());
+  EXPECT_THAT(error, AllOf(HasSubstr("model 'ranker': portal "), HasSubstr("got tables 'clicks' in version 3"),
+                           HasSubstr(first.Short()), HasSubstr(second.Short()), HasSubstr("run again")));
+  WriteRanker("users", 2, "dense", "clicks", second, 2);
+  EXPECT_TRUE(ReadMeshFile(Mesh()).ok());
+  EXPECT_THAT(ErrorOf(folder_.WriteMesh("mesh: m\nmodels:\n  ranker: {path: packages/ranker, versions: all}\ntables:\n"
+                                        "  clicks: {path: clicks}\nnodes:\n  all: {serve: [clicks, ranker]}\n")),
+              HasSubstr("got tables 'clicks' in version 3"));
+  EXPECT_TRUE(ReadMeshFile(folder_.WriteMesh("mesh: m\nmodels:\n  ranker: {path: packages/ranker, versions: [1]}\n"
+                                             "tables:\n  clicks: {path: clicks, versions: [2]}\nnodes:\n"
+                                             "  all: {serve: [clicks, ranker]}\n"))
+                  .ok());
 }
 
 TEST_F(MeshTablesTest, CurrentSaysWhichSetServes) {

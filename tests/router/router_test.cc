@@ -256,6 +256,7 @@ TEST_F(RouterTest, ReplicaThatHoldsNothingYetIsLeftAlone) {
   Make({"x://a", "x://b"});
   router_->Warm(target_);
   transport_.Connected("x://a", {}, true);
+  transport_.Lost("x://b");
   EXPECT_THAT(StatusOfCall(target_).message(), HasSubstr("x://a (node 'node-of-x://a' connected, serves nothing yet)"));
   transport_.Connected("x://b", {{"hub/enc", 1, DigestOf('1')}}, true);
   for (int i = 0; i < 20; ++i) Call(target_);

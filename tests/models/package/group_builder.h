@@ -21,7 +21,7 @@ inline int64_t NumberId(const TableSpec& spec, size_t row) {
 
 /// A group whose tables have RowValues() rows, version 1 of all its shards.
 inline absl::Status BuildGroup(const std::string& group, uint32_t shards,
-                               const std::vector<std::pair<TableSpec, size_t>>& tables) {
+                               const std::vector<std::pair<TableSpec, size_t>>& tables, const Digest& source = {}) {
   auto writer = GroupWriter::Create(group, {.shards = shards});
   if (!writer.ok()) return writer.status();
   for (const auto& [spec, rows] : tables) {
@@ -42,7 +42,8 @@ inline absl::Status BuildGroup(const std::string& group, uint32_t shards,
   }
   if (absl::Status status = (*writer)->Finish(); !status.ok()) return status;
   for (uint32_t shard = 0; shard < shards; ++shard) {
-    if (absl::Status status = WriteShardPackage((*writer)->StagedFolder(shard)); !status.ok()) return status;
+    if (absl::Status status = WriteShardPackage((*writer)->StagedFolder(shard), kShardFile, {}, source); !status.ok())
+      return status;
   }
   return (*writer)->Commit();
 }

@@ -30,7 +30,8 @@ constexpr size_t kEnd = 500;
 class GroupUpdateTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const absl::Status built = BuildGroup(group_, 3, {{kDense, kRows}, {kSparse, kRows}, {kString, kRows}});
+    const absl::Status built =
+        BuildGroup(group_, 3, {{kDense, kRows}, {kSparse, kRows}, {kString, kRows}}, Sha256("model"));
     ASSERT_TRUE(built.ok()) << built;
   }
   int64_t Apply(ExpectedTable& table, const std::vector<RowChange>& changes) {
@@ -42,6 +43,7 @@ class GroupUpdateTest : public ::testing::Test {
   void ExpectAll(std::optional<int64_t> version = {}) {
     const auto group = OpenGroup::Open(group_, version);
     ASSERT_TRUE(group.ok()) << group.status();
+    for (const TableLookupSpec& spec : group->version().specs) EXPECT_EQ(spec.source, Sha256("model"));
     for (const ExpectedTable* table : {&dense_, &sparse_, &string_}) {
       EXPECT_EQ(table->FirstDifference(*group, kEnd), std::nullopt) << table->spec().name;
     }

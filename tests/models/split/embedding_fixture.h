@@ -74,7 +74,7 @@ class EmbeddingRewriting {
     auto found = FindLookups(*model, *index, min_bytes);
     if (!found.ok()) return found.status();
     lookups = *std::move(found);
-    auto made = RewriteLookups(*model, *index, *lookups, "group");
+    auto made = RewriteLookups(*model, *index, *lookups, "group", Sha256("model"));
     if (!made.ok()) return made.status();
     rewritten = *std::move(made);
     VerifyOptions options;

@@ -66,6 +66,13 @@ class SplitEmbeddingsTest : public ::testing::Test {
     EXPECT_FALSE(report.ok());
     return std::string(report.status().message());
   }
+  /// Of the first node.
+  static std::string Attribute(const Model& model, absl::string_view name) {
+    for (const auto& attribute : model.proto().graph().node(0).attribute()) {
+      if (attribute.name() == name) return attribute.s();
+    }
+    return "";
+  }
   std::string Mesh() { return folder_.Read("out/mesh.yaml"); }
 
   const TempFolder folder_;
@@ -89,11 +96,16 @@ TEST_F(SplitEmbeddingsTest, TablesGoToShardsAndTheRestToAPackage) {
   const auto product = LoadPackage("clicks", report->product_folder, store_);
   ASSERT_TRUE(product.ok()) << product.status();
   EXPECT_EQ(OpTypes(product->model), (std::vector<std::string>{"EmbeddingBag", "Mul", "ReduceSum"}));
+  const auto original = Model::FromProto(Clicks().Build(), "", store_);
+  ASSERT_TRUE(original.ok()) << original.status();
+  const Digest source = *ModelDigest(*original);
+  EXPECT_EQ(Attribute(product->model, "source"), source.Hex());
   for (const char* shard : {"0of3", "1of3", "2of3"}) {
     const std::string version = absl::StrCat(report->group_folder, "/", shard, "/1");
     const auto package = ReadShardPackage(version);
     ASSERT_TRUE(package.ok()) << package.status();
     EXPECT_EQ(package->file, "table.shard");
+    EXPECT_EQ(package->source, source);
   }
   EXPECT_THAT(Mesh(), HasSubstr("tables:\n  clicks-tables: {path: clicks-tables}"));
   EXPECT_THAT(Mesh(), HasSubstr("shard-2: {serve: [clicks-tables.2of3]}"));
@@ -197,6 +209,9 @@ TEST_F(SplitEmbeddingsTest, ASplitThatEndedBeforeItsProductWasThereGoesOnWithThe
   split_.options.row_type = RowType::kFloat32;
   ModelBuilder other = Clicks();
   other.graph().mutable_initializer(0)->CopyFrom(TensorToProto("users_table", RandomTable(5000, 16, 7)));
+  EXPECT_THAT(Error(other), HasSubstr("got tables of another model, want what this split writes"));
+  // Whatever they say of themselves.
+  split_.provenance.source = ReadShardPackage(first->group_folder + "/1of3/1")->source;
   EXPECT_THAT(Error(other), HasSubstr("table 'users_table'"));
   EXPECT_FALSE(fs::exists(first->product_folder));
 }
