@@ -30,83 +30,84 @@ uint64_t PartOf(const Digest& row, size_t part) {
 
 }  // namespace
 
-struct AnswerStore::Entry {
-  Digest row;
-  Ref<const RowAnswer> answer;
-  Entry* next_in_chain = nullptr;
-  Entry* next_in_queue = nullptr;
-  uint64_t bytes = 0;
-  /// How often it was asked for since it came, or since it was last passed by; up to kMaxAsked.
-  uint8_t asked = 0;
-};
-
 class AnswerStore::Shard {
  public:
-  explicit Shard(uint64_t max_bytes)
-      : chains_(std::bit_floor(max_bytes / kBytesPerChain)),
+  Shard(uint64_t max_bytes, Totals& totals)
+      : totals_(totals),
+        chains_(std::bit_floor(max_bytes / kBytesPerChain)),
         gone_(chains_.size()),
         overhead_(HeapBytes(sizeof(Shard)) + chains_.bytes() + gone_.bytes()),
         max_bytes_(max_bytes),
-        bytes_(overhead_) {}
-  ~Shard() {
-    MutexLock lock(&mutex_);
-    for (Queue* queue : {&small_, &main_}) {
-      for (Entry* entry = queue->first; entry != nullptr;) delete std::exchange(entry, entry->next_in_queue);
-    }
+        bytes_(overhead_) {
+    totals_.bytes.fetch_add(overhead_, std::memory_order_relaxed);
   }
-
-  bool MayKeep(uint64_t entry_bytes) const { return entry_bytes <= (max_bytes_ - overhead_) / kLargestShare; }
 
   Ref<const RowAnswer> Get(const Digest& row) {
     MutexLock lock(&mutex_);
-    Entry* const entry = Find(row);
-    if (entry == nullptr) return nullptr;
-    if (entry->asked < kMaxAsked) ++entry->asked;
-    return entry->answer;
+    RowAnswer* const entry = Find(row);
+    if (entry != nullptr && entry->place_.asked < kMaxAsked) ++entry->place_.asked;
+    return Ref<const RowAnswer>(entry);
   }
 
-  void Put(const Digest& row, Ref<const RowAnswer> answer) {
-    const uint64_t bytes = HeapBytes(sizeof(Entry)) + answer->bytes();
-    if (!MayKeep(bytes)) return;
-    auto entry = std::make_unique<Entry>();
-    entry->row = row;
-    entry->answer = std::move(answer);
-    entry->bytes = bytes;
-    Entry* evicted = nullptr;
+  Ref<const RowAnswer> Put(const Digest& row, absl::Span<const Tensor> outputs, int64_t index) {
+    const uint64_t bytes = RowAnswer::BytesFor(outputs, index);
+    if (bytes > (max_bytes_ - overhead_) / kLargestShare) return nullptr;
+    Queue evicted;
     {
       MutexLock lock(&mutex_);
-      if (Find(row) != nullptr) return;
-      while (bytes_.load(std::memory_order_relaxed) + bytes > max_bytes_) MakeRoom(&evicted);
-      Add(bytes);
-      Entry*& chain = ChainOf(row);
-      entry->next_in_chain = chain;
-      chain = entry.get();
-      ++entries_;
-      (TakeGone(row) ? main_ : small_).Push(entry.release());
+      if (RowAnswer* const entry = Find(row)) return Ref<const RowAnswer>(entry);
+      const bool has_room = MakeRoom(bytes, &evicted);
+      if (has_room) bytes_ += bytes;
+      Tell(evicted, has_room ? bytes : 0);
+      if (!has_room) return nullptr;
     }
-    while (evicted != nullptr) delete std::exchange(evicted, evicted->next_in_queue);
+    // Memory is let go of, taken and written to under no lock.
+    RowAnswer::Block block;
+    while (evicted.first) {
+      Ref<RowAnswer> entry = evicted.Pop();
+      const bool fits = block == nullptr && entry->bytes() == bytes;
+      RowAnswer::Block freed = RowAnswer::Reclaim(std::move(entry));
+      if (fits) block = std::move(freed);
+    }
+    Ref<RowAnswer> answer = RowAnswer::In(std::move(block), outputs, index);
+    answer->place_.row = row;
+    MutexLock lock(&mutex_);
+    if (RowAnswer* const entry = Find(row)) {
+      bytes_ -= bytes;
+      totals_.bytes.fetch_sub(bytes, std::memory_order_relaxed);
+      return Ref<const RowAnswer>(entry);
+    }
+    answer->place_.next_in_chain = std::exchange(ChainOf(row), answer.get());
+    puts_.store(puts_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    (TakeGone(row) ? main_ : small_).Push(answer);
+    return answer;
   }
 
-  uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
-  uint64_t TakeEvictions() { return evictions_.exchange(0, std::memory_order_relaxed); }
+  uint64_t puts() const { return puts_.load(std::memory_order_acquire); }
 
  private:
   /// First in, first out.
   struct Queue {
-    Entry* first = nullptr;
-    Entry* last = nullptr;
+    Ref<RowAnswer> first;
+    RowAnswer* last = nullptr;
     uint64_t bytes = 0;
+    uint64_t entries = 0;
 
-    void Push(Entry* entry) {
-      entry->next_in_queue = nullptr;
-      (first == nullptr ? first : last->next_in_queue) = entry;
-      last = entry;
-      bytes += entry->bytes;
+    ~Queue() {
+      while (first) Pop();
     }
-    Entry* Pop() {
-      Entry* const entry = first;
-      first = entry->next_in_queue;
-      bytes -= entry->bytes;
+    void Push(Ref<RowAnswer> entry) {
+      RowAnswer* const pushed = entry.get();
+      bytes += pushed->bytes();
+      ++entries;
+      (first ? last->place_.next_in_queue : first) = std::move(entry);
+      last = pushed;
+    }
+    Ref<RowAnswer> Pop() {
+      Ref<RowAnswer> entry = std::move(first);
+      first = std::move(entry->place_.next_in_queue);
+      bytes -= entry->bytes();
+      --entries;
       return entry;
     }
   };
@@ -117,37 +118,43 @@ class AnswerStore::Shard {
     uint32_t number = 0;
   };
 
-  Entry*& ChainOf(const Digest& row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  RowAnswer*& ChainOf(const Digest& row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return chains_[PartOf(row, 0) & (chains_.size() - 1)];
   }
-  Entry* Find(const Digest& row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    Entry* entry = ChainOf(row);
-    while (entry != nullptr && entry->row != row) entry = entry->next_in_chain;
+  RowAnswer* Find(const Digest& row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    RowAnswer* entry = ChainOf(row);
+    while (entry != nullptr && entry->place_.row != row) entry = entry->place_.next_in_chain;
     return entry;
   }
 
+  /// Moves entries to `evicted` until there is room for so many bytes; false where all the rest is being put.
+  bool MakeRoom(uint64_t bytes, Queue* evicted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    while (bytes_ + bytes > max_bytes_) {
+      if (!small_.first && !main_.first) return false;
+      PassOrEvict(evicted);
+    }
+    return true;
+  }
+
   /// Takes a step towards room: passes on what was asked for, or moves one entry to `evicted`.
-  void MakeRoom(Entry** evicted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const bool from_small =
-        main_.first == nullptr || (small_.first != nullptr && small_.bytes >= max_bytes_ / kSmallShare);
-    Entry* const entry = (from_small ? small_ : main_).Pop();
-    if (from_small && entry->asked > 1) {
-      entry->asked = 0;
-      return main_.Push(entry);
+  void PassOrEvict(Queue* evicted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const bool from_small = !main_.first || (small_.first && small_.bytes >= max_bytes_ / kSmallShare);
+    Ref<RowAnswer> entry = (from_small ? small_ : main_).Pop();
+    RowAnswer::Place& place = entry->place_;
+    if (from_small && place.asked > 1) {
+      place.asked = 0;
+      return main_.Push(std::move(entry));
     }
-    if (!from_small && entry->asked > 0) {
-      --entry->asked;
-      return main_.Push(entry);
+    if (!from_small && place.asked > 0) {
+      --place.asked;
+      return main_.Push(std::move(entry));
     }
-    if (from_small) Remember(entry->row);
-    Entry** chain = &ChainOf(entry->row);
-    while (*chain != entry) chain = &(*chain)->next_in_chain;
-    *chain = entry->next_in_chain;
-    --entries_;
-    Add(-entry->bytes);
-    evictions_.fetch_add(1, std::memory_order_relaxed);
-    entry->next_in_queue = *evicted;
-    *evicted = entry;
+    if (from_small) Remember(place.row);
+    RowAnswer** chain = &ChainOf(place.row);
+    while (*chain != entry.get()) chain = &(*chain)->place_.next_in_chain;
+    *chain = place.next_in_chain;
+    bytes_ -= entry->bytes();
+    evicted->Push(std::move(entry));
   }
 
   Gone& GoneOf(const Digest& row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -160,33 +167,37 @@ class AnswerStore::Shard {
     Gone& gone = GoneOf(row);
     if (gone.mark != MarkOf(row)) return false;
     gone.mark = 0;
-    return next_gone_ - gone.number <= entries_;
+    return next_gone_ - gone.number <= small_.entries + main_.entries;
   }
 
-  void Add(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    bytes_.store(bytes_.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+  /// Counts what went and what comes for all shards. Not where both are as large: that is a line which all write to.
+  void Tell(const Queue& evicted, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (bytes != evicted.bytes) totals_.bytes.fetch_add(bytes - evicted.bytes, std::memory_order_relaxed);
+    if (evicted.entries > 0) totals_.evictions.fetch_add(evicted.entries, std::memory_order_relaxed);
   }
 
+  Totals& totals_;
   Mutex mutex_;
   /// Sized by the budget; their pages come with use.
-  ZeroedTable<Entry*> chains_ ABSL_GUARDED_BY(mutex_);
+  ZeroedTable<RowAnswer*> chains_ ABSL_GUARDED_BY(mutex_);
   ZeroedTable<Gone> gone_ ABSL_GUARDED_BY(mutex_);
   uint32_t next_gone_ ABSL_GUARDED_BY(mutex_) = 0;
   Queue small_ ABSL_GUARDED_BY(mutex_);
   Queue main_ ABSL_GUARDED_BY(mutex_);
-  uint64_t entries_ ABSL_GUARDED_BY(mutex_) = 0;
   const uint64_t overhead_;
   const uint64_t max_bytes_;
+  /// Those of answers that are being put count already.
+  uint64_t bytes_ ABSL_GUARDED_BY(mutex_);
   /// Written under the lock alone.
-  std::atomic<uint64_t> bytes_;
-  std::atomic<uint64_t> evictions_{0};
+  std::atomic<uint64_t> puts_{0};
 };
 
 AnswerStore::AnswerStore(uint64_t max_bytes) : max_bytes_(max_bytes) {
   PORTICO_CHECK(max_bytes >= kMinBytes);
-  const uint64_t own = HeapBytes(sizeof(AnswerStore)) + HeapBytes(kMaxShards * sizeof(shards_[0]));
+  totals_.bytes = HeapBytes(sizeof(AnswerStore)) + HeapBytes(kMaxShards * sizeof(shards_[0]));
   const uint64_t shards = std::clamp<uint64_t>(std::bit_floor(max_bytes / kMinShardBytes), 1, kMaxShards);
-  for (uint64_t i = 0; i < shards; ++i) shards_.push_back(std::make_unique<Shard>((max_bytes - own) / shards));
+  const uint64_t shard_bytes = (max_bytes - totals_.bytes) / shards;
+  for (uint64_t i = 0; i < shards; ++i) shards_.push_back(std::make_unique<Shard>(shard_bytes, totals_));
 }
 
 AnswerStore::~AnswerStore() = default;
@@ -195,22 +206,14 @@ AnswerStore::Shard& AnswerStore::ShardOf(const Digest& row) const {
   return *shards_[PartOf(row, 3) & (shards_.size() - 1)];
 }
 
-bool AnswerStore::MayKeep(uint64_t bytes) const { return shards_[0]->MayKeep(HeapBytes(sizeof(Entry)) + bytes); }
-
 Ref<const RowAnswer> AnswerStore::Get(const Digest& row) { return ShardOf(row).Get(row); }
 
-void AnswerStore::Put(const Digest& row, Ref<const RowAnswer> answer) { ShardOf(row).Put(row, std::move(answer)); }
-
-uint64_t AnswerStore::bytes() const {
-  uint64_t bytes = HeapBytes(sizeof(AnswerStore)) + HeapBytes(kMaxShards * sizeof(shards_[0]));
-  for (const auto& shard : shards_) bytes += shard->bytes();
-  return bytes;
+Ref<const RowAnswer> AnswerStore::Put(const Digest& row, absl::Span<const Tensor> outputs, int64_t index) {
+  return ShardOf(row).Put(row, outputs, index);
 }
 
-uint64_t AnswerStore::TakeEvictions() {
-  uint64_t evictions = 0;
-  for (const auto& shard : shards_) evictions += shard->TakeEvictions();
-  return evictions;
-}
+uint64_t AnswerStore::Puts(const Digest& row) const { return ShardOf(row).puts(); }
+
+uint64_t AnswerStore::TakeEvictions() { return totals_.evictions.exchange(0, std::memory_order_relaxed); }
 
 }  // namespace portico

@@ -34,23 +34,31 @@ class AnswerStore {
 
   /// Null where it is not kept. Counts as asked for.
   Ref<const RowAnswer> Get(const Digest& row);
-  /// Whether an answer of so many bytes is not too large to be kept.
-  bool MayKeep(uint64_t bytes) const;
-  /// Keeps `answer`, in place of nothing: what is there under that digest stays.
-  void Put(const Digest& row, Ref<const RowAnswer> answer);
+  /// Keeps a copy of row `index` of `outputs`, in place of nothing: what is there under that digest stays. Returns what
+  /// is there then; null where it is too large. The copy is made in the memory of an answer that gives room for it,
+  /// where nobody else has that and it is as large. REQUIRES: RowAnswer::HasRows(outputs, more than `index`).
+  Ref<const RowAnswer> Put(const Digest& row, absl::Span<const Tensor> outputs, int64_t index);
+  /// How many answers have come to where `row` would be. Read before Get() found nothing, and the same later: none has
+  /// come meanwhile.
+  uint64_t Puts(const Digest& row) const;
 
   uint64_t max_bytes() const { return max_bytes_; }
   /// Memory taken now; never more than max_bytes(). Tables count in full, though their pages come with use.
-  uint64_t bytes() const;
+  uint64_t bytes() const { return totals_.bytes.load(std::memory_order_relaxed); }
   /// Answers that have made room for others since this was asked last.
   uint64_t TakeEvictions();
 
  private:
-  struct Entry;
   class Shard;
+  /// Of all shards.
+  struct Totals {
+    std::atomic<uint64_t> bytes{0};
+    std::atomic<uint64_t> evictions{0};
+  };
   Shard& ShardOf(const Digest& row) const;
 
   const uint64_t max_bytes_;
+  alignas(64) Totals totals_;
   /// A power of two of them.
   std::vector<std::unique_ptr<Shard>> shards_;
 };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -77,6 +78,9 @@ class ResultCache {
  private:
   class Call;
 
+  /// Tells the metrics of the store how it is.
+  void ShowStore();
+
   const RowDigests digests_;
   const std::shared_ptr<AnswerStore> store_;
   const Function function_;
@@ -93,6 +97,7 @@ class ResultCache {
   Counter& passed_;
   Counter& evictions_;
   Gauge& bytes_;
+  std::atomic<uint64_t> shown_bytes_{0};
 };
 
 }  // namespace portico

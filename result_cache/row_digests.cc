@@ -35,7 +35,7 @@ std::optional<int64_t> RowDigests::RowsOf(absl::Span<const Tensor> inputs) const
   return rows;
 }
 
-std::vector<Digest> RowDigests::Of(absl::Span<const Tensor> inputs, int64_t rows) const {
+absl::InlinedVector<Digest, 1> RowDigests::Of(absl::Span<const Tensor> inputs, int64_t rows) const {
   Hasher common;
   common.Add(base_);
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -48,7 +48,7 @@ std::vector<Digest> RowDigests::Of(absl::Span<const Tensor> inputs, int64_t rows
   }
   const Digest request = common.Finish();
 
-  std::vector<Digest> digests;
+  absl::InlinedVector<Digest, 1> digests;
   digests.reserve(static_cast<size_t>(rows));
   for (uint64_t row = 0; row < static_cast<uint64_t>(rows); ++row) {
     Hasher hasher;

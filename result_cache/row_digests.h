@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "base/digest.h"
@@ -27,7 +28,7 @@ class RowDigests {
   /// fill whole bytes or takes none, or there are more than kMaxRows. REQUIRES: as many inputs as row_inputs.
   std::optional<int64_t> RowsOf(absl::Span<const Tensor> inputs) const;
   /// One for each row. REQUIRES: RowsOf(inputs) says `rows`.
-  std::vector<Digest> Of(absl::Span<const Tensor> inputs, int64_t rows) const;
+  absl::InlinedVector<Digest, 1> Of(absl::Span<const Tensor> inputs, int64_t rows) const;
 
   const std::vector<bool>& row_inputs() const { return row_inputs_; }
 

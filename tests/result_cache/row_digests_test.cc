@@ -22,8 +22,8 @@ Tensor Texts(Shape shape, const std::vector<std::string>& values) {
   return Tensor::OfStrings(std::move(shape), absl::MakeConstSpan(values));
 }
 
-std::vector<Digest> Rows(const std::vector<Tensor>& inputs, std::vector<bool> row_inputs = {true},
-                         const Digest& model = Model(1), absl::string_view signature = "serving_default") {
+absl::InlinedVector<Digest, 1> Rows(const std::vector<Tensor>& inputs, std::vector<bool> row_inputs = {true},
+                                    const Digest& model = Model(1), absl::string_view signature = "serving_default") {
   const RowDigests digests(model, signature, std::move(row_inputs));
   const std::optional<int64_t> rows = digests.RowsOf(inputs);
   EXPECT_TRUE(rows.has_value());
