@@ -15,8 +15,10 @@ namespace {
 /// A shard has at least so many bytes, so that what one answer may take of it is worth something.
 constexpr uint64_t kMinShardBytes = uint64_t{8} << 20;
 constexpr uint64_t kMaxShards = 16;
-/// Of the budget for each chain, and each row that is remembered after it left: less than most entries take.
-constexpr uint64_t kBytesPerChain = 1024;
+/// Of the budget for each chain: so little that most are empty, and looking for what is not there touches no entry.
+constexpr uint64_t kBytesPerChain = 256;
+/// For each row that is remembered after it left: less than most entries take.
+constexpr uint64_t kBytesPerGone = 1024;
 /// The small queue's share of the bytes.
 constexpr uint64_t kSmallShare = 10;
 constexpr uint8_t kMaxAsked = 3;
@@ -35,7 +37,7 @@ class AnswerStore::Shard {
   Shard(uint64_t max_bytes, Totals& totals)
       : totals_(totals),
         chains_(std::bit_floor(max_bytes / kBytesPerChain)),
-        gone_(chains_.size()),
+        gone_(std::bit_floor(max_bytes / kBytesPerGone)),
         overhead_(HeapBytes(sizeof(Shard)) + chains_.bytes() + gone_.bytes()),
         max_bytes_(max_bytes),
         bytes_(overhead_) {
