@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <random>
 #include <utility>
 
 #include "base/check.h"
@@ -28,6 +29,11 @@ uint64_t PartOf(const Digest& row, size_t part) {
   uint64_t number;
   std::memcpy(&number, row.bytes.data() + part * sizeof(number), sizeof(number));
   return number;
+}
+
+uint64_t RandomOdd() {
+  std::random_device random;
+  return uint64_t{random()} << 32 | random() | 1;
 }
 
 }  // namespace
@@ -88,6 +94,11 @@ class AnswerStore::Shard {
   uint64_t puts() const { return puts_.load(std::memory_order_acquire); }
 
  private:
+  static void PrefetchPlace(const RowAnswer& entry) {
+    __builtin_prefetch(&entry);
+    __builtin_prefetch(&entry.place_.next_in_queue);
+  }
+
   /// First in, first out.
   struct Queue {
     Ref<RowAnswer> first;
@@ -110,6 +121,8 @@ class AnswerStore::Shard {
       first = std::move(entry->place_.next_in_queue);
       bytes -= entry->bytes();
       --entries;
+      // The next to go: it has lain untouched for long, and whoever makes room next looks at it under the lock.
+      if (first) PrefetchPlace(*first);
       return entry;
     }
   };
@@ -121,7 +134,7 @@ class AnswerStore::Shard {
   };
 
   RowAnswer*& ChainOf(const Digest& row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return chains_[PartOf(row, 0) & (chains_.size() - 1)];
+    return chains_[PartOf(row, 0) * salt_ >> chain_shift_];
   }
   RowAnswer* Find(const Digest& row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     RowAnswer* entry = ChainOf(row);
@@ -179,9 +192,12 @@ class AnswerStore::Shard {
   }
 
   Totals& totals_;
+  /// Nobody knows which rows meet in a chain, so that nobody can make one long.
+  const uint64_t salt_ = RandomOdd();
   Mutex mutex_;
   /// Sized by the budget; their pages come with use.
   ZeroedTable<RowAnswer*> chains_ ABSL_GUARDED_BY(mutex_);
+  const int chain_shift_ = 65 - static_cast<int>(std::bit_width(chains_.size()));
   ZeroedTable<Gone> gone_ ABSL_GUARDED_BY(mutex_);
   uint32_t next_gone_ ABSL_GUARDED_BY(mutex_) = 0;
   Queue small_ ABSL_GUARDED_BY(mutex_);
