@@ -108,6 +108,7 @@ int64_t BatchRunner::PaddingFor(int64_t rows) const {
 void BatchRunner::CompleteDead(WaitingCall& call) const {
   if (call.context->MayRecord()) RecordDead(options_.span_name, call, clock_.Now());
   expired_metric_.Increment();
+  call.product->expired.Increment();
   call.done(DeadStatus(*call.context));
 }
 

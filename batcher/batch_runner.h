@@ -9,7 +9,7 @@
 #include "base/tensor.h"
 #include "batcher/batcher.h"
 #include "batcher/rows.h"
-#include "batcher/waiting_calls.h"
+#include "batcher/waiting_call.h"
 
 namespace portico {
 

@@ -7,7 +7,7 @@
 #include "absl/time/time.h"
 #include "base/request_context.h"
 #include "batcher/run_parts.h"
-#include "batcher/waiting_calls.h"
+#include "batcher/waiting_call.h"
 
 namespace portico {
 

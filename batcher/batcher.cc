@@ -25,6 +25,15 @@ namespace {
 constexpr absl::Duration kWakeAnotherAfter = absl::Microseconds(200);
 /// Runs up to this long stay on a thread that has turns: a hand-off costs both cores about 10 µs.
 constexpr absl::Duration kShortRun = absl::Microseconds(30);
+/// Deadlines of calls that wait are looked at this often at most.
+constexpr absl::Duration kLookEvery = absl::Milliseconds(5);
+/// And no later: a timer that a sooner one replaces stays behind until its time.
+constexpr absl::Duration kLookAhead = absl::Seconds(1);
+/// Deadlines that one look may take, on the timer's thread; the rest is for the next.
+constexpr size_t kMostPerLook = 1024;
+/// A call that meets a full queue looks for others that are late, not more often than this and at so many at most.
+constexpr absl::Duration kLookWhenFullEvery = absl::Milliseconds(1);
+constexpr size_t kMostWhenFull = 64;
 
 }  // namespace
 
@@ -49,7 +58,7 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
 
  private:
   class DrainTask;
-  class CancelledCall;
+  class DeadCalls;
   using Result = BatchRunner::Result;
   /// What to do about what waits, once the lock is released.
   struct Next {
@@ -60,18 +69,31 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
     bool wake_another = false;
     /// When to look again; infinite: not by the timer.
     absl::Time timer_at = absl::InfiniteFuture();
+    /// When to look for deadlines that have passed; infinite: not by another timer.
+    absl::Time look_at = absl::InfiniteFuture();
+    /// Calls that are cancelled or late and have left the queue: the executor completes them.
+    std::vector<WaitingCall> dead;
   };
 
   /// Of a call with more rows than a run may hold.
   void SubmitPieces(WaitingCall call);
-  /// Whether calls of one product, of that weight together, may wait; else RESOURCE_EXHAUSTED, and it is counted.
-  absl::Status Admit(Product& product, int64_t weight) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  /// Whether calls of one product, of that weight together, may wait; else RESOURCE_EXHAUSTED, and it is counted. Late
+  /// calls that are in their way are left to `next`.
+  absl::Status Admit(Product& product, int64_t weight, absl::Time now, Next* next)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool HasRoom(const Product& product, int64_t weight) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   /// `may_be_short`: whether this thread may run what is short by itself.
-  Next PlanNext(absl::Time now, bool may_be_short = false) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void PlanNext(absl::Time now, Next* next, bool may_be_short = false) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   /// A run of what waits takes no longer than waking a worker for it.
   bool ShortRun() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Act(const Next& next);
+  /// Sees to it that the timer looks when the soonest deadline has passed. Returns when to set it; infinite: it is set.
+  absl::Time PlanLook(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Act(Next next);
   void OnTimer();
+  /// The timer that was set for `at`: takes late calls from the queue.
+  void OnLook(absl::Time at);
+  /// Whoever waits for the batcher to be idle is told where it is.
+  void TellIfIdle() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndRun(int64_t rows, absl::Duration time);
   /// Nobody can take these back any more.
   void StopWaiting(const std::vector<WaitingCall>& calls);
@@ -102,6 +124,10 @@ class Batcher::Impl final : public std::enable_shared_from_this<Impl>, public Ca
   int running_ ABSL_GUARDED_BY(mutex_) = 0;
   /// When the timer will look; infinite: it is not set.
   absl::Time timer_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+  /// When it will look for late calls; infinite: it is not set.
+  absl::Time look_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+  /// When a call that meets a full queue may look for them.
+  absl::Time look_when_full_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   bool finishing_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
@@ -158,30 +184,42 @@ void Batcher::Impl::Submit(Ref<const RequestContext> context, std::vector<Tensor
   {
     MutexLock lock(&mutex_);
     Product& product = products_.Of(kept->product);
-    admitted = Admit(product, weight);
+    admitted = Admit(product, weight, now, &next);
     if (admitted.ok()) {
       call.product = &product;
       waiting_.Push(std::move(call), max_batch_rows_);
-      next = PlanNext(now, /*may_be_short=*/true);
+      PlanNext(now, &next, /*may_be_short=*/true);
+      next.look_at = PlanLook(now);
     }
   }
+  Act(std::move(next));
   if (!admitted.ok()) {
     kept->cancel_waiters.Remove(this, ticket);
     return call.done(std::move(admitted));
   }
-  Act(next);
   // It may have been cancelled before it could be found.
   if (kept->cancelled.load(std::memory_order_seq_cst)) OnCancel(ticket, lane);
 }
 
-absl::Status Batcher::Impl::Admit(Product& product, int64_t weight) {
-  const int64_t waiting = waiting_.weight(), own = waiting_.WeightOf(product), most = options_.max_queue_rows;
-  if (waiting == 0 || waiting + weight <= most) return absl::OkStatus();
+bool Batcher::Impl::HasRoom(const Product& product, int64_t weight) const {
+  const int64_t waiting = waiting_.weight(), most = options_.max_queue_rows;
+  if (waiting == 0 || waiting + weight <= most) return true;
   // What others have filled is no reason to refuse a product its share, nor its only call.
-  const int64_t room = waiting_.RoomOf(product, most);
-  if (own < waiting && (own == 0 || own + weight <= room) && waiting + weight <= 2 * most) return absl::OkStatus();
+  const int64_t own = waiting_.WeightOf(product);
+  return own < waiting && (own == 0 || own + weight <= waiting_.RoomOf(product, most)) && waiting + weight <= 2 * most;
+}
+
+absl::Status Batcher::Impl::Admit(Product& product, int64_t weight, absl::Time now, Next* next) {
+  if (HasRoom(product, weight)) return absl::OkStatus();
+  if (waiting_.soonest_deadline() <= now && look_when_full_at_ <= now) {
+    next->dead = waiting_.TakeLate(now, kMostWhenFull);
+    if (waiting_.soonest_deadline() > now) look_when_full_at_ = now + kLookWhenFullEvery;
+    if (HasRoom(product, weight)) return absl::OkStatus();
+  }
   refused_metric_.Increment();
   product.refused.Increment();
+  const int64_t waiting = waiting_.weight(), own = waiting_.WeightOf(product), most = options_.max_queue_rows;
+  const int64_t room = waiting_.RoomOf(product, most);
   const bool alone = own == waiting;
   const std::string its = alone ? "" : absl::StrCat(", ", own, " of them of the same product '", product.name, "'");
   const std::string or_its = alone ? "" : absl::StrCat(", or ", room, " of that product");
@@ -229,52 +267,56 @@ void Batcher::Impl::SubmitPieces(WaitingCall call) {
   {
     MutexLock lock(&mutex_);
     Product& product = products_.Of(kept->product);
-    admitted = Admit(product, rows);
+    admitted = Admit(product, rows, now, &next);
     if (admitted.ok()) {
       for (WaitingCall& piece : pieces) {
         piece.product = &product;
         waiting_.Push(std::move(piece), max_batch_rows_);
       }
-      next = PlanNext(now);
+      PlanNext(now, &next);
+      next.look_at = PlanLook(now);
     }
   }
+  Act(std::move(next));
   if (!admitted.ok()) {
     StopWaiting(pieces);
     for (WaitingCall& piece : pieces) piece.done(admitted);
     return;
   }
-  Act(next);
   if (!kept->cancelled.load(std::memory_order_seq_cst)) return;
   for (size_t i = 0; i < count; ++i) OnCancel(first + i, lane);
 }
 
-/// Completes a call that was taken back, on the executor; also where that drops it.
-class Batcher::Impl::CancelledCall {
+/// Completes calls that have left the queue without a run, on the executor; also where that drops it.
+class Batcher::Impl::DeadCalls {
  public:
-  CancelledCall(std::shared_ptr<Impl> impl, WaitingCall call) : impl_(std::move(impl)), call_(std::move(call)) {}
-  CancelledCall(CancelledCall&&) noexcept = default;
-  ~CancelledCall() {
+  DeadCalls(std::shared_ptr<Impl> impl, std::vector<WaitingCall> calls)
+      : impl_(std::move(impl)), calls_(std::move(calls)) {}
+  DeadCalls(DeadCalls&&) noexcept = default;
+  ~DeadCalls() {
     if (impl_ != nullptr) (*this)();
   }
   void operator()() {
     const std::shared_ptr<Impl> impl = std::exchange(impl_, nullptr);
-    call_.context->cancel_waiters.Remove(impl.get(), call_.ticket);
-    impl->runner_.CompleteDead(call_);
+    impl->StopWaiting(calls_);
+    for (WaitingCall& call : calls_) impl->runner_.CompleteDead(call);
   }
 
  private:
   std::shared_ptr<Impl> impl_;
-  WaitingCall call_;
+  std::vector<WaitingCall> calls_;
 };
 
 void Batcher::Impl::OnCancel(uint64_t ticket, uint64_t lane) {
-  std::optional<WaitingCall> call;
+  Next next;
   {
     MutexLock lock(&mutex_);
-    call = waiting_.Remove(lane, ticket);
-    if (call.has_value() && waiting_.empty() && running_ == 0 && pending_drain_ == 0) idle_.NotifyAll();
+    std::optional<WaitingCall> call = waiting_.Remove(lane, ticket);
+    if (!call.has_value()) return;
+    next.dead.push_back(*std::move(call));
+    TellIfIdle();
   }
-  if (call.has_value()) executor_.Schedule(CancelledCall(shared_from_this(), *std::move(call)));
+  Act(std::move(next));
 }
 
 void Batcher::Impl::StopWaiting(const std::vector<WaitingCall>& calls) {
@@ -286,7 +328,7 @@ bool Batcher::Impl::ShortRun() const {
   return row_time_ < absl::InfiniteDuration() && row_time_ * rows <= kShortRun;
 }
 
-Batcher::Impl::Next Batcher::Impl::PlanNext(absl::Time now, bool may_be_short) {
+void Batcher::Impl::PlanNext(absl::Time now, Next* next, bool may_be_short) {
   if (pending_drain_ != 0) {
     const bool late = now - drain_since_ >= kWakeAnotherAfter;
     const bool stuck = finishing_ || (late && executor_.TurnHere() != drain_turn_);
@@ -294,23 +336,30 @@ Batcher::Impl::Next Batcher::Impl::PlanNext(absl::Time now, bool may_be_short) {
       // A worker takes over where that thread's turn has become long, or the run.
       drain_turn_ = nullptr;
       drain_since_ = now;
-      return {.drain = pending_drain_ = ++last_drain_};
+      next->drain = pending_drain_ = ++last_drain_;
+    } else if (late && drain_turn_ == nullptr) {
+      drain_since_ = now;
+      next->wake_another = true;
     }
-    if (!late || drain_turn_ != nullptr) return {};
-    drain_since_ = now;
-    return {.wake_another = true};
+    return;
   }
-  if (running_ >= options_.max_running || waiting_.empty()) return {};
+  if (running_ >= options_.max_running || waiting_.empty()) return;
   const absl::Time ripe_at = finishing_ ? absl::InfinitePast() : waiting_.RipeAt();
   if (ripe_at <= now) {
-    pending_drain_ = ++last_drain_;
+    next->drain = pending_drain_ = ++last_drain_;
     drain_since_ = now;
-    drain_turn_ = may_be_short && ShortRun() ? executor_.TurnHere() : nullptr;
-    return {.drain = pending_drain_, .turn = drain_turn_};
+    next->turn = drain_turn_ = may_be_short && ShortRun() ? executor_.TurnHere() : nullptr;
+  } else if (ripe_at < timer_at_) {
+    next->timer_at = timer_at_ = ripe_at;
   }
-  if (timer_at_ <= ripe_at) return {};
-  timer_at_ = ripe_at;
-  return {.timer_at = ripe_at};
+}
+
+absl::Time Batcher::Impl::PlanLook(absl::Time now) {
+  const absl::Time soonest = waiting_.soonest_deadline();
+  if (soonest == absl::InfiniteFuture() || soonest > look_at_ - kLookEvery) return absl::InfiniteFuture();
+  // Whole multiples: deadlines that are close to each other are looked at together.
+  const absl::Time at = std::clamp(soonest, now, now + kLookAhead);
+  return look_at_ = absl::UnixEpoch() + absl::Ceil(at - absl::UnixEpoch(), kLookEvery);
 }
 
 /// Held by the executor: one that is destroyed unrun says so.
@@ -328,17 +377,23 @@ class Batcher::Impl::DrainTask {
   uint64_t drain_;
 };
 
-void Batcher::Impl::Act(const Next& next) {
+void Batcher::Impl::Act(Next next) {
   if (next.wake_another) executor_.WakeAnother();
   if (next.drain != 0) {
     DrainTask task(shared_from_this(), next.drain);
     next.turn != nullptr ? next.turn->Add(std::move(task)) : executor_.Schedule(std::move(task));
   }
-  if (next.timer_at == absl::InfiniteFuture()) return;
+  if (!next.dead.empty()) executor_.Schedule(DeadCalls(shared_from_this(), std::move(next.dead)));
+  if (next.timer_at == absl::InfiniteFuture() && next.look_at == absl::InfiniteFuture()) return;
   Timer& timer = options_.timer != nullptr ? *options_.timer : Timer::Real();
-  timer.ScheduleAt(next.timer_at, [weak = weak_from_this()] {
-    if (const std::shared_ptr<Impl> impl = weak.lock()) impl->OnTimer();
-  });
+  const auto set = [&](absl::Time at, auto then) {
+    if (at == absl::InfiniteFuture()) return;
+    timer.ScheduleAt(at, [weak = weak_from_this(), then] {
+      if (const std::shared_ptr<Impl> impl = weak.lock()) then(*impl);
+    });
+  };
+  set(next.timer_at, [](Impl& impl) { impl.OnTimer(); });
+  set(next.look_at, [at = next.look_at](Impl& impl) { impl.OnLook(at); });
 }
 
 void Batcher::Impl::OnTimer() {
@@ -346,9 +401,27 @@ void Batcher::Impl::OnTimer() {
   {
     MutexLock lock(&mutex_);
     timer_at_ = absl::InfiniteFuture();
-    next = PlanNext(clock_.Now());
+    PlanNext(clock_.Now(), &next);
   }
-  Act(next);
+  Act(std::move(next));
+}
+
+void Batcher::Impl::OnLook(absl::Time at) {
+  Next next;
+  {
+    MutexLock lock(&mutex_);
+    if (at != look_at_) return;  // A sooner one was set since.
+    look_at_ = absl::InfiniteFuture();
+    const absl::Time now = clock_.Now();
+    next.dead = waiting_.TakeLate(now, kMostPerLook);
+    next.look_at = PlanLook(now);
+    TellIfIdle();
+  }
+  Act(std::move(next));
+}
+
+void Batcher::Impl::TellIfIdle() {
+  if (waiting_.empty() && running_ == 0 && pending_drain_ == 0) idle_.NotifyAll();
 }
 
 void Batcher::Impl::Drain(uint64_t drain) {
@@ -365,11 +438,11 @@ void Batcher::Impl::Drain(uint64_t drain) {
       pending_drain_ = 0;
       ++running_;
       taken = waiting_.TakeBatch(start, options_.adaptive ? learner_.NextLimit() : max_batch_rows_, finishing_);
-      next = PlanNext(start);
+      PlanNext(start, &next);
     }
   }
   if (too_long) return executor_.Schedule(DrainTask(shared_from_this(), drain));
-  Act(next);
+  Act(std::move(next));
   StopWaiting(taken.calls);
   StopWaiting(taken.dead);
   // Whoever waits below keeps the batcher alive until it is told, so only a run's last completions come after EndRun().
@@ -398,10 +471,10 @@ void Batcher::Impl::EndRun(int64_t rows, absl::Duration time) {
       const absl::Duration row_time = time / rows;
       row_time_ = row_time_ == absl::InfiniteDuration() ? row_time : row_time_ + (row_time - row_time_) / 8;
     }
-    next = PlanNext(clock_.Now());
-    if (waiting_.empty() && running_ == 0 && pending_drain_ == 0) idle_.NotifyAll();
+    PlanNext(clock_.Now(), &next);
+    TellIfIdle();
   }
-  Act(next);
+  Act(std::move(next));
 }
 
 void Batcher::Impl::OnDrainDropped(uint64_t drain) {
@@ -424,9 +497,9 @@ void Batcher::Impl::Finish() {
   {
     MutexLock lock(&mutex_);
     finishing_ = true;
-    next = PlanNext(clock_.Now());
+    PlanNext(clock_.Now(), &next);
   }
-  Act(next);
+  Act(std::move(next));
   MutexLock lock(&mutex_);
   while (!waiting_.empty() || running_ > 0 || pending_drain_ != 0) idle_.Wait(&mutex_);
 }

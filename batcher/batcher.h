@@ -62,8 +62,9 @@ struct RaggedInput {
 /// WaitingCalls::kHeadStart. Where more waits than a run holds, the rows of several products (RequestContext::product)
 /// go in proportion to their shares; a product takes what others leave.
 ///
-/// Dropped before they run: calls whose deadline has passed (DEADLINE_EXCEEDED), and as soon as that is known, those
-/// that are cancelled (CANCELLED).
+/// Dropped before they run: calls whose deadline has passed (DEADLINE_EXCEEDED; they leave the queue some 5 ms later,
+/// wherever they stand in it) and, as soon as that is known, those that are cancelled (CANCELLED). The next free worker
+/// completes them.
 /// Refused at once: calls beyond max_queue_rows (RESOURCE_EXHAUSTED, naming the queue, its limit and its fill), unless
 /// others fill it and the call's product has less there than its share.
 /// When the executor drops a scheduled run, what waits for it fails with UNAVAILABLE.
@@ -114,7 +115,8 @@ class Batcher {
     absl::Duration max_delay = absl::ZeroDuration();
     /// Runs at the same time; at least 1.
     int max_running = 1;
-    /// Ends the delays; not owned, must outlive the batcher. Null: Timer::Real(). Of no use without max_delay.
+    /// Ends the delays and finds late calls; goes by the batcher's clock. Not owned, must outlive the batcher. Null:
+    /// Timer::Real().
     Timer* timer = nullptr;
   };
 

@@ -61,7 +61,9 @@ Product& Products::Add(std::string name) {
       .rows = counter("portico_batch_product_rows_total", "Their rows."),
       .queue_seconds = counter("portico_batch_product_queue_seconds_total", "Time they waited for their runs, summed."),
       .refused =
-          counter("portico_batch_product_refused_total", "Calls refused because the queue was full, by product.")}));
+          counter("portico_batch_product_refused_total", "Calls refused because the queue was full, by product."),
+      .expired = counter("portico_batch_product_expired_total",
+                         "Calls dropped from the queue, cancelled or past their deadline, by product.")}));
   return *products_.back();
 }
 

@@ -25,6 +25,7 @@ struct Product {
   Counter& rows;
   Counter& queue_seconds;
   Counter& refused;
+  Counter& expired;
 };
 
 /// The products of one batcher. The first kMost names have a product of their own, and those that have a share set have

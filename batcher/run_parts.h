@@ -7,7 +7,7 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/time/time.h"
 #include "batcher/products.h"
-#include "batcher/waiting_calls.h"
+#include "batcher/waiting_call.h"
 
 namespace portico {
 

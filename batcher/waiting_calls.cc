@@ -63,7 +63,10 @@ void WaitingCalls::Push(WaitingCall call, int64_t max_batch_rows) {
   queue =
       std::find_if(queue, flow->queues.end(), [&](const Queue& candidate) { return candidate.priority == priority; });
   if (queue == flow->queues.end()) queue = flow->queues.insert(queue, Queue{priority, {}});
-  queue->calls.push_back(std::move(call));
+  if (!call.context->deadline.infinite()) {
+    call.deadline_place = deadlines_.Add({call.context->deadline.at(), id, call.ticket});
+  }
+  queue->calls.Push(std::move(call));
   if (flow->weight == 0 || Urgency(*queue) < flow->head.urgency) Unlist(id, *flow);
   flow->weight += weight;
   lane.weight += weight;
@@ -168,19 +171,26 @@ std::optional<WaitingCall> WaitingCalls::Remove(uint64_t lane_id, uint64_t ticke
   Lane& lane = found->second;
   for (Flow& flow : lane.flows) {
     for (Queue& queue : flow.queues) {
-      const auto call = std::find_if(queue.calls.begin(), queue.calls.end(),
-                                     [&](const WaitingCall& candidate) { return candidate.ticket == ticket; });
-      if (call == queue.calls.end()) continue;
+      std::optional<WaitingCall> call = queue.calls.Take(ticket);
+      if (!call.has_value()) continue;
       const bool was_full = lane.full;
       UnlistAge(lane_id, lane);
       Unlist(lane_id, flow);
-      WaitingCall removed = Pop(lane, flow, queue, call);
+      Forget(*call, lane, flow, queue);
       // A lane that was full may go early: its calls were promised no delay.
       List(lane_id, lane, was_full ? 0 : std::numeric_limits<int64_t>::max());
-      return removed;
+      return call;
     }
   }
   return std::nullopt;
+}
+
+std::vector<WaitingCall> WaitingCalls::TakeLate(absl::Time now, size_t most) {
+  std::vector<WaitingCall> late;
+  for (const DeadlineIndex::Entry& passed : deadlines_.TakePassed(now, most)) {
+    if (auto call = Remove(passed.lane, passed.ticket)) late.push_back(*std::move(call));
+  }
+  return late;
 }
 
 std::vector<WaitingCall> WaitingCalls::TakeAll() {
@@ -200,12 +210,13 @@ std::vector<WaitingCall> WaitingCalls::TakeAll() {
 WaitingCall WaitingCalls::PopHead(uint64_t id, Lane& lane, Flow& flow) {
   Unlist(id, flow);
   Queue& queue = NextQueue(flow);
-  return Pop(lane, flow, queue, queue.calls.begin());
+  WaitingCall call = queue.calls.PopFront();
+  Forget(call, lane, flow, queue);
+  return call;
 }
 
-WaitingCall WaitingCalls::Pop(Lane& lane, Flow& flow, Queue& queue, std::deque<WaitingCall>::iterator at) {
-  WaitingCall call = std::move(*at);
-  queue.calls.erase(at);
+void WaitingCalls::Forget(const WaitingCall& call, Lane& lane, Flow& flow, Queue& queue) {
+  if (call.deadline_place != DeadlineIndex::kNone) deadlines_.Drop(call.deadline_place);
   const size_t product = flow.product;
   flow.weight -= call.weight();
   lane.weight -= call.weight();
@@ -225,7 +236,6 @@ WaitingCall WaitingCalls::Pop(Lane& lane, Flow& flow, Queue& queue, std::deque<W
   if ((accounts_[product].weight -= call.weight()) == 0) {
     active_.erase(std::find(active_.begin(), active_.end(), product));
   }
-  return call;
 }
 
 void WaitingCalls::Unlist(uint64_t id, Flow& flow) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <set>
 #include <tuple>
@@ -12,37 +11,13 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
 #include "absl/time/time.h"
-#include "base/request_context.h"
-#include "base/tensor.h"
-#include "batcher/batcher.h"
+#include "batcher/call_queue.h"
+#include "batcher/deadline_index.h"
 #include "batcher/products.h"
 #include "batcher/rows.h"
+#include "batcher/waiting_call.h"
 
 namespace portico {
-
-/// A call between Submit() and its completion.
-struct WaitingCall {
-  Ref<const RequestContext> context;
-  /// Whose it is; the batcher's.
-  const Product* product = nullptr;
-  std::vector<Tensor> inputs;
-  Batcher::Done done;
-  /// Rows that it adds to a joined run; 1 where it can't be joined.
-  int64_t rows = 1;
-  bool joinable = false;
-  /// JoinHash where joinable.
-  uint64_t hash = 0;
-  absl::Time since;
-  /// Names the call within its batcher.
-  uint64_t ticket = 0;
-  /// Of a piece of a larger call that may be traced: the span of the whole.
-  uint64_t span_id = 0;
-
-  /// What it counts against limits: a call without rows is not free.
-  int64_t weight() const { return rows > 0 ? rows : 1; }
-  /// The lane it waits in.
-  uint64_t lane() const;
-};
 
 /// The calls in front of a batcher, in lanes: those of one lane may be joined. A lane is ripe once it is full or its
 /// first call has waited for the delay. Not thread-safe: the batcher locks.
@@ -79,8 +54,13 @@ class WaitingCalls {
     std::vector<WaitingCall> dead;
   };
   Taken TakeBatch(absl::Time now, int64_t max_batch_rows, bool all);
-  /// The call of that ticket, if it still waits in that lane.
+  /// The call of that ticket, if it still waits in that lane. O(log calls + products).
   std::optional<WaitingCall> Remove(uint64_t lane, uint64_t ticket);
+  /// No call's deadline is sooner. O(1).
+  absl::Time soonest_deadline() const { return deadlines_.soonest(); }
+  /// Takes calls whose deadline has passed, wherever they are in the order. Looks at `most` deadlines: where more may
+  /// have passed, soonest_deadline() still has.
+  std::vector<WaitingCall> TakeLate(absl::Time now, size_t most);
   /// Everything that waits.
   std::vector<WaitingCall> TakeAll();
 
@@ -88,7 +68,7 @@ class WaitingCalls {
   /// Calls of one priority, in the order they came. May be empty where it is the only one of its flow.
   struct Queue {
     int32_t priority = 0;
-    std::deque<WaitingCall> calls;
+    CallQueue calls;
   };
   /// A time, and the ticket that decides between equal ones.
   using Rank = std::pair<absl::Time, uint64_t>;
@@ -154,7 +134,8 @@ class WaitingCalls {
   Flow& NextFlow(Lane& lane, absl::Time now, int64_t max_batch_rows) const;
   /// The queue whose first call is the flow's head. REQUIRES: not empty.
   static Queue& NextQueue(Flow& flow);
-  WaitingCall Pop(Lane& lane, Flow& flow, Queue& queue, std::deque<WaitingCall>::iterator at);
+  /// `call` has left `queue`. Flow and queue may be gone then.
+  void Forget(const WaitingCall& call, Lane& lane, Flow& flow, Queue& queue);
   /// Takes the head of `flow`, which may be gone then.
   WaitingCall PopHead(uint64_t id, Lane& lane, Flow& flow);
   /// It has had so many rows more.
@@ -171,6 +152,7 @@ class WaitingCalls {
   const absl::Duration max_delay_;
   int64_t weight_ = 0;
   absl::flat_hash_map<uint64_t, Lane> lanes_;
+  DeadlineIndex deadlines_;
   /// By Product::index.
   std::vector<Account> accounts_;
   /// Indexes of those that have something waiting.

@@ -1,5 +1,5 @@
 // What a one-row call costs in a batcher beside its run, that of up to 64 calls: from Submit() to its completion, on
-// one thread, with calls of one product and of several.
+// one thread, with calls of one product and of several; without a deadline and with one of so many milliseconds.
 
 #include <deque>
 #include <memory>
@@ -33,6 +33,7 @@ class LaterExecutor final : public Executor {
 
 void BM_BatcherCall(benchmark::State& state) {
   const auto products = static_cast<size_t>(state.range(0)), waiting = static_cast<size_t>(state.range(1));
+  const absl::Duration timeout = absl::Milliseconds(state.range(2));
   LaterExecutor executor;
   Batcher::Options options;
   options.name = "s";
@@ -52,6 +53,9 @@ void BM_BatcherCall(benchmark::State& state) {
   }
   size_t answered = 0;
   for (auto _ : state) {
+    if (timeout > absl::ZeroDuration()) {
+      for (const auto& context : contexts) context->deadline = Deadline::In(timeout, Clock::Real());
+    }
     for (size_t i = 0; i < waiting; ++i) {
       batcher.Submit(contexts[i % products], {row},
                      [&](const absl::StatusOr<std::vector<Tensor>>& outputs) { answered += outputs.ok() ? 1 : 0; });
@@ -62,8 +66,8 @@ void BM_BatcherCall(benchmark::State& state) {
   state.SetItemsProcessed(static_cast<int64_t>(answered));
 }
 BENCHMARK(BM_BatcherCall)
-    ->ArgNames({"products", "waiting"})
-    ->ArgsProduct({{1, 2, 8, 64}, {1, 64, 1024}})
+    ->ArgNames({"products", "waiting", "timeout"})
+    ->ArgsProduct({{1, 2, 8, 64}, {1, 64, 1024}, {0, 20, 10'000}})
     ->Unit(benchmark::kMicrosecond);
 
 }  // namespace
