@@ -38,8 +38,8 @@ int main(int argc, char** argv) {
        {portico::bench::PortalScenarios, portico::bench::HedgeScenarios, portico::bench::PredictGrpcScenarios,
         portico::bench::InferGrpcScenarios, portico::bench::ExecutorScenarios, portico::bench::IsolationScenarios,
         portico::bench::BatchScenarios, portico::bench::CascadeScenarios, portico::bench::ExpertsScenarios,
-        portico::bench::HubScenarios, portico::bench::JsonScenarios, portico::bench::PredictRestScenarios,
-        portico::bench::InferRestScenarios, portico::bench::EmbeddingScenarios,
+        portico::bench::HubScenarios, portico::bench::HubFloodScenarios, portico::bench::JsonScenarios,
+        portico::bench::PredictRestScenarios, portico::bench::InferRestScenarios, portico::bench::EmbeddingScenarios,
         portico::bench::EmbeddingHotPagesScenarios, portico::bench::EmbeddingWireScenarios,
         portico::bench::EmbeddingFirstAnswerScenarios, portico::bench::ResultCacheScenarios}) {
     for (Scenario& scenario : make()) {

@@ -20,6 +20,7 @@ std::vector<Scenario> JsonScenarios();
 std::vector<Scenario> PredictRestScenarios();
 std::vector<Scenario> InferRestScenarios();
 std::vector<Scenario> HubScenarios();
+std::vector<Scenario> HubFloodScenarios();
 std::vector<Scenario> EmbeddingScenarios();
 std::vector<Scenario> EmbeddingHotPagesScenarios();
 std::vector<Scenario> EmbeddingWireScenarios();
