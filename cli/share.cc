@@ -25,6 +25,7 @@
 #include "models/share/calls_between.h"
 #include "models/share/share.h"
 #include "models/split/embedding_options.h"
+#include "remote_op/local_portals.h"
 
 namespace portico {
 namespace {
@@ -131,11 +132,13 @@ absl::StatusOr<std::string> VerifyAll(const std::vector<Product>& products, cons
                                       const ShareFlags& flags, CalledModels& called) {
   std::string text;
   const StepLine line;
+  const std::unique_ptr<PortalOps> ops = NewLocalPortals();
   for (const SharedModels::Rewritten& rewritten : shared.products) {
     const Product& product = products[static_cast<size_t>(rewritten.product)];
     line.Show(absl::StrCat("comparing ", product.name, " with what it was"));
     VerifyOptions options;
     options.called = &called;
+    options.ops = ops.get();
     if (!flags.cut.samples.empty()) {
       ASSIGN_OR_RETURN(options.samples, ReadSamples((fs::path(flags.cut.samples) / product.name).string()));
     }

@@ -134,9 +134,17 @@ std::string SharedMeshText(const SharedModels& shared, const CalledModels& calle
       absl::StrAppend(&text, "}\n");
     }
   }
+  if (!called.tables().empty()) absl::StrAppend(&text, "tables:\n");
+  for (const auto& [group, folder] : called.tables()) {
+    absl::StrAppend(&text, "  ", group, ": {path: ", YamlQuoted(folder), "}\n");
+  }
   const auto name = [](std::string* line, const MeshModel& model) { line->append(model.name); };
-  absl::StrAppend(&text, "nodes:\n  hub: {serve: [", absl::StrJoin(modules, ", ", name), "]}\n  apps: {serve: [",
-                  absl::StrJoin(products, ", ", name), "], grpc: 8500, http: 8501}\n");
+  absl::StrAppend(&text, "nodes:\n  hub: {serve: [", absl::StrJoin(modules, ", ", name), "]}\n");
+  if (!called.tables().empty()) {
+    const auto group = [](std::string* line, const auto& entry) { line->append(entry.first); };
+    absl::StrAppend(&text, "  rows: {serve: [", absl::StrJoin(called.tables(), ", ", group), "]}\n");
+  }
+  absl::StrAppend(&text, "  apps: {serve: [", absl::StrJoin(products, ", ", name), "], grpc: 8500, http: 8501}\n");
   return text;
 }
 

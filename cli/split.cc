@@ -23,6 +23,7 @@
 #include "models/split/plan.h"
 #include "models/split/split.h"
 #include "onnx/onnx_pb.h"
+#include "remote_op/local_portals.h"
 
 namespace portico {
 namespace {
@@ -104,6 +105,8 @@ absl::Status RunSplit(const SplitFlags& flags) {
   ASSIGN_OR_RETURN(std::vector<CalledModels::Place> places, flags.cut.Places({{plan.product, flags.model}}));
   CalledModels called(std::move(places));
   options.called = &called;
+  const std::unique_ptr<PortalOps> ops = NewLocalPortals();
+  options.ops = ops.get();
   ASSIGN_OR_RETURN(const VerifyReport report, VerifySplit(model, *split, options));
   // All text is made before anything is written: after WriteSplit() nothing can fail.
   std::string text;

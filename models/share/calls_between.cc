@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/status_macros.h"
+#include "embedding/lookup_call.h"
 #include "models/graph/graph_plan.h"
 #include "models/graph/portal_spec.h"
 #include "onnx/onnx_pb.h"
@@ -17,7 +18,8 @@ absl::StatusOr<std::vector<CallBetween>> CallsBetween(absl::Span<const Model* co
   std::vector<CallBetween> calls;
   for (size_t caller = 0; caller < models.size(); ++caller) {
     for (const onnx::NodeProto& node : models[caller]->proto().graph().node()) {
-      if (node.domain() != kPorticoDomain) continue;
+      // A lookup in a shard calls nobody.
+      if (node.domain() != kPorticoDomain || node.op_type() == LookupCall::kOp) continue;
       ASSIGN_OR_RETURN(const PortalSpec spec, ReadPortalSpec(node));
       for (const PortalTarget& target : PortalTargets(spec)) {
         const auto called = std::find(digests.begin(), digests.end(), target.digest);

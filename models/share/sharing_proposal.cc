@@ -6,6 +6,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "embedding/lookup_call.h"
 #include "models/graph/graph_plan.h"
 #include "models/graph/portal_spec.h"
 #include "models/share/common_dtypes.h"
@@ -37,6 +38,18 @@ absl::Status CheckNames(absl::Span<const Product> products, const SharingOptions
   }
   if (!options.name.empty()) {
     if (absl::Status status = CheckServableName(options.name); !status.ok()) return WithContext("module", status);
+  }
+  return absl::OkStatus();
+}
+
+/// A shard of tables is no model: its rows lie beside it, and it is served once for all as it is.
+absl::Status CheckNoShard(const Model& model) {
+  for (const onnx::NodeProto& node : model.proto().graph().node()) {
+    if (node.domain() != kPorticoDomain || node.op_type() != LookupCall::kOp) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("got a shard of tables (", DescribeNode(node),
+                     "), want a model; shards are served once for all products as they are: name their group among "
+                     "'tables' of the mesh file"));
   }
   return absl::OkStatus();
 }
@@ -130,6 +143,8 @@ void AddFlops(absl::Span<const Product> products, const std::vector<GraphIndex>&
 
 absl::StatusOr<Product> MakeProduct(std::string name, Model model, WeightStore& store,
                                     std::vector<std::string>& notes) {
+  if (absl::Status status = CheckNoShard(model); !status.ok())
+    return WithContext(absl::StrCat("product '", name, "'"), status);
   absl::StatusOr<FoldedModel> folded = FoldConstants(model, store);
   if (!folded.ok()) return WithContext(absl::StrCat("product '", name, "'"), folded.status());
   if (!folded->note.empty()) notes.push_back(absl::StrCat("product '", name, "': ", folded->note));

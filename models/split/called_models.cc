@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
+#include "embedding/group_shards.h"
 #include "models/package/package.h"
 #include "models/split/plan.h"
 
@@ -78,6 +79,29 @@ absl::StatusOr<const CalledModels::Called*> CalledModels::Find(const PortalSpec&
                    ", which has to answer before anything can be compared; got ",
                    others.empty() ? "no such package" : absl::StrJoin(others, ", "),
                    ", want it; say where it is: --package ", portal.target, "=FOLDER"));
+}
+
+absl::StatusOr<std::string> CalledModels::FindTables(const PortalSpec& portal) {
+  const std::string& group = portal.target;
+  if (const auto known = tables_.find(group); known != tables_.end()) return known->second;
+  const std::string subject = absl::StrCat("portal '", portal.node_name, "'");
+  if (const absl::Status name = CheckServableName(group); !name.ok()) {
+    return absl::FailedPreconditionError(absl::StrCat(subject, ": target: ", name.message()));
+  }
+  std::vector<std::string> others;
+  std::error_code error;
+  for (const Place& place : places_) {
+    if (!place.name.empty() && place.name != group) continue;
+    const fs::path path = place.name.empty() ? fs::path(place.path) / group : fs::path(place.path);
+    if (!fs::is_directory(path, error)) continue;
+    const absl::StatusOr<uint32_t> shards = ServingShards(path.string());
+    if (shards.ok()) return tables_.emplace(group, path.string()).first->second;
+    others.push_back(absl::StrCat("'", path.string(), "', where ", shards.status().message()));
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      subject, ": looks up in the tables of '", group, "', which have to answer before anything can be compared; got ",
+      others.empty() ? "no folder of them" : absl::StrJoin(others, ", "),
+      ", want the folder with its shards' folders; say where it is: --package ", group, "=FOLDER"));
 }
 
 }  // namespace portico

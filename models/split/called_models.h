@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -41,8 +42,14 @@ class CalledModels {
   /// as this. FAILED_PRECONDITION with what was found instead, and how to say where it is.
   absl::StatusOr<const Called*> Find(const PortalSpec& portal);
 
+  /// The folder of the group of tables that `portal` (an EmbeddingBag) looks up in. FAILED_PRECONDITION where no place
+  /// has it whole, with how to say where it is.
+  absl::StatusOr<std::string> FindTables(const PortalSpec& portal);
+
   /// What Find() gave, in the order in which it was first asked for.
   const std::vector<std::unique_ptr<Called>>& found() const { return found_; }
+  /// What FindTables() gave, by group.
+  const std::map<std::string, std::string>& tables() const { return tables_; }
 
  private:
   /// Paths of what may be the servable, the highest versions first.
@@ -51,6 +58,7 @@ class CalledModels {
   const std::vector<Place> places_;
   WeightStore weights_;
   std::vector<std::unique_ptr<Called>> found_;
+  std::map<std::string, std::string> tables_;
 };
 
 }  // namespace portico

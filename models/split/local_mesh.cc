@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/status_macros.h"
 #include "models/graph/graph_plan.h"
+#include "models/graph/portal_spec.h"
 #include "models/runtime/session.h"
 #include "models/split/inline_segment.h"
 
@@ -61,6 +62,21 @@ std::vector<std::string> NamesOf(const std::vector<TensorSpec>& specs) {
   return names;
 }
 
+/// The call of one of the targets of `portal`, as if it were a portal of its own.
+PortalSpec CallOf(const PortalSpec& portal, const PortalTarget& target) {
+  PortalSpec call;
+  call.op_type = "Remote";
+  call.node_name = portal.node_name;
+  call.target = target.name;
+  call.digest = target.digest;
+  call.signature = portal.signature;
+  call.input_names = portal.input_names;
+  call.outputs = portal.outputs;
+  const bool row_status = portal.cascade.has_value() ? portal.cascade->row_status : portal.experts->row_status;
+  if (row_status) call.outputs.pop_back();
+  return call;
+}
+
 std::vector<Tensor> Pick(std::vector<Tensor> tensors, const std::vector<size_t>& places) {
   if (places.empty()) return tensors;
   std::vector<Tensor> picked;
@@ -73,8 +89,8 @@ std::vector<Tensor> Pick(std::vector<Tensor> tensors, const std::vector<size_t>&
 /// A portal whose target is in this process: checks what a node would check, and runs the target's graph.
 class LocalMesh::Portal final : public AsyncOp {
  public:
-  /// Neither is owned; both outlive the op.
-  Portal(const PortalSpec& spec, const Servable& target) : spec_(spec), target_(target) {}
+  /// `target` is not owned and outlives the op.
+  Portal(PortalSpec spec, const Servable& target) : spec_(std::move(spec)), target_(target) {}
 
   /// Ties tensors by name, where the portal has no digest.
   absl::Status Tie() {
@@ -101,7 +117,7 @@ class LocalMesh::Portal final : public AsyncOp {
   }
 
  private:
-  const PortalSpec& spec_;
+  const PortalSpec spec_;
   const Servable& target_;
   /// Empty: in the order in which they are.
   std::vector<size_t> inputs_;
@@ -140,23 +156,49 @@ absl::StatusOr<LocalMesh::Servable> LocalMesh::Make(const std::string& name, con
       return absl::FailedPreconditionError(
           absl::StrCat("model '", name, "': got lookups in a shard, want a model that is served by itself"));
     }
-    ASSIGN_OR_RETURN(const Servable* target, FindTarget(*step.portal));
-    auto portal = std::make_unique<Portal>(*step.portal, *target);
-    if (absl::Status status = portal->Tie(); !status.ok()) {
-      return WithContext(absl::StrCat("portal '", step.portal->node_name, "'"), status);
-    }
+    ASSIGN_OR_RETURN(std::unique_ptr<AsyncOp> portal, MakePortal(*step.portal));
     ops.push_back(std::move(portal));
   }
   return Servable{digest, signature, std::make_unique<Graph>(std::move(plan), std::move(ops), Clock::Real())};
+}
+
+absl::StatusOr<std::unique_ptr<AsyncOp>> LocalMesh::MakePortal(const PortalSpec& portal) {
+  if (portal.op_type == "Remote") return MakeRemote(portal);
+  if (options_.ops == nullptr) {
+    return absl::FailedPreconditionError(absl::StrCat("portal '", portal.node_name, "': got op '", portal.op_type,
+                                                      "', want Remote, as no other can be run here"));
+  }
+  PortalOps::Targets targets;
+  if (portal.embedding.has_value()) {
+    if (options_.called == nullptr) {
+      return absl::FailedPreconditionError(absl::StrCat("portal '", portal.node_name, "': got tables '", portal.target,
+                                                        "', which are none of the parts"));
+    }
+    ASSIGN_OR_RETURN(targets.tables, options_.called->FindTables(portal));
+  } else {
+    for (const PortalTarget& target : PortalTargets(portal)) {
+      ASSIGN_OR_RETURN(std::unique_ptr<AsyncOp> remote, MakeRemote(CallOf(portal, target)));
+      targets.models.push_back(std::move(remote));
+    }
+  }
+  absl::StatusOr<std::unique_ptr<AsyncOp>> op = options_.ops->Make(portal, std::move(targets));
+  if (!op.ok()) return WithContext(absl::StrCat("portal '", portal.node_name, "'"), op.status());
+  return op;
+}
+
+absl::StatusOr<std::unique_ptr<AsyncOp>> LocalMesh::MakeRemote(PortalSpec portal) {
+  ASSIGN_OR_RETURN(const Servable* target, FindTarget(portal));
+  const std::string name = portal.node_name;
+  auto remote = std::make_unique<Portal>(std::move(portal), *target);
+  if (absl::Status status = remote->Tie(); !status.ok())
+    return WithContext(absl::StrCat("portal '", name, "'"), status);
+  return remote;
 }
 
 absl::StatusOr<const LocalMesh::Servable*> LocalMesh::FindTarget(const PortalSpec& portal) {
   const auto error = [&](absl::string_view message) {
     return absl::FailedPreconditionError(absl::StrCat("portal '", portal.node_name, "': ", message));
   };
-  if (portal.op_type != "Remote") {
-    return error(absl::StrCat("got op '", portal.op_type, "', want Remote, as no other can be run here"));
-  }
   const auto target = servables_.find(portal.target);
   if (target != servables_.end() && (portal.digest.empty() || target->second->digest == portal.digest)) {
     return target->second.get();

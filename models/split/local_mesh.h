@@ -12,11 +12,12 @@
 #include "models/package/model.h"
 #include "models/package/signature.h"
 #include "models/split/called_models.h"
+#include "models/split/portal_ops.h"
 
 namespace portico {
 
-/// A model and what its portals call, run in this process without threads: every op computes inline. Portals are those
-/// of op Remote; they check what a node would check. For one thread.
+/// A model and what its portals call, run in this process without threads: every op computes inline. Portals check what
+/// a node would check. For one thread.
 class LocalMesh {
  public:
   struct Options {
@@ -24,6 +25,8 @@ class LocalMesh {
     bool optimize = false;
     /// Has what portals call that were not added; null: there is nothing else. Not owned; outlives the mesh.
     CalledModels* called = nullptr;
+    /// Runs portals other than Remote; null: they cannot be run. Not owned; outlives the mesh.
+    PortalOps* ops = nullptr;
   };
 
   explicit LocalMesh(const Options& options) : options_(options) {}
@@ -46,6 +49,9 @@ class LocalMesh {
 
   absl::StatusOr<Servable> Make(const std::string& name, const Model& model, const Digest& digest,
                                 const Signature& signature);
+  absl::StatusOr<std::unique_ptr<AsyncOp>> MakePortal(const PortalSpec& portal);
+  /// `portal` is of op Remote.
+  absl::StatusOr<std::unique_ptr<AsyncOp>> MakeRemote(PortalSpec portal);
   absl::StatusOr<const Servable*> FindTarget(const PortalSpec& portal);
 
   const Options options_;

@@ -7,6 +7,7 @@
 #include "models/package/model.h"
 #include "models/split/called_models.h"
 #include "models/split/plan.h"
+#include "models/split/portal_ops.h"
 #include "models/split/sample_inputs.h"
 
 namespace portico {
@@ -33,6 +34,8 @@ struct VerifyOptions {
   std::vector<SampleInputs> samples;
   /// Has what portals of the models call, apart from parts; not owned. Null: there are no such portals.
   CalledModels* called = nullptr;
+  /// Runs portals other than Remote; not owned. Null: there are no such portals.
+  PortalOps* ops = nullptr;
 };
 
 struct VerifyReport {

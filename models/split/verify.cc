@@ -71,10 +71,10 @@ absl::Status Mismatch(const SampleInputs& sample, absl::string_view what, const 
       absl::StrCat("verification with ", sample.label, ": ", what, ": ", status.message()));
 }
 
-/// Runs samples with optimisation off and drops from `samples` those that the original refuses.
-absl::Status Compare(const Original& original, const std::vector<SplitModel>& split, CalledModels* called,
+/// Drops from `samples` those that the original refuses.
+absl::Status Compare(const Original& original, const std::vector<SplitModel>& split, const LocalMesh::Options& options,
                      std::vector<SampleInputs>& samples, VerifyReport& report) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<LocalMesh> mesh, OpenSplit(split, {.optimize = false, .called = called}));
+  ASSIGN_OR_RETURN(const std::unique_ptr<LocalMesh> mesh, OpenSplit(split, options));
   std::vector<SampleInputs> accepted;
   for (SampleInputs& sample : samples) {
     const absl::StatusOr<std::vector<Tensor>> want = original.Run(sample.tensors);
@@ -102,9 +102,8 @@ absl::Status Compare(const Original& original, const std::vector<SplitModel>& sp
 
 /// The difference that graph optimisation makes.
 absl::StatusOr<double> OptimizedDifference(const Model& model, const std::vector<SplitModel>& split,
-                                           CalledModels* called, const std::vector<SampleInputs>& samples,
+                                           const LocalMesh::Options& options, const std::vector<SampleInputs>& samples,
                                            std::vector<std::string>& skipped) {
-  const LocalMesh::Options options = {.optimize = true, .called = called};
   ASSIGN_OR_RETURN(const Original original, Original::Open(model, options));
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalMesh> mesh, OpenSplit(split, options));
   double largest = 0;
@@ -128,11 +127,12 @@ absl::StatusOr<VerifyReport> VerifySplit(const Model& original, const std::vecto
   if (split.empty()) return absl::InvalidArgumentError("split: got no models, want a product and its parts");
   VerifyReport report;
   std::vector<SampleInputs> samples;
+  LocalMesh::Options local = {.optimize = false, .called = options.called, .ops = options.ops};
   {
-    ASSIGN_OR_RETURN(const Original opened, Original::Open(original, {.optimize = false, .called = options.called}));
+    ASSIGN_OR_RETURN(const Original opened, Original::Open(original, local));
     samples = options.samples.empty() ? MakeSamples(original, opened.signature().inputs, options.rows, options.seed)
                                       : options.samples;
-    RETURN_IF_ERROR(Compare(opened, split, options.called, samples, report));
+    RETURN_IF_ERROR(Compare(opened, split, local, samples, report));
   }
   if (report.rounds == 0) {
     return absl::FailedPreconditionError(
@@ -140,8 +140,9 @@ absl::StatusOr<VerifyReport> VerifySplit(const Model& original, const std::vecto
                      "with --samples; ",
                      report.skipped.empty() ? "" : report.skipped.back()));
   }
+  local.optimize = true;
   ASSIGN_OR_RETURN(report.optimized_max_difference,
-                   OptimizedDifference(original, split, options.called, samples, report.skipped));
+                   OptimizedDifference(original, split, local, samples, report.skipped));
   return report;
 }
 

@@ -190,7 +190,7 @@ TEST_F(SharePortalsTest, WhatIsCalledHasToBeThereToCompare) {
                     HasSubstr("acme/inner/1' of digest "), HasSubstr("--package acme/inner=FOLDER")));
 }
 
-TEST_F(SharePortalsTest, OtherPortalsThanRemoteCannotBeRunHere) {
+TEST_F(SharePortalsTest, WithoutTheirOpsOtherPortalsThanRemoteCannotBeRun) {
   const std::string digest = WriteDense("acme/inner", 3).Hex();
   const auto build = [&](const std::string& prefix, float head) {
     Layers layers(prefix);
