@@ -44,21 +44,23 @@ class SharePortalsCliTest : public CliFolder {
                         {String("digest", digest_), Strings("input_names", {"in"}), Strings("output_names", {"out"})});
     return x + "_answer";
   }
-  /// Rows 0 and 1 of a table, by the signs of x.
+  /// Rows 4 and 5 of a table, by how large x is: those have no negative numbers.
   static std::string Bag(Layers& layers, const std::string& x) {
-    const std::string zero = layers.Weight(Tensor::Of<float>({1}, {0}));
-    const std::string ids = layers.Op("Cast", {layers.Op("Less", {x, zero})}, {Int("to", onnx::TensorProto::INT64)});
+    const std::string half = layers.Weight(Tensor::Of<float>({1}, {0.5f}));
+    const std::string small = layers.Op("Cast", {layers.Op("Less", {x, half})}, {Int("to", onnx::TensorProto::INT64)});
+    const std::string ids = layers.Op("Add", {small, layers.Weight(Tensor::Of<int64_t>({1}, {4}))});
     layers.model.Portal(
         "EmbeddingBag", "clicks", {ids}, {x + "_bag"}, {DType::kFloat}, {"N,8"},
         {Strings("tables", {"items"}), Ints("dims", {8}), Strings("poolings", {"sum"}), Strings("forms", {"padded"}),
          Strings("id_kinds", {"dense"}), Strings("input_names", {}), Strings("output_names", {})});
     return x + "_bag";
   }
-  /// packages/NAME/1: a layer, a cascade, a bag where `with_bag`, a layer and a head of the product's own.
+  /// packages/NAME/1: a layer, a bag where `with_bag`, a cascade, a layer and a head of the product's own.
   void WriteProduct(const std::string& name, float head, bool with_bag) {
     Layers layers(name);
-    std::string x = Cascade(layers, layers.Dense(layers.Input("x", 8), 8, 8, -0.2f));
+    std::string x = layers.Dense(layers.Input("x", 8), 8, 8, -0.2f);
     if (with_bag) x = Bag(layers, x);
+    x = Cascade(layers, x);
     layers.Output(layers.Dense(layers.Dense(x, 8, 8, 7), 8, 3, head), 3);
     layers.model.WriteTo(folder_.File(absl::StrCat("packages/", name, "/1/model.onnx")));
   }
