@@ -174,7 +174,8 @@ absl::Status RunHubUpgrade(const HubUpgradeFlags& flags) {
   {
     ASSIGN_OR_RETURN(const std::unique_ptr<ProductTrial> trial,
                      ProductTrial::Start(product.name, {before.string(), staged.string()},
-                                         [&](const PortalTarget& target) { return targets.Find(target); }));
+                                         {[&](const PortalTarget& target) { return targets.Find(target); },
+                                          [&](const std::string& group) { return targets.FindTables(group); }}));
     RETURN_IF_ERROR(comparison.Run(std::move(requests), *trial));
     digest = trial->digest(1);
   }
@@ -226,7 +227,8 @@ void AddHubUpgrade(CLI::App& hub, int& exit_code) {
       ->type_name("NAME");
   command
       ->add_option("--mesh", flags->mesh,
-                   "The mesh file that the product is in: what it calls and the store does not have; must serve --to")
+                   "The mesh file that the product is in: what it calls and the store does not have, its tables; must "
+                   "serve --to")
       ->type_name("MESH.YAML");
   command
       ->add_option(

@@ -4,6 +4,7 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "deploy/hub_modules.h"
 #include "deploy/mesh.h"
@@ -62,6 +63,25 @@ absl::StatusOr<const Revision*> UpgradeTargets::Mesh() {
     revision_ = std::move(file.revision);
   }
   return &*revision_;
+}
+
+absl::StatusOr<const Revision*> UpgradeTargets::FindTables(const std::string& group) {
+  const std::string subject = absl::StrCat("tables '", group, "'");
+  if (mesh_.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(subject,
+                     ": got no mesh file that has them, want them here, as the product looks up in them; name "
+                     "the mesh file whose 'tables' have '",
+                     group, "' with --mesh"));
+  }
+  ASSIGN_OR_RETURN(const Revision* const mesh, Mesh());
+  if (mesh->FindTable(group) != nullptr) return mesh;
+  std::vector<std::string> groups;
+  for (const Revision::Table& table : mesh->tables) groups.push_back(absl::StrCat("'", table.name, "'"));
+  return absl::FailedPreconditionError(
+      absl::StrCat(subject, ": got mesh '", mesh_, "' with ",
+                   groups.empty() ? "no 'tables'" : absl::StrCat("tables ", absl::StrJoin(groups, ", ")), ", want '",
+                   group, "' among them, as the product looks up there; name the product's own mesh file"));
 }
 
 absl::Status UpgradeTargets::CheckServed(const HubCache::Pulled& module) {

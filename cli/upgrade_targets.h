@@ -29,6 +29,10 @@ class UpgradeTargets {
   /// NOT_FOUND, with where it was looked for.
   absl::StatusOr<std::string> Find(const PortalTarget& target);
 
+  /// The mesh, which has the group of tables. FAILED_PRECONDITION, with what to do, where there is no mesh file or it
+  /// has no such group. Lives as long as this.
+  absl::StatusOr<const Revision*> FindTables(const std::string& group);
+
   /// OK without a mesh file. FAILED_PRECONDITION unless a node of the mesh file serves the module: a mesh that has the
   /// product takes no change then, and does not start again.
   absl::Status CheckServed(const HubCache::Pulled& module);

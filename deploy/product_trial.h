@@ -12,6 +12,7 @@
 #include "base/tensor.h"
 #include "models/graph/portal_target.h"
 #include "models/package/signature.h"
+#include "router/revision.h"
 
 namespace portico {
 
@@ -19,8 +20,13 @@ namespace portico {
 /// their portals call: what a mesh would answer, without one. Run() blocks; for one thread.
 class ProductTrial {
  public:
-  /// The version folder of what a portal calls; NOT_FOUND where nobody has it.
-  using FindTarget = std::function<absl::StatusOr<std::string>(const PortalTarget& target)>;
+  struct Finder {
+    /// The version folder of what a portal calls; NOT_FOUND where nobody has it.
+    std::function<absl::StatusOr<std::string>(const PortalTarget& target)> target;
+    /// A revision that has the group of tables that a portal looks up in, pinned; an error where nobody knows one.
+    /// What is returned lives as long as the finder.
+    std::function<absl::StatusOr<const Revision*>(const std::string& group)> tables;
+  };
 
   struct Answer {
     const Signature* signature = nullptr;
@@ -28,11 +34,11 @@ class ProductTrial {
     std::vector<Tensor> outputs;
   };
 
-  /// `folders`: the version folders of `product`, which Run() counts from 0; they are left as they are.
-  /// FAILED_PRECONDITION for portals that look up in tables, which a node by itself does not have.
+  /// `folders`: the version folders of `product`, which Run() counts from 0; they are left as they are. Shards of
+  /// tables are mapped where they lie. Removes what trials of processes that were killed left among temporary files.
   static absl::StatusOr<std::unique_ptr<ProductTrial>> Start(const std::string& product,
                                                              const std::vector<std::string>& folders,
-                                                             const FindTarget& find);
+                                                             const Finder& find);
   virtual ~ProductTrial() = default;
 
   /// `signature` empty: serving_default. What a client of a node would be told.

@@ -1,10 +1,5 @@
 #include "embedding/staging_folder.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -24,8 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// How often a folder is made where another process takes it away before it is locked.
-constexpr int kTries = 3;
 /// Between two tries of a lock that another process has.
 constexpr absl::Duration kPause = absl::Milliseconds(20);
 
@@ -69,26 +62,14 @@ absl::Status CheckOfBuilds(const fs::path& folder) {
 }  // namespace
 
 std::optional<StagingFolder> StagingFolder::TryLock(const fs::path& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return std::nullopt;
-  struct stat opened {};
-  struct stat there {};
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &opened) == 0 && stat(path.c_str(), &there) == 0 &&
-      opened.st_dev == there.st_dev && opened.st_ino == there.st_ino) {
-    return StagingFolder(path, fd);
-  }
-  close(fd);
-  return std::nullopt;
+  std::optional<ClaimedFolder> claim = ClaimedFolder::TryClaim(path);
+  if (!claim.has_value()) return std::nullopt;
+  return StagingFolder(*std::move(claim));
 }
 
 absl::StatusOr<StagingFolder> StagingFolder::Create(const std::string& prefix) {
-  for (int i = 0; i < kTries; ++i) {
-    ASSIGN_OR_RETURN(const std::string made, MakeUniqueFolder(prefix));
-    // Whoever has it removes it.
-    if (std::optional<StagingFolder> locked = TryLock(made)) return *std::move(locked);
-  }
-  return absl::UnavailableError(
-      absl::StrCat("folder '", prefix, "...': got ", kTries, " cleaned up before they were locked; try again"));
+  ASSIGN_OR_RETURN(ClaimedFolder claim, ClaimedFolder::Create(prefix));
+  return StagingFolder(std::move(claim));
 }
 
 absl::StatusOr<StagingFolder> StagingFolder::Open(const std::string& path, absl::Duration wait) {
@@ -109,11 +90,10 @@ absl::StatusOr<StagingFolder> StagingFolder::Open(const std::string& path, absl:
 }
 
 StagingFolder::~StagingFolder() {
-  if (fd_ < 0) return;
+  if (stays_) return;
   std::error_code ignored;
-  if (!stays_ && !fs::exists(path_ / std::string(kCheckpointFile), ignored) && CheckOfBuilds(path_).ok())
+  if (!fs::exists(path_ / std::string(kCheckpointFile), ignored) && CheckOfBuilds(path_).ok())
     fs::remove_all(path_, ignored);
-  close(fd_);
 }
 
 absl::Status StagingFolder::MoveTo(const fs::path& path) {

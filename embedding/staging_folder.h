@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/claimed_folder.h"
 
 namespace portico {
 
@@ -28,7 +29,7 @@ class StagingFolder {
   /// One that is there; nothing where another process has it, or it has gone.
   static std::optional<StagingFolder> TryLock(const std::filesystem::path& path);
   StagingFolder(StagingFolder&& other) noexcept
-      : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), stays_(other.stays_) {}
+      : claim_(std::move(other.claim_)), path_(std::move(other.path_)), stays_(std::exchange(other.stays_, true)) {}
   StagingFolder& operator=(StagingFolder&&) = delete;
   ~StagingFolder();
 
@@ -39,10 +40,11 @@ class StagingFolder {
   absl::Status MoveTo(const std::filesystem::path& path);
 
  private:
-  StagingFolder(std::filesystem::path path, int fd) : path_(std::move(path)), fd_(fd) {}
+  explicit StagingFolder(ClaimedFolder claim) : claim_(std::move(claim)), path_(claim_.path()) {}
 
+  /// Goes last: until then nobody else has it.
+  ClaimedFolder claim_;
   std::filesystem::path path_;
-  int fd_;
   bool stays_ = false;
 };
 

@@ -184,6 +184,12 @@ class NodeImpl final : public Node {
     router.policies = options_.policies;
     router.workers = &workers_;
     ASSIGN_OR_RETURN(router_, Router::Create(std::move(router), *transport_, *names_, clock_, *metrics_));
+    if (options_.revisions.pointer.empty() && !options_.tables.empty()) {
+      Revision of_tables;
+      of_tables.number = 1;
+      of_tables.tables = options_.tables;
+      router_->tables().Set({&of_tables}, of_tables.number);
+    }
     metrics_->AddSource([this] { return ReplicaMetricsText(router_->Replicas()); });
     if (!options_.request_log.files.folder.empty()) {
       ASSIGN_OR_RETURN(request_log_, RequestLog::Create(options_.request_log, clock_, *metrics_));
@@ -422,6 +428,7 @@ absl::StatusOr<Node::Options> Node::OptionsFor(const Revision& revision, const s
     return absl::InvalidArgumentError(absl::StrCat("node '", own->id(), "': serves '", served,
                                                    "', which is not among the models of mesh '", revision.mesh, "'"));
   }
+  options.tables = revision.tables;
   options.models = ModelsOf({&revision}, revision, node, replica);
   for (const auto& [target, endpoints] : PeersOf({&revision}, node, replica, kSelfEndpoint)) {
     for (const PeerAddress& endpoint : endpoints) options.peers[target].push_back(endpoint.url);

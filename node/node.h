@@ -64,12 +64,14 @@ class Node {
     uint64_t huge_page_bytes = 0;
     /// Who serves what elsewhere: target → peer endpoints.
     std::map<std::string, std::vector<std::string>> peers;
+    /// Groups of tables that portals look up in.
+    std::vector<Revision::Table> tables;
     RoutePolicy default_policy;
     std::map<std::string, RoutePolicy> policies;
     TransportsOptions transports;
     /// How long a peer that has calls of ours in hand may be silent (ChannelOptions::dead_after).
     absl::Duration peer_dead_after = ChannelOptions().dead_after;
-    /// Which revisions of a mesh it follows, in place of `models` and `peers`; without a pointer: none.
+    /// Which revisions of a mesh it follows, in place of `models`, `peers` and `tables`; without a pointer: none.
     RevisionFollower::Options revisions;
     /// Where it finds other nodes, and they find it; without etcd: by `peers` and revisions alone.
     EtcdMembership::Options etcd;

@@ -14,29 +14,36 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Between the name of a folder and what makes its temporary one unique.
+constexpr char kMark[] = ".portico-";
+
 fs::path ParentOf(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
 
 }  // namespace
 
 FolderTransaction::~FolderTransaction() {
   std::error_code ignored;
-  for (const Folder& folder : folders_) fs::remove_all(folder.committed ? folder.path : folder.temporary, ignored);
+  for (const Folder& folder : folders_) {
+    fs::remove_all(folder.committed ? folder.path : folder.temporary.path(), ignored);
+  }
   // Inner ones last made; a folder that somebody else has used since stays.
   for (auto it = made_.rbegin(); it != made_.rend(); ++it) fs::remove(*it, ignored);
 }
 
 absl::StatusOr<fs::path> FolderTransaction::Begin(const fs::path& path) {
   RETURN_IF_ERROR(MakeFolders(path.parent_path()));
-  ASSIGN_OR_RETURN(const std::string temporary,
-                   MakeUniqueFolder((path.parent_path() / absl::StrCat(".", path.filename().string(), ".")).string()));
-  folders_.push_back({path, temporary, false});
+  ClaimedFolder::RemoveAbandoned(ParentOf(path), kMark);
+  const fs::path prefix = path.parent_path() / absl::StrCat(".", path.filename().string(), kMark);
+  ASSIGN_OR_RETURN(ClaimedFolder claimed, ClaimedFolder::Create(prefix.string()));
+  const fs::path temporary = claimed.path();
+  folders_.push_back({path, std::move(claimed), false});
   // Private so far; a package is for whichever user serves it.
   std::error_code error;
   fs::permissions(temporary,
                   fs::perms::group_read | fs::perms::group_exec | fs::perms::others_read | fs::perms::others_exec,
                   fs::perm_options::add, error);
-  if (error) return ErrnoStatus(error.value(), "folder", temporary);
-  return fs::path(temporary);
+  if (error) return ErrnoStatus(error.value(), "folder", temporary.string());
+  return temporary;
 }
 
 absl::Status FolderTransaction::Add(const Model& model, const fs::path& path,
@@ -50,9 +57,9 @@ absl::Status FolderTransaction::Add(const Model& model, const fs::path& path,
 }
 
 absl::Status FolderTransaction::Commit() {
-  for (const Folder& folder : folders_) RETURN_IF_ERROR(SyncFolder(folder.temporary));
+  for (const Folder& folder : folders_) RETURN_IF_ERROR(SyncFolder(folder.temporary.path()));
   for (Folder& folder : folders_) {
-    if (rename(folder.temporary.c_str(), folder.path.c_str()) != 0) {
+    if (rename(folder.temporary.path().c_str(), folder.path.c_str()) != 0) {
       return ErrnoStatus(errno, "renaming to", folder.path.string());
     }
     folder.committed = true;

@@ -7,12 +7,14 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/claimed_folder.h"
 #include "models/package/model.h"
 
 namespace portico {
 
 /// Writes version folders all or none: what was made is removed again unless Commit() got to its end. Each folder
-/// appears under its name whole. For one thread.
+/// appears under its name whole. What is under way is called `.NAME.portico-` and six more characters; what processes
+/// that were killed left of that is removed by the next one that writes beside it. For one thread.
 ///
 ///   FolderTransaction transaction;
 ///   RETURN_IF_ERROR(transaction.Add(model, "packages/digit/1"));
@@ -37,7 +39,7 @@ class FolderTransaction {
  private:
   struct Folder {
     std::filesystem::path path;
-    std::filesystem::path temporary;
+    ClaimedFolder temporary;
     bool committed;
   };
 

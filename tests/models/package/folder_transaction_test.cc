@@ -43,5 +43,22 @@ TEST(FolderTransactionTest, WhatIsNotCommittedLeavesNothing) {
   EXPECT_TRUE(fs::is_empty("."));
 }
 
+TEST(FolderTransactionTest, WhatKilledOnesLeftGoesWithTheNextAndWhatIsUnderWayStays) {
+  const TempFolder folder;
+  folder.Write(".1.portico-a1B2c3/model.onnx", "half");
+  folder.Write(".2.backup/model.onnx", "somebody's own");
+  FolderTransaction other;
+  const auto under_way = other.Begin(fs::path(folder.path()) / "2");
+  ASSERT_TRUE(under_way.ok()) << under_way.status();
+  EXPECT_FALSE(fs::exists(folder.path() + "/.1.portico-a1B2c3"));
+  FolderTransaction transaction;
+  ASSERT_TRUE(transaction.Begin(fs::path(folder.path()) / "3").ok());
+  EXPECT_TRUE(fs::is_directory(*under_way));
+  EXPECT_TRUE(transaction.Commit().ok());
+  EXPECT_TRUE(other.Commit().ok());
+  EXPECT_TRUE(fs::is_directory(folder.path() + "/2"));
+  EXPECT_TRUE(fs::exists(folder.path() + "/.2.backup/model.onnx"));
+}
+
 }  // namespace
 }  // namespace portico
