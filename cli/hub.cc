@@ -48,6 +48,12 @@ absl::Status RunPublish(const HubFlags& flags, const std::string& handle, Public
     result = Publish(root, publication, Clock::Real(),
                      [&](uint64_t done, uint64_t all) { progress.Show(handle, done, all); });
   }
+  if (absl::IsResourceExhausted(result.status()) || absl::IsPermissionDenied(result.status())) {
+    return absl::Status(
+        result.status().code(),
+        absl::StrCat(result.status().message(), "; nothing was published: the store '", root,
+                     "' needs room for another copy of the package, in a folder that you may write in"));
+  }
   if (!result.ok()) return result.status();
   absl::PrintF("%s %s, digest %s, %s\n  at   %s\n", handle,
                result->was_there ? "is there already with the same content" : "published",

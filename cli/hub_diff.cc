@@ -34,10 +34,23 @@ struct Side {
 
 absl::StatusOr<std::string> FindFolder(const HubFlags& flags, const std::string& what) {
   const bool path = absl::StartsWith(what, "/") || absl::StartsWith(what, "./") || absl::StartsWith(what, "../");
-  if (path) return what;
-  ASSIGN_OR_RETURN(const Handle handle, ParseHandle(what));
+  std::error_code error;
+  const bool is_folder = fs::is_directory(what, error);
+  if (path && is_folder) return what;
+  if (path) {
+    return absl::NotFoundError(absl::StrCat("package '", what, "': got ",
+                                            fs::exists(what, error) ? "a file" : "nothing there",
+                                            ", want a version folder, such as packages/digit/1; mend the path"));
+  }
+  const std::string hint = is_folder ? absl::StrCat("; for the folder of that name write './", what, "'") : "";
+  const auto with_hint = [&](const absl::Status& status) {
+    return absl::Status(status.code(), absl::StrCat(status.message(), hint));
+  };
+  const absl::StatusOr<Handle> parsed = ParseHandle(what);
+  if (!parsed.ok()) return with_hint(parsed.status());
+  const Handle& handle = *parsed;
   ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, flags.OpenStore());
-  RETURN_IF_ERROR(ReadManifest(*store, handle).status());
+  if (const absl::Status known = ReadManifest(*store, handle).status(); !known.ok()) return with_hint(known);
   if (absl::StartsWith(store->url(), "/")) return ModuleFolder(store->url(), handle).string();
   ASSIGN_OR_RETURN(HubCache cache, flags.OpenCache());
   ASSIGN_OR_RETURN(const HubCache::Pulled pulled, cache.Pull(*store, handle));

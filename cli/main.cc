@@ -1,5 +1,6 @@
 #include "CLI/CLI.hpp"
 #include "cli/commands.h"
+#include "cli/parse_failure.h"
 #include "cli/version.h"
 
 int main(int argc, char** argv) {
@@ -8,6 +9,7 @@ int main(int argc, char** argv) {
       "portals.");
   app.name("portico");
   app.require_subcommand(1);
+  app.failure_message(portico::ParseFailure);
   app.set_version_flag("--version", portico::VersionText());
   app.footer(
       "Example:\n"

@@ -168,6 +168,10 @@ class MeshReader {
     if (!handle.ok()) return from.Error(handle.status().message());
     std::string store = hub_;
     Revision::Model model;
+    if (const YamlNode* path = from.Find("path")) {
+      return path->Error(absl::StrCat(subject, ": got 'path' beside a handle, want one of them; a module comes from ",
+                                      "its store: remove 'path', or call the folder's model '", handle->Model(), "'"));
+    }
     if (from.kind() != YamlNode::Kind::kNothing) {
       RETURN_IF_ERROR(from.CheckMap(
           subject, {"hub", "resource_preserving", "on_demand", "result_cache_mib", "shares", "providers"}));
@@ -233,7 +237,8 @@ class MeshReader {
   }
 
   absl::Status ReadModel(const std::string& name, const YamlNode& from) {
-    if (LooksLikeHandle(name)) return ReadModule(name, from);
+    if (LooksLikeHandle(name) && (ParseHandle(name).ok() || from.Find("path") == nullptr))
+      return ReadModule(name, from);
     const std::string subject = absl::StrCat("model '", name, "'");
     if (modules_.contains(name)) return from.Error(ClashOf(absl::StrCat(name, "/VERSION"), name));
     if (!IsModelName(name) || name == "default") {
@@ -248,8 +253,11 @@ class MeshReader {
     const YamlNode* path = from.Find("path");
     if (IsComposition(from)) return ReadComposed(name, subject, from);
     if (path == nullptr) {
-      return from.Error(
-          absl::StrCat(subject, ": got no 'path', want the folder with its version folders; add {path: FOLDER}"));
+      const std::string handle = absl::StrContains(name, '/')
+                                     ? absl::StrCat(", or name a hub module with its version, '", name, "/1: {}' say")
+                                     : "";
+      return from.Error(absl::StrCat(
+          subject, ": got no 'path', want the folder with its version folders; add {path: FOLDER}", handle));
     }
     ASSIGN_OR_RETURN(const std::string text, path->Text(absl::StrCat(subject, ": path")));
     std::error_code error;
@@ -373,7 +381,15 @@ class MeshReader {
     for (const YamlNode& item : serve->items()) {
       ASSIGN_OR_RETURN(std::string name, item.Text(absl::StrCat(subject, ": serve")));
       // A hub module's versions are one model, whichever of them is named.
-      if (const auto handle = ParseHandle(name); handle.ok() && Has(*handle)) name = handle->Model();
+      if (LooksLikeHandle(name)) {
+        const absl::StatusOr<Handle> handle = ParseHandle(name);
+        if (!handle.ok()) return item.Error(absl::StrCat(subject, ": serve: ", handle.status().message()));
+        if (!Has(*handle)) {
+          return item.Error(absl::StrCat(subject, ": serve: got '", name, "', want one of 'models' (", ModelNames(),
+                                         "); add '", name, ": {}' there or mend the name"));
+        }
+        name = handle->Model();
+      }
       for (std::string& model : ServedNames(revision_, name)) {
         if (revision_.FindModel(model) == nullptr) {
           return item.Error(absl::StrCat(subject, ": serve: got '", model, "', want one of 'models'",

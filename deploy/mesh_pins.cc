@@ -1,6 +1,7 @@
 #include "deploy/mesh_pins.h"
 
 #include <filesystem>
+#include <system_error>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -34,6 +35,13 @@ absl::Status AddPath(const YamlNode& path, const std::string& folder, const std:
 }  // namespace
 
 absl::Status AddMeshPins(const std::string& mesh_file, ModulePins* pins) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(mesh_file, error)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("mesh file '", mesh_file, "': got ",
+                     std::filesystem::exists(mesh_file, error) ? "no plain file" : "nothing there",
+                     ", want the mesh.yaml whose modules stay; mend the path"));
+  }
   ASSIGN_OR_RETURN(const YamlNode root, ReadYaml(mesh_file));
   const YamlNode* models = root.Find("models");
   if (models == nullptr) return root.Error("mesh file: got no 'models', want a mesh file");

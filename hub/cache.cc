@@ -194,10 +194,17 @@ class HubCache::Download {
       });
       if (status.ok() && have < file.bytes) {
         status =
-            absl::UnavailableError(absl::StrCat("file '", file.path, "': got ", have, " bytes, want ", file.bytes));
+            absl::UnavailableError(absl::StrCat("file '", file.path, "': got ", have, " bytes, want ", file.bytes,
+                                                "; try again, and where it stays so have the store's copy made anew"));
       }
       if (status.ok()) break;
       failures = have > at_first ? 0 : failures + 1;
+      if (absl::IsNotFound(status)) {
+        return absl::DataLossError(absl::StrCat("handle '", manifest_.handle.ToString(), "' from '", store_.url(),
+                                                "': file '", file.path, "': got none (", status.message(),
+                                                "), want it as the manifest lists it; the store's copy is not whole: "
+                                                "have it copied there anew, or published under the next version"));
+      }
       if (!MayPass(status) || failures >= options_.attempts) {
         return WithContext(absl::StrCat("handle '", manifest_.handle.ToString(), "' from '", store_.url(), "'"),
                            status);
@@ -269,7 +276,10 @@ absl::StatusOr<HubCache> HubCache::Open(Options options) {
   options.folder = fs::absolute(options.folder, error).lexically_normal().string();
   while (options.folder.size() > 1 && options.folder.back() == '/') options.folder.pop_back();
   HubCache cache(std::move(options));
-  RETURN_IF_ERROR(MakeFolders(cache.modules()));
+  if (const absl::Status made = MakeFolders(cache.modules()); !made.ok()) {
+    return absl::Status(made.code(), absl::StrCat("cache '", cache.options_.folder, "': ", made.message(),
+                                                  "; name a folder that you may write in (--cache, XDG_CACHE_HOME)"));
+  }
   return cache;
 }
 

@@ -197,8 +197,9 @@ std::string Handle::Model() const { return absl::StrCat(publisher, "/", name); }
 absl::StatusOr<Handle> ParseHandle(absl::string_view text) { return Parser(text).Run(); }
 
 bool LooksLikeHandle(absl::string_view text) {
-  const std::vector<absl::string_view> parts = absl::StrSplit(text, '/');
-  return parts.size() == 3 && !parts[2].empty() && absl::ascii_isdigit(parts[2][0]);
+  std::vector<absl::string_view> parts = absl::StrSplit(text, '/');
+  if (parts.size() == 4 && parts[3].empty()) parts.pop_back();
+  return parts.size() == 3 && !parts[0].empty() && !parts[1].empty();
 }
 
 absl::Status CheckFamilyName(absl::string_view name) {

@@ -33,8 +33,8 @@ struct Handle {
 /// INVALID_ARGUMENT "handle 'x': got what is wrong, want the nearest handle that is none; what to do".
 absl::StatusOr<Handle> ParseHandle(absl::string_view text);
 
-/// Whether `text` was meant as a handle rather than as a model's name: three parts of which the last begins with a
-/// digit. ParseHandle() says whether it is one.
+/// Whether `text` was meant as a handle rather than as a model's name, which has two parts at most: three parts, of
+/// which the last may be missing, or a slash too many behind them. ParseHandle() says whether it is one.
 bool LooksLikeHandle(absl::string_view text);
 
 /// INVALID_ARGUMENT unless `name` may be a family's: as the name of a handle.

@@ -50,7 +50,11 @@ absl::StatusOr<fs::path> FindSource(const Publication& publication) {
   for (const VersionFolder& version : versions) {
     if (version.version == publication.handle.version || versions.size() == 1) return fs::path(version.folder);
   }
-  if (versions.empty()) return Refused(publication, "got neither model.onnx nor a version folder, want either");
+  if (versions.empty()) {
+    return Refused(publication,
+                   "got neither model.onnx nor version folders, want those of one package, as 'portico split --out "
+                   "PACKAGES' writes them; name PACKAGES/NAME or PACKAGES/NAME/VERSION");
+  }
   return Refused(
       publication,
       absl::StrCat("got version folders ",
@@ -68,6 +72,11 @@ absl::StatusOr<std::vector<PackageFile>> FindFiles(const Publication& publicatio
     sources.push_back({source, "model.onnx"});
   }
   for (const std::string& asset : publication.assets) {
+    if (!fs::is_regular_file(asset, error)) {
+      return absl::InvalidArgumentError(absl::StrCat("asset '", asset, "': got ",
+                                                     fs::exists(asset, error) ? "no plain file" : "nothing there",
+                                                     ", want a file; mend its path"));
+    }
     const std::string path = absl::StrCat("assets/", fs::path(asset).filename().string());
     RETURN_IF_ERROR(CheckModulePath(path));
     for (const PackageFile& other : sources) {
@@ -215,7 +224,12 @@ absl::StatusOr<PublishResult> Publish(const std::string& root, const Publication
   ASSIGN_OR_RETURN(const std::string store_folder, StoreFolder(root));
   std::error_code error;
   fs::create_directories(store_folder, error);
-  if (error) return ErrnoStatus(error.value(), "make the store's folder", store_folder);
+  if (error || !fs::is_directory(store_folder, error)) {
+    const std::string why = error ? error.message() : "it is a file";
+    return absl::InvalidArgumentError(
+        absl::StrCat("store '", root, "': got no folder and can't make one (", why,
+                     "), want a folder that you may write in; name another with --store"));
+  }
   ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, NewLocalStore(store_folder));
   ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(StoreLockPath(store->url())));
 
@@ -236,7 +250,9 @@ absl::StatusOr<PublishResult> Publish(const std::string& root, const Publication
   RETURN_IF_ERROR(Copy(sources, folder, progress, &manifest));
   if (const absl::Status status = Describe(folder, &manifest); !status.ok()) {
     const std::string message(status.message());
-    return absl::Status(status.code(), absl::StrReplaceAll(message, {{folder.string(), source.string()}}));
+    const fs::path model = fs::is_regular_file(source, error) ? source : source / "model.onnx";
+    return absl::Status(status.code(), absl::StrReplaceAll(message, {{(folder / "model.onnx").string(), model.string()},
+                                                                     {folder.string(), source.string()}}));
   }
 
   const fs::path place = ModuleFolder(store->url(), publication.handle);

@@ -67,7 +67,12 @@ absl::StatusOr<Manifest> ReadManifest(Store& store, const Handle& handle) {
 absl::StatusOr<Manifest> ParseManifestOf(const Store& store, const Handle& handle, absl::string_view text) {
   absl::StatusOr<Manifest> manifest = ParseManifest(text);
   const std::string subject = absl::StrCat("handle '", handle.ToString(), "' in '", store.url(), "'");
-  if (!manifest.ok()) return WithContext(subject, manifest.status());
+  if (!manifest.ok()) {
+    return absl::Status(manifest.status().code(),
+                        absl::StrCat(subject, ": ", manifest.status().message(),
+                                     "; the store's copy is damaged: have it copied there anew, or published under the "
+                                     "next version"));
+  }
   if (manifest->handle == handle) return manifest;
   return absl::InvalidArgumentError(absl::StrCat(subject, ": got the manifest of '", manifest->handle.ToString(),
                                                  "', want its own; publish it again under its handle"));

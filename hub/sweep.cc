@@ -127,8 +127,8 @@ absl::StatusOr<SweepPlan> PlanSweep(const std::vector<Manifest>& modules, const 
   for (const Handle& handle : asked) {
     const auto is_it = [&](const Manifest& module) { return module.handle == handle; };
     if (std::none_of(modules.begin(), modules.end(), is_it)) {
-      return absl::NotFoundError(
-          absl::StrCat("handle '", handle.ToString(), "': not there", NearestModules(handle, entries)));
+      return absl::NotFoundError(absl::StrCat("handle '", handle.ToString(), "': got none of what is there to remove",
+                                              NearestModules(handle, entries)));
     }
     const auto users = used.find(handle);
     if (users == used.end()) continue;

@@ -108,7 +108,12 @@ TEST(HandleTest, ModelNamesDoNotLookLikeHandles) {
   EXPECT_TRUE(LooksLikeHandle("acme/encoder/03"));
   EXPECT_FALSE(LooksLikeHandle("acme/encoder"));
   EXPECT_FALSE(LooksLikeHandle("digit"));
-  EXPECT_FALSE(LooksLikeHandle("a/b/c"));
+  for (const char* text : {"/a", "a//b", "/a/b", "a/b/c/1"}) EXPECT_FALSE(LooksLikeHandle(text)) << text;
+  // Which are none, and no names of models either: what is wrong with a handle is said.
+  for (const char* text : {"acme/encoder/latest", "acme/encoder/v3", "acme/encoder/", "acme/encoder/3/"}) {
+    EXPECT_TRUE(LooksLikeHandle(text)) << text;
+    EXPECT_FALSE(ParseHandle(text).ok()) << text;
+  }
 }
 
 }  // namespace
