@@ -36,7 +36,9 @@ class Credentials final : public grpc::ServerCredentials {
     const std::unique_ptr<ServerTls> tls = credentials.keys_.Newer(&credentials.generation_);
     if (tls == nullptr) return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
     const grpc_ssl_pem_key_cert_pair pair = {tls->private_key.c_str(), tls->certificates.c_str()};
-    *config = grpc_ssl_server_certificate_config_create(tls->mutual() ? tls->client_roots.c_str() : nullptr, &pair, 1);
+    // gRPC aborts without roots even where no client's certificate is asked for; then these verify nobody.
+    const std::string& roots = tls->mutual() ? tls->client_roots : tls->certificates;
+    *config = grpc_ssl_server_certificate_config_create(roots.c_str(), &pair, 1);
     return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
   }
 

@@ -138,18 +138,36 @@ TEST_F(TlsTest, KeysThatAreNoneAreRefused) {
   EXPECT_EQ(HttpServer::Start(options, Echo).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
-/// A node with the model m and both listeners, mutual.
+/// A node with the model m and both listeners.
 class TlsNodeTest : public TlsTest {
  protected:
-  Node::Options Options() {
+  Node::Options Options(bool mutual = true) {
     ModelBuilder model;
     model.Input("x", DType::kFloat, {"N"}).Output("y", DType::kFloat, {"N"}).Node("Identity", {"x"}, {"y"});
     model.WriteTo(folder_.File("m/1/model.onnx"));
     Node::Options options;
     options.grpc.address = options.http.address = "127.0.0.1:0";
-    options.grpc.tls = options.http.tls = Tls(true);
+    options.grpc.tls = options.http.tls = Tls(mutual);
     options.models = {{"m", folder_.Folder("m")}};
     return options;
+  }
+
+  /// Whether a gRPC client on a connection of its own is told the model's status.
+  bool Ask(const Node& node, const std::string& key, const std::string& certificate) {
+    grpc::SslCredentialsOptions ssl;
+    ssl.pem_root_certs = Pem("root.pem");
+    ssl.pem_private_key = key;
+    ssl.pem_cert_chain = certificate;
+    grpc::ChannelArguments own;
+    own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    const auto stub = tensorflow::serving::ModelService::NewStub(
+        grpc::CreateCustomChannel(node.grpc_address(), grpc::SslCredentials(ssl), own));
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    tensorflow::serving::GetModelStatusRequest request;
+    request.mutable_model_spec()->set_name("m");
+    tensorflow::serving::GetModelStatusResponse response;
+    return stub->GetModelStatus(&context, request, &response).ok();
   }
 };
 
@@ -227,6 +245,29 @@ TEST_F(TlsNodeTest, ChangedKeysAreUsedWithoutDroppingConnections) {
   pclose(client);
 }
 
+TEST_F(TlsNodeTest, GrpcListenerServesClientsWithoutCertificates) {
+  Node::Options options = Options(/*mutual=*/false);
+  options.tls_files.files.paths = {folder_.File("server.key"), folder_.File("server.pem")};
+  options.tls_files.files.period = absl::Milliseconds(10);
+  options.tls_files.read = [](const std::vector<std::string>& texts) -> absl::StatusOr<ServerTls> {
+    return ServerTls{texts[0], texts[1], ""};
+  };
+  const auto node = Node::Start(std::move(options));
+  ASSERT_TRUE(node.ok()) << node.status();
+  EXPECT_TRUE(Ask(**node, "", ""));
+  EXPECT_TRUE(Ask(**node, Pem("stranger.key"), Pem("stranger.pem")));
+  EXPECT_THAT(Subject((*node)->grpc_address()), HasSubstr("CN = server"));
+
+  Sign("next", "renewed");
+  ASSERT_TRUE(WriteFileAtomically(folder_.File("server.pem"), Pem("next.pem")).ok());
+  ASSERT_TRUE(WriteFileAtomically(folder_.File("server.key"), Pem("next.key")).ok());
+  const absl::Time limit = absl::Now() + absl::Seconds(60);
+  while (Subject((*node)->grpc_address()).find("renewed") == std::string::npos && absl::Now() < limit) {
+  }
+  EXPECT_THAT(Subject((*node)->grpc_address()), HasSubstr("CN = renewed"));
+  EXPECT_TRUE(Ask(**node, "", ""));
+}
+
 TEST_F(TlsTest, KeysDoNotTurnTlsOrMutualTlsOnOrOff) {
   HttpServer::Options options;
   const auto plain = HttpServer::Start(options, Echo);
@@ -251,23 +292,9 @@ TEST_F(TlsNodeTest, GrpcListenerVerifiesClients) {
   Node::Options options = Options();
   const auto node = Node::Start(std::move(options));
   ASSERT_TRUE(node.ok()) << node.status();
-  const auto ask = [&](const std::string& key, const std::string& certificate) {
-    grpc::SslCredentialsOptions ssl;
-    ssl.pem_root_certs = Pem("root.pem");
-    ssl.pem_private_key = key;
-    ssl.pem_cert_chain = certificate;
-    const auto stub = tensorflow::serving::ModelService::NewStub(
-        grpc::CreateChannel((*node)->grpc_address(), grpc::SslCredentials(ssl)));
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
-    tensorflow::serving::GetModelStatusRequest request;
-    request.mutable_model_spec()->set_name("m");
-    tensorflow::serving::GetModelStatusResponse response;
-    return stub->GetModelStatus(&context, request, &response).ok();
-  };
-  EXPECT_TRUE(ask(Pem("client.key"), Pem("client.pem")));
-  EXPECT_FALSE(ask("", ""));
-  EXPECT_FALSE(ask(Pem("stranger.key"), Pem("stranger.pem")));
+  EXPECT_TRUE(Ask(**node, Pem("client.key"), Pem("client.pem")));
+  EXPECT_FALSE(Ask(**node, "", ""));
+  EXPECT_FALSE(Ask(**node, Pem("stranger.key"), Pem("stranger.pem")));
 }
 
 }  // namespace
