@@ -18,7 +18,10 @@ void CascadeFlags::AddTo(CLI::App& command) {
   command.add_option("--log", logs, "Recorded requests instead (serve --request-log): files or folders; repeatable")
       ->type_name("LOG")
       ->allow_extra_args(false);
-  command.add_option("--log-model", log_model, "Only those that were sent to this model")->type_name("NAME");
+  command
+      .add_option("--log-model", log_model,
+                  "Only those that were sent to this model; default: the mesh file's cascade, with --trigger any")
+      ->type_name("NAME");
   command.add_option("--limit", limit, "Rows at most; 0: all")->check(CLI::NonNegativeNumber)->capture_default_str();
 
   command

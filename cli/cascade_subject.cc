@@ -155,26 +155,34 @@ absl::Status AddArrays(const CascadeFlags& flags, std::vector<NamedTensor> array
   return absl::OkStatus();
 }
 
-/// Adds one recorded request's rows; why not, where it has none for these models.
-absl::Status AddRequest(const CascadeFlags& flags, const RecordedRequest& request, TrialData& data) {
+/// Adds one recorded request's rows; why not, where it has none for these models. One to another model than those that
+/// count is no error.
+absl::Status AddRequest(const RecordedRequest& request, CascadeSubject& subject) {
+  ASSIGN_OR_RETURN(const PredictRequestView view, ReadPredictRequest(request.log.request));
+  if (!subject.log_model.empty() && view.spec.name != subject.log_model) {
+    ++subject.to_others;
+    return absl::OkStatus();
+  }
   if (request.log.code != absl::StatusCode::kOk) {
     return absl::InvalidArgumentError(absl::StrCat("got a request that failed: ", request.log.message));
   }
-  ASSIGN_OR_RETURN(const PredictRequestView view, ReadPredictRequest(request.log.request));
-  if (!flags.log_model.empty() && view.spec.name != flags.log_model) {
-    return absl::InvalidArgumentError(absl::StrCat("got a request to '", view.spec.name, "'"));
-  }
   ASSIGN_OR_RETURN(const std::vector<NamedTensor> inputs, ReadPredictInputs(view, request.file, kMaxTensorBytes));
-  return data.Add(inputs);
+  RETURN_IF_ERROR(subject.data.Add(inputs));
+  if (subject.first_model.empty()) subject.first_model = std::string(view.spec.name);
+  if (view.spec.name != subject.first_model) ++subject.to_others;
+  return absl::OkStatus();
 }
 
 absl::Status AddLogs(const CascadeFlags& flags, CascadeSubject& subject) {
+  // A node that serves the full model too records what it is asked with the same inputs; these rows would count twice.
+  subject.log_model = flags.log_model;
+  if (subject.log_model.empty() && !flags.mesh_file.empty()) subject.log_model = subject.cascade->name;
   ASSIGN_OR_RETURN(RecordedRequests requests, RecordedRequests::Open(flags.logs));
   while (flags.limit == 0 || subject.data.rows() < flags.limit) {
     const absl::StatusOr<std::optional<RecordedRequest>> request = requests.Next();
     if (request.ok() && !request->has_value()) break;
     // What is damaged is left out with what stands behind it in its file.
-    const absl::Status added = request.ok() ? AddRequest(flags, **request, subject.data) : request.status();
+    const absl::Status added = request.ok() ? AddRequest(**request, subject) : request.status();
     if (added.ok()) continue;
     if (subject.left_out++ == 0) {
       subject.why_left_out = request.ok() ? absl::StrCat("record ", (*request)->index, ": ", added.message())
@@ -182,8 +190,13 @@ absl::Status AddLogs(const CascadeFlags& flags, CascadeSubject& subject) {
     }
   }
   if (subject.data.rows() > 0) return absl::OkStatus();
-  return absl::NotFoundError(absl::StrCat("logs: got no row for these models",
-                                          subject.left_out == 0 ? "" : absl::StrCat("; ", subject.why_left_out)));
+  std::string got = "logs: got no row for these models";
+  if (subject.to_others > 0) {
+    absl::StrAppend(&got, "; ", subject.to_others, " requests are to other models than '", subject.log_model,
+                    "', --log-model says which count");
+  }
+  if (subject.left_out > 0) absl::StrAppend(&got, "; ", subject.why_left_out);
+  return absl::NotFoundError(got);
 }
 
 }  // namespace
@@ -275,6 +288,12 @@ std::string CascadeSubject::Intro(const Expression& decision, int64_t rows, bool
                    "', full model '", cascade->members[1].model, "'; compared: ", decision.text, "\n");
   if (left_out > 0) {
     absl::StrAppend(&text, left_out, " requests left out; ", why_left_out, "\n");
+  }
+  if (to_others > 0 && !log_model.empty()) {
+    absl::StrAppend(&text, to_others, " requests to other models than '", log_model, "' left out\n");
+  } else if (to_others > 0) {
+    absl::StrAppend(&text, "among them rows of ", to_others, " requests to other models than '", first_model,
+                    "'; --log-model takes those to one\n");
   }
   return absl::StrCat(text, "\n");
 }

@@ -22,6 +22,11 @@ struct CascadeSubject {
   /// Recorded requests that were left out, and why the first was.
   int64_t left_out = 0;
   std::string why_left_out;
+  /// The model whose recorded requests count: --log-model, else the mesh file's cascade; empty: any.
+  std::string log_model;
+  /// Requests to other models: left out, or where any model's count, taken beside those to `first_model`.
+  int64_t to_others = 0;
+  std::string first_model;
 
   /// INVALID_ARGUMENT for flags that don't go together, NOT_FOUND for files that are not there, and what is wrong with
   /// them.

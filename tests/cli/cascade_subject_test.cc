@@ -56,6 +56,9 @@ class CascadeSubjectTest : public ::testing::Test {
     const auto score = Expression::Parse("score"), decision = Expression::Parse("score >= 0.5");
     return subject.Run(flags_, {{&*score, 0}}, *decision);
   }
+  static std::string Intro(const CascadeSubject& subject) {
+    return subject.Intro(*Expression::Parse("score >= 0.5"), subject.data.rows(), false);
+  }
   std::string ErrorOf() const {
     const auto subject = CascadeSubject::Open(flags_);
     EXPECT_FALSE(subject.ok());
@@ -75,12 +78,42 @@ TEST_F(CascadeSubjectTest, RecordedRequestsAreRowsToTryModelsOn) {
   EXPECT_THAT(Run(*all)->of_trigger[0], ElementsAre(1, 2, 4, 5));
   EXPECT_EQ(all->left_out, 1);
   EXPECT_THAT(all->why_left_out, HasSubstr("record 1: data: got no input 'x' among other"));
+  EXPECT_THAT(Intro(*all), HasSubstr("among them rows of 1 requests to other models than 'spam'; --log-model takes"));
   flags_.log_model = "spam";
   auto some = CascadeSubject::Open(flags_);
   ASSERT_TRUE(some.ok()) << some.status();
   EXPECT_THAT(Run(*some)->of_trigger[0], ElementsAre(1, 2, 4));
+  EXPECT_EQ(some->left_out, 0);
+  EXPECT_THAT(Intro(*some), HasSubstr("\n2 requests to other models than 'spam' left out\n"));
   flags_.limit = 2;
   EXPECT_EQ(CascadeSubject::Open(flags_)->data.rows(), 2);
+}
+
+TEST_F(CascadeSubjectTest, OfACascadeInAMeshItsOwnRequestsCount) {
+  // What the full model was asked is recorded as well, with the same inputs.
+  folder_.Write("log/1.tfrecord",
+                absl::StrCat(Record("spam", "x", {1, 2}), Record("full", "x", {2}), Record("spam", "x", {4})));
+  flags_.mesh_file = folder_.Write("mesh.yaml", absl::StrCat(R"(mesh: m
+models:
+  cheap: {path: )",
+                                                             folder_.path(), R"(/trigger}
+  full: {path: )",
+                                                             folder_.path(), R"(/full}
+  spam: {cascade: [cheap, {model: full, when: "score < 0.5"}]}
+nodes:
+  front: {serve: [spam, full]}
+)"));
+  flags_.trigger.clear();
+  flags_.full.clear();
+  flags_.logs = {folder_.path() + "/log"};
+  auto subject = CascadeSubject::Open(flags_);
+  ASSERT_TRUE(subject.ok()) << subject.status();
+  EXPECT_THAT(Run(*subject)->of_trigger[0], ElementsAre(1, 2, 4));
+  EXPECT_THAT(Intro(*subject), HasSubstr("\n1 requests to other models than 'spam' left out\n"));
+  flags_.log_model = "full";
+  EXPECT_EQ(CascadeSubject::Open(flags_)->data.rows(), 1);
+  flags_.log_model = "nobody";
+  EXPECT_THAT(ErrorOf(), HasSubstr("logs: got no row for these models; 3 requests are to other models than 'nobody'"));
 }
 
 TEST_F(CascadeSubjectTest, RequestsThatFailedAreLeftOut) {
