@@ -43,9 +43,7 @@ absl::StatusOr<Inspection::Segment> ViewSegment(const SegmentSpec& spec, const M
   Session::Options options;
   options.name = spec.name;
   ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, Session::Create(spec.model, spec.weights, options));
-  // Declared rows are tried as well; of ragged ones the declaration counts, as it does in a node.
-  const RowAxes axes = declared.ragged.empty() ? InferRowAxes(*session, declared.symbol)
-                                               : DeclaredRowAxes(session->inputs(), session->outputs(), declared);
+  const RowAxes axes = SegmentRowAxes(*session, declared);
   segment.rows_joined = axes.joinable;
   segment.reason = axes.reason;
   return segment;

@@ -7,10 +7,6 @@
 namespace portico {
 namespace {
 
-bool CountsRows(const TensorSpec& spec, const std::string& symbol) {
-  return !symbol.empty() && !spec.dims.empty() && spec.dims[0].symbol == symbol;
-}
-
 /// -1: not there.
 int IndexOf(const std::vector<TensorSpec>& specs, const std::string& name) {
   const auto found = std::find_if(specs.begin(), specs.end(), [&](const TensorSpec& s) { return s.name == name; });
@@ -19,6 +15,12 @@ int IndexOf(const std::vector<TensorSpec>& specs, const std::string& name) {
 
 bool Holds(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// Whether dim 0 of a tensor counts rows: it is among those `declared` so, or has their symbol.
+bool CountsRows(const TensorSpec& spec, const std::vector<std::string>& declared, const std::string& symbol) {
+  if (Holds(declared, spec.name)) return true;
+  return !symbol.empty() && !spec.dims.empty() && spec.dims[0].symbol == symbol;
 }
 
 /// Why a segment with ragged inputs cannot take `input`, which neither counts rows nor is ragged there; or empty.
@@ -45,7 +47,9 @@ DeclaredRows DeclaredRows::Of(const Signature& signature) {
   };
   for (const TensorSpec& input : signature.inputs) {
     rows.inputs.push_back(input.graph_name);
-    if (input.axis == AxisKind::kRows) take_symbol(input);
+    if (input.axis != AxisKind::kRows) continue;
+    rows.row_inputs.push_back(input.graph_name);
+    take_symbol(input);
   }
   for (const TensorSpec& input : signature.inputs) {
     if (input.partition == RowPartition::kNone) continue;
@@ -63,6 +67,10 @@ DeclaredRows DeclaredRows::Of(const Signature& signature) {
   return rows;
 }
 
+RowAxes SegmentRowAxes(Session& session, const DeclaredRows& declared) {
+  return declared.any() ? DeclaredRowAxes(session.inputs(), session.outputs(), declared) : InferRowAxes(session);
+}
+
 RowAxes DeclaredRowAxes(const std::vector<TensorSpec>& inputs, const std::vector<TensorSpec>& outputs,
                         const DeclaredRows& declared) {
   RowAxes axes;
@@ -76,18 +84,19 @@ RowAxes DeclaredRowAxes(const std::vector<TensorSpec>& inputs, const std::vector
   bool any = !axes.ragged.empty();
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (axes.inputs[i] == AxisKind::kRagged) continue;
-    if (CountsRows(inputs[i], declared.symbol)) {
+    if (CountsRows(inputs[i], declared.row_inputs, declared.symbol)) {
       axes.inputs[i] = AxisKind::kRows;
       any = true;
     } else if (!declared.ragged.empty() && axes.reason.empty()) {
       axes.reason = RaggedTrouble(inputs[i], declared);
     }
   }
+  const std::string symbol = declared.symbol.empty() ? "" : absl::StrCat(", nor has dim 0 '", declared.symbol, "'");
   for (const TensorSpec& output : outputs) {
-    if (CountsRows(output, declared.symbol) || Holds(declared.row_outputs, output.name)) continue;
-    axes.reason = absl::StrCat("output '", output.name, "' has no dim 0 '", declared.symbol, "'");
+    if (CountsRows(output, declared.row_outputs, declared.symbol)) continue;
+    axes.reason = absl::StrCat("output '", output.name, "' is not declared as rows", symbol);
   }
-  if (!any) axes.reason = absl::StrCat("no input has dim 0 '", declared.symbol, "'");
+  if (!any) axes.reason = absl::StrCat("no input is declared as rows", symbol);
   axes.joinable = axes.reason.empty();
   if (!axes.joinable) axes.ragged.clear();
   axes.outputs.assign(outputs.size(), axes.joinable ? AxisKind::kRows : AxisKind::kShared);

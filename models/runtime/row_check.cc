@@ -28,7 +28,9 @@ absl::StatusOr<std::string> CommonSymbol(const std::vector<TensorSpec>& inputs) 
     if (input.dims.empty() || input.dims[0].extent >= 0) continue;
     const std::string& first = input.dims[0].symbol;
     if (first.empty()) {
-      return absl::FailedPreconditionError(absl::StrCat("input '", input.name, "' has no symbol for its first extent"));
+      return absl::FailedPreconditionError(absl::StrCat("input '", input.name,
+                                                        "' has no symbol for its first extent; give it one, or declare "
+                                                        "axis: rows in servable.yaml"));
     }
     if (!symbol.empty() && symbol != first) {
       return absl::FailedPreconditionError(
@@ -157,10 +159,8 @@ class JoinCheck {
   int64_t other_extent_ = 0;
 };
 
-absl::Status Infer(Session& session, std::string symbol, RowAxes& axes) {
-  if (symbol.empty()) {
-    ASSIGN_OR_RETURN(symbol, CommonSymbol(session.inputs()));
-  }
+absl::Status Infer(Session& session, RowAxes& axes) {
+  ASSIGN_OR_RETURN(const std::string symbol, CommonSymbol(session.inputs()));
   RETURN_IF_ERROR(DeclareKinds(session, symbol, axes));
   for (size_t i = 0; i < axes.inputs.size(); ++i) {
     const TensorSpec& input = session.inputs()[i];
@@ -171,9 +171,9 @@ absl::Status Infer(Session& session, std::string symbol, RowAxes& axes) {
 
 }  // namespace
 
-RowAxes InferRowAxes(Session& session, const std::string& row_symbol) {
+RowAxes InferRowAxes(Session& session) {
   RowAxes axes;
-  const absl::Status inferred = Infer(session, row_symbol, axes);
+  const absl::Status inferred = Infer(session, axes);
   axes.joinable = inferred.ok();
   if (axes.joinable) return axes;
   axes.reason = std::string(inferred.message());

@@ -30,10 +30,10 @@ struct RowAxes {
 };
 
 /// Decides by the rule of the design: inputs and outputs share one symbolic dim 0, and a check shows that joining then
-/// splitting equals separate runs (generated inputs, 2 and 3 rows against 5, 1 and 2 against 3, several draws).
-/// `row_symbol`: the symbol that counts rows where the caller knows it (a declared axis), or empty: the inputs' common
-/// one. Runs the session about ten times.
-RowAxes InferRowAxes(Session& session, const std::string& row_symbol);
+/// splitting equals separate runs (generated inputs, 2 and 3 rows against 5, 1 and 2 against 3, several draws). Extents
+/// without a symbol are not taken for rows: nothing says that they are equal to each other. Runs the session about ten
+/// times.
+RowAxes InferRowAxes(Session& session);
 
 /// A value for every input of `specs`, symbols in `extents` (others take 3), plausible for what models expect: floats
 /// around 0, small non-negative integers, short words, both booleans. Deterministic by `seed`.

@@ -100,8 +100,7 @@ absl::StatusOr<std::unique_ptr<SegmentOp>> SegmentOp::Create(SegmentSpec spec, c
   session_options.name = options.name;
   ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
                    Session::Create(spec.model, std::move(spec.weights), session_options));
-  RowAxes axes = options.declared.any() ? DeclaredRowAxes(session->inputs(), session->outputs(), options.declared)
-                                        : InferRowAxes(*session, "");
+  RowAxes axes = SegmentRowAxes(*session, options.declared);
   return std::make_unique<BatchedSegment>(spec.name, std::move(session), std::move(axes), options, workers, clock,
                                           metrics);
 }

@@ -5,6 +5,7 @@
 #include "models/package/package.h"
 #include "models/package/shard_package.h"
 #include "tests/embedding/shard_builder.h"
+#include "tests/testing/model_builder.h"
 #include "tests/testing/temp_folder.h"
 
 namespace portico {
@@ -30,6 +31,29 @@ TEST(InspectionTest, OfAShardSaysWhichFileIsLookedUpIn) {
   EXPECT_THAT(
       ToJson(inspection),
       HasSubstr("\"lookups\":[{\"node\":\"lookup\",\"file\":\"table.shard\",\"content\":\"" + content + "\"}]"));
+}
+
+/// A node takes declared axes at their word, and so does what is said of it.
+TEST(InspectionTest, DeclaredAxesAreTakenAsANodeTakesThem) {
+  const TempFolder folder;
+  ModelBuilder model;
+  model.Input("x", DType::kFloat, {"?", 4}).Output("y", DType::kFloat, {"?", 4});
+  model.Initializer("axis", Tensor::Of<int64_t>({}, {0})).Node("CumSum", {"x", "axis"}, {"y"});
+  model.WriteTo(folder.File("m/1/model.onnx"));
+  const auto inspect = [&] {
+    WeightStore store;
+    const auto package = LoadPackage("m", folder.File("m/1"), store);
+    EXPECT_TRUE(package.ok()) << package.status();
+    Inspection inspection;
+    const absl::Status added = AddModel(package->model, package->signatures, package->axes_declared, inspection);
+    EXPECT_TRUE(added.ok()) << added;
+    return ToText(inspection);
+  };
+  EXPECT_THAT(inspect(), HasSubstr("not joined: input 'x' has no symbol for its first extent; give it one, or declare "
+                                   "axis: rows in servable.yaml"));
+  folder.Write("m/1/servable.yaml",
+               "signatures:\n  serving_default:\n    inputs: {x: {axis: rows}}\n    outputs: {y: {axis: rows}}\n");
+  EXPECT_THAT(inspect(), HasSubstr("; rows of requests are joined\n"));
 }
 
 }  // namespace

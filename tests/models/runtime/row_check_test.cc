@@ -13,10 +13,10 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-RowAxes Infer(const ModelBuilder& model, const std::string& symbol = "") {
+RowAxes Infer(const ModelBuilder& model) {
   auto session = Session::Create(model.Serialize(), {}, {.name = "test"});
   EXPECT_TRUE(session.ok()) << session.status();
-  return InferRowAxes(**session, symbol);
+  return InferRowAxes(**session);
 }
 
 ModelBuilder Unary(const char* op, Attrs attrs = {}) {
@@ -85,13 +85,11 @@ TEST(RowCheckTest, TheSymbolHasToBeCommonAndFirst) {
   EXPECT_THAT(Infer(sum).reason, HasSubstr("output 'y'"));
 }
 
-TEST(RowCheckTest, ASymbolThatIsGivenDecides) {
+TEST(RowCheckTest, ExtentsWithoutASymbolAreNotTakenForRows) {
   ModelBuilder model;
-  model.Input("x", DType::kFloat, {"N", 4}).Input("m", DType::kFloat, {"M", 4}).Output("y", DType::kFloat, {"N", "M"});
-  model.Node("Transpose", {"m"}, {"t"}).Node("MatMul", {"x", "t"}, {"y"});
-  const RowAxes axes = Infer(model, "N");
-  EXPECT_TRUE(axes.joinable) << axes.reason;
-  EXPECT_THAT(axes.inputs, ElementsAre(AxisKind::kRows, AxisKind::kShared));
+  model.Input("x", DType::kFloat, {"?", 4}).Output("y", DType::kFloat, {"?", 4}).Node("Neg", {"x"}, {"y"});
+  EXPECT_THAT(Infer(model).reason,
+              HasSubstr("input 'x' has no symbol for its first extent; give it one, or declare axis: rows"));
 }
 
 TEST(RowCheckTest, LargerExtentsAreTriedWhereSmallOnesFail) {
