@@ -4,36 +4,29 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "cli/pem_file.h"
 #include "cli/serve_security_flags.h"
 
 namespace portico {
 namespace {
 
-constexpr uint64_t kMaxFileBytes = uint64_t{1} << 20;
-
-absl::StatusOr<std::string> ReadText(const char* flag, const std::string& path) {
-  absl::StatusOr<std::string> text = ReadFile(path, kMaxFileBytes);
-  if (!text.ok()) return WithContext(flag, text.status());
-  return text;
-}
+constexpr uint64_t kMaxTokenBytes = uint64_t{1} << 20;
 
 /// Nothing for no path.
-absl::StatusOr<std::string> ReadPem(const char* flag, const std::string& path) {
+absl::StatusOr<std::string> PemOf(const char* flag, const std::string& path, PemKind kind) {
   if (path.empty()) return "";
-  ASSIGN_OR_RETURN(std::string text, ReadText(flag, path));
-  if (absl::StrContains(text, "-----BEGIN ")) return text;
-  return absl::InvalidArgumentError(absl::StrCat(flag, ": got file '", path, "' without PEM text, want some"));
+  return ReadPem(flag, path, kind);
 }
 
 absl::StatusOr<std::string> ReadToken(const std::string& path) {
   if (path.empty()) return "";
-  ASSIGN_OR_RETURN(std::string text, ReadText("--token-file", path));
-  absl::StripAsciiWhitespace(&text);
-  if (!text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return absl::ascii_isprint(c); })) {
+  absl::StatusOr<std::string> text = ReadFile(path, kMaxTokenBytes);
+  if (!text.ok()) return WithContext("--token-file", text.status());
+  absl::StripAsciiWhitespace(&*text);
+  if (!text->empty() && std::all_of(text->begin(), text->end(), [](char c) { return absl::ascii_isprint(c); })) {
     return text;
   }
   return absl::InvalidArgumentError(
@@ -64,9 +57,9 @@ absl::StatusOr<ClientSecurity> ClientSecurityFlags::Read(const std::string& addr
   if (key_.empty() != cert_.empty()) {
     return absl::InvalidArgumentError("--tls-key, --tls-cert: got one of them, want both");
   }
-  ASSIGN_OR_RETURN(security.roots, ReadPem("--tls-ca", roots_));
-  ASSIGN_OR_RETURN(security.private_key, ReadPem("--tls-key", key_));
-  ASSIGN_OR_RETURN(security.certificates, ReadPem("--tls-cert", cert_));
+  ASSIGN_OR_RETURN(security.roots, PemOf("--tls-ca", roots_, PemKind::kCertificates));
+  ASSIGN_OR_RETURN(security.private_key, PemOf("--tls-key", key_, PemKind::kPrivateKey));
+  ASSIGN_OR_RETURN(security.certificates, PemOf("--tls-cert", cert_, PemKind::kCertificates));
   ASSIGN_OR_RETURN(security.token, ReadToken(token_));
   security.server_name = server_name_;
   security.tls = tls_ || !roots_.empty() || !key_.empty() || !server_name_.empty();

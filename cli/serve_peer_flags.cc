@@ -7,15 +7,14 @@
 #include <string>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "cli/pem_file.h"
 
 namespace portico {
 namespace {
 
-constexpr uint64_t kMaxPemBytes = uint64_t{1} << 20;
 constexpr int kMaxLoops = 64;
 constexpr int64_t kMaxSpinUs = 1'000'000;
 constexpr int64_t kMaxDeadAfterMs = 60'000;
@@ -69,13 +68,6 @@ class PeerFlags final : public ServeFlags {
   }
 
  private:
-  static absl::StatusOr<std::string> ReadPem(const char* flag, const std::string& path) {
-    absl::StatusOr<std::string> text = ReadFile(path, kMaxPemBytes);
-    if (!text.ok()) return WithContext(flag, text.status());
-    if (absl::StrContains(*text, "-----BEGIN ")) return text;
-    return absl::InvalidArgumentError(absl::StrCat(flag, ": got file '", path, "' without PEM text, want some"));
-  }
-
   absl::Status ApplyTls(Node::Options* options) const {
     // Flags stand in for what the mesh says.
     NodeKeys& keys = options->keys;
@@ -97,16 +89,16 @@ class PeerFlags final : public ServeFlags {
     }
     RETURN_IF_ERROR(CheckPrivateFile("--peer-tls-key", key));
     TransportSecurity& listen = options->listen_security;
-    ASSIGN_OR_RETURN(listen.own_secret_key, ReadPem("--peer-tls-key", key));
-    ASSIGN_OR_RETURN(listen.own_public_key, ReadPem("--peer-tls-cert", cert));
-    ASSIGN_OR_RETURN(const std::string allowed, ReadPem("--peer-tls-allow", allow));
+    ASSIGN_OR_RETURN(listen.own_secret_key, ReadPem("--peer-tls-key", key, PemKind::kPrivateKey));
+    ASSIGN_OR_RETURN(listen.own_public_key, ReadPem("--peer-tls-cert", cert, PemKind::kCertificates));
+    ASSIGN_OR_RETURN(const std::string allowed, ReadPem("--peer-tls-allow", allow, PemKind::kCertificates));
     listen.allowed_keys = {allowed};
     TransportSecurity& call = options->call_security;
     call.own_secret_key = listen.own_secret_key;
     call.own_public_key = listen.own_public_key;
     call.peer_public_key = allowed;
     if (!keys.peer_tls_roots.empty()) {
-      ASSIGN_OR_RETURN(call.peer_public_key, ReadPem("--peer-tls-roots", keys.peer_tls_roots));
+      ASSIGN_OR_RETURN(call.peer_public_key, ReadPem("--peer-tls-roots", keys.peer_tls_roots, PemKind::kCertificates));
     }
     return absl::OkStatus();
   }

@@ -7,11 +7,10 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "cli/pem_file.h"
 
 namespace portico {
 namespace {
@@ -73,16 +72,6 @@ class SecurityFlags final : public ServeFlags {
   }
 
  private:
-  static absl::StatusOr<std::string> Pem(const char* flag, const std::string& path, const std::string& text) {
-    if (absl::StrContains(text, "-----BEGIN ")) return text;
-    return absl::InvalidArgumentError(absl::StrCat(flag, ": got file '", path, "' without PEM text, want some"));
-  }
-  static absl::StatusOr<std::string> Read(const char* flag, const std::string& path) {
-    absl::StatusOr<std::string> text = ReadFile(path, kMaxPemBytes);
-    if (!text.ok()) return WithContext(flag, text.status());
-    return text;
-  }
-
   absl::Status ApplyTls(Node::Options* options) const {
     NodeKeys& keys = options->keys;
     if (!(key_ + cert_ + client_ca_).empty()) {
@@ -108,10 +97,10 @@ class SecurityFlags final : public ServeFlags {
     if (!client_ca.empty()) source.files.paths.push_back(client_ca);
     source.read = [paths = source.files.paths](const std::vector<std::string>& texts) { return KeysOf(paths, texts); };
     std::vector<std::string> texts(2);
-    ASSIGN_OR_RETURN(texts[0], Read("--tls-key", key));
-    ASSIGN_OR_RETURN(texts[1], Read("--tls-cert", cert));
+    ASSIGN_OR_RETURN(texts[0], ReadPem("--tls-key", key, PemKind::kPrivateKey));
+    ASSIGN_OR_RETURN(texts[1], ReadPem("--tls-cert", cert, PemKind::kCertificates));
     if (!client_ca.empty()) {
-      ASSIGN_OR_RETURN(texts.emplace_back(), Read("--tls-client-ca", client_ca));
+      ASSIGN_OR_RETURN(texts.emplace_back(), ReadPem("--tls-client-ca", client_ca, PemKind::kCertificates));
     }
     ASSIGN_OR_RETURN(options->grpc.tls, source.read(texts));
     options->http.tls = options->grpc.tls;
@@ -121,13 +110,11 @@ class SecurityFlags final : public ServeFlags {
   /// Of key, certificate and, where there are three, the clients' roots.
   static absl::StatusOr<ServerTls> KeysOf(const std::vector<std::string>& paths,
                                           const std::vector<std::string>& texts) {
-    ServerTls tls;
-    ASSIGN_OR_RETURN(tls.private_key, Pem("--tls-key", paths[0], texts[0]));
-    ASSIGN_OR_RETURN(tls.certificates, Pem("--tls-cert", paths[1], texts[1]));
-    if (paths.size() > 2) {
-      ASSIGN_OR_RETURN(tls.client_roots, Pem("--tls-client-ca", paths[2], texts[2]));
-    }
-    return tls;
+    RETURN_IF_ERROR(CheckPem("--tls-key", paths[0], texts[0], PemKind::kPrivateKey));
+    RETURN_IF_ERROR(CheckPem("--tls-cert", paths[1], texts[1], PemKind::kCertificates));
+    if (paths.size() == 2) return ServerTls{texts[0], texts[1], ""};
+    RETURN_IF_ERROR(CheckPem("--tls-client-ca", paths[2], texts[2], PemKind::kCertificates));
+    return ServerTls{texts[0], texts[1], texts[2]};
   }
 
   /// Beyond this machine, a listener wants TLS, and to know its clients: by tokens or by their certificates.

@@ -28,7 +28,7 @@ class ClientSecurityFlagsTest : public ::testing::Test {
   }
 
   const TempFolder folder_;
-  const std::string pem_ = folder_.Write("pem", "-----BEGIN CERTIFICATE-----\n");
+  const std::string pem_ = folder_.Write("pem", "-----BEGIN PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\n");
   const std::string token_ = folder_.Write("token", "open sesame\n");
 };
 

@@ -16,7 +16,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr char kPem[] = "-----BEGIN CERTIFICATE-----\n";
+constexpr char kPem[] = "-----BEGIN PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\n";
 
 class PeerFlagsTest : public ::testing::Test {
  protected:
@@ -105,6 +105,8 @@ TEST_F(PeerFlagsTest, WhatMakesNoSenseIsRefused) {
   chmod(key_.c_str(), 0600);
   folder_.Write("cert", "not PEM");
   EXPECT_THAT(message(Tls()), HasSubstr("without PEM text"));
+  folder_.Write("cert", "-----BEGIN PRIVATE KEY-----\n");
+  EXPECT_THAT(message(Tls()), HasSubstr("/cert', which holds a private key and no certificate, want certificates"));
   folder_.Write("cert", kPem);
   curve_key_ = "curve";
   EXPECT_THAT(message(Tls()), HasSubstr("--peer-tls-key, --curve-key: got both"));

@@ -22,7 +22,7 @@ class SecurityFlagsTest : public ::testing::Test {
   }
 
   const TempFolder folder_;
-  const std::string pem_ = folder_.Write("pem", "-----BEGIN PRIVATE KEY-----\n");
+  const std::string pem_ = folder_.Write("pem", "-----BEGIN PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\n");
   /// What a mesh says.
   NodeKeys mesh_keys_;
   std::optional<Node::Options> options_;
@@ -61,14 +61,32 @@ TEST_F(SecurityFlagsTest, KeysGoToBothListeners) {
   EXPECT_FALSE(options_->grpc.tls.client_roots.empty());
   // Where they are read again.
   EXPECT_EQ(options_->tls_files.files.paths, (std::vector<std::string>{pem_, pem_, pem_}));
-  const std::string begin = "-----BEGIN X";
-  EXPECT_EQ(options_->tls_files.read({begin + "1", begin + "2", begin + "3"})->client_roots, begin + "3");
-  EXPECT_FALSE(options_->tls_files.read({begin, "", begin}).ok());
+  const std::string key = "-----BEGIN EC PRIVATE KEY-----", certificate = "-----BEGIN CERTIFICATE-----";
+  EXPECT_EQ(options_->tls_files.read({key, certificate + "2", certificate + "3"})->client_roots, certificate + "3");
+  EXPECT_FALSE(options_->tls_files.read({key, "", certificate}).ok());
+  EXPECT_FALSE(options_->tls_files.read({certificate, certificate, certificate}).ok());
   EXPECT_THAT(std::string(Parse("", {"--tls-key=" + pem_}).message()), HasSubstr("want both"));
   EXPECT_THAT(std::string(Parse("", {"--tls-client-ca=" + pem_}).message()), HasSubstr("without --tls-key"));
   const std::string text = folder_.Write("text", "no key");
   EXPECT_THAT(std::string(Parse("", {"--tls-key=" + text, "--tls-cert=" + pem_}).message()), HasSubstr("PEM"));
   EXPECT_EQ(Parse("", {"--tls-key=/nowhere", "--tls-cert=" + pem_}).code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(SecurityFlagsTest, FilesThatWereSwappedAreNamed) {
+  const std::string key = folder_.Write("key", "-----BEGIN PRIVATE KEY-----\n");
+  const std::string cert = folder_.Write("cert", "-----BEGIN CERTIFICATE-----\n");
+  const auto message = [this](const std::string& key_file, const std::string& cert_file) {
+    return std::string(Parse("", {"--tls-key=" + key_file, "--tls-cert=" + cert_file}).message());
+  };
+  EXPECT_EQ(message(key, cert), "");
+  EXPECT_EQ(message(cert, key), "--tls-key: got file '" + cert +
+                                    "', which holds certificates and no private key, want a private key "
+                                    "(-----BEGIN PRIVATE KEY-----)");
+  EXPECT_EQ(message(key, key), "--tls-cert: got file '" + key +
+                                   "', which holds a private key and no certificate, want certificates "
+                                   "(-----BEGIN CERTIFICATE-----)");
+  const std::string other = folder_.Write("other", "-----BEGIN CERTIFICATE REQUEST-----\n");
+  EXPECT_THAT(message(key, other), HasSubstr("neither a private key nor a certificate"));
 }
 
 TEST_F(SecurityFlagsTest, LimitsReachTheListeners) {
