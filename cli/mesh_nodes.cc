@@ -5,9 +5,7 @@
 #include <system_error>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "base/file.h"
 #include "base/status_macros.h"
 #include "deploy/node_status.h"
 
@@ -15,7 +13,6 @@ namespace portico {
 namespace {
 
 constexpr char kDefaultHttp[] = "127.0.0.1:8501";
-constexpr uint64_t kMaxTokenBytes = 4096;
 
 absl::StatusOr<std::vector<MeshNode>> NodesOfRunFolder(const std::string& run_folder) {
   namespace fs = std::filesystem;
@@ -51,8 +48,7 @@ void MeshNodesFlags::AddTo(CLI::App& command) {
       ->type_name("HOST:PORT");
   command.add_option("--run-folder", run_folder, "The --run-folder of a 'portico up': all its nodes with HTTP")
       ->type_name("DIR");
-  command.add_option("--token-file", token_file, "File with the token of an admin, where nodes want one")
-      ->type_name("FILE");
+  security.AddTo(command);
 }
 
 absl::StatusOr<std::vector<MeshNode>> FindNodes(const MeshNodesFlags& flags) {
@@ -63,14 +59,11 @@ absl::StatusOr<std::vector<MeshNode>> FindNodes(const MeshNodesFlags& flags) {
   return nodes;
 }
 
-absl::StatusOr<HttpCall> CallOf(const MeshNodesFlags& flags, std::string target) {
+absl::StatusOr<HttpCall> CallOf(const MeshNodesFlags& flags, const MeshNode& node, std::string target) {
   HttpCall call;
   call.target = std::move(target);
   call.timeout = absl::Seconds(5);
-  if (!flags.token_file.empty()) {
-    ASSIGN_OR_RETURN(const std::string token, ReadFile(flags.token_file, kMaxTokenBytes));
-    call.headers.emplace_back("authorization", absl::StrCat("Bearer ", absl::StripAsciiWhitespace(token)));
-  }
+  ASSIGN_OR_RETURN(call.security, flags.security.Read(node.http));
   return call;
 }
 

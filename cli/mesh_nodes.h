@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "cli/client_security_flags.h"
 #include "cli/http_client.h"
 
 namespace CLI {
@@ -16,7 +17,7 @@ namespace portico {
 struct MeshNodesFlags {
   std::vector<std::string> http;
   std::string run_folder;
-  std::string token_file;
+  ClientSecurityFlags security;
 
   void AddTo(CLI::App& command);
 };
@@ -32,8 +33,8 @@ struct MeshNode {
 /// is read anew, so nodes that came or moved are found. NOT_FOUND where it names none.
 absl::StatusOr<std::vector<MeshNode>> FindNodes(const MeshNodesFlags& flags);
 
-/// `headers` with the token of the flags' file, where there is one.
-absl::StatusOr<HttpCall> CallOf(const MeshNodesFlags& flags, std::string target);
+/// A GET of `target` from `node`, with the flags' keys and token, which are read anew.
+absl::StatusOr<HttpCall> CallOf(const MeshNodesFlags& flags, const MeshNode& node, std::string target);
 
 /// GET `call.target` of a node. The body of 200; PERMISSION_DENIED for 401 and 403, UNAVAILABLE for another answer.
 absl::StatusOr<std::string> AskNode(const MeshNode& node, const HttpCall& call);

@@ -14,6 +14,7 @@
 #include "cli/client_security_flags.h"
 #include "cli/commands.h"
 #include "cli/http_client.h"
+#include "cli/mesh_nodes.h"
 #include "cli/npy.h"
 #include "cli/report_error.h"
 #include "cli/tfs_client.h"
@@ -178,13 +179,9 @@ absl::Status PrintTrace(const PredictFlags& flags, const TraceContext& trace) {
   HttpCall call;
   ASSIGN_OR_RETURN(call.security, flags.security.Read(flags.http));
   call.target = absl::StrCat("/debug/traces?id=", TraceIdHex(trace));
-  ASSIGN_OR_RETURN(const HttpAnswer answer, CallHttp(flags.http, call));
-  if (answer.code != 200) {
-    return absl::UnavailableError(absl::StrCat("traces of '", flags.http, "': got HTTP ", answer.code,
-                                               ", want 200; is --http the "
-                                               "HTTP address of the node that answered?"));
-  }
-  ASSIGN_OR_RETURN(const std::string waterfall, Waterfall(answer.body));
+  const absl::StatusOr<std::string> traces = AskNode({"", flags.http}, call);
+  if (!traces.ok()) return WithContext("--trace", traces.status());
+  ASSIGN_OR_RETURN(const std::string waterfall, Waterfall(*traces));
   std::printf("trace %s\n%s", TraceIdHex(trace).c_str(), waterfall.c_str());
   return absl::OkStatus();
 }
@@ -214,7 +211,9 @@ void AddPredictCommand(CLI::App& app, int& exit_code) {
   command->add_option("--signature", flags->signature, "Signature of the model; default: serving_default");
   command->add_option("--input", flags->inputs, "An input; repeatable")->type_name("NAME=JSON|NAME=@FILE.npy");
   command->add_flag("--rest", flags->rest, "Ask over REST instead of gRPC");
-  command->add_flag("--trace", flags->trace, "Show where the request's time went, hop by hop");
+  command->add_flag(
+      "--trace", flags->trace,
+      "Show where the request's time went, hop by hop; where nodes have tenants, an admin's --token-file");
   command->add_option("--timeout", flags->timeout_s, "Seconds to wait for the answer")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -61,7 +61,7 @@ NodeReading Read(const TopFlags& flags, const MeshNode& node, absl::Duration pat
   NodeReading reading;
   reading.node = node.name.empty() ? node.http : node.name;
   const auto ask = [&](const char* target) -> absl::StatusOr<HttpCall> {
-    ASSIGN_OR_RETURN(HttpCall call, CallOf(flags.nodes, target));
+    ASSIGN_OR_RETURN(HttpCall call, CallOf(flags.nodes, node, target));
     call.timeout = patience;
     return call;
   };
@@ -217,6 +217,7 @@ void AddTopCommand(CLI::App& app, int& exit_code) {
   command->footer(
       "Example:\n"
       "  portico top --run-folder run\n"
+      "  portico top --http node:8501 --tls-ca ca.pem --token-file token\n"
       "  portico top --http 127.0.0.1:8501 --http 127.0.0.1:8601 --once --interval 10s --sort p99");
   command->callback([flags, &exit_code] { exit_code = ReportError("top", RunTop(*flags)); });
 }

@@ -41,13 +41,12 @@ struct FoundTrace {
 /// All that the nodes keep, newest first. Nodes that do not answer are told on standard error; the error where none do.
 absl::StatusOr<std::vector<FoundTrace>> Fetch(const TraceFlags& flags) {
   ASSIGN_OR_RETURN(const std::vector<MeshNode> nodes, FindNodes(flags.nodes));
-  ASSIGN_OR_RETURN(
-      const HttpCall call,
-      CallOf(flags.nodes, absl::StrCat("/debug/traces", flags.trace_id.empty() ? "" : "?id=", flags.trace_id)));
+  const std::string target = absl::StrCat("/debug/traces", flags.trace_id.empty() ? "" : "?id=", flags.trace_id);
   std::vector<FoundTrace> found;
   absl::Status failed;
   size_t answered = 0;
   for (const MeshNode& node : nodes) {
+    ASSIGN_OR_RETURN(const HttpCall call, CallOf(flags.nodes, node, target));
     const absl::StatusOr<std::string> json = AskNode(node, call);
     if (!json.ok()) {
       failed = json.status();
@@ -94,8 +93,9 @@ void PrintList(const std::vector<FoundTrace>& found) {
 
 /// As the node writes it.
 absl::Status PrintRaw(const TraceFlags& flags, const FoundTrace& found) {
-  ASSIGN_OR_RETURN(const HttpCall call,
-                   CallOf(flags.nodes, absl::StrCat("/debug/traces?id=", found.trace.id, "&format=", flags.format)));
+  ASSIGN_OR_RETURN(
+      const HttpCall call,
+      CallOf(flags.nodes, found.node, absl::StrCat("/debug/traces?id=", found.trace.id, "&format=", flags.format)));
   ASSIGN_OR_RETURN(const std::string text, AskNode(found.node, call));
   std::puts(text.c_str());
   return absl::OkStatus();
@@ -154,6 +154,7 @@ void AddTraceCommand(CLI::App& app, int& exit_code) {
       "Example:\n"
       "  portico trace --http 127.0.0.1:8501 --slowest\n"
       "  portico trace --run-folder run --list\n"
+      "  portico trace --http node:8501 --tls-ca ca.pem --token-file admin.token --last\n"
       "  portico trace --run-folder run --trace-id 4bf92f3577b34da6a3ce929d0e0e4736 --format chrome > trace.json");
   command->callback([flags, &exit_code] { exit_code = ReportError("trace", ShowTrace(*flags)); });
 }
