@@ -28,21 +28,30 @@ absl::Status WrongType(ondemand::value& value, const JsonTensorBuilder& wanted) 
                                                  " is not of expected type: ", TfTypeName(wanted.dtype())));
 }
 
-/// What simdjson refuses but the API takes: NaN, the infinities, and numbers too large for a double. Left unconsumed:
-/// the list that holds it skips it as a token.
+/// What simdjson refuses but the API takes: NaN and the infinities. Left unconsumed: the list that holds it skips it as
+/// a token.
 bool ReadSpecialReal(absl::string_view token, double* real) {
-  const bool negative = !token.empty() && token[0] == '-';
-  const absl::string_view magnitude = token.substr(negative ? 1 : 0);
   if (token == "NaN") {
     *real = std::nan("");
     return true;
   }
+  if (token != "Infinity" && token != "-Infinity") return false;
+  *real = token[0] == '-' ? -HUGE_VAL : HUGE_VAL;
+  return true;
+}
+
+/// Why `value` is no real number; it may be one that no double holds.
+absl::Status NoReal(ondemand::value& value, const JsonTensorBuilder& wanted) {
+  const absl::string_view token = Token(value);
   double ignored = 0;
   const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), ignored);
-  const bool overflow = error == std::errc::result_out_of_range && end == token.data() + token.size();
-  if (magnitude != "Infinity" && !overflow) return false;
-  *real = negative ? -HUGE_VAL : HUGE_VAL;
-  return true;
+  const bool number = error == std::errc::result_out_of_range && end == token.data() + token.size();
+  if (!number) return WrongType(value, wanted);
+  constexpr size_t kShown = 64;
+  return absl::InvalidArgumentError(
+      absl::StrCat("JSON value of '", wanted.name(), "': got ", token.substr(0, kShown),
+                   token.size() > kShown ? absl::StrCat("… (", token.size(), " characters)") : "",
+                   ", want a number that a double holds; Infinity and -Infinity stand for themselves"));
 }
 
 /// {"b64": "..."}.
@@ -89,7 +98,7 @@ absl::Status ReadElement(ondemand::value& value, JsonTensorBuilder* out) {
     case JsonKind::kReal: {
       double real = 0;
       if (value.get_double().get(real) != simdjson::SUCCESS && !ReadSpecialReal(Token(value), &real)) {
-        return WrongType(value, *out);
+        return NoReal(value, *out);
       }
       out->AppendReal(real);
       return absl::OkStatus();
