@@ -85,6 +85,10 @@ std::string CascadeReport::Chosen(const Row& row) const {
       Escalated(row),
       kept == 0 ? 100
                 : 100 * static_cast<double>(row.point.agreeing - row.point.escalated) / static_cast<double>(kept));
+  if (Cost(row) >= 100) {
+    absl::StrAppendFormat(&text, "  costs %s the full model alone: %.1f %% of its CPU, and portal calls on top\n",
+                          Cost(row) > 100 ? "more than" : "as much as", Cost(row));
+  }
   return text;
 }
 
