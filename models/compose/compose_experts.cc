@@ -1,3 +1,4 @@
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -22,6 +23,7 @@ class ExpertsComposer {
       ASSIGN_OR_RETURN(BoundMember expert, BindMember(composition_, member, false, find_));
       experts_.push_back(std::move(expert));
     }
+    RETURN_IF_ERROR(CheckDistinct());
     for (const BoundMember& expert : experts_) RETURN_IF_ERROR(CheckInputs(expert));
     ASSIGN_OR_RETURN(const std::vector<std::string> names, CommonOutputs(composition_, experts_));
     RETURN_IF_ERROR(CheckOutputs(names));
@@ -40,6 +42,19 @@ class ExpertsComposer {
   }
 
  private:
+  /// The portal takes each target once.
+  absl::Status CheckDistinct() const {
+    std::set<std::pair<absl::string_view, bool>> seen;
+    for (const BoundMember& expert : experts_) {
+      const CompositionMember& member = *expert.member;
+      if (seen.emplace(member.model, member.pinned).second) continue;
+      return composition_.ErrorAt(member.line, absl::StrCat("experts: got '", member.model,
+                                                            "' twice, want each expert once; let the gate add up what "
+                                                            "it gives to one"));
+    }
+    return absl::OkStatus();
+  }
+
   /// All experts are asked by the same names for the same types.
   absl::Status CheckInputs(const BoundMember& expert) const {
     const BoundMember& first = experts_[0];

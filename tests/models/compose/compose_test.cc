@@ -509,6 +509,8 @@ TEST_F(ComposeTest, ExpertsBehindAGate) {
 TEST_F(ComposeTest, ExpertsThatDifferAndGatesThatDoNotFit) {
   kitchen_.Add("gate", Scaled("Mul", 1, "x", "gate"));
   kitchen_.Add("cats", Scaled("Add", 1));
+  kitchen_.Add("dogs", Scaled("Add", 2));
+  kitchen_.Add("cows", Scaled("Add", 3));
   kitchen_.Add("text", Labels(DType::kString, "Identity"));
   kitchen_.Add("image", Scaled("Add", 1, "image"));
   Composition composition = NewComposition(Kind::kExperts, {"cats", "image"});
@@ -522,7 +524,12 @@ TEST_F(ComposeTest, ExpertsThatDifferAndGatesThatDoNotFit) {
   EXPECT_EQ(ErrorOf(composition),
             "mesh.yaml:12: model 'made': expert 'text': input 'x': got string[N], want "
             "float32[N,2] as expert 'cats' has it");
-  composition = NewComposition(Kind::kExperts, {"cats", "cats", "cats"});
+  composition = NewComposition(Kind::kExperts, {"cats", "dogs", "cats"});
+  composition.experts.gate.model = "gate";
+  EXPECT_EQ(ErrorOf(composition),
+            "mesh.yaml:13: model 'made': experts: got 'cats' twice, want each expert once; let the gate add up what it "
+            "gives to one");
+  composition = NewComposition(Kind::kExperts, {"cats", "dogs", "cows"});
   composition.experts.gate.model = "gate";
   composition.experts.gate.line = 20;
   EXPECT_EQ(ErrorOf(composition),
