@@ -30,7 +30,7 @@ class ExpertsComposer {
     ASSIGN_OR_RETURN(assembly_, GraphAssembly::Create(composition_, {&gate_}));
     ASSIGN_OR_RETURN(const std::vector<TensorSpec> inputs, assembly_->Inputs(gate_, {}));
     const std::vector<TensorSpec> gates = assembly_->Call(gate_, inputs);
-    PortalCall call{.op_type = "Experts", .member = &experts_[0], .has_target = false};
+    PortalCall call{.op_type = "Experts", .member = &experts_[0], .name = composition_.name, .has_target = false};
     ASSIGN_OR_RETURN(const std::string gate, Gate(gates));
     call.leading = {gate};
     ASSIGN_OR_RETURN(call.inputs, assembly_->Inputs(experts_[0], gates));

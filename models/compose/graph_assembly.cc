@@ -221,7 +221,7 @@ std::vector<TensorSpec> GraphAssembly::Copy(const BoundMember& member, const std
 
 std::vector<TensorSpec> GraphAssembly::AddPortal(const PortalCall& call) {
   const BoundMember& member = *call.member;
-  const std::string prefix = NewPrefix(member.member->model);
+  const std::string prefix = NewPrefix(call.name.empty() ? member.member->model : std::string(call.name));
   has_portals_ = true;
   std::vector<TensorSpec> outputs;
   std::vector<std::string> output_names, shapes;

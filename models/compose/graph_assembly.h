@@ -28,6 +28,8 @@ struct ComposedModel {
 struct PortalCall {
   absl::string_view op_type;
   const BoundMember* member = nullptr;
+  /// What the node is called in notes, figures and errors; empty: as the member.
+  absl::string_view name;
   /// Of the member's inputs, in its order, behind `leading` tensors.
   std::vector<std::string> leading;
   std::vector<TensorSpec> inputs;

@@ -478,6 +478,7 @@ TEST_F(ComposeTest, ExpertsBehindAGate) {
   const auto experts = Nodes(made, "Experts");
   ASSERT_EQ(experts.size(), 1u);
   const onnx::NodeProto& node = *experts[0];
+  EXPECT_EQ(node.name(), "made") << "what the gate does wrong is no expert's fault";
   EXPECT_EQ(AttributeText(node, "targets"), "cats dogs");
   EXPECT_EQ(AttributeText(node, "target"), "none");
   EXPECT_EQ(AttributeText(node, "digests"),
