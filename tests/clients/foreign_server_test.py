@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,19 +18,10 @@ from ovmsclient.tfs_compat.protos.tensorflow_serving.apis import (
     get_model_status_pb2, model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc)
 from tritonclient.utils import InferenceServerException
 
+from held_port import HeldPort
 from serving import ServingNode
 
 HERE = pathlib.Path(__file__).resolve().parent
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 class MlServer:
@@ -40,7 +30,8 @@ class MlServer:
     def __init__(self):
         self.venv = subprocess.run([HERE / "install.sh", "mlserver.txt"], check=True, capture_output=True, text=True).stdout.strip()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="portico_mlserver_"))
-        self.http, self.port, metrics = free_ports(3)
+        self.held = [HeldPort() for _ in range(3)]
+        self.http, self.port, metrics = (held.number for held in self.held)
         (self.folder / "settings.json").write_text(json.dumps({
             "host": "127.0.0.1", "http_port": self.http, "grpc_port": self.port, "metrics_port": metrics, "parallel_workers": 0}))
         (self.folder / "model-settings.json").write_text(json.dumps({"name": "ranker", "implementation": "ranker.Ranker"}))
@@ -52,7 +43,7 @@ class MlServer:
         self.process = subprocess.Popen([f"{self.venv}/bin/mlserver", "start", "."], cwd=self.folder, stdout=self.log, stderr=self.log,
                                         env={**os.environ, "PYTHONPATH": str(self.folder)})
         client = triton.InferenceServerClient(f"127.0.0.1:{self.port}")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             try:
                 if client.is_model_ready("ranker"):
@@ -69,6 +60,11 @@ class MlServer:
         self.process.kill()
         self.process.wait()
         self.log.close()
+
+    def close(self):
+        self.stop()
+        for held in self.held:
+            held.close()
 
 
 class Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -125,7 +121,7 @@ class MlServerTests:
     @classmethod
     def tearDownClass(cls):
         cls.node.stop()
-        cls.server.stop()
+        cls.server.close()
 
     def test_portal_answers(self):
         self.assertEqual(through(self.node.grpc, [1, 2, 3]), ([3, 5, 7], ["W0", "W1", "W2"]))
@@ -147,7 +143,7 @@ class MlServerTests:
             through(self.node.grpc, [1])
         self.assertEqual(caught.exception.status(), "StatusCode.UNAVAILABLE")
         self.server.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 180
         while True:
             try:
                 self.assertEqual(through(self.node.grpc, [1]), ([3], ["W0"]))

@@ -9,6 +9,8 @@ import tempfile
 import time
 import unittest
 
+from held_port import HeldPort
+
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = pathlib.Path(os.environ["PORTICO_BUILD"])
 
@@ -24,19 +26,18 @@ class S3HubTest(unittest.TestCase):
         for version in (1, 2):
             subprocess.run([BUILD / "portico", "hub", "publish", cls.model / "model.onnx", f"acme/encoder/{version}", "--store",
                             cls.folder / "store", "--asset", cls.folder / "words of it.txt"], check=True, stdout=subprocess.DEVNULL)
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
+        cls.held = HeldPort()
+        port = cls.held.number
         cls.endpoint = f"http://127.0.0.1:{port}"
         cls.log = open(cls.folder / "moto.log", "w")
         cls.server = subprocess.Popen([f"{venv}/bin/moto_server", "-H", "127.0.0.1", "-p", str(port)], stdout=cls.log, stderr=cls.log)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port)).close()
                 break
             except OSError:
-                if time.monotonic() > deadline:
+                if cls.server.poll() is not None or time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -50,6 +51,7 @@ class S3HubTest(unittest.TestCase):
         cls.server.kill()
         cls.server.wait()
         cls.log.close()
+        cls.held.close()
         shutil.rmtree(cls.folder)
 
     def hub(self, *arguments, env=None):
