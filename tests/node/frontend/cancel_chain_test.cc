@@ -6,9 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
 #include "node/node.h"
@@ -21,22 +19,20 @@
 namespace portico {
 namespace {
 
-namespace tfs = ::tensorflow::serving;
-
 using Call = PredictUnderWay;
 
-/// front → mid → deep. The deep node has one worker, and a model of which thousands of rows keep it busy for long.
+/// front → mid → deep. The deep node has one worker, and a model of which kBusyRows keep it busy for long.
 class CancelChainTest : public ::testing::TestWithParam<const char*> {
  protected:
   CancelChainTest() {
-    WriteSlowModel(folder_.File("deep/1/model.onnx"), 48);
+    WriteSlowModel(folder_.File("deep/1/model.onnx"), BusyLayers());
     deep_ = StartNode("deep", "");
     WritePortal("mid", "deep");
     mid_ = StartNode("mid", deep_->peer_endpoint());
     WritePortal("front", "mid");
     front_ = StartNode("front", mid_->peer_endpoint());
-    deep_stub_ = StubOf(*deep_);
-    front_stub_ = StubOf(*front_);
+    deep_stub_ = PredictStub(*deep_);
+    front_stub_ = PredictStub(*front_);
   }
   ~CancelChainTest() override {
     if (busy_started_) busy_.done.wait(false);
@@ -45,13 +41,13 @@ class CancelChainTest : public ::testing::TestWithParam<const char*> {
   /// All connections made, and the deep node's worker at work for long.
   void KeepDeepBusy() {
     Call warm;
-    Start(*front_stub_, warm, "front", 1);
+    StartPredict(*front_stub_, warm, "front", 1);
     warm.done.wait(false);
     ASSERT_TRUE(warm.status.ok()) << warm.status.error_message();
     // It counts a moment longer than its answer takes.
     ASSERT_TRUE(WaitForMetric(*deep_, "portico_requests_in_flight 0\n"));
     busy_started_ = true;
-    Start(*deep_stub_, busy_, "deep", 8192);
+    StartPredict(*deep_stub_, busy_, "deep", kBusyRows);
     ASSERT_TRUE(WaitForMetric(*deep_, "portico_requests_in_flight 1\n"));
   }
   /// While the deep node's worker is at work, nothing of the other request is left at the hops before it, where the
@@ -73,7 +69,7 @@ class CancelChainTest : public ::testing::TestWithParam<const char*> {
     EXPECT_TRUE(WaitForMetric(*deep_, "portico_requests_in_flight 0\n"));
     EXPECT_TRUE(WaitForMetric(*deep_, absl::StrCat("portico_batch_run_seconds_count", series, "2\n")));
     Call after;
-    Start(*front_stub_, after, "front", 1);
+    StartPredict(*front_stub_, after, "front", 1);
     after.done.wait(false);
     EXPECT_TRUE(after.status.ok()) << after.status.error_message();
   }
@@ -99,42 +95,9 @@ class CancelChainTest : public ::testing::TestWithParam<const char*> {
     return *std::move(node);
   }
 
-  std::unique_ptr<tfs::PredictionService::Stub> StubOf(const Node& node) {
-    grpc::ChannelArguments arguments;
-    arguments.SetMaxReceiveMessageSize(-1);
-    return tfs::PredictionService::NewStub(
-        grpc::CreateCustomChannel(node.grpc_address(), grpc::InsecureChannelCredentials(), arguments));
-  }
-  static void Start(tfs::PredictionService::Stub& stub, Call& call, const std::string& model, int64_t rows) {
-    call.request.mutable_model_spec()->set_name(model);
-    tensorflow::TensorProto& x = (*call.request.mutable_inputs())["x"];
-    x.set_dtype(tensorflow::DT_FLOAT);
-    x.mutable_tensor_shape()->add_dim()->set_size(rows);
-    x.mutable_tensor_shape()->add_dim()->set_size(kSlowWidth);
-    x.set_tensor_content(std::string(static_cast<size_t>(rows * kSlowWidth) * sizeof(float), '\0'));
-    stub.async()->Predict(&call.context, &call.request, &call.response, [&call](grpc::Status status) {
-      call.status = std::move(status);
-      call.done = true;
-      call.done.notify_one();
-    });
-  }
-  /// Until the node's /metrics has `line`; false when that takes over 20 s.
-  static bool WaitForMetric(const Node& node, const std::string& line) {
-    for (const absl::Time until = absl::Now() + absl::Seconds(20); absl::Now() < until;) {
-      if (absl::StrContains(RawHttp(node.http_address()).Get("/metrics").body, line)) return true;
-      absl::SleepFor(absl::Milliseconds(2));
-    }
-    return false;
-  }
-  bool DeepHasDropped(int calls) {
-    return WaitForMetric(*deep_, absl::StrCat("portico_batch_expired_total{model=\"deep\",segment=\"segment_0\","
-                                              "signature=\"serving_default\",version=\"1\"} ",
-                                              calls, "\n"));
-  }
-
   TempFolder folder_;
   std::unique_ptr<Node> deep_, mid_, front_;
-  std::unique_ptr<tfs::PredictionService::Stub> deep_stub_, front_stub_;
+  std::unique_ptr<tensorflow::serving::PredictionService::Stub> deep_stub_, front_stub_;
   Call busy_;
   bool busy_started_ = false;
 };
@@ -142,7 +105,7 @@ class CancelChainTest : public ::testing::TestWithParam<const char*> {
 TEST_P(CancelChainTest, AGrpcClientTakesTheDeepestNodesQueuedWorkAlong) {
   KeepDeepBusy();
   Call waiting;
-  Start(*front_stub_, waiting, "front", 8);
+  StartPredict(*front_stub_, waiting, "front", 8);
   ASSERT_TRUE(WaitForMetric(*deep_, "portico_requests_in_flight 2\n"));
   waiting.context.TryCancel();
   waiting.done.wait(false);
@@ -167,8 +130,8 @@ TEST_P(CancelChainTest, ARestClientThatClosesItsConnectionDoesSo) {
 TEST_P(CancelChainTest, ADeadlineDropsWorkAtEveryHop) {
   KeepDeepBusy();
   Call waiting;
-  waiting.context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
-  Start(*front_stub_, waiting, "front", 8);
+  waiting.context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(500));
+  StartPredict(*front_stub_, waiting, "front", 8);
   waiting.done.wait(false);
   EXPECT_EQ(waiting.status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
   // At any hop either the deadline or the cancellation of the hop before it comes first.

@@ -472,7 +472,7 @@ TEST(HttpServerTest, ConnectionsBeyondTheLimitAreClosed) {
 
 TEST(HttpServerTest, SilentConnectionsAreClosed) {
   HttpServer::Options options;
-  options.idle_timeout = absl::Milliseconds(50);
+  options.idle_timeout = absl::Seconds(1);
   Holder holder;
   const auto server = Serve(holder.handler(), options);
   RawHttp idle(server->address()), partial(server->address()), waiting(server->address());

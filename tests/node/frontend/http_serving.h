@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "base/mutex.h"
 #include "gtest/gtest.h"
 #include "node/frontend/http_server.h"
@@ -33,10 +34,18 @@ class Holder {
       arrived_.NotifyAll();
     };
   }
-  /// Waits for a request and hands its Respond out.
+  /// Waits for a request and hands its Respond out; a test that gets none within a minute has failed, and goes on with
+  /// one that answers nobody.
   HttpServer::Respond Take() {
+    const absl::Time until = absl::Now() + absl::Minutes(1);
     MutexLock lock(&mutex_);
-    while (held_.empty()) arrived_.Wait(&mutex_);
+    while (held_.empty()) {
+      if (absl::Now() >= until) {
+        ADD_FAILURE() << "no request came";
+        return [](const HttpReply&) {};
+      }
+      arrived_.WaitFor(&mutex_, until - absl::Now());
+    }
     HttpServer::Respond respond = std::move(held_.back());
     held_.pop_back();
     return respond;
