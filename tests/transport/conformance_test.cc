@@ -202,11 +202,12 @@ TEST_P(TransportConformanceTest, SilentPeerMeetsTheDeadlineAndIsToldToCancel) {
   RecordingHandler handler;
   const auto listener = Listen(handler);
   const auto channel = Connect(listener->endpoint());
+  ASSERT_TRUE(AwaitConnected());
   const absl::Time start = absl::Now();
-  const auto outcome = CallAndWait(*channel, PeerHeader(), {}, Soon(absl::Milliseconds(200)));
+  const auto outcome = CallAndWait(*channel, PeerHeader(), {}, Soon(absl::Seconds(1)));
   EXPECT_EQ(outcome.status().code(), absl::StatusCode::kDeadlineExceeded) << outcome.status();
-  EXPECT_GE(absl::Now() - start, absl::Milliseconds(200));
-  EXPECT_LT(absl::Now() - start, absl::Seconds(2));
+  EXPECT_GE(absl::Now() - start, absl::Seconds(1));
+  EXPECT_LT(absl::Now() - start, absl::Seconds(20));
   ASSERT_TRUE(handler.held.WaitFor(1));
   EXPECT_TRUE(handler.cancelled.WaitFor(1));
 }
@@ -260,7 +261,7 @@ TEST_P(TransportConformanceTest, LostPeerFailsItsCallsAtOnceAndComesBack) {
   const absl::Time lost = absl::Now();
   listener.reset();
   ASSERT_TRUE(done.WaitFor(1));
-  EXPECT_LT(absl::Now() - lost, absl::Seconds(1));
+  EXPECT_LT(absl::Now() - lost, absl::Seconds(10));
   const absl::Status status = done.Take()[0];
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
   ASSERT_TRUE(AwaitState([](const PeerState& state) { return !state.connected; }));
@@ -468,7 +469,7 @@ class SlowDoor final : public CallHandler {
  public:
   void OnCall(PeerMessage call, PeerReply reply) override {
     arrived.Set(call.header.call_id);
-    gave_up.WaitFor(1, absl::Milliseconds(300));
+    gave_up.WaitFor(1, absl::Seconds(3));
     taken_in_ = true;
     replies_.Set(std::move(reply));
   }
@@ -492,7 +493,7 @@ TEST_P(TransportConformanceTest, ACancelDoesNotOvertakeItsCall) {
   ASSERT_TRUE(AwaitConnected());
   Arrival<Outcome> outcome;
   // In process, Call() returns when the call has been taken in: the deadline is what ends it before.
-  channel->Call(PeerHeader(), {}, Soon(absl::Milliseconds(100)), [&](Outcome result) {
+  channel->Call(PeerHeader(), {}, Soon(absl::Seconds(1)), [&](Outcome result) {
     door.gave_up.Set(true);
     outcome.Set(std::move(result));
   });

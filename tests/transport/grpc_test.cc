@@ -261,12 +261,16 @@ TEST_F(GrpcTest, CallThatNeverFoundAPeerSaysSo) {
 TEST_F(GrpcTest, DeadlineFiresAgainstASilentPeer) {
   ScriptedPeer peer;
   auto listener = Listen(peer);
-  auto channel = Connect(*listener);
+  StateLog states;
+  ChannelOptions options;
+  options.on_state = states.Listener();
+  auto channel = Connect(*listener, std::move(options));
+  ASSERT_TRUE(states.Take().connected);
   PendingResult late;
-  channel->Call(PeerHeader(), {}, Deadline::In(absl::Milliseconds(300), Clock::Real()), late.Done());
+  channel->Call(PeerHeader(), {}, Deadline::In(absl::Seconds(1), Clock::Real()), late.Done());
   const ScriptedPeer::Call call = peer.TakeCall();
   EXPECT_GT(call.message.header.timeout_us, 0u);
-  EXPECT_LE(call.message.header.timeout_us, 300'000u);
+  EXPECT_LE(call.message.header.timeout_us, 1'000'000u);
   EXPECT_EQ(late.Wait().status().code(), absl::StatusCode::kDeadlineExceeded);
 }
 

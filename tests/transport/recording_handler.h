@@ -21,7 +21,7 @@ class Arrival {
     changed_.NotifyAll();
   }
   /// Whether `count` values came in time.
-  bool WaitFor(size_t count, absl::Duration timeout = absl::Seconds(10)) {
+  bool WaitFor(size_t count, absl::Duration timeout = absl::Seconds(30)) {
     const absl::Time until = absl::Now() + timeout;
     MutexLock lock(&mutex_);
     while (values_.size() < count) {

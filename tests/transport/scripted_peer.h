@@ -7,11 +7,45 @@
 #include <utility>
 #include <vector>
 
-#include "base/check.h"
+#include "absl/status/status.h"
+#include "absl/time/clock.h"
 #include "base/mutex.h"
+#include "gtest/gtest.h"
 #include "transport/transport.h"
 
 namespace portico {
+
+/// As long as tests wait for what has to come. One that waits in vain has failed, and goes on with nothing in hand.
+inline constexpr absl::Duration kScriptPatience = absl::Minutes(1);
+
+/// Waits for what is to become true. False, and a failure, when it does not.
+template <typename Condition>
+bool Comes(Condition condition) {
+  for (const absl::Time until = absl::Now() + kScriptPatience; !condition();) {
+    if (absl::Now() >= until) {
+      ADD_FAILURE() << "waited for in vain";
+      return false;
+    }
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  return true;
+}
+
+/// Takes the first one of `queue`, which `changed` is told of; `otherwise`, and a failure, where none comes.
+template <typename T>
+T TakeFirst(std::deque<T>& queue, CondVar& changed, Mutex& mutex, T otherwise) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+  const absl::Time until = absl::Now() + kScriptPatience;
+  while (queue.empty()) {
+    if (absl::Now() >= until) {
+      ADD_FAILURE() << "waited for in vain";
+      return otherwise;
+    }
+    changed.WaitFor(&mutex, until - absl::Now());
+  }
+  T first = std::move(queue.front());
+  queue.pop_front();
+  return first;
+}
 
 /// A serving side that keeps every call until the test answers it. Thread-safe.
 class ScriptedPeer final : public CallHandler {
@@ -35,18 +69,12 @@ class ScriptedPeer final : public CallHandler {
   /// Blocks until there is one.
   Call TakeCall() {
     MutexLock lock(&mutex_);
-    while (calls_.empty()) changed_.Wait(&mutex_);
-    Call call = std::move(calls_.front());
-    calls_.pop_front();
-    return call;
+    return TakeFirst(calls_, changed_, mutex_, Call{PeerMessage(), [](const PeerHeader&, absl::Span<const Tensor>) {}});
   }
   /// Connection and call id; blocks until there is one.
   std::pair<uint64_t, uint64_t> TakeCancelled() {
     MutexLock lock(&mutex_);
-    while (cancelled_.empty()) changed_.Wait(&mutex_);
-    const auto cancelled = cancelled_.front();
-    cancelled_.pop_front();
-    return cancelled;
+    return TakeFirst(cancelled_, changed_, mutex_, {});
   }
 
  private:
@@ -80,10 +108,7 @@ class StateLog {
   /// Blocks until there is one.
   PeerState Take() {
     MutexLock lock(&mutex_);
-    while (states_.empty()) changed_.Wait(&mutex_);
-    PeerState state = std::move(states_.front());
-    states_.pop_front();
-    return state;
+    return TakeFirst(states_, changed_, mutex_, PeerState());
   }
 
  private:
@@ -98,7 +123,15 @@ class PendingResult {
   Channel::Done Done() {
     return [state = state_](absl::StatusOr<PeerMessage> result) { state->promise.set_value(std::move(result)); };
   }
-  const absl::StatusOr<PeerMessage>& Wait() { return state_->future.get(); }
+  /// Blocks until it is there; INTERNAL, and a failure, when it never is.
+  const absl::StatusOr<PeerMessage>& Wait() {
+    static const absl::StatusOr<PeerMessage> never = absl::InternalError("test: the call never completed");
+    if (state_->future.wait_for(absl::ToChronoSeconds(2 * kScriptPatience)) == std::future_status::ready) {
+      return state_->future.get();
+    }
+    ADD_FAILURE() << never.status();
+    return never;
+  }
   bool ready() const { return state_->future.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }
 
  private:

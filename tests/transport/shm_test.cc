@@ -155,7 +155,7 @@ TEST_F(ShmTest, LargeTensorsAreViewsOfTheSharedMemory) {
 }
 
 TEST_F(ShmTest, FullArenaOnlyCostsACopy) {
-  transport_ = NewStreamTransport({.heartbeat = absl::Milliseconds(40), .shm_arena_bytes = 256 << 10}, Clock::Real());
+  transport_ = NewStreamTransport({.heartbeat = absl::Milliseconds(200), .shm_arena_bytes = 256 << 10}, Clock::Real());
   RecordingHandler handler;
   const auto listener = Listen(handler);
   const auto channel = Connect(listener->endpoint());
@@ -364,7 +364,7 @@ class RawShmPeer {
   ShmRegion::Half to_server() { return region_->to_server(); }
   ShmRegion::Half to_client() { return region_->to_client(); }
   const ShmSizes& sizes() { return region_->sizes(); }
-  bool IsCut(absl::Duration within = absl::Seconds(10)) {
+  bool IsCut(absl::Duration within = absl::Seconds(30)) {
     return Eventually(
         [this] {
           char buffer[256];

@@ -79,7 +79,7 @@ class RawPeer {
   ~RawPeer() { close(fd_); }
   void Send(absl::string_view bytes) { (void)!send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL); }
   /// Whether the other side ends the connection in time. What it says meanwhile is dropped.
-  bool IsCut(absl::Duration within = absl::Seconds(10)) {
+  bool IsCut(absl::Duration within = absl::Seconds(30)) {
     const absl::Time until = absl::Now() + within;
     char buffer[4096];
     for (absl::Duration left = within; left > absl::ZeroDuration(); left = until - absl::Now()) {
@@ -196,7 +196,7 @@ TEST_F(StreamTest, TricklingPeerIsCutAndHarmsNobody) {
     ASSERT_TRUE(CallAndWait(*channel).ok());
   }
   for (const absl::Time at : cut) {
-    EXPECT_LT(at - start, absl::Seconds(15));
+    EXPECT_LT(at - start, absl::Minutes(1));
     EXPECT_GT(at - start, quick_.heartbeat * 25) << "they had their time";
   }
   peers.clear();

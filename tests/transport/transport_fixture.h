@@ -38,7 +38,7 @@ class TransportFixture : public ::testing::TestWithParam<TransportUnderTest> {
   /// Waits until the peer's state satisfies `wanted`.
   template <typename Wanted>
   bool AwaitState(Wanted wanted) {
-    const absl::Time until = absl::Now() + absl::Seconds(10);
+    const absl::Time until = absl::Now() + absl::Minutes(1);
     while (absl::Now() < until) {
       if (!states_.WaitFor(1)) return false;
       for (const PeerState& state : states_.Take()) {
