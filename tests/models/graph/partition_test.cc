@@ -359,7 +359,7 @@ TEST(PartitionTest, TenThousandNodesAndAThousandPortalsTakeNoTime) {
   const auto plan = Partition(*loaded, *signature);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->steps.size(), 2001);
-  EXPECT_LT(absl::Now() - start, absl::Seconds(5));
+  EXPECT_LT(absl::Now() - start, absl::Seconds(30));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/models/share/share_fixture.h"
+#include "tests/testing/memory.h"
 
 namespace portico {
 namespace {
@@ -12,7 +13,7 @@ namespace {
 using ::testing::SizeIs;
 
 /// Far above what it takes (a tenth of that without sanitizers), far below what quadratic time would.
-constexpr absl::Duration kLong = absl::Seconds(30);
+constexpr absl::Duration kLong = absl::Seconds(kSanitized ? 120 : 30);
 
 /// Residual blocks of five nodes.
 Layers Deep(const std::string& prefix, int blocks, bool same_weights, float head) {
