@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
+#include "tests/integration/client_versions.h"
 #include "tests/integration/node_fixture.h"
 #include "tests/testing/temp_folder.h"
 #include "tests/testing/version_model.h"
@@ -37,7 +38,8 @@ class VersionChainTest : public ::testing::Test {
 
   /// The first one asks for one row, the next for two, and so on.
   void StartClients(const std::string& address, int count) {
-    for (int i = 0; i < count; ++i) clients_.emplace_back([this, address, i] { Call(address, i + 1); });
+    for (int i = 0; i < count; ++i)
+      clients_.emplace_back([this, address, i] { Call(address, static_cast<size_t>(i)); });
   }
   void StopClients() {
     stop_ = true;
@@ -46,11 +48,13 @@ class VersionChainTest : public ::testing::Test {
   }
   void WaitForAnswers(int64_t more) const {
     const int64_t until = answers_ + more;
-    for (const absl::Time end = absl::Now() + absl::Seconds(30); answers_ < until && absl::Now() < end;) {
+    for (const absl::Time end = absl::Now() + absl::Minutes(1); answers_ < until && absl::Now() < end;) {
       absl::SleepFor(absl::Milliseconds(1));
     }
     EXPECT_GE(answers_, until);
   }
+  /// Blocks until all clients are answered by that version.
+  void WaitForVersion(int64_t version) const { versions_.WaitFor(version, clients_.size()); }
 
   const TempFolder folder_;
   std::atomic<int64_t> answers_{0};
@@ -58,8 +62,9 @@ class VersionChainTest : public ::testing::Test {
   std::atomic<int64_t> last_version_{0};
 
  private:
-  void Call(const std::string& address, int64_t rows) {
+  void Call(const std::string& address, size_t number) {
     PredictClient client(address);
+    const auto rows = static_cast<int64_t>(number) + 1;
     const Tensor x = Tensor::Of<float>({rows, 64}, std::vector<float>(static_cast<size_t>(rows) * 64, 1));
     while (!stop_) {
       const absl::StatusOr<Outputs> outputs = client.Predict("head", {{"x", x}});
@@ -69,7 +74,9 @@ class VersionChainTest : public ::testing::Test {
       }
       const float own = outputs->at("own").data<float>()[0], y = outputs->at("y").data<float>()[0];
       if (own != y) Fail(absl::StrCat("an answer of versions ", own / 64, " and ", y / 64));
-      last_version_ = static_cast<int64_t>(own / 64);
+      const auto version = static_cast<int64_t>(own / 64);
+      last_version_ = version;
+      versions_.Set(number, version);
       ++answers_;
     }
   }
@@ -77,6 +84,7 @@ class VersionChainTest : public ::testing::Test {
     if (failures_.fetch_add(1) < 5) ADD_FAILURE() << what;
   }
 
+  ClientVersions versions_;
   std::atomic<bool> stop_{false};
   std::vector<std::thread> clients_;
 };
