@@ -150,8 +150,23 @@ std::string ChaosLoad::Summary::Text() const {
       first_error.empty() ? "" : "; first error: ", first_error);
 }
 
-ChaosLoad::ChaosLoad(const std::string& grpc, int clients) : grpc_(grpc), answers_(static_cast<size_t>(clients)) {
-  for (std::vector<Answer>& answers : answers_) threads_.emplace_back([this, &answers] { Send(answers); });
+ChaosLoad::ChaosLoad(const std::string& grpc, int clients)
+    : grpc_(grpc), answers_(static_cast<size_t>(clients)), counts_(static_cast<size_t>(clients)) {
+  for (size_t client = 0; client < answers_.size(); ++client) {
+    threads_.emplace_back([this, client] { Send(client); });
+  }
+}
+
+absl::Duration ChaosLoad::WaitForAll() const {
+  const absl::Time begin = absl::Now();
+  const std::vector<size_t> before(counts_.begin(), counts_.end());
+  for (size_t client = 0; client < counts_.size(); ++client) {
+    while (counts_[client] == before[client]) {
+      if (absl::Now() - begin > kPatience) return absl::InfiniteDuration();
+      absl::SleepFor(absl::Milliseconds(5));
+    }
+  }
+  return absl::Now() - begin;
 }
 
 void ChaosLoad::Stop() {
@@ -160,23 +175,28 @@ void ChaosLoad::Stop() {
   threads_.clear();
 }
 
-void ChaosLoad::Send(std::vector<Answer>& answers) const {
-  TfsClient client(grpc_);
+void ChaosLoad::Send(size_t client) {
+  TfsClient front(grpc_);
   const Tensor x = Tensor::Of<float>({1, 2}, {3, 4});
   TfsClient::CallOptions options;
   options.timeout = absl::Seconds(20);
   while (!over_) {
     Answer answer;
     answer.sent = absl::Now();
-    const auto prediction = client.Predict("head", "", {{"x", x}}, options);
+    const auto prediction = front.Predict("head", "", {{"x", x}}, options);
     answer.latency = absl::Now() - answer.sent;
     if (!prediction.ok()) {
       answer.error = prediction.status().ToString();
     } else if (prediction->outputs.size() != 1 || prediction->outputs[0].tensor.data<float>()[1] != 4) {
       answer.error = "a wrong answer";
     }
-    answers.push_back(std::move(answer));
+    answers_[client].push_back(std::move(answer));
+    ++counts_[client];
   }
+}
+
+absl::Duration ChaosLoad::LateAfter(absl::Time since, absl::Time until) const {
+  return std::max(absl::Milliseconds(250), 3 * Between(since, until, absl::ZeroDuration()).max);
 }
 
 ChaosLoad::Summary ChaosLoad::Between(absl::Time since, absl::Time until, absl::Duration late) const {

@@ -102,17 +102,24 @@ class ChaosLoad {
   explicit ChaosLoad(const std::string& grpc, int clients = 8);
   ~ChaosLoad() { Stop(); }
 
+  /// Blocks until what is under way now is answered, whatever the answer. How long that took; infinite after a minute.
+  absl::Duration WaitForAll() const;
   /// Ends it and waits for the answers under way.
   void Stop();
+  /// What is later than this was hurt by a fault, not by a busy machine: three times the longest of answers that came
+  /// in [since, until), of a healthy mesh, and no less than 250 ms. REQUIRES: stopped.
+  absl::Duration LateAfter(absl::Time since, absl::Time until) const;
   /// Of answers that came in [since, until). REQUIRES: stopped.
   Summary Between(absl::Time since, absl::Time until, absl::Duration late) const;
 
  private:
-  void Send(std::vector<Answer>& answers) const;
+  void Send(size_t client);
 
   const std::string grpc_;
   std::atomic<bool> over_{false};
   std::vector<std::vector<Answer>> answers_;
+  /// How many of each client.
+  std::vector<std::atomic<size_t>> counts_;
   std::vector<std::thread> threads_;
 };
 

