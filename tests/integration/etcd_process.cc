@@ -10,12 +10,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/check.h"
-#include "tests/testing/free_port.h"
 
 namespace portico {
 namespace {
 
-constexpr absl::Duration kPatience = absl::Minutes(1);
+constexpr absl::Duration kPatience = absl::Minutes(5);
 
 /// A member that waits long for a busy disk loses its leader, and tests would see that instead of what they make.
 std::filesystem::path InMemory() {
@@ -28,8 +27,8 @@ std::filesystem::path InMemory() {
 EtcdProcess::EtcdProcess(std::string name)
     : folder_(InMemory()),
       name_(std::move(name)),
-      endpoint_(absl::StrCat("127.0.0.1:", FreePort())),
-      peers_(absl::StrCat("http://127.0.0.1:", FreePort())),
+      endpoint_(absl::StrCat("127.0.0.1:", port_.number())),
+      peers_(absl::StrCat("http://127.0.0.1:", peer_port_.number())),
       cluster_(absl::StrCat(name_, "=", peers_)) {}
 
 EtcdProcess::EtcdProcess(bool tls) : EtcdProcess(std::string("default")) {

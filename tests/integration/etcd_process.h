@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "deploy/process.h"
 #include "router/etcd/client.h"
+#include "tests/testing/free_port.h"
 #include "tests/testing/temp_folder.h"
 #include "tests/transport/identity.h"
 
@@ -44,6 +45,7 @@ class EtcdProcess {
   const TempFolder folder_;
   std::optional<Identity> identity_;
   const std::string name_ = "default";
+  const HeldPort port_, peer_port_;
   std::string endpoint_;
   std::string peers_;
   /// As all members are told.

@@ -50,8 +50,18 @@ class ExpertsNodeTest : public ::testing::Test {
     experts_[i]->WaitForEnd();
   }
 
-  /// Gates are weights, divided by the sum over those that answered.
+  /// Gates are weights, divided by the sum over those that answered. Model "all" waits for all of four experts.
   void StartFront(Attrs attrs) {
+    WriteFront("front", std::move(attrs));
+    WriteFront("all", {Int("k", kExperts)});
+    Node::Options options = LocalNode("front", {{"front", folder_.Folder("front")}, {"all", folder_.Folder("all")}});
+    for (int e = 0; e < kExperts; ++e) options.peers[absl::StrCat("e", e)] = {experts_[e / 2]->Address("peer")};
+    // One that hangs is not found out by the connection.
+    options.peer_dead_after = absl::Minutes(2);
+    front_ = StartNode(std::move(options));
+    client_ = std::make_unique<PredictClient>(front_->grpc_address());
+  }
+  void WriteFront(const std::string& name, Attrs attrs) {
     ModelBuilder front;
     front.Input("scores", DType::kFloat, {"N", kExperts}).Input("x", DType::kFloat, {"N"});
     front.Output("answer", DType::kFloat, {"N"}).Output("status", DType::kInt8, {"N"});
@@ -63,13 +73,7 @@ class ExpertsNodeTest : public ::testing::Test {
     front.Node("Identity", {"scores"}, {"gate"})
         .Portal("Experts", "", {"gate", "x"}, {"sum", "status"}, {DType::kFloat}, {"N"}, std::move(attrs))
         .Node("Identity", {"sum"}, {"answer"});
-    front.WriteTo(folder_.File("front/1/model.onnx"));
-    Node::Options options = LocalNode("front", {{"front", folder_.Folder("front")}});
-    for (int e = 0; e < kExperts; ++e) options.peers[absl::StrCat("e", e)] = {experts_[e / 2]->Address("peer")};
-    // One that hangs is not found out by the connection.
-    options.peer_dead_after = absl::Minutes(2);
-    front_ = StartNode(std::move(options));
-    client_ = std::make_unique<PredictClient>(front_->grpc_address());
+    front.WriteTo(folder_.File(name + "/1/model.onnx"));
   }
 
   /// What the i-th best expert of a row has for a gate; experts that the row does not name have 0, which is never.
@@ -153,14 +157,18 @@ TEST_F(ExpertsNodeTest, ExpertsOfAKilledNodeAreLeftOutWhereThatIsDeclared) {
 }
 
 TEST_F(ExpertsNodeTest, ExpertsThatHangAreNotWaitedForOnceKMinHaveAnswered) {
-  StartFront({Int("k", 2), Int("k_min", 1), Int("k_min_after_ms", 50)});
+  StartFront({Int("k", 2), Int("k_min", 1), Int("k_min_after_ms", 500)});
+  // All are connected then.
+  const auto warm = client_->Predict(
+      "all", {{"scores", Tensor::Of<float>({1, kExperts}, {4, 3, 2, 1})}, {"x", Tensor::Of<float>({1}, {5})}});
+  ASSERT_TRUE(warm.ok()) << warm.status();
   const std::vector<std::vector<int>> rows = {{0, 2}, {3, 1}, {0, 1}};
   ExpectAnswers(rows, {{0, 2}, {1, 3}, {0, 1}}, {0, 0, 0});
   kill(experts_[1]->pid(), SIGSTOP);
   for (int i = 0; i < 3; ++i) ExpectAnswers(rows, {{0}, {1}, {0, 1}}, {1, 1, 0});
   kill(experts_[1]->pid(), SIGCONT);
   // Its answers to what was taken back are nobody's; with time enough it is heard again.
-  const absl::Time until = absl::Now() + absl::Seconds(30);
+  const absl::Time until = absl::Now() + absl::Minutes(1);
   double fewer = -1;
   while (absl::Now() < until && fewer != Count("portico_experts_rows_fewer_total")) {
     fewer = Count("portico_experts_rows_fewer_total");

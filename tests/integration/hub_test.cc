@@ -59,7 +59,8 @@ TEST_F(HubTest, PublishListShowDiff) {
 TEST_F(HubTest, PullsFromAPlainWebServer) {
   Split("digit", -0.5f, 1);
   Publish(1);
-  const std::string port = absl::StrCat(FreePort());
+  const HeldPort held;
+  const std::string port = absl::StrCat(held.number());
   auto server = Process::Start(
       {"/usr/bin/env", "python3", "-m", "http.server", "--bind", "127.0.0.1", "--directory", folder_.path(), port});
   ASSERT_TRUE(server.ok()) << server.status();
@@ -84,7 +85,8 @@ TEST_F(HubTest, PullsFromAPlainWebServer) {
 
 TEST_F(HubTest, AMeshThatWaitsForAServerIsStoppedAtOnce) {
   // It takes connections and says nothing.
-  const std::string port = absl::StrCat(FreePort());
+  const HeldPort held;
+  const std::string port = absl::StrCat(held.number());
   auto server =
       Process::Start({"/usr/bin/env", "python3", "-c",
                       absl::StrCat("import socket,time\nl=socket.create_server(('127.0.0.1',", port,
@@ -94,11 +96,17 @@ TEST_F(HubTest, AMeshThatWaitsForAServerIsStoppedAtOnce) {
       "mesh.yaml", absl::StrCat("mesh: m\nhub: http://127.0.0.1:", port,
                                 "/store\nmodels: {acme/encoder/1: {}}\nnodes: {hub: {serve: [acme/encoder/1]}}\n"));
   PorticoCommand up({"up", mesh});
-  absl::SleepFor(absl::Seconds(1));
+  // Until it has asked the server.
+  std::string taken;
+  for (const absl::Time end = absl::Now() + absl::Minutes(1); absl::Now() < end && taken.find("taken") == taken.npos;) {
+    if (!(*server)->ReadOutput(&taken)) break;
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  ASSERT_THAT(taken, HasSubstr("taken"));
   const absl::Time begin = absl::Now();
   up.process().Signal(SIGTERM);
   EXPECT_EQ(up.WaitForEnd(), "exit status 0") << up.output();
-  EXPECT_LT(absl::Now() - begin, absl::Seconds(5));
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(10));
   EXPECT_THAT(up.output(), HasSubstr("interrupted; what has been pulled stays"));
   (*server)->Signal(SIGKILL);
   (*server)->Wait();

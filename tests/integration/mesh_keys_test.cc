@@ -77,11 +77,12 @@ class MeshKeysTest : public ::testing::Test {
 
   const MeshFolder folder_;
   const TempFolder keys_;
+  const HeldPort port_;
   std::string peer_;
 };
 
 TEST_F(MeshKeysTest, NodesReachEachOtherByCurveAndStrangersDoNot) {
-  peer_ = absl::StrCat("zmq+tcp://127.0.0.1:", FreePort());
+  peer_ = absl::StrCat("zmq+tcp://127.0.0.1:", port_.number());
   const std::string back = MakeCurveKeys("back"), front = MakeCurveKeys("front");
   Write("back.pub", back);
   Write("nodes.pub", absl::StrCat(back, "\n", front, "\n"));
@@ -106,7 +107,7 @@ TEST_F(MeshKeysTest, NodesReachEachOtherByCurveAndStrangersDoNot) {
 }
 
 TEST_F(MeshKeysTest, NodesReachEachOtherByTls) {
-  peer_ = absl::StrCat("tcp://127.0.0.1:", FreePort());
+  peer_ = absl::StrCat("tcp://127.0.0.1:", port_.number());
   const Identity identity = Identity::Make("IP:127.0.0.1");
   const std::string keys =
       absl::StrCat("tls_key: ", Write("key", identity.key), ", tls_cert: ", Write("cert", identity.certificate),

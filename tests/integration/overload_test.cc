@@ -54,7 +54,7 @@ class OverloadTest : public ::testing::TestWithParam<int> {
         options.peers[name(kind, next)] = {endpoints[static_cast<size_t>(next)]};
       }
       // Far fewer than clients.
-      options.inference.max_requests = 12;
+      options.inference.max_requests = 4;
       nodes_.push_back(StartNode(std::move(options)));
     }
   }

@@ -1,18 +1,23 @@
 #include "tests/integration/portico_command.h"
 
 #include <poll.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <iterator>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "base/check.h"
 
 namespace portico {
 namespace {
 
-constexpr int kPatienceMs = 60000;
+constexpr absl::Duration kPatience = absl::Minutes(1);
+/// As long as one that is to end may say nothing.
+constexpr absl::Duration kLongSilence = absl::Minutes(5);
 
 }  // namespace
 
@@ -33,20 +38,33 @@ bool PorticoCommand::WaitForOutput(absl::string_view text) {
       seen_ = at + text.size();
       return true;
     }
-    if (!ReadMore()) return false;
+    if (ReadMore() != More::kRead) return false;
   }
 }
 
 std::string PorticoCommand::WaitForEnd() {
-  while (ReadMore()) {
+  absl::Time heard = absl::Now();
+  for (;;) {
+    const More more = ReadMore();
+    if (more == More::kRead) {
+      heard = absl::Now();
+    } else if (process_->Ended().has_value()) {
+      return process_->Wait();
+    } else if (absl::Now() - heard > kLongSilence) {
+      process_->Signal(SIGKILL);
+      return absl::StrCat("killed after ", absl::FormatDuration(kLongSilence), " of silence: ", process_->Wait());
+    } else if (more == More::kEnd) {
+      // Of what it prints; it ends a moment later.
+      absl::SleepFor(absl::Milliseconds(1));
+    }
   }
-  return process_->Wait();
 }
 
-bool PorticoCommand::ReadMore() {
+PorticoCommand::More PorticoCommand::ReadMore() {
+  if (process_->output() < 0) return More::kEnd;
   pollfd wanted{process_->output(), POLLIN, 0};
-  if (process_->output() < 0 || poll(&wanted, 1, kPatienceMs) <= 0) return false;
-  return process_->ReadOutput(&output_);
+  if (poll(&wanted, 1, static_cast<int>(absl::ToInt64Milliseconds(kPatience))) <= 0) return More::kSilence;
+  return process_->ReadOutput(&output_) ? More::kRead : More::kEnd;
 }
 
 CommandResult RunPortico(std::vector<std::string> arguments, const std::string& program) {

@@ -22,14 +22,16 @@ class PorticoCommand {
   /// Blocks until `text` has been printed after what earlier calls have waited for. False at the end of output or after
   /// a minute.
   bool WaitForOutput(absl::string_view text);
-  /// Blocks until it ended; "exit status 0", say. Its output is then complete.
+  /// Blocks until it ended; "exit status 0", say. Its output is then complete. One that goes on without a word for five
+  /// minutes is killed, which the answer says.
   std::string WaitForEnd();
   /// Standard output and error, so far.
   const std::string& output() const { return output_; }
 
  private:
-  /// Blocks until there is more. False at the end, or after a minute.
-  bool ReadMore();
+  enum class More { kRead, kEnd, kSilence };
+  /// Blocks until there is more, for a minute at most.
+  More ReadMore();
 
   std::unique_ptr<Process> process_;
   std::string output_;
