@@ -12,8 +12,12 @@
 #include <optional>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "base/file.h"
 #include "base/status_macros.h"
@@ -29,7 +33,8 @@ namespace fs = std::filesystem;
 
 constexpr char kOriginFile[] = ".origin";
 constexpr char kPartSuffix[] = ".part";
-constexpr uint64_t kMaxOriginBytes = 16 << 10;
+constexpr uint64_t kMaxOriginBytes = 64 << 10;
+constexpr size_t kMaxOrigins = 16;
 
 constexpr absl::Duration kLookPeriod = absl::Milliseconds(100);
 
@@ -76,6 +81,24 @@ absl::Status CheckFile(const std::string& path, const ModuleFile& file, const On
                                           file.sha256.Short(), "…"));
 }
 
+/// The stores whose manifest of the module in `folder` was compared with what is there, the first being that which it
+/// came from; none where that is not known.
+std::vector<std::string> ReadOrigins(const fs::path& folder) {
+  const absl::StatusOr<std::string> text = ReadFile((folder / kOriginFile).string(), kMaxOriginBytes);
+  if (!text.ok()) return {};
+  return absl::StrSplit(*text, '\n', absl::SkipEmpty());
+}
+
+/// A line each. Of more than kMaxOrigins those after the first that were added longest ago are left out: they are asked
+/// again.
+absl::Status WriteOrigins(const fs::path& folder, std::vector<std::string> origins) {
+  if (origins.size() > kMaxOrigins) origins.erase(origins.begin() + 1, origins.end() - (kMaxOrigins - 1));
+  return WriteFileAtomically((folder / kOriginFile).string(), absl::StrJoin(origins, "\n"));
+}
+
+/// What stands for the store in a line.
+std::string OriginOf(const Store& store) { return absl::CHexEscape(store.origin()); }
+
 /// Renames `from` to `to`, whose parents are made.
 absl::Status PutInPlace(const fs::path& from, const fs::path& to) {
   int failed = 0;
@@ -108,7 +131,7 @@ class HubCache::Download {
       RETURN_IF_ERROR(Fetch(file));
     }
     RETURN_IF_ERROR(CheckModel());
-    RETURN_IF_ERROR(WriteFileAtomically((folder_ / kOriginFile).string(), store_.origin()));
+    RETURN_IF_ERROR(WriteOrigins(folder_, {OriginOf(store_)}));
     for (const fs::path& made : folders) RETURN_IF_ERROR(SyncFolder(made.string()));
     return absl::OkStatus();
   }
@@ -337,27 +360,42 @@ absl::StatusOr<HubCache::Pulled> HubCache::Pull(Store& store, const Handle& hand
     whole = status.ok();
     if (!whole) Say(absl::StrCat(name, " in '", place.string(), "' is damaged and is pulled anew: ", status.message()));
   }
-  const absl::StatusOr<std::string> origin = ReadFile((place / kOriginFile).string(), kMaxOriginBytes);
-  if (whole && origin.ok() && *origin == store.origin()) {
+  std::vector<std::string> origins = ReadOrigins(place);
+  const std::string origin = OriginOf(store);
+  if (whole && absl::c_linear_search(origins, origin)) {
     pulled.manifest = *std::move(here);
     pulled.was_there = true;
     return pulled;
   }
   absl::StatusOr<std::string> text = ReadManifestText(store, handle);
-  for (int failures = 1; failures < options_.attempts && MayPass(text.status()); ++failures) {
+  // What is here would do: a store that is down is not waited for.
+  for (int failures = 1; failures < (whole ? 1 : options_.attempts) && MayPass(text.status()); ++failures) {
     RETURN_IF_ERROR(PauseAfter(failures, options_));
     text = ReadManifestText(store, handle);
+  }
+  if (whole && MayPass(text.status())) {
+    Say(absl::StrCat(name, " is taken from the cache as it came from '",
+                     origins.empty() ? "elsewhere" : origins.front(), "': '", store.url(),
+                     "', which has not been compared with that yet, does not answer: ", text.status().message()));
+    pulled.manifest = *std::move(here);
+    pulled.was_there = true;
+    return pulled;
   }
   if (!text.ok()) return text.status();
   ASSIGN_OR_RETURN(pulled.manifest, ParseManifestOf(store, handle, *text));
   if (here.ok() && (here->digest != pulled.manifest.digest || here->files != pulled.manifest.files)) {
     return absl::FailedPreconditionError(
         absl::StrCat("handle '", name, "': got digest ", pulled.manifest.digest.Hex(), " from '", store.url(),
-                     "', want ", here->digest.Hex(), ", as it is in the cache from '", origin.value_or("elsewhere"),
+                     "', want ", here->digest.Hex(), ", as it is in the cache from '",
+                     origins.empty() ? "elsewhere" : absl::StrJoin(origins, "', '"),
                      "'; a handle means one content: have one of them published under another handle, or keep them "
                      "apart with another cache (--cache, XDG_CACHE_HOME)"));
   }
   if (whole) {
+    origins.push_back(origin);
+    if (const absl::Status status = WriteOrigins(place, std::move(origins)); !status.ok()) {
+      Say(absl::StrCat(name, ": that '", store.url(), "' has the same is not kept: ", status.message()));
+    }
     pulled.was_there = true;
     return pulled;
   }

@@ -16,7 +16,8 @@ namespace portico {
 
 /// Modules that were downloaded, each whole and checked, for all processes of a user.
 ///
-///   FOLDER/modules/acme/encoder/3/   what a node serves; .origin in it: the store it came from
+///   FOLDER/modules/acme/encoder/3/   what a node serves; .origin in it: the store it came from, then those that
+///                                have the same
 ///   FOLDER/partial/acme/encoder/3/   what is being downloaded; goes on from there after whatever happened
 ///   FOLDER/locks/acme--encoder--3    held by who downloads or removes it
 ///
@@ -50,10 +51,12 @@ class HubCache {
   static absl::StatusOr<std::string> DefaultFolder();
   static absl::StatusOr<HubCache> Open(Options options);
 
-  /// The module, from here where it is (the store is then not asked, unless it came from another one), or downloaded.
-  /// Every file is checked against the manifest, and the model against its digest. A damaged file has the module pulled
-  /// anew. FAILED_PRECONDITION where its manifest here says other content than the store's; DATA_LOSS where what the
-  /// store has is not what its manifest says; UNAVAILABLE, after all tries, where its file is too short.
+  /// The module, from here where it is, or downloaded. A store is asked for it once: whether it has the same is kept.
+  /// Where one that was not asked yet does not answer, what is here is taken all the same, and said to be: a handle
+  /// means one content. Every file is checked against the manifest, and the model against its digest. A damaged file
+  /// has the module pulled anew. FAILED_PRECONDITION where its manifest here says other content than the store's;
+  /// DATA_LOSS where what the store has is not what its manifest says; UNAVAILABLE, after all tries, where its file is
+  /// too short.
   absl::StatusOr<Pulled> Pull(Store& store, const Handle& handle);
 
   /// Where modules are: a base folder of versions for each, MODULES/acme/encoder.

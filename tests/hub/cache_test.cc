@@ -3,7 +3,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <string>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -21,7 +23,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::AllOf;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 class CacheTest : public ::testing::Test {
  protected:
@@ -244,6 +248,53 @@ TEST_F(CacheTest, OneHandleFromTwoStoresIsOneContentOrRefused) {
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(refused.status().message()),
               AllOf(HasSubstr(digest.Hex()), HasSubstr(from_same->manifest.digest.Hex()), HasSubstr(server_.url())));
+}
+
+TEST_F(CacheTest, AStoreThatHasTheSameIsAskedOnce) {
+  hub_.Put("acme/encoder/1", 1);
+  ASSERT_TRUE(PullFrom(hub_.root(), "acme/encoder/1").ok());
+  ASSERT_TRUE(Pull("acme/encoder/1").ok());
+  const size_t asked = server_.requests().size();
+  EXPECT_GT(asked, 0u);
+  server_.failures = 1000;
+  for (const std::string& store : {server_.url(), hub_.root()}) {
+    const auto pulled = PullFrom(store, "acme/encoder/1");
+    ASSERT_TRUE(pulled.ok()) << pulled.status();
+    EXPECT_TRUE(pulled->was_there);
+  }
+  EXPECT_EQ(server_.requests().size(), asked);
+  EXPECT_EQ(said_, "");
+  // As many as there may be: the first stays, of the others the last ones.
+  HubFolder same;
+  same.Put("acme/encoder/1", 1);
+  for (int i = 0; i < 20; ++i) {
+    const fs::path link = hub_.folder().path() + "/link" + std::to_string(i);
+    fs::create_directory_symlink(same.root(), link);
+    ASSERT_TRUE(PullFrom(link.string(), "acme/encoder/1").ok());
+  }
+  const std::string origins = *ReadFile(hub_.cache() + "/modules/acme/encoder/1/.origin", 1 << 16);
+  EXPECT_EQ(std::count(origins.begin(), origins.end(), '\n'), 15);
+  EXPECT_THAT(origins, AllOf(StartsWith(hub_.root() + "\n"), EndsWith("/link19")));
+}
+
+TEST_F(CacheTest, WhatIsWholeIsTakenWhereAStoreThatWasNotAskedIsDown) {
+  hub_.Put("acme/encoder/1", 1);
+  const auto first = PullFrom(hub_.root(), "acme/encoder/1");
+  ASSERT_TRUE(first.ok()) << first.status();
+  server_.failures = 1;
+  const auto pulled = Pull("acme/encoder/1");
+  ASSERT_TRUE(pulled.ok()) << pulled.status();
+  EXPECT_TRUE(pulled->was_there);
+  EXPECT_EQ(pulled->manifest.digest, first->manifest.digest);
+  EXPECT_THAT(said_, AllOf(HasSubstr("taken from the cache as it came from '" + hub_.root()), HasSubstr(server_.url()),
+                           HasSubstr("503")));
+  // It was not compared: it is asked again, and other content of it refused.
+  hub_.folder().Write("store/acme/encoder/1/manifest.json", "{}");
+  EXPECT_EQ(Pull("acme/encoder/1").status().code(), absl::StatusCode::kInvalidArgument);
+  // What is damaged is not taken.
+  fs::remove(first->folder + "/assets/words.txt");
+  server_.failures = 1000;
+  EXPECT_EQ(Pull("acme/encoder/1").status().code(), absl::StatusCode::kUnavailable);
 }
 
 TEST_F(CacheTest, ADamagedFileDoesNotOpenTheDoorToOtherContent) {

@@ -78,7 +78,9 @@ TEST_F(HubTest, PullsFromAPlainWebServer) {
   EXPECT_EQ(*ReadFile(place + "/model.onnx", 1 << 20), *ReadFile(store() + "/acme/encoder/1/model.onnx", 1 << 20));
   (*server)->Signal(SIGKILL);
   (*server)->Wait();
-  // Nobody needs the server any more.
+  // Nobody needs the server any more, at whichever of its addresses.
+  EXPECT_THAT(Run({"hub", "pull", "acme/encoder/1", "--store", absl::StrCat("http://localhost:", port, "/store")}),
+              AllOf(HasSubstr("taken from the cache as it came from '" + url), HasSubstr("is in the cache")));
   EXPECT_THAT(Run({"hub", "pull", "acme/encoder/1", "--store", url}), HasSubstr("is in the cache"));
   EXPECT_THAT(Fails({"hub", "pull", "acme/encoder/2", "--store", url}), HasSubstr("connect"));
 }
