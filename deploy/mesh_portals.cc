@@ -163,8 +163,23 @@ std::string NameOf(const Revision& revision, const Digest& digest) {
   return "";
 }
 
+/// What to do where the mesh has no version of `target` with its digest. `models`: the mesh file's.
+std::string VersionRemedy(const YamlNode& models, const PortalTarget& target, const FindPulled& find_pulled) {
+  const bool is_module = models.Find(target.name) == nullptr && ModelLine(models, target.name) != nullptr;
+  if (!is_module) return "use the packages of one split, or split the model again";
+  const auto module = find_pulled != nullptr ? find_pulled(target) : std::nullopt;
+  if (!module.has_value() || module->Model() != target.name) {
+    return absl::StrCat("add the version of the module that it was made with, which 'portico hub list ", target.name,
+                        "' shows by its digest, or move the model to the mesh's version ('portico hub upgrade')");
+  }
+  const std::string handle = module->ToString();
+  return absl::StrCat("what it calls is the hub module '", handle, "': add '", handle, ": {}' to 'models' and '",
+                      handle, "' to the 'serve' of a node, or move the model to the mesh's version ('portico hub ",
+                      "upgrade')");
+}
+
 /// The message of what is wrong with one target of a portal; OK when nothing is.
-absl::Status CheckTarget(const Revision& revision, const Facts& facts, const PortalSpec& portal,
+absl::Status CheckTarget(const Revision& revision, const Facts& facts, const YamlNode& models, const PortalSpec& portal,
                          const PortalTarget& target, const FindPulled& find_pulled) {
   if (const Revision::External* external = revision.FindExternal(target.name)) {
     return CheckExternal(*external, portal, target);
@@ -193,9 +208,9 @@ absl::Status CheckTarget(const Revision& revision, const Facts& facts, const Por
   const PackageFacts* called = FindVersion(found->second, target.digest);
   if (called == nullptr) {
     const PackageFacts& highest = found->second.highest();
-    return absl::InvalidArgumentError(absl::StrCat(
-        "got digest ", target.digest.Short(), " for target '", target.name, "', want ", highest.digest.Short(),
-        ", the digest of '", highest.folder, "'; use the packages of one split, or split the model again"));
+    return absl::InvalidArgumentError(absl::StrCat("got digest ", target.digest.Short(), " for target '", target.name,
+                                                   "', want ", highest.digest.Short(), ", the digest of '",
+                                                   highest.folder, "'; ", VersionRemedy(models, target, find_pulled)));
   }
   if (FindSignature(*called, portal.signature) == nullptr) {
     return absl::InvalidArgumentError(
@@ -263,11 +278,11 @@ absl::Status CheckAlike(const Facts& facts, const PortalSpec& portal) {
 }
 
 /// The message of what is wrong with one portal; OK when nothing is.
-absl::Status CheckPortal(const Revision& revision, const Facts& facts, const PortalSpec& portal,
+absl::Status CheckPortal(const Revision& revision, const Facts& facts, const YamlNode& models, const PortalSpec& portal,
                          const FindPulled& find_pulled) {
   if (portal.embedding.has_value()) return CheckGroup(revision, facts, portal);
   for (const PortalTarget& target : PortalTargets(portal)) {
-    RETURN_IF_ERROR(CheckTarget(revision, facts, portal, target, find_pulled));
+    RETURN_IF_ERROR(CheckTarget(revision, facts, models, portal, target, find_pulled));
   }
   return CheckAlike(facts, portal);
 }
@@ -323,7 +338,7 @@ absl::Status CheckPortals(const Revision& revision, const MeshLines& lines, Pack
   }
   for (const Revision::Model& model : revision.models) {
     for (const PortalSpec* portal : PortalsOf(facts.at(model.name))) {
-      if (absl::Status status = CheckPortal(revision, facts, *portal, find_pulled); !status.ok()) {
+      if (absl::Status status = CheckPortal(revision, facts, lines.models, *portal, find_pulled); !status.ok()) {
         return ErrorAt(revision, lines, model.name,
                        absl::StrCat("portal '", portal->node_name, "': ", status.message()));
       }

@@ -150,6 +150,31 @@ TEST_F(HubModulesTest, APortalThatCallsAModuleByAnotherNameIsToldTheName) {
       AllOf(HasSubstr("got target 'hub/part', want 'acme/encoder'"), HasSubstr("name the part so in the plan")));
 }
 
+TEST_F(HubModulesTest, APortalThatCallsAVersionTheMeshHasNotIsToldTheHandle) {
+  Digest other;
+  other.bytes.fill(7);
+  folder_.WriteCaller("caller", "acme/encoder", {String("digest", other.Hex())});
+  const auto error = [&](absl::string_view line, std::optional<Handle> pulled) {
+    const std::string path = folder_.WriteMesh(
+        absl::StrCat("mesh: m\nhub: x\nmodels:\n  ", line,
+                     "\n  caller: {path: packages/caller}\nnodes:\n  n: {serve: [acme/encoder, caller]}\n"));
+    const auto mesh = ReadMeshFile(
+        path, nullptr, "", [&](const std::string&, const Handle&) { return folder_.path() + "/packages/acme/encoder"; },
+        [&](const PortalTarget& target) {
+          EXPECT_EQ(target.digest, other);
+          return pulled;
+        });
+    return std::string(mesh.status().message());
+  };
+  EXPECT_THAT(error("acme/encoder/1: {}", ParseHandle("acme/encoder/2").value()),
+              AllOf(HasSubstr("mesh.yaml:5: model 'caller': portal "), HasSubstr("got digest 070707070707"),
+                    HasSubstr("the hub module 'acme/encoder/2': add 'acme/encoder/2: {}' to 'models'")));
+  EXPECT_THAT(error("acme/encoder/1: {}", std::nullopt), HasSubstr("'portico hub list acme/encoder'"));
+  // A folder's versions are not the hub's.
+  EXPECT_THAT(error("acme/encoder: {path: packages/acme/encoder}", ParseHandle("acme/encoder/2").value()),
+              HasSubstr("use the packages of one split"));
+}
+
 TEST_F(HubModulesTest, WhatACachedModuleCallsIsPulledWhereItIsMissing) {
   const HubFolder hub;
   const Digest inner = hub.Put("acme/inner/1", 1).manifest.digest;
