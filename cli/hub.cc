@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
@@ -24,6 +25,7 @@
 #include "cli/terminal.h"
 #include "cli/terminal_text.h"
 #include "cli/version.h"
+#include "hub/local_store.h"
 #include "hub/nested_modules.h"
 #include "hub/publish.h"
 
@@ -148,29 +150,58 @@ void AddPull(CLI::App& hub, int& exit_code) {
   });
 }
 
+/// Modules of a store, and why those of a folder that are missing are not among them.
+struct ModuleList {
+  std::vector<ModuleEntry> entries;
+  std::vector<std::pair<Handle, absl::Status>> unreadable;
+};
+
+absl::StatusOr<ModuleList> ListModules(Store& store) {
+  ModuleList list;
+  if (!absl::StartsWith(store.url(), "/")) {
+    ASSIGN_OR_RETURN(list.entries, store.List());
+    return list;
+  }
+  ASSIGN_OR_RETURN(FolderModules found, ReadModules(store.url()));
+  for (const Manifest& module : found.modules) list.entries.push_back(EntryOf(module));
+  list.unreadable = std::move(found.unreadable);
+  return list;
+}
+
 absl::Status RunList(const HubFlags& flags, const std::string& filter, bool json) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, flags.OpenStore());
-  ASSIGN_OR_RETURN(std::vector<ModuleEntry> entries, store->List());
-  const size_t all = entries.size();
+  ASSIGN_OR_RETURN(ModuleList list, ListModules(*store));
+  std::vector<ModuleEntry>& entries = list.entries;
+  const size_t all = entries.size() + list.unreadable.size();
   if (!filter.empty()) {
     const std::string folder = absl::StrCat(absl::StripSuffix(filter, "/"), "/");
-    std::erase_if(entries, [&](const ModuleEntry& entry) {
-      return !absl::StartsWith(absl::StrCat(entry.handle.ToString(), "/"), folder);
-    });
+    const auto is_other = [&](const Handle& handle) {
+      return !absl::StartsWith(absl::StrCat(handle.ToString(), "/"), folder);
+    };
+    std::erase_if(entries, [&](const ModuleEntry& entry) { return is_other(entry.handle); });
+    std::erase_if(list.unreadable, [&](const auto& entry) { return is_other(entry.first); });
   }
-  if (entries.empty() && all > 0) {
+  if (entries.empty() && list.unreadable.empty() && all > 0) {
     return absl::NotFoundError(
         absl::StrCat("'", filter, "': got none of ", all, " modules in '", store->url(),
                      "', want a publisher, PUBLISHER/NAME or a handle; leave it out to see all"));
   }
   if (json) {
     std::fputs(ModuleListJson(entries).c_str(), stdout);
-  } else if (entries.empty()) {
+  } else if (entries.empty() && list.unreadable.empty()) {
     absl::PrintF("no modules in %s\n", store->url());
   } else {
     std::fputs(ModuleListText(entries, Terminal::Of(STDOUT_FILENO).columns).c_str(), stdout);
   }
-  return absl::OkStatus();
+  if (list.unreadable.empty()) return absl::OkStatus();
+  std::fflush(stdout);
+  for (const auto& [handle, why] : list.unreadable) {
+    std::fputs(absl::StrCat("not listed: ", ForTerminal(why.message()), "\n").c_str(), stderr);
+  }
+  return absl::DataLossError(absl::StrCat(
+      "store '", store->url(), "': got ", list.unreadable.size(), " of ", entries.size() + list.unreadable.size(),
+      " modules whose manifest cannot be read (", list.unreadable.front().first.ToString(),
+      list.unreadable.size() > 1 ? ", …" : "", "), want none; have them copied there anew, or remove their folders"));
 }
 
 void AddList(CLI::App& hub, int& exit_code) {

@@ -56,6 +56,19 @@ TEST_F(HubTest, PublishListShowDiff) {
               AllOf(HasSubstr("the same structure and weights"), HasSubstr("files: the same")));
 }
 
+TEST_F(HubTest, AListSaysWhatItLacks) {
+  Split("digit", -0.5f, 1);
+  Publish(1);
+  folder_.Write("store/acme/broken/1/manifest.json", "{]");
+  folder_.Write("store/zeta/broken/1/manifest.json", "{}");
+  const std::string listed = Fails({"hub", "list", "--store", store()});
+  EXPECT_THAT(listed, AllOf(HasSubstr("acme/encoder/1"), HasSubstr("not listed: handle 'acme/broken/1'"),
+                            HasSubstr("not listed: handle 'zeta/broken/1'"), HasSubstr("got 2 of 3 modules")));
+  EXPECT_THAT(Fails({"hub", "list", "zeta", "--store", store()}),
+              AllOf(Not(HasSubstr("acme")), HasSubstr("got 1 of 1 modules")));
+  EXPECT_THAT(Run({"hub", "list", "acme/encoder", "--store", store()}), HasSubstr("acme/encoder/1"));
+}
+
 TEST_F(HubTest, PullsFromAPlainWebServer) {
   Split("digit", -0.5f, 1);
   Publish(1);
