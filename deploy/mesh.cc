@@ -236,10 +236,20 @@ class MeshReader {
                         "' and with a path of its own, want one of them; rename or remove one");
   }
 
+  /// A hub module whose handle is none: acme/encoder@3, or acme/encoder with a store or beside one of its versions,
+  /// and without a folder.
+  bool IsMeantAsModule(const std::string& name, const YamlNode& from) const {
+    if (!absl::StrContains(name, '/')) return false;
+    if (name.find_first_of("@:\\") != std::string::npos) return true;
+    const bool has_store = from.Find("hub") != nullptr || modules_.contains(name);
+    return has_store && from.Find("path") == nullptr && !IsComposition(from);
+  }
+
   absl::Status ReadModel(const std::string& name, const YamlNode& from) {
     if (LooksLikeHandle(name) && (ParseHandle(name).ok() || from.Find("path") == nullptr))
       return ReadModule(name, from);
     const std::string subject = absl::StrCat("model '", name, "'");
+    if (IsMeantAsModule(name, from)) return from.Error(ParseHandle(name).status().message());
     if (modules_.contains(name)) return from.Error(ClashOf(absl::StrCat(name, "/VERSION"), name));
     if (!IsModelName(name) || name == "default") {
       return from.Error(

@@ -77,6 +77,16 @@ TEST_F(HubModulesTest, MistakesAreSaidWithTheLine) {
   EXPECT_THAT(ErrorOf("hub: x\nmodels:\n  acme/encoder: {path: packages/a}\n  acme/encoder/1: {}\n"),
               HasSubstr("a path of its own"));
   EXPECT_THAT(ErrorOf("hub: x\nmodels:\n  acme/encoder/1: {}\n", "[acme/encoder/2]"), HasSubstr("'acme/encoder/2'"));
+  EXPECT_THAT(ErrorOf("hub: x\nmodels:\n  acme/encoder@1: {}\n"),
+              AllOf(HasSubstr("mesh.yaml:4:"), HasSubstr("got '@' in it, want 'acme/encoder/1'")));
+  EXPECT_THAT(ErrorOf("hub: x\nmodels:\n  acme/encoder:1: {path: x}\n"), HasSubstr("want 'acme/encoder/1'"));
+  for (const char* models :
+       {"models:\n\n  acme/encoder: {hub: x}\n", "models:\n  acme/encoder/1: {hub: x}\n  acme/encoder: {}\n"}) {
+    EXPECT_THAT(ErrorOf(models),
+                AllOf(HasSubstr("mesh.yaml:4:"), HasSubstr("got no version, want 'acme/encoder/VERSION'")))
+        << models;
+  }
+  EXPECT_THAT(ErrorOf("hub: x\nmodels:\n  plain: {}\n"), HasSubstr("got no 'path'"));
   EXPECT_THAT(ErrorOf("hub: [x]\nmodels:\n  acme/encoder/1: {}\n"), HasSubstr("hub"));
   // The folder has no such version.
   EXPECT_THAT(ErrorOf("hub: x\nmodels:\n  acme/encoder/7: {}\n", "[acme/encoder/7]"),
