@@ -178,7 +178,11 @@ absl::StatusOr<SharingProposal> ProposeSharing(absl::Span<const Product> product
   ASSIGN_OR_RETURN(absl::flat_hash_set<std::string> taken, TakenNames(products));
   const std::string base = options.name.empty() ? absl::StrCat("hub/", products.front().name, "-shared") : options.name;
   for (const CommonSubgraph& subgraph : found.subgraphs) {
+    const bool is_taken = proposal.modules.empty() && taken.contains(base);
     proposal.modules.push_back(MakeModule(ModuleName(base, taken), subgraph, graphs));
+    if (!is_taken) continue;
+    proposal.notes.push_back(absl::StrCat("the module is called '", proposal.modules.front().name, "', as '", base,
+                                          "' is a product, or called by one; --name gives it another name"));
   }
   AddFlops(products, indexes, graphs, found.subgraphs, proposal);
   if (found.too_wide_bytes >= std::max<uint64_t>(options.min_bytes, 1)) {

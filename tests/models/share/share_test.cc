@@ -516,6 +516,7 @@ TEST(ShareTest, ModulesTakeNoNameOfAProduct) {
   sharing.Add("a", TrunkAndHead("", 5).model).Add("b", TrunkAndHead("", 6).model);
   ASSERT_SHARED(proposal, sharing);
   EXPECT_EQ(proposal->modules.at(0).name, "b-2");
+  EXPECT_THAT(proposal->notes, ::testing::Contains(::testing::HasSubstr("called 'b-2', as 'b' is a product")));
 }
 
 TEST(ShareTest, WritesModulesAndProductsOrNothing) {
