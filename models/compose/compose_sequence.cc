@@ -1,7 +1,9 @@
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/algorithm/container.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "models/compose/compose.h"
@@ -21,6 +23,22 @@ void Bring(const std::vector<TensorSpec>& added, std::vector<TensorSpec>& scope)
   }
 }
 
+/// INVALID_ARGUMENT at a step of which nothing is used: what it computes would be dropped without a word. `given`: the
+/// outputs of each step; `used`: tensors that a step takes or the composition gives.
+absl::Status CheckUsed(const Composition& composition, const std::vector<std::vector<TensorSpec>>& given,
+                       const absl::flat_hash_set<std::string>& used) {
+  for (size_t i = 0; i < given.size(); ++i) {
+    const auto is_used = [&](const TensorSpec& spec) { return used.contains(spec.graph_name); };
+    if (absl::c_any_of(given[i], is_used)) continue;
+    const CompositionMember& step = composition.members[i];
+    return composition.ErrorAt(
+        step.line, absl::StrCat("'", step.model, "': got outputs that nothing takes (", NamesOf(given[i]),
+                                "), want one of them as an input of a later step or among 'outputs'; steps run in the "
+                                "order in which they stand: mend that, or rename with 'inputs' and 'outputs'"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<ComposedModel> ComposeSequence(const Composition& composition, const FindIngredient& find) {
@@ -33,10 +51,14 @@ absl::StatusOr<ComposedModel> ComposeSequence(const Composition& composition, co
   for (const BoundMember& step : steps) members.push_back(&step);
   ASSIGN_OR_RETURN(const auto assembly, GraphAssembly::Create(composition, members));
   std::vector<TensorSpec> scope, answers;
+  std::vector<std::vector<TensorSpec>> given;
+  absl::flat_hash_set<std::string> used;
   for (const BoundMember& step : steps) {
     ASSIGN_OR_RETURN(const std::vector<TensorSpec> inputs, assembly->Inputs(step, scope));
+    for (const TensorSpec& input : inputs) used.insert(input.graph_name);
     answers = assembly->Call(step, inputs);
     Bring(answers, scope);
+    given.push_back(answers);
   }
   if (!composition.outputs.empty()) {
     answers.clear();
@@ -49,6 +71,8 @@ absl::StatusOr<ComposedModel> ComposeSequence(const Composition& composition, co
       answers.push_back(*output);
     }
   }
+  for (const TensorSpec& answer : answers) used.insert(answer.graph_name);
+  RETURN_IF_ERROR(CheckUsed(composition, given, used));
   return std::move(*assembly).Finish(std::move(answers));
 }
 

@@ -59,6 +59,24 @@ TEST_F(ComposeTest, SequencePassesOutputsOnByName) {
   }
 }
 
+TEST_F(ComposeTest, AStepThatNobodyNeedsIsRefused) {
+  kitchen_.Add("add", Scaled("Add", 1));
+  kitchen_.Add("multiply", Scaled("Mul", 3, "y", "z"));
+  Composition composition = NewComposition(Kind::kSequence, {"multiply", "add"});
+  for (const bool copied : {false, true}) {
+    for (CompositionMember& step : composition.members) step.copied = copied;
+    EXPECT_EQ(
+        ErrorOf(composition),
+        "mesh.yaml:11: model 'made': 'multiply': got outputs that nothing takes (z), want one of them as an input "
+        "of a later step or among 'outputs'; steps run in the order in which they stand: mend that, or rename "
+        "with 'inputs' and 'outputs'");
+  }
+  composition.outputs = {"z", "y"};
+  EXPECT_EQ(Make(composition).signatures[0].outputs.size(), 2u);
+  composition.outputs = {"z"};
+  EXPECT_THAT(ErrorOf(composition), ::testing::HasSubstr("mesh.yaml:12: model 'made': 'add': got outputs that"));
+}
+
 TEST_F(ComposeTest, SequenceRenamesAndAnswersWithWhatIsAskedFor) {
   kitchen_.Add("add", Scaled("Add", 1));
   Composition composition = NewComposition(Kind::kSequence, {"add", "add", "add"});
