@@ -244,6 +244,10 @@ class Compiler {
       x.tensor = ops_.Add("Softmax", {x.tensor}, {{"axis", int64_t{1}}});
       return x;
     }
+    const bool one_of_two = (name == "entropy" || name == "margin") && x.form == Form::kOnePerRow;
+    if (one_of_two && !x.is_float()) {
+      return want("a row of numbers, or one probability per row: an integer, such as a label, is none");
+    }
     if (name == "entropy") return Entropy(Distribution(AsFloat(std::move(x))));
     if (name == "margin") {
       if (x.form == Form::kOnePerRow) x = Distribution(AsFloat(std::move(x)));

@@ -353,6 +353,12 @@ TEST(ExpressionCompilerTest, SaysWhatDoesNotFit) {
   EXPECT_EQ(error_of("max(3) > 1"), "at column 1: max: got a constant number, want numbers of an output");
   EXPECT_EQ(error_of("isnan(count)"),
             "at column 1: isnan: got one number per row, want floating-point numbers: integers are never NaN");
+  for (const char* name : {"margin", "entropy"}) {
+    EXPECT_EQ(error_of(absl::StrCat(name, "(count) < 0.3")),
+              absl::StrCat("at column 1: ", name,
+                           ": got one number per row, want a row of numbers, or one probability "
+                           "per row: an integer, such as a label, is none"));
+  }
   EXPECT_EQ(error_of("max(p + votes[0] * softmax(p)) > 1 / 0"),
             "at column 36: got the constant inf, want a finite one");
   EXPECT_EQ(error_of("'a' == 'b'"), "at column 5: got two constants, want an output on one side");
