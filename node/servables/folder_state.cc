@@ -13,10 +13,24 @@ namespace {
 
 constexpr size_t kMaxFiles = 10'000;
 
+void AddFile(const struct stat& info, Hasher& hasher) {
+  hasher.Add(static_cast<uint64_t>(info.st_size)).Add(static_cast<uint64_t>(info.st_ino));
+  hasher.Add(static_cast<uint64_t>(info.st_mtim.tv_sec)).Add(static_cast<uint64_t>(info.st_mtim.tv_nsec));
+}
+
 }  // namespace
+
+Digest LookAtModel(const std::string& folder) {
+  struct stat info {};
+  if (stat((std::filesystem::path(folder) / "model.onnx").c_str(), &info) != 0) return Digest();
+  Hasher hasher;
+  AddFile(info, hasher);
+  return hasher.Finish();
+}
 
 FolderState LookAtFolder(const std::string& folder) {
   FolderState state;
+  state.model = LookAtModel(folder);
   std::error_code error;
   std::vector<std::string> paths;
   const auto options = std::filesystem::directory_options::skip_permission_denied;
@@ -32,8 +46,7 @@ FolderState LookAtFolder(const std::string& folder) {
     struct stat info {};
     hasher.Add(path);
     if (stat(path.c_str(), &info) != 0) continue;
-    hasher.Add(static_cast<uint64_t>(info.st_size)).Add(static_cast<uint64_t>(info.st_ino));
-    hasher.Add(static_cast<uint64_t>(info.st_mtim.tv_sec)).Add(static_cast<uint64_t>(info.st_mtim.tv_nsec));
+    AddFile(info, hasher);
     if (S_ISREG(info.st_mode) && !absl::EndsWith(path, ".shard")) state.bytes += static_cast<uint64_t>(info.st_size);
   }
   state.fingerprint = hasher.Finish();

@@ -44,6 +44,7 @@ bool ModelEntry::Revive(int64_t version) {
 void ModelEntry::Forget(int64_t version) {
   unloading_.erase(version);
   bytes_.erase(version);
+  models.erase(version);
   versions_.Gone(version);
 }
 

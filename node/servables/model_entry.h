@@ -68,6 +68,8 @@ class ModelEntry {
   uint64_t estimate = 0;
   /// What the folder of a version that failed looked like.
   std::map<int64_t, FolderState> failed_folders;
+  /// What model.onnx of a version that was loaded looked like when it was last looked at.
+  std::map<int64_t, Digest> models;
   /// A timer for the next try is set for then.
   absl::Time timer_at = absl::InfiniteFuture();
 

@@ -223,14 +223,21 @@ void Servables::Impl::StartSweep() {
 
 void Servables::Impl::OnListed(const std::string& name, uint64_t number, const FolderWatcher::Listing& listing) {
   std::optional<std::vector<VersionFolder>> failed;
+  std::vector<VersionFolder> served;
   {
     MutexLock lock(&mutex_);
     failed = models_.Failed(name, number);
+    served = models_.Served(name);
   }
   if (!failed.has_value()) return;
   std::map<int64_t, FolderState> folders;
   for (const VersionFolder& folder : *failed) folders[folder.version] = LookAtFolder(folder.folder);
-  Tell([&](ServedModels& models, Aftermath* after) { models.Listed(name, number, listing, folders, after); });
+  std::map<int64_t, Digest> models;
+  for (const VersionFolder& folder : served) models[folder.version] = LookAtModel(folder.folder);
+  Tell([&](ServedModels& served_models, Aftermath* after) {
+    served_models.LookedAt(name, models);
+    served_models.Listed(name, number, listing, folders, after);
+  });
 }
 
 void Servables::Impl::Load(const std::string& name, const VersionFolder& folder) {

@@ -107,6 +107,30 @@ void ServedModels::Listed(const std::string& name, uint64_t number, const Folder
   Advance(name, *entry, after);
 }
 
+std::vector<VersionFolder> ServedModels::Served(const std::string& name) const {
+  const ModelEntry* entry = entries_.Find(name);
+  std::vector<VersionFolder> served;
+  if (entry == nullptr) return served;
+  for (const auto& [version, servable] : entry->available()) {
+    const auto folder = entry->versions().folders().find(version);
+    if (folder != entry->versions().folders().end()) served.push_back({version, folder->second});
+  }
+  return served;
+}
+
+void ServedModels::LookedAt(const std::string& name, const std::map<int64_t, Digest>& models) {
+  ModelEntry* entry = entries_.Find(name);
+  if (entry == nullptr) return;
+  for (const auto& [version, model] : models) {
+    const auto loaded = entry->models.find(version);
+    if (loaded == entry->models.end() || model.empty() || loaded->second == model) continue;
+    loaded->second = model;
+    LogWarning(absl::StrCat("model '", name, "' version ", version,
+                            ": its model.onnx was written to after it was loaded, and is served as it was before; want "
+                            "what is new in a new version folder"));
+  }
+}
+
 void ServedModels::RetryDue(const std::string& name, Aftermath* after) {
   ModelEntry* entry = entries_.Find(name);
   if (entry == nullptr) return;
@@ -133,6 +157,7 @@ void ServedModels::Loaded(const std::string& name, int64_t version, VersionLoade
     const uint64_t bytes = std::max(loaded.folder.bytes, servable->weight_bytes()) + servable->max_result_cache_bytes();
     servable->SetShares(entry.versions().config().shares);
     entry.Add(version, std::move(servable), bytes);
+    entry.models[version] = loaded.folder.model;
     after->changed = true;
   } else {
     const absl::Time next = entry.versions().NextRetry();

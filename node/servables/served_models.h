@@ -71,6 +71,10 @@ class ServedModels {
   /// `failed`: what the folders of Failed() look like now.
   void Listed(const std::string& name, uint64_t number, const FolderWatcher::Listing& listing,
               const std::map<int64_t, FolderState>& failed, Aftermath* after);
+  /// Version folders of the last listing that are served.
+  std::vector<VersionFolder> Served(const std::string& name) const;
+  /// `models`: LookAtModel() of Served(). Says once of each that was written to since it was loaded.
+  void LookedAt(const std::string& name, const std::map<int64_t, Digest>& models);
   void RetryDue(const std::string& name, Aftermath* after);
   /// The configuration to load a version of Aftermath::loads by; none where it is not wanted any more.
   std::optional<ModelConfig> BeginLoad(const std::string& name, int64_t version, Aftermath* after);

@@ -17,6 +17,7 @@ namespace portico {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class StartScriptTest : public ::testing::Test {
  protected:
@@ -119,6 +120,11 @@ TEST_F(StartScriptTest, OneModelWithoutAMesh) {
   EXPECT_EQ(Predict("m").body, R"({"predictions": [5.0,10.0]})");
   WriteModel("m", 8, 6);
   EXPECT_TRUE(Eventually("m", R"({"predictions": [6.0,12.0]})"));
+  EXPECT_THAT(serve.output(), Not(HasSubstr("was written to")));
+  // A version that serves stays what it is, and whoever writes there is told.
+  WriteModel("m", 8, 7);
+  EXPECT_TRUE(serve.WaitForOutput("model 'm' version 8: its model.onnx was written to")) << serve.output();
+  EXPECT_EQ(Predict("m").body, R"({"predictions": [6.0,12.0]})");
 }
 
 TEST_F(StartScriptTest, WhatCannotStartSaysWhy) {
