@@ -36,9 +36,12 @@ absl::Status RunPublish(const HubFlags& flags, const std::string& handle, Public
   ASSIGN_OR_RETURN(publication.handle, ParseHandle(handle));
   const std::string& root = flags.store;
   if (absl::StartsWith(root, "s3://") || absl::StartsWith(root, "http://") || absl::StartsWith(root, "https://")) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "store '", root, "': got a server, want the folder that it serves; publish into a folder and copy that there ",
-        "(aws s3 sync FOLDER ", root, ", rsync)"));
+    const std::string copy = absl::StartsWith(root, "s3://") ? absl::StrCat("aws s3 sync FOLDER ", root)
+                                                             : "rsync -a FOLDER/ HOST:ITS/FOLDER/";
+    return absl::InvalidArgumentError(absl::StrCat("store '", root,
+                                                   "': got a server, want the folder that it serves; publish into a "
+                                                   "folder and copy that there (",
+                                                   copy, ")"));
   }
   if (root.empty()) {
     return absl::InvalidArgumentError("store: got none, want --store FOLDER, or PORTICO_HUB set to one");

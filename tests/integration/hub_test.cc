@@ -48,7 +48,9 @@ TEST_F(HubTest, PublishListShowDiff) {
   EXPECT_THAT(Fails({"hub", "show", "acme/encoder", "--store", store()}), HasSubstr("got no version"));
   EXPECT_THAT(Fails({"hub", "show", "acme/encoder/1"}), HasSubstr("want --store"));
   EXPECT_THAT(Fails({"hub", "publish", packages() + "/acme/encoder/2", "acme/encoder/4", "--store", "s3://bucket/x"}),
-              HasSubstr("aws s3 sync"));
+              HasSubstr("aws s3 sync FOLDER s3://bucket/x"));
+  EXPECT_THAT(Fails({"hub", "publish", packages() + "/acme/encoder/2", "acme/encoder/4", "--store", "http://h/x"}),
+              AllOf(HasSubstr("got a server"), HasSubstr("rsync"), Not(HasSubstr("aws"))));
   const std::string diff = Run({"hub", "diff", "acme/encoder/1", "acme/encoder/2", "--store", store()});
   EXPECT_THAT(diff, AllOf(HasSubstr("signatures: the same"), HasSubstr("~ w1 float32[8,4]"), HasSubstr("~ model.onnx"),
                           HasSubstr("1 the same, 1 not")));
