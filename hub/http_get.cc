@@ -11,7 +11,9 @@
 #include <limits>
 #include <memory>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -32,8 +34,9 @@ constexpr size_t kPieceBytes = size_t{256} << 10;
 constexpr size_t kMaxHeaderBytes = size_t{64} << 10;
 /// What is read ahead: a header, or the rest of a piece. A line of chunks that is longer is none.
 constexpr size_t kMaxBufferBytes = kMaxHeaderBytes + kPieceBytes;
-/// Of an error's body, for the message.
-constexpr size_t kMaxReasonBytes = 300;
+/// Of an error's body, and of what it says, for the message.
+constexpr size_t kMaxReasonBytes = 4 << 10;
+constexpr size_t kMaxShownBytes = 160;
 
 using Sink = absl::FunctionRef<absl::Status(uint64_t, absl::string_view)>;
 
@@ -45,6 +48,28 @@ absl::StatusCode CodeOf(unsigned code) {
   if (code == 416) return absl::StatusCode::kOutOfRange;
   if (code == 408 || code == 429 || code >= 500) return absl::StatusCode::kUnavailable;
   return absl::StatusCode::kFailedPrecondition;
+}
+
+/// What an error's body says, in one line: pages are for browsers, so tags and what does not show are left out, and its
+/// end where it is long.
+std::string ReasonLine(absl::string_view body) {
+  std::string line;
+  while (!body.empty()) {
+    if (body.front() == '<') {
+      const bool hidden = absl::StartsWithIgnoreCase(body, "<style") || absl::StartsWithIgnoreCase(body, "<script");
+      size_t end = body.find('>');
+      if (hidden && end != absl::string_view::npos) end = body.find('>', body.find("</", end));
+      body.remove_prefix(end == absl::string_view::npos ? body.size() : end + 1);
+      line += ' ';
+      continue;
+    }
+    const auto c = static_cast<unsigned char>(body.front());
+    line += c < 0x20 || c >= 0x7F ? ' ' : body.front();
+    body.remove_prefix(1);
+  }
+  absl::RemoveExtraAsciiWhitespace(&line);
+  if (line.size() <= kMaxShownBytes) return line;
+  return absl::StrCat(line.substr(0, kMaxShownBytes), "…");
 }
 
 /// Where the body of a 206 begins: "bytes 100-199/200". The largest number where it does not say.
@@ -141,9 +166,7 @@ class Get {
       at += bytes.size();
     }
     if (good) return std::string();
-    for (char& c : reason) {
-      if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7F) c = ' ';
-    }
+    reason = ReasonLine(reason);
     return absl::Status(CodeOf(code), absl::StrCat("GET '", url_.ToString(), "': got ", code, " ",
                                                    std::string(http::obsolete_reason(response.get().result())),
                                                    reason.empty() ? "" : ": ", reason));

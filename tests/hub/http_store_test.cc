@@ -69,6 +69,23 @@ TEST(HttpGetTest, CodesBecomeStatuses) {
   }
 }
 
+TEST(HttpGetTest, PagesForBrowsersBecomeALine) {
+  FileServer server("/nowhere");
+  const auto said = [&](const std::string& body) {
+    server.handler = [body](const FileServer::Request&) { return FileServer::Reply{404, body, {}}; };
+    const std::string message(GetText(server.url() + "/x").status().message());
+    return message.substr(message.find("404"));
+  };
+  EXPECT_EQ(said("<!DOCTYPE HTML>\n<html lang=\"en\">\n<head>\n<style type='text/css'>a > b {}</style><title>Error "
+                 "response</title>\n</head><body>\n  <p>Message: File\n not found.</p></body></html>\n"),
+            "404 Not Found: Error response Message: File not found.");
+  EXPECT_EQ(said("<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code></Error>"), "404 Not Found: NoSuchKey");
+  EXPECT_EQ(said("no such file"), "404 Not Found: no such file");
+  for (const char* empty : {"", "<html></html>", "<", "<style>a > b", "<style"})
+    EXPECT_EQ(said(empty), "404 Not Found");
+  EXPECT_EQ(said(std::string(100'000, 'x')), "404 Not Found: " + std::string(160, 'x') + "…");
+}
+
 TEST(HttpGetTest, RedirectionsAreFollowedWithinBoundsAndTokensStayWithTheirServer) {
   FileServer elsewhere("/nowhere");
   elsewhere.handler = [](const FileServer::Request& request) {

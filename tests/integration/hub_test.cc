@@ -91,6 +91,9 @@ TEST_F(HubTest, PullsFromAPlainWebServer) {
   const std::string place = folder_.path() + "/cache/portico/hub/modules/acme/encoder/1";
   EXPECT_THAT(pulled, AllOf(HasSubstr("acme/encoder/1 pulled and checked"), HasSubstr(place)));
   EXPECT_EQ(*ReadFile(place + "/model.onnx", 1 << 20), *ReadFile(store() + "/acme/encoder/1/model.onnx", 1 << 20));
+  // What a server says of a file that is not there is a page for browsers.
+  EXPECT_THAT(Fails({"hub", "show", "acme/encoder/1", "--store", absl::StrCat(url, "/nowhere")}),
+              AllOf(HasSubstr("404"), Not(HasSubstr("<")), Not(HasSubstr("DOCTYPE"))));
   (*server)->Signal(SIGKILL);
   (*server)->Wait();
   // Nobody needs the server any more, at whichever of its addresses.
