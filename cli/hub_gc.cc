@@ -45,7 +45,8 @@ absl::Status RunHubGc(const HubGcFlags& flags) {
   for (const std::string& folder : flags.run_folders) RETURN_IF_ERROR(AddRunPins(folder, &options.pins));
   ASSIGN_OR_RETURN(const SweepPlan plan, Sweep(flags, options));
   for (const SweepPlan::Kept& kept : plan.kept) {
-    absl::PrintF("keeps %s, which %s uses\n", kept.handle.ToString(), absl::StrJoin(kept.users, " and "));
+    absl::PrintF("keeps %s, which %s %s\n", kept.handle.ToString(), absl::StrJoin(kept.users, " and "),
+                 kept.users.size() == 1 ? "uses" : "use");
   }
   for (const Handle& handle : plan.busy) {
     absl::PrintF("keeps %s, which another process is pulling\n", handle.ToString());

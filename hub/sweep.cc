@@ -134,7 +134,8 @@ absl::StatusOr<SweepPlan> PlanSweep(const std::vector<Manifest>& modules, const 
     if (users == used.end()) continue;
     return absl::FailedPreconditionError(absl::StrCat("handle '", handle.ToString(), "': got a module that ",
                                                       absl::StrJoin(users->second, " and "),
-                                                      " uses, want one that nobody uses; move its users to another "
+                                                      users->second.size() == 1 ? " uses" : " use",
+                                                      ", want one that nobody uses; move its users to another "
                                                       "version first"));
   }
   const std::set<Handle> wanted(asked.begin(), asked.end());

@@ -82,6 +82,9 @@ TEST(SweepTest, AModuleThatIsUsedIsRefusedByNameAndNothingGoes) {
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(refused.status().message()),
               AllOf(HasSubstr("'a/m/1'"), HasSubstr("model 'digit' of mesh 'm.yaml' uses")));
+  pins.handles[*ParseHandle("a/m/1")] = {"model 'a'", "model 'b'"};
+  EXPECT_THAT(std::string(PlanSweep(modules, pins, {*ParseHandle("a/m/1")}).status().message()),
+              HasSubstr("model 'a' and model 'b' use, want"));
   EXPECT_THAT(Removed(*PlanSweep(modules, pins, {*ParseHandle("a/m/2")})), ElementsAre("a/m/2"));
   const auto none = PlanSweep(modules, pins, {*ParseHandle("a/m/3")});
   EXPECT_EQ(none.status().code(), absl::StatusCode::kNotFound);
