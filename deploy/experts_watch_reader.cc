@@ -17,7 +17,7 @@ absl::Status ReadExpertsWatchKeys(const YamlNode& from, const std::string& subje
   RETURN_IF_ERROR(keys.Share("entropy", &watch->entropy));
   RETURN_IF_ERROR(keys.Share("entropy_within", &watch->entropy_within));
   RETURN_IF_ERROR(keys.Time("over", absl::Seconds(1), &watch->over));
-  if (absl::Status sane = watch->Check(experts); !sane.ok()) {
+  if (absl::Status sane = watch->Check(experts, ""); !sane.ok()) {
     return expected->Error(absl::StrCat(keys.subject(), ": ", sane.message()));
   }
   return absl::OkStatus();

@@ -26,23 +26,23 @@ double ExpertsWatch::LoadWithin(size_t expert) const {
   return load_within >= 0 ? load_within : std::max(static_cast<double>(load[expert]) / 4, 0.01);
 }
 
-absl::Status ExpertsWatch::Check(size_t experts) const {
+absl::Status ExpertsWatch::Check(size_t experts, absl::string_view prefix) const {
   if (!load.empty() && load.size() != experts) {
     return absl::InvalidArgumentError(
-        absl::StrCat("'expected_load': got ", load.size(), " shares, want ", experts, ", one for each expert"));
+        absl::StrCat("'", prefix, "load': got ", load.size(), " shares, want ", experts, ", one for each expert"));
   }
-  for (const float share : load) RETURN_IF_ERROR(CheckShare("expected_load", share, false));
+  for (const float share : load) RETURN_IF_ERROR(CheckShare(absl::StrCat(prefix, "load"), share, false));
   if (const double sum = std::accumulate(load.begin(), load.end(), 0.0);
       !load.empty() && std::abs(sum - 1) > kSumWithin) {
     return absl::InvalidArgumentError(
-        absl::StrCat("'expected_load': got shares that add up to ", sum, ", want 1: all the rows that are sent"));
+        absl::StrCat("'", prefix, "load': got shares that add up to ", sum, ", want 1: all the rows that are sent"));
   }
-  RETURN_IF_ERROR(CheckShare("expected_load_within", load_within, true));
-  RETURN_IF_ERROR(CheckShare("expected_entropy", entropy, true));
-  RETURN_IF_ERROR(CheckShare("expected_entropy_within", entropy_within, false));
+  RETURN_IF_ERROR(CheckShare(absl::StrCat(prefix, "load_within"), load_within, true));
+  RETURN_IF_ERROR(CheckShare(absl::StrCat(prefix, "entropy"), entropy, true));
+  RETURN_IF_ERROR(CheckShare(absl::StrCat(prefix, "entropy_within"), entropy_within, false));
   if (over >= absl::Seconds(1) && over <= kMaxTime) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("'expected_over': got ", absl::FormatDuration(over), ", want 1s to ",
-                                                 absl::FormatDuration(kMaxTime)));
+  return absl::InvalidArgumentError(absl::StrCat("'", prefix, "over': got ", absl::FormatDuration(over),
+                                                 ", want 1s to ", absl::FormatDuration(kMaxTime)));
 }
 
 absl::StatusOr<ExpertsWatch> ReadExpertsWatch(const onnx::NodeProto& node, size_t experts) {

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 namespace onnx {
@@ -33,8 +34,9 @@ struct ExpertsWatch {
   /// How far expert number `expert` may be from what is expected.
   double LoadWithin(size_t expert) const;
   bool on() const { return !load.empty() || entropy >= 0; }
-  /// INVALID_ARGUMENT for what is out of bounds, or for another number of loads than of experts.
-  absl::Status Check(size_t experts) const;
+  /// INVALID_ARGUMENT for what is out of bounds, or for another number of loads than of experts. `prefix`: what stands
+  /// before "load" and the others where they were written.
+  absl::Status Check(size_t experts, absl::string_view prefix = "expected_") const;
 
   friend bool operator==(const ExpertsWatch&, const ExpertsWatch&) = default;
 };

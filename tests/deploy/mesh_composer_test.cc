@@ -156,7 +156,7 @@ TEST_F(MeshComposerTest, WhatIsExpectedOfAGate) {
   EXPECT_EQ(watch.over, absl::Minutes(5));
   const auto error = [&](const std::string& expected) { return std::string(read(expected).status().message()); };
   EXPECT_EQ(error("load: [30%, 30%, 40%]"),
-            "mesh.yaml:1: model 'made': experts: expected: 'expected_load': got 3 shares, want 2, one for each expert");
+            "mesh.yaml:1: model 'made': experts: expected: 'load': got 3 shares, want 2, one for each expert");
   EXPECT_THAT(error("load: [0.3, 0.7]"), HasSubstr("expected: load: got '0.3', want a share from 0% to 100%"));
   EXPECT_THAT(error("entropy: 140%"), HasSubstr("expected: entropy: got '140%'"));
   EXPECT_THAT(error("over: 1ms"), HasSubstr("expected: over: got 1ms"));
