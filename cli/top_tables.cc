@@ -136,6 +136,7 @@ class NodeLines {
     const auto retries = window_.Counted("portico_portal_retries_total", by);
     const auto hedges = window_.Counted("portico_portal_hedges_total", by);
     const auto ejections = window_.Gauged("portico_portal_ejections_total", by);
+    const bool all_told = At(window_.Gauged("portico_replicas_untold", {}), {}) == 0;
     for (const auto& [key, in_flight] : window_.Gauged("portico_portal_calls_in_flight", by)) {
       PortalLine line;
       line.node = node_;
@@ -149,7 +150,9 @@ class NodeLines {
       line.ejections = At(ejections, key);
       line.cascade = CascadeState(line.target);
       AddReplicas(line.target, &line.replicas);
-      lines->push_back(std::move(line));
+      // What a revision that is gone called: its figures stay as long as the node does.
+      const bool gone = all_told && line.replicas.empty() && line.in_flight == 0 && !(line.figures.calls > 0);
+      if (!gone) lines->push_back(std::move(line));
     }
   }
 

@@ -13,8 +13,10 @@
 namespace portico {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 NodeReading Reading(const std::string& node, int second, const std::string& text) {
   NodeReading reading;
@@ -76,6 +78,23 @@ TEST(TopTablesTest, TargetsTellWhatBecameOfTheirCascades) {
   };
   EXPECT_THAT(state(1, "0.25"), HasSubstr("2 replicas, drifted: escalated, brown-out 25 %  "));
   EXPECT_THAT(state(0, "0"), HasSubstr("2 replicas  "));
+}
+
+TEST(TopTablesTest, TargetsThatAreGoneAreLeftOut) {
+  // As a set of shards that was resharded away, which nobody serves any more.
+  const auto text = [](int in_flight, int calls, int untold) {
+    const auto reading = [&](int second, int more) {
+      return Reading("apps/0", second,
+                     Metrics(100) + "portico_portal_calls_in_flight{target=\"old/0\"} " + std::to_string(in_flight) +
+                         "\nportico_portal_calls_total{target=\"old/0\",code=\"UNAVAILABLE\"} " +
+                         std::to_string(7 + more) + "\nportico_replicas_untold " + std::to_string(untold) + "\n");
+    };
+    return TopTables({reading(10, 0)}, {reading(12, calls)}, TopOrder::kName, 160);
+  };
+  EXPECT_THAT(text(0, 0, 0), AllOf(HasSubstr("hub/enc"), Not(HasSubstr("old/0"))));
+  EXPECT_THAT(text(0, 2, 0), ContainsRegex("\napps/0 +old/0 +0 replicas +1.0 +1.0 ")) << "calls of it fail";
+  EXPECT_THAT(text(1, 0, 0), HasSubstr("old/0"));
+  EXPECT_THAT(text(0, 0, 3), HasSubstr("old/0")) << "its replicas may be among those that are not told";
 }
 
 TEST(TopTablesTest, NodesThatComeAndGoHaveNoFigures) {
