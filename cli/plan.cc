@@ -10,6 +10,7 @@
 #include "base/byte_text.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "cli/byte_size_option.h"
 #include "cli/capacity.h"
 #include "cli/commands.h"
 #include "cli/fan_out.h"
@@ -90,13 +91,10 @@ void AddCapacity(CLI::App& plan, int& exit_code) {
   auto flags = std::make_shared<CapacityFlags>();
   CapacityQuestion& question = flags->question;
   CLI::App* command = plan.add_subcommand("capacity", "Shards, nodes, network and cost of sharded embedding tables");
-  command
-      ->add_option("--bytes", flags->bytes,
-                   "Encoded numbers of all rows, index and padding not counted; several: a line each")
+  TakeByteSize(command->add_option("--bytes", flags->bytes,
+                                   "Encoded numbers of all rows, index and padding not counted; several: a line each"))
       ->required()
-      ->delimiter(',')
-      ->transform(CLI::AsSizeValue(true))
-      ->type_name("SIZE");
+      ->delimiter(',');
   command->add_option("--dim", question.dim, "Numbers of a row")->capture_default_str()->type_name("N");
   command->add_option("--dtype", flags->dtype, "float32, float16, bfloat16, int8 or int4")
       ->capture_default_str()
@@ -114,10 +112,7 @@ void AddCapacity(CLI::App& plan, int& exit_code) {
   command->add_option("--unique-share", question.unique_share, "Share of the ids that is left when each travels once")
       ->capture_default_str()
       ->type_name("SHARE");
-  command->add_option("--node-memory", flags->memory, "Memory of a node")
-      ->required()
-      ->transform(CLI::AsSizeValue(true))
-      ->type_name("SIZE");
+  TakeByteSize(command->add_option("--node-memory", flags->memory, "Memory of a node"))->required();
   command->add_option("--node-cores", question.cores, "Cores of a node")->capture_default_str()->type_name("N");
   command->add_option("--replicas", question.replicas, "Of each shard, at least")
       ->capture_default_str()

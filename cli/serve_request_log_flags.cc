@@ -4,6 +4,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "cli/byte_size_option.h"
 
 namespace portico {
 namespace {
@@ -25,22 +26,17 @@ class RequestLogFlags final : public ServeFlags {
         ->group(kGroup);
     command.add_flag("--request-log-failures", log_.failures, "Record requests that failed, too, with their error")
         ->group(kGroup);
-    command
-        .add_option("--request-log-file-bytes", log_.files.file_bytes, "Size at which a file is followed by another")
-        ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
-        ->type_name("SIZE")
-        ->default_str("64MB")
+    TakeByteSize(command.add_option("--request-log-file-bytes", log_.files.file_bytes,
+                                    "Size at which a file is followed by another"))
+        ->default_str("64MiB")
         ->group(kGroup);
     command.add_option("--request-log-file-age", file_age_, "Age at which it is")
         ->type_name("DURATION")
         ->capture_default_str()
         ->group(kGroup);
-    command
-        .add_option("--request-log-total-bytes", log_.files.total_bytes,
-                    "Size of all files together; the oldest are removed")
-        ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
-        ->type_name("SIZE")
-        ->default_str("1GB")
+    TakeByteSize(command.add_option("--request-log-total-bytes", log_.files.total_bytes,
+                                    "Size of all files together; the oldest are removed"))
+        ->default_str("1GiB")
         ->group(kGroup);
   }
 

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
+#include "cli/byte_size_option.h"
 
 namespace portico {
 namespace {
@@ -17,19 +18,18 @@ class VersionsFlags final : public ServeFlags {
   void AddTo(CLI::App& command) override {
     const char* const group = "Versions and memory";
     command.add_flag("--on-demand", on_demand_, "Load each model when it is first asked for")->group(group);
-    command
-        .add_option("--memory-budget", memory_budget_,
-                    "Bytes of models in memory (512MB, 4GB); on-demand models that were not asked for longest make "
-                    "room. 0: no limit")
-        ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+    TakeByteSize(
+        command.add_option("--memory-budget", memory_budget_,
+                           "Bytes of models in memory (512MiB, 4GiB); on-demand models that were not asked for longest "
+                           "make room. 0: no limit"))
         ->group(group);
     command.add_option("--max-waiting-requests", max_waiting_, "Requests that may wait for on-demand loads")
         ->check(CLI::PositiveNumber)
         ->group(group);
-    command
-        .add_option("--table-huge-pages", huge_page_bytes_,
-                    "Memory of huge pages (512MB, 4GB) for the rows and indexes of tables that are read most; 0: none")
-        ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+    TakeByteSize(
+        command.add_option(
+            "--table-huge-pages", huge_page_bytes_,
+            "Memory of huge pages (512MiB, 4GiB) for the rows and indexes of tables that are read most; 0: none"))
         ->group(group);
     command
         .add_option("--result-cache", result_caches_,

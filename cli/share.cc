@@ -12,6 +12,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/byte_size.h"
 #include "base/byte_text.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -24,7 +25,6 @@
 #include "models/package/package.h"
 #include "models/share/calls_between.h"
 #include "models/share/share.h"
-#include "models/split/embedding_options.h"
 #include "remote_op/local_portals.h"
 
 namespace portico {
@@ -197,7 +197,9 @@ std::string CallersText(const ReadModels& read, const SharedModels& shared, cons
 absl::Status RunShare(ShareFlags flags) {
   // ONNX Runtime logs what this reports in its own words.
   SetLogLevel("off");
-  ASSIGN_OR_RETURN(flags.options.min_bytes, ParseBytes(flags.min_bytes));
+  const absl::StatusOr<uint64_t> min_bytes = ParseByteSize(flags.min_bytes);
+  if (!min_bytes.ok()) return WithContext("--min-bytes", min_bytes.status());
+  flags.options.min_bytes = *min_bytes;
   WeightStore store;
   std::vector<std::string> notes;
   ASSIGN_OR_RETURN(const ReadModels read, ReadProducts(flags, store, notes));
@@ -240,9 +242,11 @@ void AddShareCommand(CLI::App& app, int& exit_code) {
       ->add_option("--name", flags->options.name,
                    "Servable name of the module; further ones get -2, -3, ...; default: hub/<first model>-shared")
       ->type_name("PUBLISHER/NAME");
-  command->add_option("--min-bytes", flags->min_bytes, "Least bytes of weights that a module has to save")
+  command
+      ->add_option("--min-bytes", flags->min_bytes,
+                   absl::StrCat("Least bytes of weights that a module has to save (", kByteUnits, ")"))
       ->capture_default_str()
-      ->type_name("BYTES");
+      ->type_name("SIZE");
   command
       ->add_option("--max-tensors", flags->options.max_tensors,
                    "Most tensors that may go into a module, and most that may come out")

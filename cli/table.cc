@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "base/byte_text.h"
 #include "base/status_macros.h"
+#include "cli/byte_size_option.h"
 #include "cli/commands.h"
 #include "cli/give_way.h"
 #include "cli/progress_line.h"
@@ -130,12 +131,10 @@ void AddBuild(CLI::App& table, int& exit_code) {
   command->add_option("--unknown", build->unknown, "What an unknown id gives: error, zeros, default")
       ->capture_default_str()
       ->type_name("WHAT");
-  command
-      ->add_option("--checkpoint-every", build->checkpoint_bytes,
-                   "Bytes of rows after which a build that is killed can go on, given the same command; 0: never")
-      ->transform(CLI::AsSizeValue(false))
-      ->default_str("1GB")
-      ->type_name("BYTES");
+  TakeByteSize(command->add_option(
+                   "--checkpoint-every", build->checkpoint_bytes,
+                   "Bytes of rows after which a build that is killed can go on, given the same command; 0: never"))
+      ->default_str("1GiB");
   command->add_option("--default-row", build->default_row, "The row of --unknown default, an array [dim]")
       ->type_name("FILE");
   command->footer(
@@ -173,9 +172,8 @@ void AddBench(CLI::App& table, int& exit_code) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str()
       ->type_name("S");
-  command->add_option("--huge-pages", flags->huge_bytes, "Moves so much of the mapping to huge pages first: 2GB")
-      ->transform(CLI::AsSizeValue(false))
-      ->type_name("BYTES");
+  TakeByteSize(
+      command->add_option("--huge-pages", flags->huge_bytes, "Moves so much of the mapping to huge pages first: 2GiB"));
   command->add_flag("--in-memory", flags->in_memory, "Read the file into memory (huge pages) instead of mapping it");
   command->footer("Example:\n  portico table bench users.shard --bags 512 --ids 32");
   command->callback([flags, &exit_code] {

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "base/byte_size.h"
 #include "base/status_macros.h"
 #include "embedding/shard_map.h"
 #include "models/split/plan.h"
@@ -24,7 +25,7 @@ absl::StatusOr<RowType> ParseRowType(absl::string_view text) {
 
 absl::Status Set(absl::string_view key, absl::string_view value, EmbeddingOptions* options) {
   if (key == "min_bytes") {
-    ASSIGN_OR_RETURN(options->min_bytes, ParseBytes(value));
+    ASSIGN_OR_RETURN(options->min_bytes, ParseByteSize(value));
   } else if (key == "shards") {
     if (!absl::SimpleAtoi(value, &options->shards) || options->shards < 1 || options->shards > ShardMap::kMaxShards) {
       return absl::InvalidArgumentError(absl::StrCat("got '", value, "', want 1 to ", ShardMap::kMaxShards));
@@ -45,23 +46,6 @@ absl::Status Set(absl::string_view key, absl::string_view value, EmbeddingOption
 }
 
 }  // namespace
-
-absl::StatusOr<uint64_t> ParseBytes(absl::string_view text) {
-  constexpr std::pair<absl::string_view, int> kUnits[] = {{"TiB", 40}, {"GiB", 30}, {"MiB", 20}, {"KiB", 10}, {"B", 0}};
-  absl::string_view number = text;
-  int shift = 0;
-  for (const auto& [unit, bits] : kUnits) {
-    if (!absl::ConsumeSuffix(&number, unit)) continue;
-    shift = bits;
-    break;
-  }
-  uint64_t value = 0;
-  if (!absl::SimpleAtoi(number, &value) || value > (~uint64_t{0} >> shift)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("got '", text, "', want a number of bytes, or one with KiB, MiB, GiB or TiB"));
-  }
-  return value << shift;
-}
 
 absl::StatusOr<EmbeddingOptions> ParseEmbeddingOptions(absl::string_view text) {
   EmbeddingOptions options;

@@ -26,7 +26,4 @@ struct EmbeddingOptions {
 /// fp32, fp16, bf16. INVALID_ARGUMENT names the key.
 absl::StatusOr<EmbeddingOptions> ParseEmbeddingOptions(absl::string_view text);
 
-/// "1MiB", "4096": of B, KiB, MiB, GiB, TiB; none of them: bytes.
-absl::StatusOr<uint64_t> ParseBytes(absl::string_view text);
-
 }  // namespace portico

@@ -27,7 +27,7 @@ TEST_F(RequestLogFlagsTest, WithoutThemThereIsNoLog) {
 
 TEST_F(RequestLogFlagsTest, TheyReachTheNode) {
   ASSERT_TRUE(Parse({"--request-log=/logs", "--request-log-sample=0.5", "--request-log-failures",
-                     "--request-log-file-bytes=2MB", "--request-log-file-age=10m", "--request-log-total-bytes=8MB"})
+                     "--request-log-file-bytes=2MiB", "--request-log-file-age=10m", "--request-log-total-bytes=8MB"})
                   .ok());
   const RequestLog::Options& log = options_->request_log;
   EXPECT_EQ(log.files.folder, "/logs");
@@ -35,7 +35,7 @@ TEST_F(RequestLogFlagsTest, TheyReachTheNode) {
   EXPECT_TRUE(log.failures);
   EXPECT_EQ(log.files.file_bytes, uint64_t{2} << 20);
   EXPECT_EQ(log.files.file_age, absl::Minutes(10));
-  EXPECT_EQ(log.files.total_bytes, uint64_t{8} << 20);
+  EXPECT_EQ(log.files.total_bytes, 8'000'000u);
 }
 
 TEST_F(RequestLogFlagsTest, WhatMakesNoSenseIsRefused) {
@@ -43,7 +43,7 @@ TEST_F(RequestLogFlagsTest, WhatMakesNoSenseIsRefused) {
   EXPECT_THAT(message("--request-log-sample=2"), HasSubstr("--request-log-sample: got 2, want 0 to 1"));
   EXPECT_THAT(message("--request-log-file-age=soon"), HasSubstr("--request-log-file-age: got 'soon'"));
   EXPECT_THAT(message("--request-log-file-bytes=10"), HasSubstr("--request-log-file-bytes: got 10"));
-  EXPECT_THAT(message("--request-log-total-bytes=1MB"), HasSubstr("--request-log-total-bytes: got 1048576"));
+  EXPECT_THAT(message("--request-log-total-bytes=1MB"), HasSubstr("--request-log-total-bytes: got 1000000"));
 }
 
 }  // namespace

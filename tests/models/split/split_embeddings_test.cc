@@ -231,7 +231,8 @@ TEST(EmbeddingOptionsTest, KeysAreReadAndOthersRefused) {
   EXPECT_THAT(error("dtype=int3"), HasSubstr("key 'dtype': row type: got 'int3'"));
   EXPECT_THAT(error("shards=0"), HasSubstr("key 'shards': got '0', want 1 to 1024"));
   EXPECT_THAT(error("shards=many"), HasSubstr("got 'many'"));
-  EXPECT_THAT(error("min_bytes=1MB"), HasSubstr("key 'min_bytes': got '1MB'"));
+  EXPECT_EQ(ParseEmbeddingOptions("min_bytes=16KB")->min_bytes, 16'000u);
+  EXPECT_THAT(error("min_bytes=1.5MB"), HasSubstr("key 'min_bytes': got '1.5MB'"));
   EXPECT_THAT(error("min_bytes=99999999TiB"), HasSubstr("got '99999999TiB'"));
   EXPECT_THAT(error("unknown=default"), HasSubstr("a model has no default row"));
   EXPECT_THAT(error("group=../x"), HasSubstr("key 'group'"));
