@@ -1,11 +1,18 @@
 #include "cli/table_build.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "base/file.h"
 #include "base/status_macros.h"
 #include "cli/array_rows.h"
 #include "cli/build_facts.h"
@@ -14,9 +21,37 @@
 #include "cli/row_source.h"
 #include "cli/text_rows.h"
 #include "embedding/build_checkpoint.h"
+#include "embedding/shard_file.h"
 
 namespace portico {
 namespace {
+
+/// Whether the file to write may take the place of what is there: nothing, nothing in it, or another shard file.
+absl::Status CheckOut(const TableBuild& build) {
+  struct stat out {};
+  if (build.package || stat(build.out.c_str(), &out) != 0) return absl::OkStatus();
+  for (const std::string* input : {&build.rows, &build.ids, &build.string_ids, &build.default_row}) {
+    struct stat in {};
+    if (input->empty() || stat(input->c_str(), &in) != 0 || in.st_dev != out.st_dev || in.st_ino != out.st_ino)
+      continue;
+    return absl::InvalidArgumentError(absl::StrCat("OUT '", build.out, "': got the input '", *input,
+                                                   "', which the table would replace, want another file"));
+  }
+  if (S_ISDIR(out.st_mode)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("OUT '", build.out, "': got a folder, want a file to write; give --shards for a group in it"));
+  }
+  if (S_ISREG(out.st_mode) && out.st_size == 0) return absl::OkStatus();
+  const int fd = open(build.out.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return ErrnoStatus(errno, "look at", build.out);
+  const absl::Cleanup close_fd = [fd] { close(fd); };
+  // A damaged one is one.
+  const absl::Status shard = ReadShardLayout(fd, build.out).status();
+  if (!absl::IsInvalidArgument(shard)) return absl::OkStatus();
+  return absl::AlreadyExistsError(absl::StrCat("OUT '", build.out,
+                                               "': got a file there that is no shard file, want none, or one that "
+                                               "'portico table build' wrote; choose another name, or remove it"));
+}
 
 /// Numbers read at a time, so that checkpoints come as often as they are wanted.
 size_t PieceNumbers(const TableBuild& build) {
@@ -147,6 +182,7 @@ class Build {
 }  // namespace
 
 absl::StatusOr<uint64_t> BuildTable(const TableBuild& build, const BuildProgress& progress, const BuildNote& note) {
+  RETURN_IF_ERROR(CheckOut(build));
   ASSIGN_OR_RETURN(const std::unique_ptr<RowSource> source, OpenSource(build));
   if (build.dim != 0 && build.dim != source->dim()) {
     return absl::InvalidArgumentError(

@@ -50,6 +50,8 @@ using BuildNote = std::function<void(const std::string&)>;
 /// A build that was killed, or ended for want of room, goes on from its last checkpoint where all options are the same
 /// and all input files are those they were, by size, times, inode and beginning; otherwise it begins anew. Until then
 /// OUT.unfinished, of a group OUT/.unfinished-SHARDS-VERSION, has what there is.
+///
+/// A shard file OUT is replaced; ALREADY_EXISTS where OUT is any other file, INVALID_ARGUMENT where it is an input.
 absl::StatusOr<uint64_t> BuildTable(
     const TableBuild& build, const BuildProgress& progress, const BuildNote& note = [](const std::string&) {});
 

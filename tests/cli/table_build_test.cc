@@ -57,6 +57,33 @@ TEST_F(TableBuildTest, RowsOfAnArrayAreFoundByPlace) {
   EXPECT_THAT(Rows({.ids = ids}), ::testing::ElementsAre(5, 6, 1, 2));
 }
 
+TEST_F(TableBuildTest, NoFileButAShardFileIsReplaced) {
+  const auto refused = [this](const std::string& out) {
+    const std::string before = folder_.Read(out);
+    build_.out = folder_.File(out);
+    const absl::Status status = Build();
+    EXPECT_FALSE(status.ok());
+    EXPECT_EQ(folder_.Read(out), before);
+    return std::string(status.message());
+  };
+  EXPECT_THAT(refused("rows.npy"), HasSubstr("': got the input '"));
+  std::filesystem::create_hard_link(build_.rows, folder_.File("same.npy"));
+  EXPECT_THAT(refused("same.npy"), HasSubstr("which the table would replace, want another file"));
+  folder_.Write("notes.txt", "what nobody has a copy of");
+  EXPECT_THAT(refused("notes.txt"), HasSubstr("got a file there that is no shard file"));
+  folder_.Write("long.txt", std::string(100'000, 'x'));
+  EXPECT_THAT(refused("long.txt"), HasSubstr("choose another name, or remove it"));
+  build_.out = folder_.Folder("folder");
+  EXPECT_THAT(std::string(Build().message()), HasSubstr("got a folder, want a file"));
+
+  build_.out = folder_.Write("empty", "");
+  ASSERT_EQ(Build(), absl::OkStatus());
+  build_.rows = folder_.Write("other.npy", Npy<float>("<f4", "(1, 2)", {8, 9}));
+  ASSERT_EQ(Build(), absl::OkStatus());
+  const std::vector<int64_t> ids = {0};
+  EXPECT_THAT(Rows({.ids = ids}), ::testing::ElementsAre(8, 9));
+}
+
 TEST_F(TableBuildTest, RowsAreFoundByTheIdsGiven) {
   build_.ids = folder_.Write("ids.npy", Npy<int64_t>("<i8", "(3,)", {-7, 1LL << 50, 9}));
   ASSERT_TRUE(Build().ok());
