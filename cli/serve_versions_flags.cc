@@ -1,6 +1,7 @@
 #include "cli/serve_versions_flags.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/numbers.h"
@@ -60,7 +61,8 @@ class VersionsFlags final : public ServeFlags {
     servables.on_demand |= on_demand_;
     servables.unload_on_empty |= unload_on_empty_;
     servables.memory_budget_bytes = memory_budget_;
-    options->huge_page_bytes = huge_page_bytes_;
+    // It stands in for what the mesh says.
+    if (huge_page_bytes_) options->huge_page_bytes = *huge_page_bytes_;
     servables.max_waiting_requests = max_waiting_;
     servables.warmup.max_requests = warmup_requests_;
     servables.warmup.must_succeed = warmup_must_succeed_;
@@ -112,7 +114,7 @@ class VersionsFlags final : public ServeFlags {
   std::vector<std::string> result_caches_;
   bool on_demand_ = false;
   uint64_t memory_budget_ = 0;
-  uint64_t huge_page_bytes_ = 0;
+  std::optional<uint64_t> huge_page_bytes_;
   size_t max_waiting_ = Servables::Options().max_waiting_requests;
   bool unload_on_empty_ = false;
   bool resource_preserving_ = false;
