@@ -345,6 +345,12 @@ absl::StatusOr<DeltaFile> Parse(absl::string_view file, const Digest& digest) {
   return delta;
 }
 
+absl::Status CheckSame(const std::string& path, const Digest& got, const Digest& want) {
+  if (got == want) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat("delta '", path, "': got digest ", got.Short(), ", want ", want.Short(),
+                                          " as the package says; restore the file, or apply the update again"));
+}
+
 }  // namespace
 
 Digest StateDigest(const Digest& base, absl::Span<const Digest> deltas) {
@@ -357,13 +363,23 @@ Digest StateDigest(const Digest& base, absl::Span<const Digest> deltas) {
 absl::StatusOr<DeltaFile> DeltaFile::Read(const std::string& path, const Digest* want) {
   ASSIGN_OR_RETURN(const std::string file, ReadFile(path, kMaxBytes));
   const Digest digest = Sha256(file);
-  if (want != nullptr && digest != *want) {
-    return absl::DataLossError(absl::StrCat("delta '", path, "': got digest ", digest.Short(), ", want ", want->Short(),
-                                            " as the package says; restore the file, or apply the update again"));
-  }
+  if (want != nullptr) RETURN_IF_ERROR(CheckSame(path, digest, *want));
   absl::StatusOr<DeltaFile> delta = Parse(file, digest);
   if (!delta.ok()) return WithContext(absl::StrCat("delta '", path, "'"), delta.status());
   return delta;
+}
+
+absl::Status DeltaFile::CheckDigest(const std::string& path, const Digest& want) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return ErrnoStatus(errno, "open delta", path);
+  Hasher hasher;
+  std::string piece(size_t{1} << 20, '\0');
+  do {
+    file.read(piece.data(), static_cast<std::streamsize>(piece.size()));
+    if (file.bad()) return ErrnoStatus(errno, "read delta", path);
+    hasher.Add(absl::string_view(piece).substr(0, static_cast<size_t>(file.gcount())));
+  } while (file);
+  return CheckSame(path, hasher.Finish(), want);
 }
 
 absl::StatusOr<std::vector<DeltaFile::Table>> DeltaFile::ReadTables(const std::string& path) {

@@ -30,6 +30,9 @@ absl::StatusOr<std::unique_ptr<GroupUpdate>> GroupUpdate::Begin(const std::strin
     target.base = version.parts[shard].content;
     target.state = version.parts[shard].State();
     target.version = version.version;
+    // The next version links them: what is broken is not handed on.
+    for (const ShardParts::Delta& delta : version.parts[shard].deltas)
+      RETURN_IF_ERROR(DeltaFile::CheckDigest(delta.path, delta.digest));
     const std::string path = absl::StrCat(update->staging_->Folder(shard), "/", DeltaName(version.version + 1));
     ASSIGN_OR_RETURN(update->deltas_.emplace_back(), DeltaWriter::Create(path, target));
   }

@@ -27,7 +27,8 @@ namespace portico {
 ///   ASSIGN_OR_RETURN(const int64_t version, update->Commit());
 class GroupUpdate {
  public:
-  /// FAILED_PRECONDITION where somebody else is at it.
+  /// FAILED_PRECONDITION where somebody else is at it; DATA_LOSS where a delta of the newest version is not what its
+  /// package says. Reads all deltas.
   static absl::StatusOr<std::unique_ptr<GroupUpdate>> Begin(const std::string& group);
 
   const std::vector<ShardLayout::Table>& tables() const { return from_.layouts[0].tables; }

@@ -1,5 +1,7 @@
 #include "cli/table_apply.h"
 
+#include <fstream>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/cli/npy_bytes.h"
@@ -46,6 +48,25 @@ TEST_F(TableApplyTest, UpsertsAndDeletes) {
   EXPECT_EQ(group->Row("sparse", 5), std::vector<float>(2, 3));
   EXPECT_EQ(group->Row("sparse", 6), std::nullopt);
   EXPECT_EQ(group->Row("sparse", 7), RowValues(7, 2));
+}
+
+TEST_F(TableApplyTest, ABrokenDeltaIsNotHandedOn) {
+  ASSERT_TRUE(ApplyToTable(apply_, absl::Now()).ok());
+  const auto newest = GroupVersion::Newest(apply_.group);
+  ASSERT_TRUE(newest.ok()) << newest.status();
+  std::string delta;
+  for (const ShardParts& parts : newest->parts) {
+    if (!parts.deltas.empty()) delta = parts.deltas[0].path;
+  }
+  ASSERT_FALSE(delta.empty());
+  std::fstream file(delta, std::ios::binary | std::ios::in | std::ios::out);
+  file.seekp(40);
+  file.write("??", 2);
+  file.close();
+  const absl::Status status = ApplyToTable(apply_, absl::Now()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr(delta), HasSubstr("got digest"), HasSubstr("restore")));
+  EXPECT_EQ(GroupVersion::Newest(apply_.group)->version, 2);
 }
 
 TEST_F(TableApplyTest, StringIdsAreLines) {
