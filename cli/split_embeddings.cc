@@ -36,6 +36,7 @@ std::string EmbeddingSplitText(const EmbeddingSplitReport& report, const Embeddi
   absl::StrAppend(&text, "product ", split.product, ": ", report.lookups, report.lookups == 1 ? " lookup" : " lookups",
                   " in ", report.portals, report.portals == 1 ? " portal, " : " portals, ",
                   ByteText(report.product_bytes), " of weights\n  at   ", report.product_folder, "\n");
+  for (const std::string& lookup : report.lookup_texts) absl::StrAppend(&text, "  lookup ", lookup, "\n");
   if (!report.mesh_file.empty()) absl::StrAppend(&text, "mesh at ", report.mesh_file, "\n");
   for (const std::string& note : report.notes) absl::StrAppend(&text, "note: ", note, "\n");
   absl::StrAppend(

@@ -431,6 +431,23 @@ class LookupFinder {
 
 }  // namespace
 
+absl::string_view PoolingName(Pooling pooling) {
+  switch (pooling) {
+    case Pooling::kSum:
+      return "sum";
+    case Pooling::kMean:
+      return "mean";
+    case Pooling::kNone:
+      return "none";
+  }
+  return "";
+}
+
+std::string LookupText(const LookupGraph& graph, const GraphLookup& lookup) {
+  return absl::StrCat(graph.tables[lookup.table].weight, ": ", PoolingName(lookup.pooling), ", ",
+                      lookup.offsets.empty() ? "padded" : "csr", lookup.weights.empty() ? "" : ", weighted");
+}
+
 absl::StatusOr<LookupGraph> FindLookups(const Model& model, const GraphIndex& index, uint64_t min_bytes) {
   return LookupFinder(model, index, min_bytes).Run();
 }

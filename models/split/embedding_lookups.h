@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "base/tensor.h"
 #include "embedding/id_bags.h"
 #include "models/package/model.h"
@@ -58,6 +59,11 @@ struct LookupGraph {
   /// Large weights that stay, and why: for a report.
   std::vector<std::string> notes;
 };
+
+/// As a portal's `poolings` have it.
+absl::string_view PoolingName(Pooling pooling);
+/// What the portal will do, for a report: "users: sum, csr, weighted".
+std::string LookupText(const LookupGraph& graph, const GraphLookup& lookup);
 
 /// Finds weights of at least `min_bytes` that nobody but lookups reads: Gather along axis 0, with a ReduceSum or
 /// ReduceMean over the bag behind it, weighted by a Mul in between, and the loops that PyTorch's exporters make of

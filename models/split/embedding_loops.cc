@@ -78,14 +78,21 @@ bool IsTail(const Model& model, const GraphIndex& index, const std::string& ends
   return ConstantInts(model, index, InputOf(slice, 1)) == std::vector<int64_t>{1};
 }
 
-/// What becomes of the sequence that a loop makes, joined along its first axis; empty where it is used otherwise.
+/// What becomes of the sequence that a loop makes, joined along its first axis; empty where it is used otherwise, or
+/// something else that the loop makes is used. Exporters have the sequence at any place.
 std::string JoinedSequence(const GraphIndex& index, const onnx::NodeProto& loop) {
-  const absl::Span<const int> readers = index.Readers(loop.output(1));
-  if (readers.size() != 1 || index.IsOutput(loop.output(1))) return "";
-  const onnx::NodeProto& join = index.node(readers[0]);
-  const bool fits =
-      join.op_type() == "ConcatFromSequence" && IntOf(join, "axis", 1) == 0 && IntOf(join, "new_axis", 0) == 0;
-  return fits ? join.output(0) : "";
+  std::string joined;
+  for (const std::string& output : loop.output()) {
+    const absl::Span<const int> readers = index.Readers(output);
+    if (index.IsOutput(output)) return "";
+    if (readers.empty()) continue;
+    const onnx::NodeProto& join = index.node(readers[0]);
+    if (!joined.empty() || readers.size() != 1 || join.op_type() != "ConcatFromSequence" ||
+        IntOf(join, "axis", 1) != 0 || IntOf(join, "new_axis", 0) != 0)
+      return "";
+    joined = join.output(0);
+  }
+  return joined;
 }
 
 /// Calls `visit` for each node of a body and of those in it.

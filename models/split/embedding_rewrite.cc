@@ -24,18 +24,6 @@ namespace {
 /// From Unsqueeze and Squeeze of this version on, axes are an input.
 constexpr int64_t kAxesAreInputs = 13;
 
-absl::string_view PoolingName(Pooling pooling) {
-  switch (pooling) {
-    case Pooling::kSum:
-      return "sum";
-    case Pooling::kMean:
-      return "mean";
-    case Pooling::kNone:
-      return "none";
-  }
-  return "";
-}
-
 class Rewriter {
  public:
   Rewriter(const Model& model, const GraphIndex& index, const LookupGraph& lookups, absl::string_view group,

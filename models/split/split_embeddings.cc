@@ -125,6 +125,7 @@ absl::StatusOr<EmbeddingSplitReport> SplitEmbeddings(const Model& model, const E
   report.skipped = verifier->skipped();
   report.notes = lookups.notes;
   report.lookups = static_cast<int>(lookups.lookups.size());
+  for (const GraphLookup& lookup : lookups.lookups) report.lookup_texts.push_back(LookupText(lookups, lookup));
   report.product_bytes = rewritten.weight_bytes();
   for (const auto& node : rewritten.proto().graph().node()) {
     if (node.domain() == kPorticoDomain) ++report.portals;

@@ -32,6 +32,8 @@ struct EmbeddingSplitReport {
   /// Nodes EmbeddingBag, and lookups in all of them.
   int portals = 0;
   int lookups = 0;
+  /// LookupText() of each.
+  std::vector<std::string> lookup_texts;
   /// Weights that stay, and why.
   std::vector<std::string> notes;
   /// Bytes of weights that remain in the product.

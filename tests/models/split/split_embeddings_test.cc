@@ -87,6 +87,8 @@ TEST_F(SplitEmbeddingsTest, TablesGoToShardsAndTheRestToAPackage) {
   EXPECT_EQ(passes_, 2);
   EXPECT_EQ(report->portals, 1);
   EXPECT_EQ(report->lookups, 2);
+  EXPECT_THAT(report->lookup_texts,
+              ::testing::UnorderedElementsAre("users_table: none, padded", "items_table: sum, padded"));
   EXPECT_EQ(report->rounds, 3);
   ASSERT_EQ(report->tables.size(), 2u);
   EXPECT_EQ(report->tables[0].rows + report->tables[1].rows, 5300u);
