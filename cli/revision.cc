@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/numbers.h"
@@ -15,6 +16,7 @@
 #include "base/status_macros.h"
 #include "cli/commands.h"
 #include "cli/report_error.h"
+#include "deploy/ramps.h"
 #include "router/revision.h"
 #include "router/revision_pointers.h"
 
@@ -66,12 +68,35 @@ absl::Status List(const Flags& flags) {
   return absl::OkStatus();
 }
 
+/// The revision to go back to; NOT_FOUND says which there are.
+absl::StatusOr<Revision> ReadWanted(const Flags& flags, const std::map<uint64_t, fs::path>& documents) {
+  absl::StatusOr<Revision> wanted = ReadRevision(RevisionDocument(flags.run_folder, flags.rollback));
+  if (!absl::IsNotFound(wanted.status())) return wanted;
+  std::vector<uint64_t> served;
+  for (const auto& [number, path] : documents) {
+    if (path.stem().extension() != ".refused") served.push_back(number);
+  }
+  const bool refused = documents.count(flags.rollback) != 0;
+  return absl::NotFoundError(absl::StrCat(
+      "revision ", flags.rollback, ": got ", refused ? "one that was refused" : "none of that number", " in '",
+      flags.run_folder, "', want one of ", absl::StrJoin(served, ", "), "; --list says what each served"));
+}
+
 /// Asks the mesh's one writer, and waits for what it makes of that.
 absl::Status Rollback(const Flags& flags) {
   ASSIGN_OR_RETURN(const RevisionPointers before, ReadRevisionPointers(flags.run_folder + "/current"));
   const auto documents = Documents(flags.run_folder);
-  const std::string document = RevisionDocument(flags.run_folder, flags.rollback);
-  RETURN_IF_ERROR(ReadRevision(document).status());
+  ASSIGN_OR_RETURN(Revision wanted, ReadWanted(flags, documents));
+  if (before.next == 0) {
+    // The writer has nothing to write where it says the same, but that ramps stop.
+    ASSIGN_OR_RETURN(const Revision current, ReadRevision(RevisionDocument(flags.run_folder, before.current)));
+    StopRamps(current.reason, &wanted);
+    if (wanted.SaysTheSameAs(current)) {
+      std::printf("what revision %llu says is what serves already, as revision %llu\n",
+                  static_cast<unsigned long long>(flags.rollback), static_cast<unsigned long long>(before.current));
+      return absl::OkStatus();
+    }
+  }
   const uint64_t last = documents.empty() ? 0 : documents.rbegin()->first;
   RETURN_IF_ERROR(WriteFileAtomically(flags.run_folder + "/wanted", absl::StrCat(flags.rollback)));
   const std::string reason = absl::StrCat("back to revision ", flags.rollback);

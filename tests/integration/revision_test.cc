@@ -145,6 +145,15 @@ TEST_F(RevisionTest, GoingBackIsAFlipToWhatWas) {
   EXPECT_THAT(list.output, ContainsRegex("3 +current +m:1 head:1 +\\(back to revision 1\\)"));
   const CommandResult none = RunPortico({"revision", "--run-folder", run_folder(), "--rollback", "99"});
   EXPECT_EQ(none.end, "exit status 1");
+  EXPECT_THAT(none.output, HasSubstr("revision 99: got none of that number"));
+  EXPECT_THAT(none.output, HasSubstr("want one of 1, 2, 3; --list says"));
+  // Nothing is to be written, so nothing is waited for.
+  for (const char* same : {"1", "3"}) {
+    const CommandResult stays = RunPortico({"revision", "--run-folder", run_folder(), "--rollback", same});
+    EXPECT_EQ(stays.end, "exit status 0") << stays.output;
+    EXPECT_THAT(stays.output,
+                HasSubstr(absl::StrCat("what revision ", same, " says is what serves already, as revision 3")));
+  }
 }
 
 TEST_F(RevisionTest, VersionFolderThatAppearsIsRolledOut) {
