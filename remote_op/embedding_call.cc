@@ -9,6 +9,7 @@
 #include "remote_op/add_up.h"
 #include "remote_op/lookup_merge.h"
 #include "remote_op/share_keys.h"
+#include "remote_op/unknown_id.h"
 
 namespace portico {
 namespace {
@@ -172,6 +173,7 @@ void EmbeddingCall::OnReply(size_t share, const RouteTarget& target, absl::Statu
   }
   absl::StatusOr<ShardAnswer> answer = Take(share, target, std::move(reply));
   if (!answer.ok()) {
+    answer = AsAsked(answer.status(), place_->spec, plan_, plan_.shares()[share], routes_->shards());
     const absl::Status may = MayStandIn(share, answer.status());
     if (!may.ok()) return EndWith(may);
   }

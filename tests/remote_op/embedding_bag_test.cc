@@ -219,6 +219,53 @@ TEST_F(EmbeddingBagTest, ARequestThatIsWrongIsNotCoveredByDefaults) {
   EXPECT_TRUE(context_->row_notes.empty());
 }
 
+TEST_F(EmbeddingBagTest, AnIdThatATableDoesNotHaveIsNamedAsItWasSent) {
+  const TableSpec dense{.name = "user.weight", .dim = 4};
+  const TableSpec sparse{.name = "pages", .dim = 4, .id_kind = IdKind::kSparse};
+  const TableSpec string{.name = "words", .dim = 4, .id_kind = IdKind::kString};
+  SetTables({{dense, 5000}, {sparse, 100}, {string, 100}}, 3);
+  const auto error_of = [&](Lookup lookup, Tensor ids) {
+    lookup.dim = 4;
+    EXPECT_EQ(Make(SpecFor({lookup})), absl::OkStatus());
+    Start({std::move(ids)});
+    for (size_t i = 0; i < transport_.calls.size() && !outputs_.has_value(); ++i) {
+      FakeTransport::Call& call = transport_.calls[i];
+      auto lookup_there = ShardLookup::Read(group_->shard(ShardOf(call)), call.tensors);
+      PORTICO_CHECK(lookup_there.ok());
+      auto answer = lookup_there->Run();
+      if (answer.ok()) {
+        Reply(call, *std::move(answer));
+        continue;
+      }
+      PeerHeader header;
+      header.code = static_cast<uint32_t>(answer.status().code());
+      header.message = std::string(answer.status().message());
+      call.Reply(header);
+    }
+    EXPECT_EQ(Error().code(), absl::StatusCode::kOutOfRange);
+    return std::string(Error().message());
+  };
+  const Lookup users{.table = "user.weight", .pooling = Pooling::kNone};
+  EXPECT_THAT(error_of(users, Tensor::Of<int64_t>({2}, {7, 5000})),
+              HasSubstr("table 'user.weight': id 1: got 5000, want less than 5000; or declare"));
+  // The same id twice is sent once.
+  EXPECT_THAT(error_of(users, Tensor::Of<int64_t>({5}, {2, 2, 0, 123456789, 123456789})),
+              HasSubstr("table 'user.weight': id 3: got 123456789, want less than 5"));
+  // Many ids a bag: sums are asked for.
+  std::vector<int64_t> ids(64);
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int64_t>(i);
+  ids[40] = 5003;
+  const Lookup sums{.table = "user.weight", .pooling = Pooling::kSum};
+  EXPECT_THAT(error_of(sums, Tensor::Of<int64_t>({4, 16}, absl::MakeConstSpan(ids))),
+              AllOf(HasSubstr("table 'user.weight': bag 2: got 5003, want less than 500"), HasSubstr("; or declare")));
+  const Lookup pages{.table = "pages", .pooling = Pooling::kNone, .id_kind = IdKind::kSparse};
+  EXPECT_THAT(error_of(pages, Tensor::Of<int64_t>({3}, {SparseId(1), SparseId(2), SparseId(500)})),
+              HasSubstr(absl::StrCat("table 'pages': id 2: got ", SparseId(500), ", which the table does not have")));
+  const Lookup words{.table = "words", .pooling = Pooling::kNone, .id_kind = IdKind::kString};
+  EXPECT_THAT(error_of(words, Tensor::OfStrings({3}, std::vector<std::string>{StringId(1), StringId(2), "none"})),
+              HasSubstr("table 'words': id 2: got 'none', which the table does not have"));
+}
+
 TEST_F(EmbeddingBagTest, AnswersThatDoNotFitAreRefused) {
   ASSERT_EQ(MakeUsual(1), absl::OkStatus());
   const auto error_of = [&](const std::function<void(std::vector<Tensor>&, std::vector<int64_t>&)>& spoil) {
