@@ -22,6 +22,7 @@
 #include "deploy/mesh_portals.h"
 #include "deploy/mesh_tables.h"
 #include "deploy/mesh_traffic.h"
+#include "deploy/table_defaults.h"
 #include "hub/store.h"
 #include "router/revision_external.h"
 #include "router/revision_model.h"
@@ -505,6 +506,8 @@ class MeshReader {
       }
       ASSIGN_OR_RETURN(const RoutePolicy policy, ReadRoutePolicy(entry.value, subject, revision_.default_policy));
       const Revision::Table* const table = revision_.FindTable(entry.key);
+      const Revision::Table* const group = table != nullptr ? table : GroupOf(revision_, entry.key);
+      if (group != nullptr) RETURN_IF_ERROR(CheckTablePolicy(revision_, *group, entry.value, subject));
       if (table != nullptr && table->cache_bytes == 0 && policy.on_error.kind == OnErrorPolicy::Kind::kLastKnown) {
         return entry.value.Error(absl::StrCat(subject,
                                               ": on_error: got last_known of tables of which no rows are kept, ",

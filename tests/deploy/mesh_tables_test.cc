@@ -189,6 +189,26 @@ TEST_F(MeshTablesTest, ACacheOfRowsIsPartOfTheRevision) {
   EXPECT_EQ(on_error.defaults.at("users"), "0.5");
 }
 
+TEST_F(MeshTablesTest, WhatStandsForRowsIsCheckedInTheMeshFile) {
+  const auto error = [this](const std::string& target, const std::string& on_error) {
+    return ErrorOf(Mesh("  rows: {serve: [clicks, ranker]}\n", "  clicks: {path: clicks, cache_mib: 3}\n",
+                        absl::StrCat("policies:\n  ", target, ":\n    on_error:\n      ", on_error, "\n")));
+  };
+  EXPECT_THAT(error("clicks", "defaults: {users: 0.5, user: 1}"),
+              AllOf(HasSubstr("mesh.yaml:11: policy 'clicks': on_error: defaults: got 'user', which is no table of "
+                              "'clicks', want one of users")));
+  for (const char* number : {".nan", "abc", "1e39", "'-inf'"}) {
+    EXPECT_THAT(error("clicks", absl::StrCat("defaults: {users: ", number, "}")),
+                AllOf(HasSubstr("mesh.yaml:11: policy 'clicks': on_error: defaults: users: got '"),
+                      HasSubstr("want a finite number")));
+  }
+  EXPECT_THAT(error("clicks", "last_known: {max_mib: 4}"),
+              AllOf(HasSubstr("mesh.yaml:11: policy 'clicks': on_error: last_known: got max_mib for tables"),
+                    HasSubstr("cache_mib of 'clicks'")));
+  // A shard's own policy, too.
+  EXPECT_THAT(error("clicks.1of2", "defaults: {pages: 0}"), HasSubstr("got 'pages', which is no table of 'clicks'"));
+}
+
 TEST_F(MeshTablesTest, PortalsLookUpInWhatTheGroupHas) {
   WriteRanker("users", 3, "dense");
   EXPECT_THAT(ErrorOf(Mesh()), AllOf(HasSubstr("mesh.yaml:3: model 'ranker': portal 'y': got 3 numbers a row of table "
