@@ -133,7 +133,13 @@ absl::StatusOr<int64_t> Rewrite(const std::string& group, uint32_t shards, bool 
 }
 
 absl::Status RunCompact(const std::string& group, bool keep_bases) {
+  ASSIGN_OR_RETURN(const uint32_t shards, ServingShards(group));
+  ASSIGN_OR_RETURN(const std::vector<int64_t> before, WholeVersions(group, shards));
   ASSIGN_OR_RETURN(const int64_t version, Rewrite(group, 0, keep_bases, "compact"));
+  if (!before.empty() && version == before.back()) {
+    absl::PrintF("%s: version %d has no deltas, there is nothing to compact\n", group, version);
+    return absl::OkStatus();
+  }
   absl::PrintF(
       "%s: version %d has %s\n", group, version,
       keep_bases ? "the bases it had, and one delta" : "bases of its own, and no deltas but of rows that expire");
@@ -161,8 +167,10 @@ absl::Status RunReshard(const std::string& group, uint32_t shards) {
 
 absl::Status RunApply(const TableApply& apply, double compact_at) {
   ASSIGN_OR_RETURN(const TableApplied applied, ApplyToTable(apply, absl::Now()));
-  absl::PrintF("%s: version %d, %d rows upserted, %d deleted\n", apply.group, applied.version, applied.upserts,
-               applied.deletes);
+  std::string deletes;
+  if (applied.deletes > 0)
+    deletes = absl::StrCat(", ", applied.deletes, " ids deleted (those that were not there, too)");
+  absl::PrintF("%s: version %d, %d rows upserted%s\n", apply.group, applied.version, applied.upserts, deletes);
   const absl::Status compacted = compact_at <= 0 ? absl::OkStatus() : CompactWhereWanted(apply.group, compact_at);
   if (!compacted.ok()) {
     // The rows are applied: to run this again would be wrong.

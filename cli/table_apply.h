@@ -31,6 +31,7 @@ struct TableApply {
 struct TableApplied {
   int64_t version = 0;
   uint64_t upserts = 0;
+  /// Ids given; whether each was there nobody looks up.
   uint64_t deletes = 0;
 };
 

@@ -390,7 +390,7 @@ absl::StatusOr<int64_t> RewriteGroup(const std::string& group, const GroupRewrit
     RETURN_IF_ERROR(GroupStaging::CleanUp(group));
     ASSIGN_OR_RETURN(from, GroupVersion::Newest(group));
     const uint32_t now = from->shards;
-    if (options.shards == now) return from->version;
+    if (options.shards == now || (options.shards == 0 && !from->HasDeltas())) return from->version;
     if (options.shards != 0) {
       ASSIGN_OR_RETURN(const bool divided, IsDivided(*from, options.shards));
       if (divided) {

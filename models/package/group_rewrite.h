@@ -10,7 +10,8 @@
 namespace portico {
 
 struct GroupRewriteOptions {
-  /// Divided anew into so many; nothing is done where it is already. 0: as many as now, compacted.
+  /// Divided anew into so many; nothing is done where it is already. 0: as many as now, compacted; nothing is done
+  /// where there are no deltas.
   uint32_t shards = 0;
   /// Of all deltas becomes one, and the bases stay as they are: costs what was updated, not what there is. With
   /// `shards` 0.

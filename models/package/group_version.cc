@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
@@ -81,6 +82,10 @@ absl::StatusOr<uint64_t> GroupVersion::DenseRows(uint32_t shard, size_t table) c
     }
   }
   return base.row_count;
+}
+
+bool GroupVersion::HasDeltas() const {
+  return absl::c_any_of(parts, [](const ShardParts& shard) { return !shard.deltas.empty(); });
 }
 
 uint64_t GroupVersion::base_bytes() const {

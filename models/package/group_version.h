@@ -27,6 +27,7 @@ struct GroupVersion {
 
   /// Rows that a dense table has in a shard, those of deltas included; 0 of other tables.
   absl::StatusOr<uint64_t> DenseRows(uint32_t shard, size_t table) const;
+  bool HasDeltas() const;
   uint64_t base_bytes() const;
   absl::StatusOr<uint64_t> DeltaBytes() const;
 };

@@ -289,6 +289,18 @@ TEST_F(GroupUpdateTest, ShardsOfAnotherNumberThatAreBuiltLeaveThoseThatServe) {
   ExpectAll();
 }
 
+TEST_F(GroupUpdateTest, WithoutDeltasThereIsNothingToCompact) {
+  GroupRewriteOptions keep;
+  keep.keep_bases = true;
+  EXPECT_EQ(Rewrite(group_, {}), 1);
+  EXPECT_EQ(Rewrite(group_, keep), 1);
+  ApplySome(1);
+  const int64_t compacted = Rewrite(group_, {});
+  EXPECT_EQ(Rewrite(group_, {}), compacted);
+  EXPECT_EQ(WholeVersions(group_, 3)->back(), compacted);
+  ExpectAll();
+}
+
 TEST_F(GroupUpdateTest, CompactedMeanwhileMeansToRunAgain) {
   ApplySome(1);
   GroupRewriteOptions options;
