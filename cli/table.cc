@@ -1,6 +1,3 @@
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -18,8 +15,7 @@
 #include "cli/table_apply.h"
 #include "cli/table_bench.h"
 #include "cli/table_build.h"
-#include "cli/terminal.h"
-#include "cli/text_table.h"
+#include "cli/table_files.h"
 #include "embedding/huge_pages.h"
 #include "embedding/shard_file.h"
 #include "embedding/shard_map.h"
@@ -38,39 +34,6 @@ absl::Status RunBuild(const TableBuild& build) {
             [&](const std::string& note) { absl::FPrintF(stderr, "table '%s': %s\n", build.name, note); }));
   }
   absl::PrintF("table '%s': %d rows in %s\n", build.name, rows, build.out);
-  return absl::OkStatus();
-}
-
-absl::Status RunInspect(const std::string& path) {
-  ASSIGN_OR_RETURN(const auto file, ShardFile::Open(path));
-  const ShardLayout& layout = file->layout();
-  absl::PrintF("%s: shard %d of %d, %s\n", path, layout.shard, layout.shards, ByteText(layout.file_bytes));
-  TextTable lines({"TABLE", "TYPE", "IDS", "UNKNOWN", "DIM", "ROWS", "BYTES/ROW", "ROWS' BYTES", "INDEX", "STRINGS"},
-                  4);
-  for (const ShardLayout::Table& table : layout.tables) {
-    lines.Add({table.spec.name, std::string(RowTypeName(table.spec.row_type)),
-               std::string(IdKindName(table.spec.id_kind)), std::string(UnknownIdName(table.spec.unknown)),
-               absl::StrCat(table.spec.dim), absl::StrCat(table.row_count), absl::StrCat(table.stride),
-               ByteText(table.rows.bytes), ByteText(table.index.bytes), ByteText(table.strings.bytes)});
-  }
-  std::fputs(lines.Print(Terminal::Of(STDOUT_FILENO).columns).c_str(), stdout);
-  return absl::OkStatus();
-}
-
-absl::Status RunVerify(const std::string& path) {
-  ASSIGN_OR_RETURN(const auto file, ShardFile::Open(path));
-  const uint64_t all = file->blocks().unverified_blocks();
-  absl::Status status;
-  {
-    ProgressLine line(path);
-    status = file->Verify([&](uint64_t done) {
-      line.Show(done * ShardLayout::kBlockBytes, all * ShardLayout::kBlockBytes, "bytes");
-      return true;
-    });
-  }
-  if (!status.ok())
-    return WithContext(absl::StrCat(file->blocks().broken_blocks(), " of ", all, " blocks are broken"), status);
-  absl::PrintF("%s: all %d blocks are as they were written\n", path, all);
   return absl::OkStatus();
 }
 
@@ -183,16 +146,6 @@ void AddBench(CLI::App& table, int& exit_code) {
   });
 }
 
-void AddOnFile(CLI::App& table, const char* name, const char* what, absl::Status (*run)(const std::string&),
-               int& exit_code) {
-  auto path = std::make_shared<std::string>();
-  CLI::App* command = table.add_subcommand(name, what);
-  command->add_option("file", *path, "The shard file")->required()->type_name("FILE");
-  command->footer(absl::StrCat("Example:\n  portico table ", name, " users.shard"));
-  const std::string subject = absl::StrCat("table ", name);
-  command->callback([path, subject, run, &exit_code] { exit_code = ReportError(subject, run(*path)); });
-}
-
 }  // namespace
 
 void AddTableCommand(CLI::App& app, int& exit_code) {
@@ -204,8 +157,7 @@ void AddTableCommand(CLI::App& app, int& exit_code) {
       "  portico table inspect users.shard\n"
       "'portico table build --help' shows its options.");
   AddBuild(*table, exit_code);
-  AddOnFile(*table, "inspect", "Show the tables of a shard file", RunInspect, exit_code);
-  AddOnFile(*table, "verify", "Read a whole shard file and check every block", RunVerify, exit_code);
+  AddTableFileCommands(*table, exit_code);
   AddBench(*table, exit_code);
   AddTableUpdateCommands(*table, exit_code);
 }

@@ -172,6 +172,17 @@ const EmbeddingTable* ShardFile::Find(absl::string_view name) const {
   return table == by_name_.end() ? nullptr : table->second;
 }
 
+absl::Status ShardFile::CheckSuperblocks() const {
+  for (const uint64_t offset : {uint64_t{0}, ShardLayout::kSuperblockBytes}) {
+    const absl::StatusOr<Superblock> block = Superblock::Decode({begin_ + offset, ShardLayout::kSuperblockBytes});
+    if (block.ok()) continue;
+    return absl::DataLossError(absl::StrCat(
+        "shard file '", path_, "': bytes ", offset, " to ", offset + ShardLayout::kSuperblockBytes,
+        ", one of two superblocks: ", block.status().message(), "; the other one serves; restore the file"));
+  }
+  return absl::OkStatus();
+}
+
 bool ShardFile::MapAgain(uint64_t offset, uint64_t bytes) const {
   const uint64_t length = std::min(bytes, WholePages(layout_.file_bytes) - offset);
   char* const at = begin_ + offset;

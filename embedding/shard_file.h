@@ -52,6 +52,9 @@ class ShardFile final : public TableSet {
   /// in front of each block with the number of those done; CANCELLED where it says no.
   absl::Status Verify(const std::function<bool(uint64_t done)>& go_on) const;
 
+  /// DATA_LOSS where one of the two superblocks is not as it was written; the other one, which opening found, serves.
+  absl::Status CheckSuperblocks() const;
+
   /// Puts the file's own pages where others were put since it was opened, in one step for who reads. False: the kernel
   /// did not. REQUIRES: it is mapped; `offset` and `bytes` are whole pages.
   bool MapAgain(uint64_t offset, uint64_t bytes) const;
