@@ -111,7 +111,7 @@ absl::Status BlockVerifier::Broken(uint64_t block, absl::string_view why) const 
   const uint64_t offset = block * ShardLayout::kBlockBytes;
   return absl::DataLossError(absl::StrCat("shard file '", path_, "': block ", block, " (", layout_.NameOf(block),
                                           ", bytes ", offset, " to ", offset + ShardLayout::kBlockBytes, "): ", why,
-                                          "; restore the file"));
+                                          "; restore the file, and restart nodes that serve it"));
 }
 
 }  // namespace portico
