@@ -99,7 +99,7 @@ models:
                                                              folder_.path(), R"(/trigger}
   full: {path: )",
                                                              folder_.path(), R"(/full}
-  spam: {cascade: [cheap, {model: full, when: "score < 0.5"}]}
+  spam: {cascade: {stages: [cheap, {model: full, when: "score < 0.5"}]}}
 nodes:
   front: {serve: [spam, full]}
 )"));
