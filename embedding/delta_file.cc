@@ -370,16 +370,8 @@ absl::StatusOr<DeltaFile> DeltaFile::Read(const std::string& path, const Digest*
 }
 
 absl::Status DeltaFile::CheckDigest(const std::string& path, const Digest& want) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return ErrnoStatus(errno, "open delta", path);
-  Hasher hasher;
-  std::string piece(size_t{1} << 20, '\0');
-  do {
-    file.read(piece.data(), static_cast<std::streamsize>(piece.size()));
-    if (file.bad()) return ErrnoStatus(errno, "read delta", path);
-    hasher.Add(absl::string_view(piece).substr(0, static_cast<size_t>(file.gcount())));
-  } while (file);
-  return CheckSame(path, hasher.Finish(), want);
+  ASSIGN_OR_RETURN(const std::string file, ReadFile(path, kMaxBytes));
+  return CheckSame(path, Sha256(file), want);
 }
 
 absl::StatusOr<std::vector<DeltaFile::Table>> DeltaFile::ReadTables(const std::string& path) {

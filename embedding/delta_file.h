@@ -53,7 +53,7 @@ struct DeltaFile {
   /// is checked before anything is taken by it.
   /// `want`: its digest where that is known; any other file is DATA_LOSS before anything in it is looked at.
   static absl::StatusOr<DeltaFile> Read(const std::string& path, const Digest* want = nullptr);
-  /// DATA_LOSS where the file's digest is another; in pieces, nothing of it is held.
+  /// DATA_LOSS where the file's digest is another. In memory while it is read, not afterwards.
   static absl::Status CheckDigest(const std::string& path, const Digest& want);
   /// How many rows a dense table has behind it, and so on, without the rows: only where the file is checked otherwise.
   static absl::StatusOr<std::vector<Table>> ReadTables(const std::string& path);

@@ -246,7 +246,8 @@ std::optional<LoopBags> ReadFilteringLoop(const Model& model, const GraphIndex& 
   int means = 0;
   absl::flat_hash_set<std::string> found;
   ForEachNode(*body, [&](const onnx::NodeProto& node) {
-    if (node.op_type() == "Gather" && InputOf(node, 0) == rows && InputOf(node, 1) == filter->output(1))
+    if (node.op_type() == "Gather" && InputOf(node, 0) == rows &&
+        absl::c_linear_search(filter->output(), InputOf(node, 1)))
       found.insert(node.output(0));
     if (node.op_type() == "ReduceSum" && found.contains(InputOf(node, 0))) ++sums;
     if (node.op_type() == "ReduceMean" && found.contains(InputOf(node, 0))) ++means;
