@@ -239,7 +239,7 @@ TEST_F(EmbeddingBagTest, AnIdThatATableDoesNotHaveIsNamedAsItWasSent) {
       }
       PeerHeader header;
       header.code = static_cast<uint32_t>(answer.status().code());
-      header.message = std::string(answer.status().message());
+      header.message = answer.status().message();
       call.Reply(header);
     }
     EXPECT_EQ(Error().code(), absl::StatusCode::kOutOfRange);
