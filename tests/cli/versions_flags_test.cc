@@ -57,7 +57,7 @@ TEST(VersionsFlagsTest, WhatTheMeshSaysOfANodeStaysWhereNoFlagIsGiven) {
   EXPECT_EQ(options.providers, said->providers);
   EXPECT_EQ(options.zone, "b");
 
-  ASSERT_EQ(ParseServeFlags(all, {"--table-huge-pages", "4MB"}, &options), absl::OkStatus());
+  ASSERT_EQ(ParseServeFlags(all, {"--table-huge-pages", "4194304"}, &options), absl::OkStatus());
   EXPECT_EQ(options.huge_page_bytes, uint64_t{4} << 20);
 }
 
