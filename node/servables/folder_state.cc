@@ -30,7 +30,6 @@ Digest LookAtModel(const std::string& folder) {
 
 FolderState LookAtFolder(const std::string& folder) {
   FolderState state;
-  state.model = LookAtModel(folder);
   std::error_code error;
   std::vector<std::string> paths;
   const auto options = std::filesystem::directory_options::skip_permission_denied;
@@ -50,6 +49,8 @@ FolderState LookAtFolder(const std::string& folder) {
     if (S_ISREG(info.st_mode) && !absl::EndsWith(path, ".shard")) state.bytes += static_cast<uint64_t>(info.st_size);
   }
   state.fingerprint = hasher.Finish();
+  // Last: whoever compares what was here before and after a read finds a change in between.
+  state.model = LookAtModel(folder);
   return state;
 }
 

@@ -1,11 +1,15 @@
 // Calls whose deadline passes while they wait: they leave the queue by then, wherever they stand in it.
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/batcher/batcher_fixture.h"
@@ -235,6 +239,53 @@ TEST_F(LateCallsTest, AndCancelledOnesLeaveFromBetweenAllOthers) {
   }
   EXPECT_EQ(ran, answered);
   EXPECT_GT(answered, 4000);
+}
+
+// What the thread sanitizer looks at: deadlines by the real timer, clients that go, and a queue that is full of both.
+TEST(LateCallsThreadsTest, EachIsAnsweredOnce) {
+  ThreadPool pool({.threads = 3});
+  Batcher::Options options;
+  options.name = "m";
+  options.row_inputs = {true};
+  options.row_outputs = true;
+  options.max_batch_rows = 8;
+  options.max_queue_rows = 64;
+  constexpr int kCallers = 4, kCalls = 500;
+  std::array<std::atomic<int>, kCallers * kCalls> answers{};
+  std::atomic<int> ran{0}, late{0};
+  {
+    Batcher batcher(
+        options,
+        [](absl::Span<const Tensor> inputs) -> absl::StatusOr<std::vector<Tensor>> {
+          absl::SleepFor(absl::Microseconds(500));
+          return std::vector<Tensor>{inputs[0]};
+        },
+        pool, Clock::Real(), MetricRegistry::Null());
+    std::vector<std::thread> callers;
+    for (int caller = 0; caller < kCallers; ++caller) {
+      callers.emplace_back([&, caller] {
+        for (int i = 0; i < kCalls; ++i) {
+          auto context = MakeRef<RequestContext>();
+          // Some are late before they come.
+          if (i % 3 > 0) context->deadline = Deadline::In(absl::Microseconds((i % 30) * 200), Clock::Real());
+          context->product = absl::StrCat(caller % 2);
+          batcher.Submit(context, {Rows({1})},
+                         [&, call = caller * kCalls + i](const absl::StatusOr<std::vector<Tensor>>& result) {
+                           ++answers[static_cast<size_t>(call)];
+                           ran += result.ok();
+                           late += absl::IsDeadlineExceeded(result.status());
+                         });
+          if (i % 7 == 0) context->Cancel();
+          if (i % 20 == 0) absl::SleepFor(absl::Milliseconds(1));
+        }
+      });
+    }
+    for (std::thread& caller : callers) caller.join();
+  }
+  pool.Stop();
+  for (const std::atomic<int>& count : answers) ASSERT_EQ(count, 1);
+  EXPECT_GT(ran, 0);
+  EXPECT_GT(late, 0);
 }
 
 }  // namespace

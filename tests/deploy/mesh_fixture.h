@@ -46,8 +46,8 @@ class MeshFolder {
     model.WriteTo(ModelFile(name));
   }
 
-  std::string ModelFile(absl::string_view name) const {
-    return folder_.File(absl::StrCat("packages/", name, "/1/model.onnx"));
+  std::string ModelFile(absl::string_view name, int64_t version = 1) const {
+    return folder_.File(absl::StrCat("packages/", name, "/", version, "/model.onnx"));
   }
 
   /// mesh.yaml with this text; its path.

@@ -48,7 +48,7 @@ class MeshTablesTest : public ::testing::Test {
         "EmbeddingBag", group, {"u"}, {"y"}, {DType::kFloat}, {absl::StrCat("N,", dim)},
         {Strings("tables", {table}), Ints("dims", {dim}), Strings("poolings", {"sum"}), Strings("forms", {"padded"}),
          Strings("id_kinds", {id_kind}), String("source", source.empty() ? "" : source.Hex())});
-    model.WriteTo(folder_.path() + absl::StrCat("/packages/ranker/", version, "/model.onnx"));
+    model.WriteTo(folder_.ModelFile("ranker", version));
   }
   std::string Mesh(const std::string& nodes = "  rows: {serve: [clicks], replicas: 2}\n  apps: {serve: [ranker]}\n",
                    const std::string& tables = "  clicks: {path: clicks}\n", const std::string& more = "") const {

@@ -74,7 +74,7 @@ TEST(HttpGetTest, PagesForBrowsersBecomeALine) {
   const auto said = [&](const std::string& body) {
     server.handler = [body](const FileServer::Request&) { return FileServer::Reply{404, body, {}}; };
     const std::string message(GetText(server.url() + "/x").status().message());
-    return message.substr(message.find("404"));
+    return message.substr(message.find("got 404") + 4);
   };
   EXPECT_EQ(said("<!DOCTYPE HTML>\n<html lang=\"en\">\n<head>\n<style type='text/css'>a > b {}</style><title>Error "
                  "response</title>\n</head><body>\n  <p>Message: File\n not found.</p></body></html>\n"),

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/check.h"
+#include "gtest/gtest.h"
 
 namespace portico {
 namespace {
@@ -71,6 +72,12 @@ CommandResult RunPortico(std::vector<std::string> arguments, const std::string& 
   PorticoCommand command(std::move(arguments), program);
   std::string end = command.WaitForEnd();
   return {std::move(end), command.output()};
+}
+
+void SignalNode(const NodeStatus& node, int signal) {
+  // 0 would be the test itself.
+  ASSERT_GT(node.pid, 0) << "no status of the node";
+  EXPECT_EQ(kill(static_cast<pid_t>(node.pid), signal), 0);
 }
 
 std::optional<ServeAddresses> WaitForServe(PorticoCommand* serve) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "deploy/node_status.h"
 #include "deploy/process.h"
 
 namespace portico {
@@ -44,6 +45,9 @@ struct CommandResult {
   std::string output;
 };
 CommandResult RunPortico(std::vector<std::string> arguments, const std::string& program = "portico");
+
+/// Signals the process of a node whose status file was read; a test failure, and no signal, where it was not.
+void SignalNode(const NodeStatus& node, int signal);
 
 /// Where a `portico serve` listens, HOST:PORT each.
 struct ServeAddresses {

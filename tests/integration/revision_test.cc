@@ -196,7 +196,7 @@ TEST_F(RevisionTest, AControllerThatIsAwayStopsNoRequestAndCatchesUpWhenItIsBack
   // What it would have rolled out, and what it would have started again.
   Publish(2);
   WriteMesh(2);
-  kill(static_cast<pid_t>(StatusOf("back-1").pid), SIGKILL);
+  SignalNode(StatusOf("back-1"), SIGKILL);
   for (int i = 0; i < 10; ++i) {
     WaitForAnswers(50);
     absl::SleepFor(absl::Milliseconds(200));

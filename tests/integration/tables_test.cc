@@ -224,7 +224,7 @@ TEST_P(TablesTest, BagsOfAShardThatIsGoneAreToldWhereDefaultsStandIn) {
   ASSERT_TRUE(up.WaitForOutput("mesh 'tables' is ready")) << up.output();
   const std::string http = StatusOf("front-0").http;
   // Until it is known to be gone; it does not come back while it is stopped.
-  kill(static_cast<pid_t>(StatusOf("one-0").pid), SIGSTOP);
+  SignalNode(StatusOf("one-0"), SIGSTOP);
   // Rows 0 and 2: ids of shard 0 alone.
   PredictClient client(StatusOf("front-0").grpc);
   const ShardMap map(2);
@@ -234,7 +234,7 @@ TEST_P(TablesTest, BagsOfAShardThatIsGoneAreToldWhereDefaultsStandIn) {
   }
   const auto outputs = client.Predict("head", {{"users", Tensor::Of<int64_t>({3, 3}, {0, 2, 4, 0, 1, 2, 6, 8, 10})},
                                                {"words", Tensor::OfStrings({3}, absl::MakeConstSpan(words))}});
-  kill(static_cast<pid_t>(StatusOf("one-0").pid), SIGCONT);
+  SignalNode(StatusOf("one-0"), SIGCONT);
   ASSERT_TRUE(outputs.ok()) << outputs.status();
   const auto y = outputs->at("y").data<float>();
   EXPECT_EQ(y[1], 6.0f);
@@ -282,9 +282,9 @@ TEST_P(KeptTablesTest, RowsOfTheVersionBeforeStandInForAShardThatIsGone) {
   // Whoever is asked follows within milliseconds.
   for (int i = 0; i < 6000 && StatusOf("front-0").revisions.current < 2; ++i) absl::SleepFor(absl::Milliseconds(10));
   ASSERT_EQ(StatusOf("front-0").revisions.current, 2u);
-  kill(static_cast<pid_t>(StatusOf("one-0").pid), SIGSTOP);
+  SignalNode(StatusOf("one-0"), SIGSTOP);
   const std::vector<float> got = ask(more);
-  kill(static_cast<pid_t>(StatusOf("one-0").pid), SIGCONT);
+  SignalNode(StatusOf("one-0"), SIGCONT);
   EXPECT_EQ(got, (std::vector<float>{first(2, more[0]), first(1, more[1]), 7}));
   const std::string metrics = Http(http, "/metrics").body;
   for (const char* const kind : {"last_known", "defaults"}) {

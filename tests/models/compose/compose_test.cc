@@ -71,7 +71,8 @@ TEST_F(ComposeTest, AStepThatNobodyNeedsIsRefused) {
         "of a later step or among 'outputs'; steps run in the order in which they stand: mend that, or rename "
         "with 'inputs' and 'outputs'");
   }
-  composition.outputs = {"z", "y"};
+  composition.members[1].outputs = {{"y", "w"}};
+  composition.outputs = {"z", "w"};
   EXPECT_EQ(Make(composition).signatures[0].outputs.size(), 2u);
   composition.outputs = {"z"};
   EXPECT_THAT(ErrorOf(composition), ::testing::HasSubstr("mesh.yaml:12: model 'made': 'add': got outputs that"));
