@@ -78,9 +78,9 @@ uint64_t RowAnswer::BytesFor(absl::Span<const Tensor> outputs, int64_t row) { re
 Ref<const RowAnswer> RowAnswer::Of(absl::Span<const Tensor> outputs, int64_t row) { return In(nullptr, outputs, row); }
 
 Ref<RowAnswer> RowAnswer::In(Block block, absl::Span<const Tensor> outputs, int64_t row) {
-  const uint64_t size = SizeFor(outputs, row);
-  if (block == nullptr) block.reset(static_cast<char*>(::operator new(size)));
-  Ref<RowAnswer> answer(new (block.release()) RowAnswer(HeapBytes(size), outputs.size()));
+  const uint64_t bytes = BytesFor(outputs, row);
+  if (block == nullptr) block.reset(static_cast<char*>(::operator new(BlockOf(bytes))));
+  Ref<RowAnswer> answer(new (block.release()) RowAnswer(bytes, outputs.size()));
   auto* const parts = reinterpret_cast<Output*>(answer->At(sizeof(RowAnswer)));
   size_t at = sizeof(RowAnswer) + outputs.size() * sizeof(Output);
   for (size_t i = 0; i < outputs.size(); ++i) {
