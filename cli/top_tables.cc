@@ -249,7 +249,8 @@ std::string RateText(double per_second) {
 std::string TimeText(double seconds) {
   if (std::isnan(seconds)) return "";
   if (seconds < 1e-3) return absl::StrFormat("%.0f µs", seconds * 1e6);
-  if (seconds < 1) return absl::StrFormat(seconds < 0.1 ? "%.1f ms" : "%.0f ms", seconds * 1e3);
+  if (seconds < 0.1) return absl::StrFormat("%.1f ms", seconds * 1e3);
+  if (seconds < 1) return absl::StrFormat("%.0f ms", seconds * 1e3);
   return absl::StrFormat("%.1f s", seconds);
 }
 
