@@ -30,9 +30,9 @@ absl::StatusOr<std::unique_ptr<GroupUpdate>> GroupUpdate::Begin(const std::strin
     target.base = version.parts[shard].content;
     target.state = version.parts[shard].State();
     target.version = version.version;
-    // The next version links them: what is broken is not handed on.
-    for (const ShardParts::Delta& delta : version.parts[shard].deltas)
-      RETURN_IF_ERROR(DeltaFile::CheckDigest(delta.path, delta.digest));
+    // The next version links it: what is broken is not handed on. Those before it were the newest once.
+    if (const std::vector<ShardParts::Delta>& linked = version.parts[shard].deltas; !linked.empty())
+      RETURN_IF_ERROR(DeltaFile::CheckDigest(linked.back().path, linked.back().digest));
     const std::string path = absl::StrCat(update->staging_->Folder(shard), "/", DeltaName(version.version + 1));
     ASSIGN_OR_RETURN(update->deltas_.emplace_back(), DeltaWriter::Create(path, target));
   }

@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/status_macros.h"
+#include "gtest/gtest.h"
 #include "models/compose/compose.h"
 #include "models/split/submodel.h"
 #include "tests/models/graph/plan_runner.h"
@@ -107,5 +109,37 @@ inline ModelBuilder Scaled(absl::string_view op_type, float value, absl::string_
   model.Initializer("w", {}, {value}).Node(op_type, {x, "w"}, {y});
   return model;
 }
+
+/// label[N] = op(x).
+inline ModelBuilder Labels(DType dtype, const std::string& op_type) {
+  ModelBuilder model;
+  model.Input("x", dtype, {"N"}).Output("label", dtype, {"N"}).Node(op_type, {"x"}, {"label"});
+  return model;
+}
+
+class ComposeTest : public ::testing::Test {
+ protected:
+  Package Make(const Composition& composition) {
+    auto made = Compose(composition, kitchen_.Find());
+    EXPECT_TRUE(made.ok()) << made.status();
+    PORTICO_CHECK(made.ok());
+    config_ = made->config;
+    return std::move(made->package);
+  }
+  std::string ErrorOf(const Composition& composition) {
+    const auto made = Compose(composition, kitchen_.Find());
+    EXPECT_EQ(made.status().code(), absl::StatusCode::kInvalidArgument);
+    return std::string(made.status().message());
+  }
+  std::vector<Tensor> MustRun(const Package& composed, std::vector<Tensor> inputs, int* calls = nullptr) {
+    auto outputs = kitchen_.Run(composed, std::move(inputs), calls);
+    EXPECT_TRUE(outputs.ok()) << outputs.status();
+    PORTICO_CHECK(outputs.ok());
+    return *std::move(outputs);
+  }
+
+  Kitchen kitchen_;
+  std::string config_;
+};
 
 }  // namespace portico
